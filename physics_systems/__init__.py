@@ -1,0 +1,1 @@
+"""The ordinary and partial differential equation benchmarks of METHOD §8."""

@@ -1,0 +1,109 @@
+"""The order of samples: complete, shuffled, and the same at any number of ranks."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from vgbdm.errors import InputError
+from vgbdm.order import PADDING, Order
+
+ANCHORS = np.concatenate((np.arange(30, 500), np.arange(540, 1003)))
+
+
+def make_order(**options) -> Order:
+    settings = {"anchors": ANCHORS, "block": 24, "lanes": 8, "pool": 16, "seed": 5} | options
+    return Order(**settings)
+
+
+def sequence(order: Order, slots: int, ranks: int, consumed: int = 0) -> dict[int, int]:
+    """Sample id → anchor of the first ``slots`` slots after ``consumed``, all ranks together."""
+    served = {}
+    for rank in range(ranks):
+        left = slots
+        for group in order.groups(consumed, rank, ranks):
+            rows = group.anchors[:left]
+            ids = order.sample_ids(group.first_slot, len(rows), rank, ranks)
+            served.update(zip(ids.ravel().tolist(), rows.ravel().tolist(), strict=True))
+            left -= len(rows)
+            if not left:
+                break
+    return served
+
+
+@pytest.mark.parametrize("pool", [16, 1000])
+def test_an_epoch_holds_every_sample_once(pool):
+    order = make_order(pool=pool)
+    for epoch in (0, 3):
+        table = order.epoch(epoch)
+        assert np.array_equal(np.sort(table[table != PADDING]), ANCHORS)
+        assert (table[:-1] != PADDING).all()
+        assert table.shape == (order.slots, 8)
+
+
+def test_a_wrong_order_is_noticed():
+    """The control: swapping two samples changes what the checks above and below compare."""
+    order = make_order()
+    right = sequence(order, order.slots, 1)
+    wrong = dict(right) | {3: right[4], 4: right[3]}
+    assert wrong != right
+    doubled = dict(right) | {3: right[4]}
+    assert sorted(v for v in doubled.values() if v != PADDING) != ANCHORS.tolist()
+
+
+@pytest.mark.parametrize("pool", [16, 1000])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_ranks_do_not_change_the_order(ranks, pool):
+    order = make_order(pool=pool)
+    slots = 2 * order.slots + 5
+    assert sequence(order, slots, ranks) == sequence(order, slots, 1)
+
+
+@pytest.mark.parametrize("consumed", [8, 96, 8 * 117, 8 * 118, 8 * 300])
+def test_resuming_continues_at_any_number_of_ranks(consumed):
+    order = make_order()
+    whole = sequence(order, 400, 1)
+    rest = sequence(order, 400 - consumed // 8, 4, consumed)
+    assert rest == {i: a for i, a in whole.items() if i >= consumed}
+
+
+def test_epochs_and_seeds_differ_and_the_digest_tells_seeds_apart():
+    order, other = make_order(), make_order(seed=6)
+    assert not np.array_equal(order.epoch(0), order.epoch(1))
+    assert not np.array_equal(order.epoch(0), other.epoch(0))
+    assert order.digest == make_order().digest != other.digest
+    assert make_order(lanes=4).digest != order.digest
+
+
+def test_a_rank_reads_its_own_share_of_the_blocks():
+    order, ranks = make_order(block=8), 4
+    for rank in range(ranks):
+        seen: set[tuple[int, int]] = set()
+        for group in itertools.takewhile(lambda g: g.epoch == 0, order.groups(0, rank, ranks)):
+            inside = group.anchors[group.anchors != PADDING]
+            seen |= {(group.first_slot, int(b)) for b in np.unique(inside // order.block)}
+        total = len(np.unique(ANCHORS // order.block))
+        assert len(seen) <= 1.3 * total / ranks + order.lanes
+
+
+def test_a_group_needs_no_more_blocks_than_the_pool_and_the_borders_of_its_lanes():
+    order = make_order()
+    for group in itertools.takewhile(lambda g: g.epoch < 2, order.groups(0, 0, 1)):
+        inside = group.anchors[group.anchors != PADDING]
+        assert len(np.unique(inside // order.block)) <= order.pool + 3 * order.lanes
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"anchors": ANCHORS[:0]}, {"lanes": 0}, {"block": 0}, {"pool": 4}],
+)
+def test_orders_that_cannot_be_are_refused(options):
+    with pytest.raises(InputError):
+        make_order(**options)
+
+
+def test_ranks_that_do_not_divide_the_lanes_are_refused():
+    with pytest.raises(InputError, match="3 ranks"):
+        next(make_order().groups(0, 0, 3))
+    with pytest.raises(InputError, match="sample 4"):
+        next(make_order().groups(4, 0, 1))

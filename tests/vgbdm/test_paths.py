@@ -1,0 +1,101 @@
+"""Paths: end points, orders of convergence on a known solution, irregular times."""
+
+import math
+
+import pytest
+import torch
+
+from vgbdm.errors import InputError
+from vgbdm.paths import BridgePath, HermitePath, LagrangePath, LinearPath
+
+PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath()}
+
+
+def window(spacing: float, *, irregular: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames of (sin t, exp(-t/2) cos 2t) around t = 0.7: (2, 5, 2), and their times (2, 5)."""
+    offsets = torch.tensor([-3.0, -2.0, -1.0, 0.0, 1.0], dtype=torch.float64)
+    if irregular:
+        offsets = offsets + torch.tensor([0.2, -0.25, 0.1, 0.0, 0.15], dtype=torch.float64)
+    times = 0.7 + spacing * torch.stack((offsets, offsets + 0.3))
+    return solution(times), times
+
+
+def solution(t: torch.Tensor) -> torch.Tensor:
+    return torch.stack((t.sin(), torch.exp(-t / 2) * torch.cos(2 * t)), -1)
+
+
+def velocity(t: torch.Tensor) -> torch.Tensor:
+    wave = torch.exp(-t / 2) * (-0.5 * torch.cos(2 * t) - 2 * torch.sin(2 * t))
+    return torch.stack((t.cos(), wave), -1)
+
+
+def worst_error(path, spacing: float, irregular: bool) -> float:
+    frames, times = window(spacing, irregular=irregular)
+    errors = []
+    for position in torch.linspace(0.03, 0.97, 9, dtype=torch.float64):
+        s = position.expand(2)
+        point = path(frames, times, 3, s, None)
+        now = torch.lerp(times[:, 3], times[:, 4], s)
+        errors.append((point.velocity - velocity(now)).abs().max())
+    return float(torch.stack(errors).max())
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+@pytest.mark.parametrize(("name", "order"), [("linear", 1), ("lagrange3", 2), ("hermite", 3)])
+def test_velocity_converges_with_the_order_of_the_path(name, order, irregular):
+    coarse, fine = (worst_error(PATHS[name], h, irregular) for h in (0.02, 0.01))
+    assert math.log2(coarse / fine) > order - 0.2
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_paths_pass_through_both_frames(path):
+    frames, times = window(0.1, irregular=True)
+    for s, frame in ((0.0, 3), (1.0, 4)):
+        point = path(frames, times, 3, torch.full((2,), s, dtype=torch.float64), None)
+        assert torch.allclose(point.state, frames[:, frame], atol=1e-12)
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_velocity_is_the_derivative_of_the_path(path):
+    frames, times = window(0.3, irregular=True)
+    s = torch.tensor([0.3, 0.8], dtype=torch.float64)
+    length = (times[:, 4] - times[:, 3])[:, None]
+    step = 1e-5
+    ahead, behind = (path(frames, times, 3, s + d, None).state for d in (step, -step))
+    slope = (ahead - behind) / (2 * step) / length
+    assert torch.allclose(path(frames, times, 3, s, None).velocity, slope, atol=1e-8)
+
+
+def test_bridge_has_its_spread_and_its_own_derivative():
+    path = BridgePath(sigma=0.5, margin=0.02)
+    frames, times = (
+        torch.zeros(20000, 2, 1, dtype=torch.float64),
+        torch.tensor([[0.0, 2.0]]).double(),
+    )
+    times = times.expand(20000, 2)
+    noise = torch.randn((20000, 1), dtype=torch.float64, generator=torch.manual_seed(0))
+    s = torch.full((20000,), 0.25, dtype=torch.float64)
+    inner = 0.02 + 0.96 * 0.25
+    point = path(frames, times, 0, s, noise)
+    assert point.state.std() == pytest.approx(0.5 * math.sqrt(inner * (1 - inner)), rel=0.02)
+    d = 1e-6
+    slope = path(frames, times, 0, s + d, noise).state - path(frames, times, 0, s - d, noise).state
+    assert torch.allclose(point.velocity, slope / (2 * d * 0.96 * 2.0), atol=1e-6)
+
+
+def test_the_length_of_the_interval_is_exact():
+    """No constant in the denominator: a straight line gives its own slope."""
+    times = torch.tensor([[0.0, 0.01, 0.02, 0.03, 0.04]], dtype=torch.float64)
+    frames = (3.0 * times)[..., None]
+    for path in PATHS.values():
+        answer = path(frames, times, 3, torch.tensor([0.4], dtype=torch.float64), None)
+        assert float(answer.velocity) == pytest.approx(3.0, rel=1e-10)
+
+
+def test_too_short_windows_and_bad_options_are_refused():
+    frames, times, s = torch.zeros(1, 2, 1), torch.tensor([[0.0, 1.0]]), torch.zeros(1)
+    for path in (LagrangePath(), HermitePath()):
+        with pytest.raises(InputError, match="2 frames"):
+            path(frames, times, 0, s, None)
+    with pytest.raises(InputError, match="margin"):
+        BridgePath(margin=0.7)

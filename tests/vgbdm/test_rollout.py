@@ -1,0 +1,94 @@
+"""Rollouts and positive parameters on a field with a known solution."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from vgbdm.errors import InputError
+from vgbdm.fields import GreyBoxField, LogNormalParameters, Tendency
+from vgbdm.rollout import Solver, rollout
+
+STEP = 0.25
+
+
+class Decay(GreyBoxField):
+    """dx/dt = -k x + (mean of the history) · 0 + a t, in units of one step."""
+
+    def __init__(self, ramp: float = 0.0) -> None:
+        super().__init__()
+        self.theta, self.ramp, self.seen = LogNormalParameters({"k": (0.8, 0.5)}, ()), ramp, []
+
+    def encode(self, history):
+        self.seen.append(history.clone())
+        return history
+
+    def network(self, x, seconds, context):
+        return self.ramp * seconds[:, None].to(x) * torch.ones_like(x)
+
+    def combine(self, x, theta, closure, weight):
+        total = STEP * (-theta["k"] * x * weight + closure)
+        return Tendency(total, {"source": closure}, theta)
+
+
+def run(field: GreyBoxField, steps: int, solver: Solver) -> torch.Tensor:
+    history = torch.tensor([[[1.0], [2.0], [3.0]], [[0.0], [0.0], [-1.0]]], dtype=torch.float64)
+    seconds = torch.tensor([0.0, 10.0], dtype=torch.float64)
+    field = field.double()
+    return torch.stack(list(rollout(field, history, seconds, STEP, steps, solver)), 1)
+
+
+def test_rollout_follows_the_exact_solution():
+    got = run(Decay(), 8, Solver("rk4", 4))
+    times = STEP * torch.arange(1, 9, dtype=torch.float64)
+    assert torch.allclose(got[0, :, 0], 3 * torch.exp(-0.8 * times), rtol=1e-6)
+    assert torch.allclose(got[1, :, 0], -torch.exp(-0.8 * times), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("method", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_solvers_converge_with_their_order(method, order):
+    exact = 3 * math.exp(-0.8 * STEP * 4)
+    ends = [run(Decay(), 4, Solver(method, n))[0, -1, 0].item() for n in (2, 4)]
+    errors = [abs(end - exact) for end in ends]
+    assert math.log2(errors[0] / errors[1]) > order - 0.2
+
+
+def test_every_sample_has_its_own_clock():
+    got = run(Decay(ramp=1.0), 2, Solver("rk4", 4))
+    k = 0.8
+
+    def exact(start: float, x0: float, t: float) -> float:
+        def particular(s: float) -> float:
+            return s / k - 1 / k**2
+
+        return particular(start + t) + (x0 - particular(start)) * math.exp(-k * t)
+
+    assert float(got[0, 1, 0].detach()) == pytest.approx(exact(0.0, 3.0, 0.5), rel=1e-5)
+    assert float(got[1, 1, 0].detach()) == pytest.approx(exact(10.0, -1.0, 0.5), rel=1e-5)
+
+
+def test_history_slides_and_ends_at_the_current_state():
+    field = Decay()
+    got = run(field, 3, Solver("midpoint", 1))
+    first, second, third = field.seen
+    assert torch.equal(second[:, :2], first[:, 1:])
+    assert torch.equal(second[:, 2], got[:, 0])
+    assert torch.equal(third[:, 1:], got[:, :2])
+
+
+def test_physical_parameters_are_positive_and_start_at_their_prior():
+    theta = LogNormalParameters({"k": (0.8, 0.5), "r": (10.0, 0.1)}, (3,))
+    assert torch.allclose(theta()["r"], torch.full((3,), 10.0))
+    assert float(theta.penalty(theta()).detach()) == pytest.approx(0, abs=1e-10)
+    with torch.no_grad():
+        theta.raw["k"].fill_(-30.0)
+    values = theta()
+    assert bool((values["k"] > 0).all())
+    assert float(theta.penalty(values).detach()) == pytest.approx(3 * 0.5 * 30**2, rel=1e-4)
+    assert all(isinstance(p, nn.Parameter) for p in theta.parameters())
+
+
+def test_no_substeps_are_refused():
+    with pytest.raises(InputError, match="substeps=0"):
+        Solver("rk4", 0)

@@ -1,0 +1,94 @@
+"""Grey-box fields: known physics plus a residual network (METHOD §1).
+
+Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+Theta = Mapping[str, Tensor]
+
+
+class LogNormalParameters(nn.Module):
+    """Positive physical parameters θ = median · exp(spread · raw), learned, with their priors.
+
+    Args:
+        priors: name → (median, spread): the median in the parameter's unit and the standard
+            deviation of its logarithm.
+        shape: of each parameter, e.g. one value per variable.
+    """
+
+    def __init__(self, priors: Mapping[str, tuple[float, float]], shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.priors = dict(priors)
+        self.raw = nn.ParameterDict({name: nn.Parameter(torch.zeros(shape)) for name in priors})
+
+    def forward(self) -> dict[str, Tensor]:
+        """θ by name, in the units of the medians."""
+        return {
+            name: median * torch.exp(spread * self.raw[name])
+            for name, (median, spread) in self.priors.items()
+        }
+
+    def penalty(self, theta: Theta) -> Tensor:
+        """-log prior of θ up to a constant, a scalar."""
+        terms = [
+            0.5 * ((theta[name].log() - torch.tensor(median).log()) / spread).square().sum()
+            for name, (median, spread) in self.priors.items()
+        ]
+        return torch.stack(terms).sum()
+
+
+class Tendency(NamedTuple):
+    """What a field answers.
+
+    Attributes:
+        total: dx/dt (B, ...), in standardised units per unit of time.
+        residual: by name, what the network added (B, ...), each divided by its honest unit, for
+            the gauge penalty.
+        theta: the physical parameters used.
+    """
+
+    total: Tensor
+    residual: Mapping[str, Tensor]
+    theta: Theta
+
+
+class GreyBoxField(nn.Module, ABC):
+    """dx/dt = w · f_phys(x, t; θ, network) + f_net(x, t, history).
+
+    A field keeps nothing between calls: what depends on the history alone is computed once by
+    `encode` and handed back at each evaluation.
+    """
+
+    theta: nn.Module
+    """Gives the physical parameters when called."""
+
+    @abstractmethod
+    def encode(self, history: Tensor) -> Any:
+        """What the network needs of a standardised history (B, F, ...), oldest frame first."""
+
+    @abstractmethod
+    def network(self, x: Tensor, seconds: Tensor, context: Any) -> Any:
+        """The residual network at state x (B, ...) and times (B,)."""
+
+    @abstractmethod
+    def combine(self, x: Tensor, theta: Theta, closure: Any, weight: float) -> Tendency:
+        """Physics, scaled by ``weight``, with what the network said."""
+
+    def forward(self, x: Tensor, seconds: Tensor, context: Any, weight: float = 1.0) -> Tendency:
+        """The field at standardised states.
+
+        Args:
+            x: (B, ...).
+            seconds: (B,) times in the data's clock.
+            context: from `encode`.
+            weight: w, the warm-up of the physics; 1 outside training.
+        """
+        return self.combine(x, self.theta(), self.network(x, seconds, context), weight)

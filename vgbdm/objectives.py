@@ -1,0 +1,86 @@
+"""Ways to learn a field; every objective is called alike and answers per sample.
+
+Shapes: ``B`` samples, ``L`` frames of a window, ``...`` axes of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vgbdm.paths import Path
+from vgbdm.randomness import keyed_generator
+
+
+class WindowBatch(Protocol):
+    """What an objective reads of a batch."""
+
+    states: Tensor
+    """(B, L, ...) physical, oldest first; the last two frames are the current and the next."""
+    times: Tensor
+    """(B,) seconds of the current frame."""
+    ids: Tensor
+    """(B,) sample ids: the keys of all randomness."""
+
+
+class FlowMatching:
+    """Grey-box flow matching: regress the velocity of a path between two frames (METHOD §2, §4).
+
+    The loss of a sample is the mean square of f - u in units of the change per step, plus
+    ``gauge`` · R, R = Σ_k (√(mean r_k² + ε²) - ε) over the parts r_k of the network, so that what
+    the physics can explain is left to it, plus ``prior`` · (-log prior of θ).
+
+    Args:
+        path: between the frames.
+        seed: of the run.
+    """
+
+    GAUGE_EPSILON = 1e-3
+
+    def __init__(self, path: Path, seed: int) -> None:
+        self.path, self.seed = path, seed
+
+    def draws(self, batch: WindowBatch, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Per sample, keyed by (seed, id): positions s (B,) and normal noise (B, L + 1, ...).
+
+        The noise is that of the path, of the state, and of the L - 1 frames of history.
+        """
+        shape, device = (frames.shape[1] + 1, *frames.shape[2:]), frames.device
+        positions = torch.empty(len(frames), device=device)
+        noise = torch.empty((len(frames), *shape), device=device)
+        for k, sample in enumerate(batch.ids.tolist()):
+            generator = keyed_generator(self.seed, "matching", sample, device=device)
+            torch.rand((), generator=generator, device=device, out=positions[k])
+            torch.randn(shape, generator=generator, device=device, out=noise[k])
+        return positions, noise
+
+    def __call__(
+        self, field: Any, batch: WindowBatch, values: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Terms per sample (B,): ``loss``, what is minimised, and its parts.
+
+        Args:
+            field: a `GreyBoxField` with units (`standardise`, `mean_square`, `step_seconds`).
+            batch: windows.
+            values: schedules at this step: ``noise`` (σ, on state and history), ``gauge``,
+                ``prior``, ``physics`` (weight of the physics).
+        """
+        frames = field.standardise(batch.states)
+        s, noise = self.draws(batch, frames)
+        length = frames.shape[1]
+        times = torch.arange(length, device=frames.device, dtype=frames.dtype).expand(len(s), -1)
+        point = self.path(frames, times, length - 2, s, noise[:, 0])
+        seconds = batch.times.double() + s.double() * field.step_seconds
+        state = point.state + values["noise"] * noise[:, 1]
+        context = field.encode(frames[:, :-1] + values["noise"] * noise[:, 2:])
+        answer = field(state, seconds, context, values["physics"])
+        matching = field.mean_square(answer.total - point.velocity)
+        epsilon = self.GAUGE_EPSILON
+        sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
+        gauge = torch.stack([torch.sqrt(x + epsilon**2) - epsilon for x in sizes]).sum(0)
+        prior = field.theta.penalty(answer.theta).expand_as(matching)
+        loss = matching + values["gauge"] * gauge + values["prior"] * prior
+        return {"loss": loss, "matching": matching, "gauge": gauge, "prior": prior}

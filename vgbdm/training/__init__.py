@@ -1,0 +1,1 @@
+"""Training: the loop, its backends, checkpoints, schedules and records."""

@@ -1,0 +1,232 @@
+"""The training loop. It knows no weather, no circuit and no engine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from vgbdm.errors import InputError
+from vgbdm.training import checkpoint
+from vgbdm.training.backends import Batch, DeepSpeedBackend, Objective, ParameterGroup, StepResult
+from vgbdm.training.records import Records
+from vgbdm.training.schedules import Schedule
+
+log = logging.getLogger(__name__)
+
+UNTIMED_STEPS, TIMED_STEPS = 3, 8
+"""The first steps are slower (allocation, compilation); the next ones are timed."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train and when to stop and look.
+
+    Attributes:
+        total_steps: optimiser steps, unless ``max_minutes`` is given.
+        max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good.
+        validations: how many, evenly spread, the last at the end.
+        keep: checkpoints kept besides best and last.
+    """
+
+    total_steps: int = 1000
+    max_minutes: float | None = None
+    validations: int = 5
+    keep: int = 1
+
+    def __post_init__(self) -> None:
+        if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
+            raise InputError("trainer: total_steps, validations and keep must be at least 1")
+        if self.max_minutes is not None and not self.max_minutes > 0:
+            raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
+
+
+def prepare_run_dir(run_dir: Path, resume: bool) -> None:
+    """Make a run folder; one that holds something is only taken to resume.
+
+    Raises:
+        InputError: if the folder is not empty and ``resume`` is false.
+    """
+    if run_dir.exists() and any(run_dir.iterdir()) and not resume:
+        raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
+    run_dir.mkdir(parents=True, exist_ok=True)
+
+
+class Trainer:
+    """Trains a field on an endless stream and keeps what can be gone on from.
+
+    Args:
+        field: what is trained.
+        objective: terms per sample.
+        groups: its parameters by learning rate and decay.
+        backend: computes steps.
+        open_stream: samples consumed → an iterator over this rank's batches, closed at the end.
+        validate: field → scores; ``score`` is the one to minimise. *Collective.*
+        rate: schedule of the learning rate.
+        schedules: of the values an objective takes, by name.
+        global_batch: samples per step over all ranks.
+        plan: length and validations.
+        run_dir: where everything goes.
+        identity: hashes and configs that a checkpoint carries; those under ``must_match`` are
+            compared on resume.
+    """
+
+    def __init__(
+        self,
+        field: nn.Module,
+        objective: Objective,
+        groups: list[ParameterGroup],
+        backend: DeepSpeedBackend,
+        open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[Batch]]],
+        validate: Callable[[Any], Mapping[str, float]],
+        rate: Schedule,
+        schedules: Mapping[str, Schedule],
+        global_batch: int,
+        plan: Plan,
+        run_dir: Path,
+        identity: Mapping[str, Any],
+    ) -> None:
+        self.field, self.objective, self.groups, self.backend = field, objective, groups, backend
+        self.open_stream, self.validate = open_stream, validate
+        self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
+        self.plan, self.run_dir, self.identity = plan, run_dir, identity
+        self.step, self.best = 0, math.inf
+        self.total: int | None = None if plan.max_minutes else plan.total_steps
+
+    # --- start and resume ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Build the engine, from the last checkpoint where there is one. *Collective.*"""
+        folder = checkpoint.find(self.run_dir, "last")
+        if folder is None:
+            self.backend.start(self.field, self.objective, self.groups, self.global_batch)
+            return
+        state = checkpoint.read_state(folder)
+        for name, value in self.identity["must_match"].items():
+            if state["must_match"].get(name) != value:
+                raise InputError(
+                    f"{folder}: {name} is {state['must_match'].get(name)}, this run has {value}; "
+                    "resume with the data and options it was started with"
+                )
+        self.field.load_state_dict(checkpoint.read_tensors(folder, "model"))
+        self.backend.start(self.field, self.objective, self.groups, self.global_batch)
+        moments = {
+            name: checkpoint.read_tensors(folder, name) for name in ("exp_avg", "exp_avg_sq")
+        }
+        self.backend.load_moments(moments, state["step"])
+        self.step, self.total, self.best = state["step"], state["total_steps"], state["best"]
+        log.info("resuming %s at step %d of %d", self.run_dir, self.step, self.total)
+
+    def save(self, score: float | None = None) -> None:
+        """Write a checkpoint, as last and, if it is, as best. *Collective.*"""
+        tensors = self.backend.state()
+        better = score is not None and score < self.best
+        if score is not None and better:
+            self.best = score
+        if self.backend.rank == 0:
+            state = {
+                **self.identity,
+                "step": self.step,
+                "total_steps": self.total,
+                "samples": self.step * self.global_batch,
+                "best": self.best,
+            }
+            folder = checkpoint.write_checkpoint(self.run_dir, tensors, state)
+            if better:
+                checkpoint.point(self.run_dir, "best", folder, step=self.step, score=score)
+            checkpoint.point(self.run_dir, "last", folder, step=self.step)
+            checkpoint.keep_last(self.run_dir, self.plan.keep)
+        self.backend.barrier()
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Train to the end. *Collective.*
+
+        Raises:
+            InputError: if a loss or gradient is not finite; the last checkpoint stands.
+        """
+        self.start()
+        begin = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            records = None
+            if self.backend.rank == 0:
+                records = stack.enter_context(Records(self.run_dir, self.step))
+            if self.step == 0:
+                self.look(records)
+            looking = time.perf_counter() - begin
+            stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
+            timed = time.perf_counter()
+            while self.total is None or self.step < self.total:
+                started = time.perf_counter()
+                self.train_step(next(stream), records, started)
+                if self.total is None:
+                    if self.step == UNTIMED_STEPS:
+                        timed = time.perf_counter()
+                    elif self.step == UNTIMED_STEPS + TIMED_STEPS:
+                        self.fix_total(begin, looking, time.perf_counter() - timed)
+                if self.total and self.is_due(self.total):
+                    self.look(records)
+
+    def is_due(self, total: int) -> bool:
+        """Whether a validation belongs after this step."""
+        marks = [round(total * k / self.plan.validations) for k in range(1, self.plan.validations)]
+        return self.step in marks or self.step == total
+
+    def fix_total(self, begin: float, looking: float, timed: float) -> None:
+        """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
+        assert self.plan.max_minutes is not None
+        spent = time.perf_counter() - begin
+        left = 60 * self.plan.max_minutes - spent - looking * self.plan.validations
+        steps = self.step + max(left, 0.0) / (timed / TIMED_STEPS)
+        self.total = int(self.backend.broadcast(max(math.floor(steps), self.step + 1)))
+        log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
+
+    def train_step(self, batch: Batch, records: Records | None, started: float) -> StepResult:
+        """One optimiser step, refused where something is not finite."""
+        values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
+        rate = self.rate(self.step, self.total)
+        self.field.train()
+        result = self.backend.step(batch, values, rate)
+        numbers = (*result.terms.values(), result.gradient_norm)
+        if not all(map(math.isfinite, numbers)):
+            raise InputError(self.describe_failure(batch, result))
+        self.step += 1
+        if records:
+            seconds = time.perf_counter() - started
+            rates = {
+                "gradient_norm": result.gradient_norm,
+                "learning_rate": rate,
+                **{f"weight_{name}": value for name, value in values.items()},
+                "samples_per_second": self.global_batch / seconds,
+            }
+            records.step(self.step, result.terms, rates, self.total)
+        return result
+
+    def describe_failure(self, batch: Batch, result: StepResult) -> str:
+        """One line: the step, the samples' times, the last good checkpoint."""
+        bad = [name for name, value in result.terms.items() if not math.isfinite(value)]
+        times = np.sort(batch.times.cpu().numpy().astype("int64")).astype("datetime64[s]")
+        last = checkpoint.find(self.run_dir, "last")
+        return (
+            f"step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not finite; this rank's "
+            f"samples are {times[0]} … {times[-1]}; last good checkpoint: {last or 'none'}; "
+            "lower the learning rate and resume=true"
+        )
+
+    def look(self, records: Records | None) -> None:
+        """Validate and save. *Collective.*"""
+        self.field.eval()
+        scores = self.validate(self.field)
+        better = scores["score"] < self.best
+        if records:
+            records.validate(self.step, scores, better)
+        self.save(scores["score"])

@@ -1,0 +1,107 @@
+"""What a run leaves to look at: CSV, TensorBoard, a progress bar. Rank 0 only, no server."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+
+class Table:
+    """A CSV file that grows by rows and by columns; resuming cuts off what came after.
+
+    Args:
+        path: of the file.
+        step: rows with a later step are dropped (0: start anew).
+    """
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        rows: list[dict[str, str]] = []
+        if step and path.exists():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        self.columns = list(rows[0]) if rows else ["step"]
+        self._rewrite(rows)
+
+    def _rewrite(self, rows: list[dict[str, str]]) -> None:
+        aside = self.path.with_suffix(".tmp")
+        with aside.open("w", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+        aside.replace(self.path)
+        self.file = self.path.open("a", newline="")
+        self.writer = csv.DictWriter(self.file, self.columns, restval="")
+
+    def add(self, row: Mapping[str, float]) -> None:
+        """Append a row; a column not seen before is added to the file."""
+        new = [name for name in row if name not in self.columns]
+        if new:
+            self.file.close()
+            with self.path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            self.columns += new
+            self._rewrite(rows)
+        self.writer.writerow(
+            {k: str(v) if isinstance(v, int) else f"{v:.10g}" for k, v in row.items()}
+        )
+        self.file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+class Records:
+    """CSV rows, TensorBoard curves and the progress bar of one run.
+
+    Args:
+        run_dir: of the run; ``log.csv``, ``validation.csv`` and ``tensorboard/`` go there.
+        step: where the run goes on.
+    """
+
+    def __init__(self, run_dir: Path, step: int) -> None:
+        self.training = Table(run_dir / "log.csv", step)
+        self.validation = Table(run_dir / "validation.csv", step)
+        self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
+        self.bar = tqdm(initial=step, unit="step", desc="training", mininterval=1.0)
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.bar.close()
+        self.training.close()
+        self.validation.close()
+        self.curves.close()
+
+    def step(
+        self, step: int, terms: Mapping[str, float], rates: Mapping[str, float], total: int | None
+    ) -> None:
+        """A training step: its terms and its speeds."""
+        self.training.add({"step": step, **terms, **rates})
+        for name, value in terms.items():
+            self.curves.add_scalar(f"train/{name}", value, step)
+        self.bar.total = total
+        self.bar.set_postfix_str(
+            f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s", refresh=False
+        )
+        self.bar.update(1)
+
+    def validate(self, step: int, scores: Mapping[str, float], best: bool) -> None:
+        """A validation: its scores."""
+        self.validation.add({"step": step, **scores})
+        for name, value in scores.items():
+            self.curves.add_scalar(f"validation/{name}", value, step)
+        mark = " (best so far)" if best else ""
+        self.bar.write(f"step {step}: validation score {scores['score']:.4f}{mark}")

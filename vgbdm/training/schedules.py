@@ -1,0 +1,74 @@
+"""Numbers that change during training: pure functions of (step, total_steps).
+
+A schedule keeps no state, so that a resumed run has the same value at the same step. Before the
+length of a run is known, ``total_steps`` is None and a schedule stands at its start.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Schedule = Callable[[int, int | None], float]
+
+
+def progress(step: int, total_steps: int | None) -> float:
+    """Share of the run that lies behind ``step``, 0 to 1."""
+    return min(step / max(total_steps, 1), 1.0) if total_steps else 0.0
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Always ``value``."""
+
+    value: float
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The value."""
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A straight ramp from ``start`` to ``end`` between two shares of the run."""
+
+    start: float
+    end: float
+    begin: float = 0.0
+    finish: float = 1.0
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The value at ``step``."""
+        share = (progress(step, total_steps) - self.begin) / (self.finish - self.begin)
+        return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Geometric:
+    """From ``start`` to ``end`` by equal ratios; both positive."""
+
+    start: float
+    end: float
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The value at ``step``."""
+        return self.start * (self.end / self.start) ** progress(step, total_steps)
+
+
+@dataclass(frozen=True)
+class WarmupCosine:
+    """A linear warm-up over ``warmup`` steps to ``peak``, then half a cosine to ``floor`` · peak.
+
+    Source: Loshchilov & Hutter 2017, without restarts.
+    """
+
+    peak: float
+    warmup: int = 20
+    floor: float = 0.01
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The value at ``step``."""
+        rise = min((step + 1) / max(self.warmup, 1), 1.0)
+        fall = 0.5 * (1.0 + math.cos(math.pi * progress(step, total_steps)))
+        return self.peak * rise * (self.floor + (1.0 - self.floor) * fall)
