@@ -1,0 +1,1 @@
+"""Global weather: sources, training store, stream, sphere, models, forecasts, verification."""

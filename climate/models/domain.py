@@ -1,0 +1,173 @@
+"""What a weather model is told about its data: grid, channels, static fields, statistics.
+
+Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from climate.sphere import Grid
+from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from climate.store.layout import TrainingStore
+
+BLOCK = 720
+"""Time steps read at once for statistics."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Grid, channels and clock of a model, with the numbers taken from the training period.
+
+    Attributes:
+        lat: (H,) degrees north, ascending.
+        lon: (W,) degrees east from 0.
+        channels: short names, in the order of the state.
+        vectors: pairs of channels that are the eastward and northward parts of a vector.
+        step_seconds: the model's step.
+        history: past states a sample carries besides the current one.
+        static_names: of the static fields.
+        arrays: ``mean``, ``scale``, ``change`` (C,), ``climate`` (C, H, W), ``static`` (n, H, W);
+            empty where the buffers are about to be loaded from a checkpoint.
+    """
+
+    lat: tuple[float, ...]
+    lon: tuple[float, ...]
+    channels: tuple[str, ...]
+    vectors: tuple[tuple[str, str], ...]
+    step_seconds: int
+    history: int
+    static_names: tuple[str, ...]
+    arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def from_store(
+        cls,
+        store: TrainingStore,
+        step: np.timedelta64,
+        vectors: Sequence[Sequence[str]],
+        history: int,
+    ) -> Domain:
+        """Read it off a training store; only the training period is looked at.
+
+        The two parts of a vector share one scale and have no mean taken off, so that they still
+        are a vector when standardised. Vector pairs the store does not hold are left out.
+        """
+        held = tuple((u, v) for u, v in vectors if u in store.channels and v in store.channels)
+        mean, scale = store.statistics.mean.copy(), store.statistics.std.copy()
+        change = change_per_step(store, step)
+        for u, v in held:
+            pair = [store.channels.index(u), store.channels.index(v)]
+            scale[pair] = np.sqrt(np.mean(scale[pair] ** 2 + mean[pair] ** 2))
+            mean[pair] = 0.0
+        climate = (store.statistics.mean_map - mean[:, None, None]) / scale[:, None, None]
+        arrays = {"mean": mean, "scale": scale, "change": change / scale, "climate": climate}
+        names = tuple(sorted(store.static))
+        shape = (len(store.lat), len(store.lon))
+        static = [_standardised(store.static[name]) for name in names]
+        arrays["static"] = np.stack(static) if static else np.zeros((0, *shape))
+        seconds = int(step / np.timedelta64(1, "s"))
+        lat, lon = tuple(map(float, store.lat)), tuple(map(float, store.lon))
+        return cls(lat, lon, store.channels, held, seconds, history, names, arrays)
+
+    @classmethod
+    def from_description(cls, text: dict[str, Any]) -> Domain:
+        """Rebuild from `describe`; the numbers come with the checkpoint's buffers."""
+        return cls(
+            tuple(text["lat"]),
+            tuple(text["lon"]),
+            tuple(text["channels"]),
+            tuple((u, v) for u, v in text["vectors"]),
+            int(text["step_seconds"]),
+            int(text["history"]),
+            tuple(text["static_names"]),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Everything but the arrays, as JSON takes it."""
+        return {
+            name: getattr(self, name)
+            for name in (
+                "lat",
+                "lon",
+                "channels",
+                "vectors",
+                "step_seconds",
+                "history",
+                "static_names",
+            )
+        }
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid."""
+        return Grid(np.array(self.lat), np.array(self.lon))
+
+    @cached_property
+    def variables(self) -> tuple[tuple[int, ...], ...]:
+        """Channel indices of each transported variable: (i,) a scalar, (i, j) a vector."""
+        index = {name: i for i, name in enumerate(self.channels)}
+        partner = {index[u]: index[v] for u, v in self.vectors}
+        return tuple(
+            (i, partner[i]) if i in partner else (i,)
+            for i in range(len(self.channels))
+            if i not in partner.values()
+        )
+
+    @property
+    def vector_channels(self) -> list[int]:
+        """Channels that are vector components."""
+        return sorted(i for variable in self.variables if len(variable) == 2 for i in variable)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """The arrays as float32 tensors, or zeros of their shapes."""
+        count, grid = len(self.channels), (len(self.lat), len(self.lon))
+        shapes: dict[str, tuple[int, ...]] = {
+            "mean": (count, 1, 1),
+            "scale": (count, 1, 1),
+            "change": (count, 1, 1),
+            "climate": (count, *grid),
+            "static": (len(self.static_names), *grid),
+        }
+        return {
+            name: torch.as_tensor(self.arrays[name]).float().reshape(shape)
+            if self.arrays
+            else torch.zeros(shape)
+            for name, shape in shapes.items()
+        }
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / max(float(values.std()), 1e-12)
+
+
+def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
+    """Area-weighted rms (C,) of x(t + step) - x(t) over the training period, physical units.
+
+    Raises:
+        InputError: if the training period holds no two states one step apart.
+    """
+    anchors = store.anchors("train", step, history=0, ahead=1)
+    if not len(anchors):
+        raise InputError(
+            f"{store.path}: no two training states are {step} apart; check step and split"
+        )
+    stride = int(step / store.step)
+    weights = Grid(store.lat, store.lon).area_weights[:, None] / len(store.lon) / len(store.lat)
+    total = np.zeros(len(store.channels))
+    for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
+        inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]
+        if len(inside):
+            block = store.read(start, min(start + BLOCK, int(anchors[-1]) + 1) + stride)
+            change = block[inside - start + stride] - block[inside - start]
+            total += np.einsum("nchw,nchw,hw->c", change, change, weights, dtype=np.float64)
+    return np.sqrt(total / len(anchors))

@@ -1,0 +1,139 @@
+"""States as scalars that can be transported over the poles.
+
+A scalar channel is one transported scalar; a vector pair is three, its Cartesian components.
+
+Shapes: ``B`` samples, ``C`` channels, ``G`` variables (a vector pair is one), ``T`` transported
+scalars, ``H`` latitudes, ``W`` longitudes, ``M``, ``L`` harmonic orders and degrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from climate.sphere import Grid, SpectralOperators, TangentBasis
+
+SLOPE_SCALE = 2.0
+"""Gradients per radian ÷ truncation are about half the size of the field; this makes them 1."""
+
+
+class Resolved(NamedTuple):
+    """A state up to the truncation.
+
+    Attributes:
+        smooth: (B, T, H, W) the state.
+        rough: (B, T, H, W) what of its anomaly lies beyond the truncation.
+        anomaly: (M, 2·B·T, L) coefficients of its departure from the training mean.
+        east: (B, T, H, W) eastward gradient of ``smooth``, per metre.
+        north: (B, T, H, W) northward gradient, per metre.
+    """
+
+    smooth: Tensor
+    rough: Tensor
+    anomaly: Tensor
+    east: Tensor
+    north: Tensor
+
+
+class Transport(nn.Module):
+    """Between channels and transported scalars, and their gradients.
+
+    Args:
+        grid: the grid.
+        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
+        truncation: largest degree kept; None: ⌊(W-1)/3⌋.
+        operators: another ∇ than the spectral one, made from the grid.
+    """
+
+    owner: Tensor
+    """(T,) the variable of each transported scalar."""
+    variable_of: Tensor
+    """(C,) the variable of each channel."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        variables: tuple[tuple[int, ...], ...],
+        truncation: int | None,
+        operators: Callable[[Grid], TangentBasis] | None,
+    ) -> None:
+        super().__init__()
+        self.variables = variables
+        self.spectral = SpectralOperators(grid, truncation)
+        self.operators = operators(grid) if operators else self.spectral
+        sizes = [2 * len(v) - 1 for v in variables]
+        starts = [sum(sizes[:g]) for g in range(len(sizes))]
+        self.slices = [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]
+        owner = torch.tensor([g for g, n in enumerate(sizes) for _ in range(n)])
+        self.register_buffer("owner", owner, persistent=False)
+        by_channel = sorted((i, g) for g, v in enumerate(variables) for i in v)
+        variable_of = torch.tensor([g for _, g in by_channel])
+        self.register_buffer("variable_of", variable_of, persistent=False)
+
+    def from_channels(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, T, H, W)."""
+        parts = [
+            x[:, v[0] : v[0] + 1]
+            if len(v) == 1
+            else self.spectral.to_cartesian(x[:, v[0]], x[:, v[1]])
+            for v in self.variables
+        ]
+        return torch.cat(parts, 1)
+
+    def to_channels(self, fields: Tensor) -> Tensor:
+        """(B, T, H, W) → (B, C, H, W); vectors are projected on the tangent plane."""
+        by_channel: dict[int, Tensor] = {}
+        for v, at in zip(self.variables, self.slices, strict=True):
+            if len(v) == 1:
+                by_channel[v[0]] = fields[:, at.start]
+            else:
+                by_channel[v[0]], by_channel[v[1]] = self.spectral.to_tangent(fields[:, at])
+        return torch.stack([by_channel[i] for i in range(len(by_channel))], 1)
+
+    def modes(self, x: Tensor) -> Tensor:
+        """Harmonic coefficients (M, 2·B·T, L) of states (B, C, H, W)."""
+        return self.spectral.analysis(self.from_channels(x))
+
+    def resolve(self, anomaly: Tensor, climate_modes: Tensor) -> Resolved:
+        """Split a state at the truncation.
+
+        Args:
+            anomaly: (B, C, H, W) departure of the state from the training mean.
+            climate_modes: (M, 2·T, L) coefficients of that mean.
+        """
+        fields = self.from_channels(anomaly)
+        modes, shape = self.spectral.analysis(fields), (2, len(fields), -1)
+        full = modes.unflatten(1, shape) + climate_modes.unflatten(1, (2, 1, -1))
+        full = full.flatten(1, 3)
+        smooth = self.spectral.synthesis(full)
+        if self.operators is self.spectral:
+            east, north = self.spectral.gradient_of(full)
+        else:
+            east, north = self.operators.gradient(smooth)
+        rough = fields - self.spectral.synthesis(modes).view_as(fields)
+        like = fields.shape
+        return Resolved(smooth.view(like), rough, modes, east.view(like), north.view(like))
+
+    def spin(self, state: Resolved, g: int) -> tuple[Tensor, Tensor]:
+        """Divergence and vorticity (B, H, W) of vector variable ``g``, per metre."""
+        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
+        to_east, to_north = self.spectral.east, self.spectral.north
+        divergence = (east * to_east + north * to_north).sum(1)
+        return divergence, (east * to_north - north * to_east).sum(1)
+
+    def slopes(self, state: Resolved) -> Tensor:
+        """Two features per variable (B, 2·G, H, W), of size about 1.
+
+        The gradient of a scalar; the divergence and vorticity of a vector.
+        """
+        features: list[Tensor] = []
+        for g, at in enumerate(self.slices):
+            if at.stop - at.start == 3:
+                features += self.spin(state, g)
+            else:
+                features += [state.east[:, at.start], state.north[:, at.start]]
+        unit = self.spectral.radius / self.spectral.truncation * SLOPE_SCALE
+        return torch.stack(features, 1) * unit

@@ -1,0 +1,274 @@
+"""The sphere: regular grids, area weights, gradient and divergence, spherical harmonics.
+
+Shapes: ``...`` any leading axes, ``H`` latitudes (ascending), ``W`` longitudes (from 0),
+``M`` zonal wavenumbers 0…N, ``L`` degrees 0…N. Lengths in metres, angles in degrees at the border.
+
+Vectors are differentiated through their three Cartesian components, which are smooth where the
+eastward and northward components are not: at the poles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch_harmonics.legendre import dlegpoly, legpoly
+
+from vgbdm.errors import InputError
+
+EARTH_RADIUS = 6.371e6
+"""Mean radius of the Earth, m."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular latitude–longitude grid, cell-centred or with rows at the poles.
+
+    Attributes:
+        lat: (H,) degrees north, ascending, evenly spaced, symmetric about the equator.
+        lon: (W,) degrees east from 0, evenly spaced around the whole circle; W divisible by 4.
+
+    Raises:
+        InputError: where the coordinates are anything else.
+    """
+
+    lat: np.ndarray
+    lon: np.ndarray
+
+    def __post_init__(self) -> None:
+        lat, lon = np.asarray(self.lat, np.float64), np.asarray(self.lon, np.float64)
+        object.__setattr__(self, "lat", lat)
+        object.__setattr__(self, "lon", lon)
+        d_lat, width = 180.0 / len(lat), len(lon)
+        ends = (lat[0], lat[-1])
+        centred = np.allclose(ends, (-90 + d_lat / 2, 90 - d_lat / 2), atol=1e-3)
+        if not centred and not np.allclose(ends, (-90, 90), atol=1e-3):
+            raise InputError(
+                f"grid: latitudes {lat[0]:g}…{lat[-1]:g} do not span the globe (cell centres or "
+                "poles included); give a global regular grid"
+            )
+        even = np.allclose(np.diff(lat), (lat[-1] - lat[0]) / (len(lat) - 1), atol=1e-3)
+        if not even or not np.allclose(lon, np.arange(width) * 360.0 / width, atol=1e-3):
+            raise InputError("grid: not regular; latitudes and longitudes must be evenly spaced")
+        if width % 4:
+            raise InputError(f"grid: {width} longitudes; a multiple of 4 is needed at the poles")
+
+    @property
+    def includes_poles(self) -> bool:
+        """Whether the first and last rows lie on the poles."""
+        return bool(self.lat[-1] > 90 - 1e-3)
+
+    @property
+    def area_weights(self) -> np.ndarray:
+        """(H,) cos φ scaled to mean 1: the weights of scores (WeatherBench)."""
+        weights = np.clip(np.cos(np.deg2rad(self.lat)), 0, None)
+        return weights / weights.mean()
+
+    @property
+    def quadrature_weights(self) -> np.ndarray:
+        """(H,) weights of the spherical mean, sum 1, exact for harmonics of degree < H.
+
+        Fejér's first rule on cell centres, Clenshaw–Curtis where the poles are included
+        (Waldvogel 2006): solved for from the exact integrals of the Legendre polynomials.
+        """
+        height = len(self.lat)
+        polynomials = np.polynomial.legendre.legvander(np.sin(np.deg2rad(self.lat)), height - 1)
+        exact = np.zeros(height)
+        exact[0] = 1.0
+        return np.linalg.solve(polynomials.T, exact)
+
+
+def tangent_basis(grid: Grid) -> tuple[Tensor, Tensor]:
+    """Unit vectors to the east and to the north in Cartesian components: two of (3, H, W)."""
+    phi = torch.deg2rad(torch.from_numpy(grid.lat))[:, None]
+    lam = torch.deg2rad(torch.from_numpy(grid.lon))[None, :]
+    one = torch.ones_like(phi)
+    east = torch.stack((-lam.sin() * one, lam.cos() * one, 0 * lam * one))
+    north = torch.stack((-phi.sin() * lam.cos(), -phi.sin() * lam.sin(), phi.cos() + 0 * lam))
+    return east, north
+
+
+class TangentBasis(nn.Module):
+    """Tangent vectors and their Cartesian components on a grid; base of both kinds of ∇."""
+
+    east: Tensor
+    north: Tensor
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        east, north = tangent_basis(grid)
+        self.register_buffer("east", east.float(), persistent=False)
+        self.register_buffer("north", north.float(), persistent=False)
+
+    def to_cartesian(self, east: Tensor, north: Tensor) -> Tensor:
+        """Tangent vectors, two of (..., H, W), as Cartesian components (..., 3, H, W)."""
+        return east.unsqueeze(-3) * self.east + north.unsqueeze(-3) * self.north
+
+    def to_tangent(self, vector: Tensor) -> tuple[Tensor, Tensor]:
+        """Project Cartesian (..., 3, H, W) on the tangent plane: east, north (..., H, W)."""
+        return (vector * self.east).sum(-3), (vector * self.north).sum(-3)
+
+    def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
+        raise AssertionError("an operator defines its gradient")
+
+    def divergence(self, east: Tensor, north: Tensor) -> Tensor:
+        """∇·v = Σ_i e_i·∇v_i over the Cartesian components v_i of the tangent vector v.
+
+        Args:
+            east: eastward component (..., H, W).
+            north: northward component (..., H, W).
+
+        Returns:
+            (..., H, W) in units of the vector per metre.
+        """
+        d_east, d_north = self.gradient(self.to_cartesian(east, north))
+        return (d_east * self.east + d_north * self.north).sum(-3)
+
+
+class SpectralOperators(TangentBasis):
+    """Derivatives through spherical harmonics up to a truncation, exact below it.
+
+    Analysis is an area-weighted least-squares fit per zonal wavenumber. Legendre functions are
+    torch-harmonics', evaluated at this grid's own latitudes. Everything is precomputed in float64
+    and applied as real matrix products in float32, also under autocast.
+
+    Args:
+        grid: the grid.
+        truncation: largest degree N kept; by default ⌊(W-1)/3⌋, bounded by the latitudes.
+        radius: of the sphere, m.
+    """
+
+    dft: Tensor
+    idft: Tensor
+    idft_quadrature: Tensor
+    fit: Tensor
+    legendre: Tensor
+    legendre_north: Tensor
+    legendre_east: Tensor
+    degree: Tensor
+
+    def __init__(
+        self, grid: Grid, truncation: int | None = None, radius: float = EARTH_RADIUS
+    ) -> None:
+        super().__init__(grid)
+        height, width = len(grid.lat), len(grid.lon)
+        limit = min((width - 1) // 2, height - (3 if grid.includes_poles else 1))
+        self.truncation = min((width - 1) // 3, limit) if truncation is None else truncation
+        if not 0 < self.truncation <= limit:
+            raise InputError(
+                f"truncation={self.truncation}: a {height}×{width} grid resolves 1 to {limit}"
+            )
+        self.radius, count = radius, self.truncation + 1
+        theta = torch.from_numpy(np.deg2rad(90.0 - grid.lat))
+        legendre = legpoly(count, count, torch.cos(theta), csphase=False)  # (M, L, H)
+        slopes = dlegpoly(count, count, theta, csphase=False)
+        weights = torch.from_numpy(np.sqrt(np.clip(grid.area_weights, 1e-12, None)))
+        fit = torch.zeros_like(legendre)
+        for m, table in enumerate(legendre):
+            fit[m, m:] = torch.linalg.pinv(table[m:].T * weights[:, None]) * weights
+        angle = torch.outer(
+            torch.from_numpy(np.deg2rad(grid.lon)), torch.arange(count, dtype=torch.float64)
+        )
+        cos, sin = angle.cos(), angle.sin()
+        scale = torch.full((count,), 2.0, dtype=torch.float64)
+        scale[0] = 1.0
+        tables = {
+            "dft": torch.cat((cos, -sin), 1) / width,  # (W, 2M): real, imaginary parts
+            "idft": torch.cat((cos * scale, -sin * scale), 1).T,  # (2M, W)
+            "idft_quadrature": torch.cat((-sin * scale, -cos * scale), 1).T,  # of i times them
+            "fit": fit.transpose(1, 2),  # (M, H, L)
+            "legendre": legendre,  # (M, L, H)
+            "legendre_north": -slopes[0] / radius,
+            "legendre_east": slopes[1] / radius,
+            "degree": torch.arange(count, dtype=torch.float64),
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table.float().contiguous(), persistent=False)
+
+    def analysis(self, field: Tensor) -> Tensor:
+        """Harmonic coefficients of scalars (..., H, W): (M, 2·n, L) with n the leading axes."""
+        with torch.autocast(field.device.type, enabled=False):
+            flat = field.float().reshape(-1, *field.shape[-2:])
+            waves = (flat @ self.dft).unflatten(-1, (2, -1))  # (n, H, 2, M)
+            return torch.bmm(waves.permute(3, 2, 0, 1).flatten(1, 2), self.fit)
+
+    def _synthesis(self, coefficients: Tensor, legendre: Tensor, idft: Tensor) -> Tensor:
+        with torch.autocast(coefficients.device.type, enabled=False):
+            waves = torch.bmm(coefficients, legendre).unflatten(1, (2, -1))  # (M, 2, n, H)
+            return waves.permute(2, 3, 1, 0).flatten(2) @ idft
+
+    def synthesis(self, coefficients: Tensor) -> Tensor:
+        """Fields (n, H, W) of coefficients (M, 2·n, L)."""
+        return self._synthesis(coefficients, self.legendre, self.idft)
+
+    def project(self, field: Tensor) -> Tensor:
+        """The part of (..., H, W) up to the truncation, same shape."""
+        return self.synthesis(self.analysis(field)).reshape(field.shape)
+
+    def gradient_of(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of the fields with coefficients (M, 2·n, L): east and north, each (n, H, W)."""
+        east = self._synthesis(coefficients, self.legendre_east, self.idft_quadrature)
+        return east, self._synthesis(coefficients, self.legendre_north, self.idft)
+
+    def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
+        east, north = self.gradient_of(self.analysis(field))
+        return east.reshape(field.shape), north.reshape(field.shape)
+
+    def laplacian(self, coefficients: Tensor, power: int = 1) -> Tensor:
+        """∇² applied ``power`` times to coefficients (M, 2·n, L), per metre^(2·power)."""
+        return coefficients * (-self.degree * (self.degree + 1) / self.radius**2) ** power
+
+
+class FiniteDifferenceOperators(TangentBasis):
+    """Fourth-order central differences; the halo across a pole is the row on its other side.
+
+    On rows at a pole the eastward derivative is the northward one a quarter turn away.
+
+    Args:
+        grid: the grid.
+        radius: of the sphere, m.
+    """
+
+    inverse_dx: Tensor
+
+    def __init__(self, grid: Grid, radius: float = EARTH_RADIUS) -> None:
+        super().__init__(grid)
+        self.poles = grid.includes_poles
+        self.quarter = len(grid.lon) // 4
+        spacing_north = math.radians(grid.lat[1] - grid.lat[0]) * radius
+        spacing_east = math.radians(grid.lon[1] - grid.lon[0]) * radius
+        cosine = np.cos(np.deg2rad(grid.lat))
+        inverse = np.where(cosine > 1e-9, 1.0 / np.maximum(cosine, 1e-9), 0.0) / spacing_east
+        self.inverse_dy = 1.0 / spacing_north
+        self.register_buffer("inverse_dx", torch.from_numpy(inverse).float()[:, None], False)
+
+    def _beyond_poles(self, field: Tensor) -> Tensor:
+        """Two more rows at each end: (..., H, W) → (..., H+4, W)."""
+        first = 1 if self.poles else 0
+        opposite = field.roll(2 * self.quarter, -1)
+        south = opposite[..., first : first + 2, :].flip(-2)
+        stop = field.shape[-2] - first
+        north = opposite[..., stop - 2 : stop, :].flip(-2)
+        return torch.cat((south, field, north), -2)
+
+    def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
+        with torch.autocast(field.device.type, enabled=False):
+            padded = self._beyond_poles(field.float())
+            north = (
+                8 * (padded[..., 3:-1, :] - padded[..., 1:-3, :])
+                - (padded[..., 4:, :] - padded[..., :-4, :])
+            ) * (self.inverse_dy / 12)
+            ahead, behind = field.roll(-1, -1), field.roll(1, -1)
+            far = field.roll(-2, -1) - field.roll(2, -1)
+            east = (8 * (ahead - behind) - far) * (self.inverse_dx / 12)
+            if self.poles:
+                south_row = north[..., :1, :].roll(-self.quarter, -1)
+                north_row = north[..., -1:, :].roll(self.quarter, -1)
+                east = torch.cat((south_row, east[..., 1:-1, :], north_row), -2)
+            return east, north

@@ -1,0 +1,1 @@
+"""The training store: one Zarr v3 group with a manifest. Layout, conversion, statistics."""

@@ -1,0 +1,152 @@
+"""Training on weather: a store and a config → a run folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import nn
+
+from climate.models.domain import Domain
+from climate.store.layout import TrainingStore, open_store
+from climate.stream import WindowStream
+from climate.validation import RolloutValidation
+from vgbdm.build import build
+from vgbdm.errors import InputError
+from vgbdm.objectives import FlowMatching
+from vgbdm.training.backends import DeepSpeedBackend, ParameterGroup
+from vgbdm.training.checkpoint import write_json
+from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+
+log = logging.getLogger(__name__)
+
+
+def parse_hours(name: str, text: str) -> np.timedelta64:
+    """A duration such as ``6h`` or ``5d``.
+
+    Raises:
+        InputError: for anything else.
+    """
+    value, unit = str(text)[:-1], str(text)[-1:]
+    if not value.isdigit() or unit not in ("h", "d") or int(value) < 1:
+        raise InputError(f"{name}={text}: want a duration such as 6h or 5d")
+    hours = int(value) * (24 if unit == "d" else 1)
+    return np.timedelta64(hours * 3600, "s")
+
+
+def parameter_groups(
+    field: nn.Module, *, weight_decay: float, physics_rate: float
+) -> list[ParameterGroup]:
+    """Weights with decay; biases, norms and lags without; θ without, at its own rate.
+
+    Args:
+        field: with its physical parameters under ``theta``.
+        weight_decay: of weights with two dimensions or more.
+        physics_rate: multiple of the learning rate for θ.
+    """
+    theta, weights, rest = [], [], []
+    for name, parameter in field.named_parameters():
+        if name.startswith("theta."):
+            theta.append(parameter)
+        elif parameter.dim() > 1 and name.endswith("weight"):
+            weights.append(parameter)
+        else:
+            rest.append(parameter)
+    return [
+        ParameterGroup(weights, 1.0, weight_decay),
+        ParameterGroup(rest, 1.0, 0.0),
+        ParameterGroup(theta, physics_rate, 0.0),
+    ]
+
+
+def open_stream(
+    cfg: DictConfig, store: TrainingStore, backend: DeepSpeedBackend, consumed: int
+) -> WindowStream:
+    """This rank's training stream from a position on."""
+    options = dict(cfg.stream)
+    return WindowStream(
+        store,
+        "train",
+        step=parse_hours("step", cfg.step),
+        history=cfg.history,
+        global_batch=cfg.batch,
+        rank=backend.rank,
+        ranks=backend.world_size,
+        seed=cfg.seed,
+        consumed=consumed,
+        pin=backend.device.type == "cuda",
+        **options,
+    )
+
+
+def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[str, Any]]:
+    """The untrained model, alike on every rank, and what a checkpoint must say to rebuild it."""
+    step = parse_hours("step", cfg.step)
+    domain = Domain.from_store(store, step, cfg.vectors, cfg.history)
+    torch.manual_seed(cfg.seed)
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
+
+
+def train(cfg: DictConfig) -> None:
+    """Train as a config says; see configs/train_era5.yaml. *Collective.*
+
+    Raises:
+        InputError: one line, for what cannot be trained on or gone on from.
+    """
+    run_dir, store = Path(cfg.run_dir), open_store(cfg.store)
+    backend: DeepSpeedBackend = build(cfg.backend)
+    if backend.rank == 0:
+        prepare_run_dir(run_dir, cfg.resume)
+    backend.barrier()
+    field, rebuild = build_model(cfg, store)
+    objective = FlowMatching(build(cfg.path), cfg.seed)
+    first = open_stream(cfg, store, backend, 0)
+    first.close()
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    identity: Mapping[str, Any] = {
+        "must_match": {
+            "statistics": store.statistics.hash,
+            "order": first.order.digest,
+            "batch": cfg.batch,
+            "seed": cfg.seed,
+            **rebuild,
+        },
+        "config": resolved,
+    }
+    trainer = Trainer(
+        field,
+        objective,
+        parameter_groups(field, **cfg.optimizer),
+        backend,
+        lambda consumed: open_stream(cfg, store, backend, consumed),
+        RolloutValidation(
+            store,
+            backend,
+            step=parse_hours("step", cfg.step),
+            history=cfg.history,
+            lead=parse_hours("validation.lead", cfg.validation.lead),
+            starts=cfg.validation.starts,
+            batch=cfg.validation.batch,
+        ),
+        build(cfg.rate),
+        {name: build(schedule) for name, schedule in cfg.schedules.items()},
+        cfg.batch,
+        Plan(**cfg.trainer),
+        run_dir,
+        identity,
+    )
+    if backend.rank == 0:
+        write_json(run_dir / "config.json", resolved)
+        count = sum(p.numel() for p in field.parameters())
+        log.info(
+            "%d parameters, %d samples, %d rank(s) on %s, ZeRO stage %d",
+            count, len(first.order.anchors), backend.world_size, backend.device, backend.stage,
+        )  # fmt: skip
+    trainer.fit()
+    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)

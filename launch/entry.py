@@ -1,0 +1,139 @@
+"""How every launcher starts: arguments, ranks, logging, and errors in one line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
+
+
+def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
+    """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
+
+    Works alike under ``python``, ``deepspeed`` and ``torchrun``. Exits 0; 2 on bad input (one
+    line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C.
+    """
+    overrides = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
+    set_rank_variables()
+    set_up_logging()
+    if any(a in ("--help", "-h") for a in overrides):
+        print_help(main, config_name)
+        return
+    cfg: DictConfig | None = None
+    try:
+        cfg = compose_config(config_name, overrides)
+        main(cfg)
+    except KeyboardInterrupt:
+        fail("stopped by the keyboard", 130)
+    except (HydraException, OmegaConfBaseException) as error:
+        fail(f"config: {shorten(error)}; --help lists what there is", 2)
+    except Exception as error:
+        handle(error, cfg)
+
+
+def handle(error: Exception, cfg: DictConfig | None) -> None:
+    """One line for an error, and its traceback where it can be found."""
+    from vgbdm.errors import InputError
+
+    if isinstance(error, InputError):
+        fail(str(error), 2)
+    place = write_traceback(cfg)
+    hint = f" (traceback in {place})" if place else ""
+    fail(f"{type(error).__name__}: {shorten(error)}{hint}", 1)
+
+
+def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
+    """The composed config; every value that has no default must have been given."""
+    from vgbdm.errors import InputError
+
+    unknown = [a for a in overrides if "=" not in a]
+    if unknown:
+        raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose(config_name, overrides)
+    missing = sorted(OmegaConf.missing_keys(cfg))
+    if missing:
+        raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    return cfg
+
+
+def set_rank_variables() -> None:
+    """Fill in what a launcher would have set, so that one plain process is a group of one."""
+    defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+    if "MASTER_PORT" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
+
+
+def set_up_logging() -> None:
+    """Rank 0 speaks, the others only warn; libraries are quiet."""
+    rank = int(os.environ["RANK"])
+    logging.basicConfig(
+        level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s", force=True
+    )
+    for name in NOISY:
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def print_help(main: Callable[[DictConfig], None], config_name: str) -> None:
+    """What the launcher does, its config with defaults, and the choices of its groups."""
+    if os.environ["RANK"] != "0":
+        return
+    text = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
+    print(f"{text}\n\nArguments are key=value. Defaults (??? must be given):\n")
+    print((CONFIGS / f"{config_name}.yaml").read_text().rstrip())
+    defaults = yaml.safe_load((CONFIGS / f"{config_name}.yaml").read_text()).get("defaults", [])
+    groups = [name.removeprefix("override ") for d in defaults if isinstance(d, dict) for name in d]
+    for group in groups:
+        options = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
+        print(f"\n{group}= {' | '.join(options)}")
+        for option in options:
+            body = (CONFIGS / group / f"{option}.yaml").read_text().rstrip()
+            print("\n".join(f"    {line}" for line in body.splitlines()))
+
+
+def shorten(error: Exception) -> str:
+    """The first line of an error that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def write_traceback(cfg: DictConfig | None) -> Path | None:
+    """Save the traceback in the run's folder, if it has one and it can be written."""
+    folder = next((cfg[k] for k in ("run_dir", "out") if cfg and cfg.get(k)), None)
+    if folder is None:
+        traceback.print_exc()
+        return None
+    place = Path(folder) / f"error-rank{os.environ['RANK']}.log"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(traceback.format_exc())
+    except OSError:
+        return None
+    return place
+
+
+def fail(message: str, code: int) -> None:
+    """Say it once and end; threads and process groups are not waited for."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(code)

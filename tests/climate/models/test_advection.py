@@ -1,0 +1,233 @@
+"""The grey-box advection model: shapes, gradients, physics against exact answers, stability."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from climate.models.advection import GreyBoxAdvection
+from climate.models.domain import Domain
+from climate.models.networks import SphereConv
+from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators, Grid
+from vgbdm.objectives import FlowMatching
+from vgbdm.paths import HermitePath
+
+CHANNELS = ("z", "t2m", "u10", "v10")
+SCALES = np.array([3000.0, 15.0, 5.0, 5.0])
+GRIDS = {
+    "centred": Grid(-90 + 5.625 * (np.arange(32) + 0.5), np.arange(64) * 5.625),
+    "poles": Grid(np.linspace(-90, 90, 33), np.arange(64) * 5.625),
+}
+PRIORS = {
+    "wind_factor": (1.0, 0.5),
+    "diffusion": (2.0, 0.7),
+    "relaxation": (0.1, 0.7),
+    "unresolved": (1.0, 0.7),
+}
+
+
+def make_model(grid: Grid, *, channels=CHANNELS, operators=None, static=2, **options):
+    torch.manual_seed(1)
+    shape = (len(grid.lat), len(grid.lon))
+    generator = np.random.default_rng(0)
+    count = len(channels)
+    arrays = {
+        "mean": np.zeros(count),
+        "scale": SCALES[[CHANNELS.index(name) for name in channels]],
+        "change": np.full(count, 0.4),
+        "climate": np.zeros((count, *shape)),
+        "static": generator.normal(size=(static, *shape)),
+    }
+    vectors = (("u10", "v10"),) if "u10" in channels else ()
+    names = tuple(f"static{i}" for i in range(static))
+    domain = Domain(
+        tuple(grid.lat), tuple(grid.lon), tuple(channels), vectors, 21600, 3, names, arrays
+    )
+    settings = {"width": 16, "blocks": 1, "history_width": 8, "heads": 2, "dropout": 0.0}
+    settings |= {"truncation": None, "wind": ("u10", "v10"), "wind_limit": 60.0}
+    settings |= {"divergence_limit": 1e-4, "source_limit": 5.0, "priors": PRIORS} | options
+    return GreyBoxAdvection(domain, operators=operators, **settings)
+
+
+def states(model, batch=2, frames=5):
+    """Smooth physical windows (B, frames, C, H, W)."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (batch, frames, len(model.channels), *model.climate.shape[-2:])
+    fields = torch.randn(shape, generator=generator).flatten(0, 2)
+    smooth = model.transport.spectral.project(fields).reshape(shape)
+    return model.unstandardise(smooth)
+
+
+class Batch:
+    def __init__(self, windows):
+        self.states = windows
+        self.times = torch.arange(len(windows)) * 21600
+        self.ids = torch.arange(len(windows))
+
+
+VALUES = {"noise": 0.05, "gauge": 1e-2, "prior": 1e-3, "physics": 1.0}
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("operators", [None, FiniteDifferenceOperators])
+@pytest.mark.parametrize("channels", [CHANNELS, ("u10", "v10"), ("z",)])
+def test_every_parameter_gets_a_gradient_after_three_steps(grid, operators, channels):
+    model = make_model(GRIDS[grid], channels=channels, operators=operators)
+    objective = FlowMatching(HermitePath(), seed=0)
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(3):
+        optimiser.zero_grad()
+        objective(model, Batch(states(model)), VALUES)["loss"].mean().backward()
+        optimiser.step()
+    silent = [
+        name
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None or not parameter.grad.abs().max() > 0
+    ]
+    expected = [] if "u10" in channels else ["theta.raw.wind_factor"]
+    unused = [name for name in silent if name not in expected]
+    assert unused == []
+
+
+def test_training_starts_from_the_physics_alone():
+    model = make_model(GRIDS["centred"])
+    x = model.standardise(states(model)[:, 3])
+    history = model.standardise(states(model)[:, :4])
+    answer = model(x, torch.zeros(2), model.encode(history))
+    alone = model.combine(
+        x, model.theta(), model.network(x, torch.zeros(2), model.encode(history)), 1.0
+    )
+    assert torch.equal(answer.total, alone.total)
+    assert all(part.abs().max().item() == 0 for part in answer.residual.values())
+    nothing = model(x, torch.zeros(2), model.encode(history), 0.0)
+    assert nothing.total.abs().max().item() == 0
+
+
+@pytest.mark.parametrize("operators", [None, FiniteDifferenceOperators])
+def test_solid_body_wind_advects_with_its_known_tendency(operators):
+    """Zonal wind u = U cos φ turns a field at U/R: dz/dt = -(U/R) ∂z/∂λ; no damping."""
+    grid = GRIDS["centred"]
+    model = make_model(grid, operators=operators, wind_limit=1000.0)
+    with torch.no_grad():
+        for name in ("diffusion", "relaxation", "unresolved"):
+            model.theta.raw[name].fill_(-200.0)
+    phi = torch.deg2rad(torch.tensor(grid.lat))[:, None]
+    lam = torch.deg2rad(torch.tensor(grid.lon))[None, :]
+    physical = torch.zeros(1, 4, 32, 64)
+    physical[0, 0] = (3000 * phi.cos() ** 2 * (2 * lam).sin()).float()
+    physical[0, 2] = (20 * phi.cos() + 0 * lam).float()
+    x = model.standardise(physical)
+    history = x.unsqueeze(1).expand(-1, 4, -1, -1, -1)
+    got = model(x, torch.zeros(1), model.encode(history)).total * model.scale
+    want = -(20 / EARTH_RADIUS) * 21600 * 3000 * phi.cos() ** 2 * 2 * (2 * lam).cos()
+    limit = 1e-3 * float(want.abs().max())
+    assert torch.allclose(got[0, 0], want.float(), atol=limit)
+    # steady flow: the meridional force on the wind is the metric term, -u² tan φ / R
+    metric = -(20**2) * phi.sin() * phi.cos() / EARTH_RADIUS * 21600 + 0 * lam
+    assert torch.allclose(got[0, 3], -metric.float() * -1, atol=0.05 * float(metric.abs().max()))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+def test_wind_and_divergence_stay_below_their_limits(grid):
+    model = make_model(GRIDS[grid])
+    shake(model)
+    x = 5 * model.standardise(states(model)[:, 3])
+    history = model.standardise(states(model)[:, :4])
+    closure = model.network(x, torch.zeros(2), model.encode(history))
+    wind = model.advecting_wind(model.theta(), closure)
+    assert float((wind.east**2 + wind.north**2).sqrt().max()) <= 60.0
+    assert float(wind.divergence.abs().max()) <= 1e-4
+    assert float(closure.source.abs().max()) <= 5.0
+
+
+def shake(model):
+    """Draw every last layer from N(0, 0.3²): at the zero start the model is almost persistence."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for layer in (model.trunk.last, model.attention.mix):
+            layer.weight.copy_(0.3 * torch.randn(layer.weight.shape, generator=generator))
+            layer.bias.copy_(0.3 * torch.randn(layer.bias.shape, generator=generator))
+
+
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize("operators", [None, FiniteDifferenceOperators])
+def test_thirty_day_rollouts_with_random_last_layers_stay_finite(grid, operators):
+    model = make_model(GRIDS[grid], operators=operators)
+    shake(model)
+    forecast = model.forecast(states(model, batch=1, frames=4), torch.zeros(1), 120)
+    assert forecast.shape == (1, 120, 4, *model.climate.shape[-2:])
+    assert bool(forecast.isfinite().all())
+    spread = (forecast[0, -1] / torch.tensor(SCALES)[:, None, None].float()).std()
+    assert 0.05 < float(spread) < 100
+
+
+def test_forecast_steps_agree_with_restarts():
+    """No state is kept between calls: two steps at once or one after the other."""
+    model = make_model(GRIDS["centred"])
+    shake(model)
+    window = states(model, frames=4)
+    times = torch.tensor([0, 86400])
+    both = model.forecast(window, times, 2)
+    one = model.forecast(window, times, 1)
+    again = torch.cat((window[:, 1:], one), 1)
+    two = model.forecast(again, times + 21600, 1)
+    assert torch.allclose(both[:, 1], two[:, 0], rtol=1e-4, atol=1e-3)
+
+
+def test_draws_depend_on_the_sample_and_not_on_the_batch():
+    model = make_model(GRIDS["centred"])
+    objective, whole = FlowMatching(HermitePath(), seed=3), Batch(states(model, batch=4))
+    part = Batch(whole.states[2:])
+    part.times, part.ids = whole.times[2:], whole.ids[2:]
+    shake(model)
+    all_terms, some = objective(model, whole, VALUES), objective(model, part, VALUES)
+    assert torch.allclose(all_terms["loss"][2:], some["loss"], rtol=1e-5)
+    other = FlowMatching(HermitePath(), seed=4)(model, part, VALUES)
+    assert not torch.allclose(other["loss"], some["loss"], rtol=1e-3)
+
+
+def test_gauge_penalty_is_finite_at_the_zero_start_and_grows_with_the_network():
+    model, objective = make_model(GRIDS["centred"]), FlowMatching(HermitePath(), seed=3)
+    batch = Batch(states(model))
+    start = objective(model, batch, VALUES)["gauge"]
+    assert torch.equal(start, torch.zeros(2))
+    shake(model)
+    assert bool((objective(model, batch, VALUES)["gauge"] > 0.01).all())
+
+
+def test_missing_static_fields_are_absent():
+    with_static, without = make_model(GRIDS["centred"]), make_model(GRIDS["centred"], static=0)
+    gained = with_static.trunk.embed.conv.in_channels - without.trunk.embed.conv.in_channels
+    assert gained == 2
+
+
+def test_published_size_has_about_1_9_million_parameters():
+    sizes = {"width": 128, "blocks": 6, "history_width": 64, "heads": 4}
+    model = make_model(GRIDS["centred"], channels=CHANNELS, **sizes)
+    count = sum(p.numel() for p in model.parameters())
+    assert 1.8e6 < count < 2.1e6
+
+
+def test_halo_continues_a_vector_across_the_pole():
+    """A uniform flow over the pole has no kink: the box filter of its components sees none."""
+    grid = GRIDS["centred"]
+    lam = torch.deg2rad(torch.tensor(grid.lon)).float().expand(32, 64)
+    flow = torch.stack((-lam.sin(), -lam.cos()))[None]  # towards +y across the north pole
+    convolution = SphereConv(2, 2, poles=False, vector_inputs=(0, 1))
+    with torch.no_grad():
+        convolution.conv.weight.zero_()
+        convolution.conv.bias.zero_()
+        for c in range(2):  # the row beyond minus the row itself
+            convolution.conv.weight[c, c, 2, 1], convolution.conv.weight[c, c, 1, 1] = 1.0, -1.0
+        jump = convolution(flow)[0, :, -1]
+    assert float(jump.abs().max()) < 1e-5
+    scalar = SphereConv(2, 2, poles=False)
+    scalar.load_state_dict(convolution.state_dict())
+    assert float(scalar(flow)[0, :, -1].abs().max()) > 1.5
+
+
+def test_solver_is_stable_for_the_fastest_wind():
+    model = make_model(GRIDS["centred"])
+    steps = model.solver.substeps
+    assert 60.0 * 21 / EARTH_RADIUS * 21600 / steps < 2 * math.sqrt(2)
