@@ -1,0 +1,1 @@
+"""Verification: statistics per start, scores as functions of mean statistics, the scorecard."""

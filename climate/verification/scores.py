@@ -1,0 +1,42 @@
+"""Scores as functions of mean statistics, each (S, C) in physical units.
+
+Shapes: ``S`` leads, ``C`` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+Means = Mapping[str, np.ndarray]
+
+
+def rmse_mean_of_roots(means: Means) -> np.ndarray:
+    """Mean over starts of the root mean square error of each (WeatherBench 1, ClimODE)."""
+    return means["root"]
+
+
+def rmse_root_of_mean(means: Means) -> np.ndarray:
+    """Root of the mean square error over all starts (WeatherBench 2)."""
+    return np.sqrt(means["square"])
+
+
+def acc(means: Means) -> np.ndarray:
+    """Anomaly correlation, uncentred, of means over starts; NaN where there is no anomaly."""
+    scale = np.sqrt(means["forecast_square"] * means["truth_square"])
+    tiny = means["forecast_square"] <= 1e-10 * means["truth_square"]
+    return np.where(tiny, np.nan, means["product"] / np.where(tiny, 1.0, scale))
+
+
+def bias(means: Means) -> np.ndarray:
+    """Mean error."""
+    return means["error"]
+
+
+SCORES: dict[str, Callable[[Means], np.ndarray]] = {
+    "rmse_mean_of_roots": rmse_mean_of_roots,
+    "rmse_root_of_mean": rmse_root_of_mean,
+    "acc": acc,
+    "bias": bias,
+}

@@ -1,0 +1,38 @@
+"""Score a forecast beside persistence, damped persistence and climatology; write the report.
+
+python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN]
+"""
+
+import sys
+from pathlib import Path
+
+from entry import launch
+from omegaconf import DictConfig
+
+from climate.report import write_report
+from climate.store.layout import open_store
+from climate.verification.scorecard import check_against_trivial, format_table, open_forecast, score
+
+
+def main(cfg: DictConfig) -> None:
+    """Scorecard, report, and what the scorecard says of the model."""
+    store, out = open_store(cfg.store), Path(cfg.out)
+    forecast = open_forecast(cfg.forecast, store)
+    scorecard = score(forecast, store)
+    out.mkdir(parents=True, exist_ok=True)
+    scorecard.to_csv(out / "scorecard.csv", index=False, float_format="%.8g")
+    print(format_table(scorecard))
+    report = write_report(scorecard, forecast, store, out, cfg.run_dir)
+    print(f"\nclimatology: {store.climatology.rule}\nscorecard: {out / 'scorecard.csv'}")
+    print(f"report: {report}")
+    if cfg.must_beat:
+        hours = tuple(cfg.must_beat)
+        failures = check_against_trivial(scorecard, hours)
+        leads = " and ".join(f"{hour} h" for hour in hours)
+        if failures:
+            sys.exit(f"error: the model does not beat the trivial rows: {'; '.join(failures)}")
+        print(f"the model beats persistence and damped persistence at {leads} for every variable")
+
+
+if __name__ == "__main__":
+    launch(main, "evaluate_era5")
