@@ -7,13 +7,12 @@ python launch/convert_era5.py source.root=DIR store=STORE variables=[u10,v10] \
 from entry import launch
 from omegaconf import DictConfig, OmegaConf
 
-from climate.store.convert import convert
-from vgbdm.build import build
-
 
 def main(cfg: DictConfig) -> None:
     """Open the source, write the store, say what it holds."""
+    from climate.store.convert import convert
     from climate.store.layout import open_store
+    from vgbdm.build import build
 
     source = build(cfg.source)
     convert(

@@ -73,10 +73,16 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
 
 
 def set_rank_variables() -> None:
-    """Fill in what a launcher would have set, so that one plain process is a group of one."""
+    """Fill in what a launcher would have set; share the cores among the ranks of a machine.
+
+    One plain process is a group of one. Must run before torch is imported.
+    """
     defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+    local = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or "1"
+    cores = len(os.sched_getaffinity(0))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(local))))
     if "MASTER_PORT" not in os.environ:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

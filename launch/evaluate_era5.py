@@ -3,19 +3,24 @@
 python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN]
 """
 
-import sys
-from pathlib import Path
-
 from entry import launch
 from omegaconf import DictConfig
-
-from climate.report import write_report
-from climate.store.layout import open_store
-from climate.verification.scorecard import check_against_trivial, format_table, open_forecast, score
 
 
 def main(cfg: DictConfig) -> None:
     """Scorecard, report, and what the scorecard says of the model."""
+    import sys
+    from pathlib import Path
+
+    from climate.report import write_report
+    from climate.store.layout import open_store
+    from climate.verification.scorecard import (
+        check_against_trivial,
+        format_table,
+        open_forecast,
+        score,
+    )
+
     store, out = open_store(cfg.store), Path(cfg.out)
     forecast = open_forecast(cfg.forecast, store)
     scorecard = score(forecast, store)

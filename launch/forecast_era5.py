@@ -3,18 +3,19 @@
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h
 """
 
-import torch
 from entry import launch
 from omegaconf import DictConfig
-
-from climate.forecast import write_forecast
-from climate.models import load_model
-from climate.store.layout import open_store
-from climate.training import parse_hours
 
 
 def main(cfg: DictConfig) -> None:
     """Load the model, forecast, say where it is."""
+    import torch
+
+    from climate.forecast import write_forecast
+    from climate.models import load_model
+    from climate.store.layout import open_store
+    from climate.training import parse_hours
+
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     write_forecast(
         load_model(cfg.run_dir, cfg.checkpoint),
