@@ -1,0 +1,30 @@
+"""Fixtures shared by all tests."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+REPO = Path(__file__).resolve().parent.parent
+WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
+
+torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """A finished store of 20 hourly days; only to be read."""
+    from builders import make_store
+
+    return make_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="session")
+def winds():
+    """The folder of real winds, where it is."""
+    if not WINDS.is_dir():
+        pytest.skip(f"real winds are not at {WINDS}")
+    return WINDS

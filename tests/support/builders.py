@@ -1,0 +1,95 @@
+"""Small WeatherBench folders and stores made of numbers anyone can check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from climate.sources.weatherbench import WeatherBenchSource
+from climate.store.convert import convert
+from climate.store.layout import TrainingStore, open_store
+
+LAT = -90.0 + 22.5 * (np.arange(8) + 0.5)
+LON = 22.5 * np.arange(16)
+FOLDERS = {
+    "z": "geopotential_500",
+    "t2m": "2m_temperature",
+    "u10": "10m_u_component_of_wind",
+    "v10": "10m_v_component_of_wind",
+}
+SPLITS = {
+    "train": ["2016-01-01T00", "2016-01-12T23"],
+    "val": ["2016-01-13", "2016-01-15"],
+    "test": ["2016-01-16", "2016-01-20"],
+}
+
+
+def hours(start: str, count: int, step: int = 1) -> np.ndarray:
+    return np.datetime64(start, "ns") + np.arange(count) * np.timedelta64(step, "h")
+
+
+def waves(times: np.ndarray, k: int, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> np.ndarray:
+    """A travelling wave with a daily cycle, different for each variable ``k``: (T, H, W)."""
+    t = times.astype("datetime64[s]").astype(np.float64)[:, None, None] / 86400.0
+    phi, lam = np.deg2rad(lat)[:, None], np.deg2rad(lon)[None, :]
+    wave = np.cos(phi) * np.sin((1 + k) * lam - 0.7 * t + k)
+    cycle = 0.3 * np.cos(2 * np.pi * t + lam)
+    return ((k + 1) * (10 * wave + cycle) + 5 * k).astype(np.float32)
+
+
+def write_variable(
+    root: Path,
+    name: str,
+    times: np.ndarray,
+    *,
+    values: np.ndarray | None = None,
+    lat: np.ndarray = LAT,
+    lon: np.ndarray = LON,
+    file: str = "2016",
+    **encoding: object,
+) -> Path:
+    """One file of one variable in the layout of WeatherBench."""
+    folder = root / FOLDERS[name]
+    folder.mkdir(parents=True, exist_ok=True)
+    k = list(FOLDERS).index(name)
+    data = waves(times, k, lat, lon) if values is None else values
+    field = xr.DataArray(data, {"time": times, "lat": lat, "lon": lon}, ("time", "lat", "lon"))
+    path = folder / f"{FOLDERS[name]}_{file}_5.625deg.nc"
+    field.to_dataset(name=name).to_netcdf(path, encoding={name: encoding} if encoding else None)
+    return path
+
+
+def write_constants(root: Path, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> Path:
+    folder = root / "constants"
+    folder.mkdir(parents=True, exist_ok=True)
+    land = (np.cos(np.deg2rad(lat))[:, None] * np.sin(np.deg2rad(lon)) > 0.2).astype(np.float32)
+    fields = {"orography": (("lat", "lon"), 900 * land), "lsm": (("lat", "lon"), land)}
+    path = folder / "constants_5.625deg.nc"
+    xr.Dataset(fields, {"lat": lat, "lon": lon}).to_netcdf(path)
+    return path
+
+
+def source(root: Path, variables: tuple[str, ...] = ("z", "u10", "v10")) -> WeatherBenchSource:
+    return WeatherBenchSource(
+        str(root), variables, FOLDERS, "constants", ("orography", "lsm"), "*_5.625deg.nc"
+    )
+
+
+def write_folder(
+    root: Path, variables: tuple[str, ...] = ("z", "u10", "v10"), days: int = 20, step: int = 1
+) -> Path:
+    for name in variables:
+        write_variable(root, name, hours("2016-01-01", days * 24 // step, step))
+    write_constants(root)
+    return root
+
+
+def make_store(
+    base: Path, variables: tuple[str, ...] = ("z", "u10", "v10"), **options: object
+) -> TrainingStore:
+    """A finished store of 20 hourly days on an 8 × 16 grid."""
+    root = write_folder(base / "files", variables)
+    convert(source(root, variables).open(), base / "store", SPLITS, source={}, **options)
+    return open_store(base / "store")
