@@ -5,6 +5,7 @@ Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -93,8 +94,8 @@ class Domain:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the arrays, as JSON takes it."""
-        return {
+        """Everything but the arrays, as JSON gives it back."""
+        facts = {
             name: getattr(self, name)
             for name in (
                 "lat",
@@ -106,6 +107,7 @@ class Domain:
                 "static_names",
             )
         }
+        return dict(json.loads(json.dumps(facts)))
 
     @cached_property
     def grid(self) -> Grid:

@@ -136,9 +136,9 @@ def test_wind_and_divergence_stay_below_their_limits(grid):
     history = model.standardise(states(model)[:, :4])
     closure = model.network(x, torch.zeros(2), model.encode(history))
     wind = model.advecting_wind(model.theta(), closure)
-    assert float((wind.east**2 + wind.north**2).sqrt().max()) <= 60.0
-    assert float(wind.divergence.abs().max()) <= 1e-4
-    assert float(closure.source.abs().max()) <= 5.0
+    assert (wind.east**2 + wind.north**2).sqrt().max().item() <= 60.0
+    assert wind.divergence.abs().max().item() <= 1e-4
+    assert closure.source.abs().max().item() <= 5.0
 
 
 def shake(model):

@@ -1,0 +1,105 @@
+"""Forecast stores: CF, whole or absent, and the refusals."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from climate.forecast import count_leads, write_forecast
+from climate.verification.scorecard import open_forecast
+from vgbdm.errors import InputError
+
+SIX = np.timedelta64(6 * 3600, "s")
+
+
+class Persistence(torch.nn.Module):
+    """Forecasts the initial state, and counts its calls."""
+
+    step_seconds, history = 21600, 3
+
+    def __init__(self, store, value=0.0):
+        super().__init__()
+        self.channels, self.statistics_hash = store.channels, store.statistics.hash
+        self.value, self.calls = value, 0
+
+    def forecast(self, states, times, steps):
+        self.calls += 1
+        assert states.shape[1:] == (4, 3, 8, 16)
+        assert times.dtype == torch.int64
+        return states[:, -1:].repeat(1, steps, 1, 1, 1) + self.value
+
+
+@pytest.fixture
+def forecast(store, tmp_path):
+    write_forecast(Persistence(store), store, tmp_path / "out", lead=7 * SIX, batch=16)
+    return tmp_path / "out"
+
+
+def test_every_start_of_the_period_is_forecast(store, forecast):
+    dataset = xr.open_zarr(forecast, consolidated=False)
+    starts = store.anchors("test", SIX, 3, 7)
+    assert np.array_equal(dataset["time"].values, store.times[starts].astype("M8[ns]"))
+    assert dataset["u10"].dims == ("time", "lead_time", "lat", "lon")
+    for lead in (0, 6):
+        assert np.array_equal(dataset["z"].values[:, lead], store.read(0, 480)[starts, 0])
+
+
+def test_the_file_follows_cf(forecast):
+    dataset = xr.open_zarr(forecast, consolidated=False)
+    assert dataset.attrs["Conventions"] == "CF-1.11"
+    assert dataset["time"].attrs["standard_name"] == "forecast_reference_time"
+    assert dataset["lead_time"].attrs["standard_name"] == "forecast_period"
+    assert dataset["u10"].attrs["standard_name"] == "eastward_wind"
+    assert dataset["u10"].attrs["units"] == "m s-1"
+    hours = dataset["lead_time"].values / np.timedelta64(1, "h")
+    assert hours.tolist() == [6, 12, 18, 24, 30, 36, 42]
+    valid = dataset["time"].values[:, None] + dataset["lead_time"].values
+    assert np.array_equal(dataset["valid_time"].values, valid)
+    raw = xr.open_zarr(forecast, consolidated=False, decode_times=False)
+    assert raw["lead_time"].attrs["units"] == "hours"
+    assert raw["time"].attrs["units"].startswith("seconds since")
+
+
+def test_an_existing_folder_is_not_overwritten(store, forecast):
+    with pytest.raises(InputError, match="exists"):
+        write_forecast(Persistence(store), store, forecast, lead=SIX)
+
+
+def test_a_forecast_that_is_not_finite_leaves_nothing(store, tmp_path):
+    with pytest.raises(InputError, match="from 2016-01-16T00:00:00 is not finite"):
+        write_forecast(Persistence(store, np.nan), store, tmp_path / "out", lead=SIX)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_other_data_are_refused(store, tmp_path):
+    other = Persistence(store)
+    other.channels = ("z", "t2m")
+    with pytest.raises(InputError, match="trained on z,t2m"):
+        write_forecast(other, store, tmp_path / "out", lead=SIX)
+    other = Persistence(store)
+    other.statistics_hash = "0"
+    with pytest.raises(InputError, match="training statistics"):
+        write_forecast(other, store, tmp_path / "out", lead=SIX)
+
+
+def test_leads_must_be_whole_steps_and_fit_the_period(store, tmp_path):
+    with pytest.raises(InputError, match="not a multiple"):
+        count_leads(np.timedelta64(7 * 3600, "s"), SIX)
+    with pytest.raises(InputError, match="choose shorter leads"):
+        write_forecast(Persistence(store), store, tmp_path / "out", lead=40 * SIX)
+
+
+def test_a_forecast_of_another_store_is_refused(store, forecast, tmp_path):
+    with pytest.raises(InputError, match="no such store"):
+        open_forecast(tmp_path / "none", store)
+    dataset = xr.open_zarr(forecast, consolidated=False).load()
+    for name, changed, words in (
+        ("channel", dataset.drop_vars("z"), "holds no z"),
+        ("grid", dataset.assign_coords(lat=dataset["lat"] + 1), "its lat are not"),
+        ("time", dataset.assign_coords(time=dataset["time"] + np.timedelta64(9999, "D")), "times"),
+        ("hash", dataset.assign_attrs(statistics_hash="0"), "other training statistics"),
+    ):
+        path = tmp_path / name
+        changed.to_zarr(path, zarr_format=3, consolidated=False)
+        with pytest.raises(InputError, match=words):
+            open_forecast(path, store)

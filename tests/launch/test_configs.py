@@ -1,0 +1,99 @@
+"""Every config composes, and everything it names can be built."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+
+from climate.models.advection import GreyBoxAdvection
+from climate.models.domain import Domain
+from climate.training import build_model, parameter_groups, parse_hours
+from vgbdm.build import build
+from vgbdm.errors import InputError
+from vgbdm.training.loop import Plan, prepare_run_dir
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+GROUPS = {
+    path.relative_to(CONFIGS).parent.name: sorted(p.stem for p in path.parent.glob("*.yaml"))
+    for path in CONFIGS.glob("*/*.yaml")
+}
+TRAINING = [(group, name) for group in ("model", "size", "path") for name in GROUPS[group]]
+
+
+def compose_training(*overrides: str):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return compose("train_era5", ["store=s", "run_dir=r", *overrides])
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+def test_entry_configs_compose(name):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        assert compose(name)
+
+
+@pytest.mark.parametrize(("group", "name"), TRAINING)
+def test_every_choice_of_training_builds(store, group, name):
+    cfg = compose_training(f"{group}={name}")
+    model, facts = build_model(cfg, store)
+    assert isinstance(model, GreyBoxAdvection)
+    assert callable(build(cfg.path))
+    assert callable(build(cfg.rate))
+    assert all(callable(build(schedule)) for schedule in cfg.schedules.values())
+    assert Plan(**cfg.trainer).total_steps > 0
+    again = build(facts["model"], Domain.from_description(facts["domain"]))
+    again.load_state_dict(model.state_dict())
+
+
+def test_the_finite_difference_operators_are_a_config(store):
+    operators = "{_target_: climate.sphere.FiniteDifferenceOperators, _partial_: true}"
+    model, _ = build_model(compose_training(f"model.operators={operators}"), store)
+    assert type(model.transport.operators).__name__ == "FiniteDifferenceOperators"
+
+
+def test_sources_and_backends_are_known():
+    assert GROUPS["source"] == ["weatherbench"]
+    assert GROUPS["backend"] == ["deepspeed"]
+    source = yaml.safe_load((CONFIGS / "source/weatherbench.yaml").read_text())
+    source |= {"root": ".", "variables": ["z"]}
+    assert build(source).variables == ["z"]
+
+
+def test_two_builds_start_alike(store):
+    first, second = (build_model(compose_training("size=tiny"), store)[0] for _ in range(2))
+    states = second.state_dict()
+    assert all((value == states[name]).all() for name, value in first.state_dict().items())
+
+
+def test_every_parameter_is_in_one_group(store):
+    model, _ = build_model(compose_training("size=tiny"), store)
+    groups = parameter_groups(model, weight_decay=0.1, physics_rate=5.0)
+    members = [id(p) for group in groups for p in group.parameters]
+    assert sorted(members) == sorted(id(p) for p in model.parameters())
+    assert [group.weight_decay for group in groups] == [0.1, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("text", ["6", "h", "0h", "6m", "-6h", "six hours"])
+def test_durations_that_cannot_be_read_are_refused(text):
+    with pytest.raises(InputError, match="duration"):
+        parse_hours("step", text)
+
+
+def test_durations():
+    assert parse_hours("step", "6h") * 4 == parse_hours("leads", "1d")
+
+
+@pytest.mark.parametrize(
+    "options", [{"total_steps": 0}, {"max_minutes": 0}, {"validations": 0}, {"keep": 0}]
+)
+def test_plans_that_cannot_be_are_refused(options):
+    with pytest.raises(InputError):
+        Plan(**options)
+
+
+def test_a_run_folder_in_use_is_only_taken_to_resume(tmp_path):
+    prepare_run_dir(tmp_path / "new", resume=False)
+    (tmp_path / "new/log.csv").write_text("x")
+    with pytest.raises(InputError, match="resume=true"):
+        prepare_run_dir(tmp_path / "new", resume=False)
+    prepare_run_dir(tmp_path / "new", resume=True)

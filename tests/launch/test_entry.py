@@ -1,0 +1,64 @@
+"""Every launcher: help, and one line for each error."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[2]
+
+LAUNCHERS = [*sorted(p.stem for p in (REPO / "launch").glob("*_era5.py")), "make_sample"]
+
+
+def run(name: str, *arguments: str, rank: str | None = None) -> subprocess.CompletedProcess[str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    if rank is not None:
+        env |= {"RANK": rank, "WORLD_SIZE": "2"}
+    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+
+
+def refusal(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    """The one line of an error."""
+    assert result.returncode == code, result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_help_names_the_arguments_and_loads_nothing_heavy(name):
+    result = run(name, "--help", "--local_rank=0")
+    assert result.returncode == 0
+    assert f"launch/{name}.py" in result.stdout
+    assert "???" in result.stdout
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_a_missing_argument_is_named(name):
+    assert "is missing" in refusal(run(name, "--local_rank=1"))
+
+
+def test_unknown_keys_and_choices_are_refused():
+    assert "nonsense" in refusal(run("make_sample", "nonsense=1"))
+    assert "key=value" in refusal(run("make_sample", "days"))
+    line = refusal(run("train_era5", "store=x", "run_dir=y", "model=oracle"))
+    assert "oracle" in line
+
+
+def test_bad_input_is_one_line_and_other_ranks_are_silent(tmp_path):
+    arguments = [f"store={tmp_path}/none", f"run_dir={tmp_path}/run"]
+    line = refusal(run("train_era5", *arguments))
+    assert "no such folder" in line
+    other = run("train_era5", *arguments, rank="1")
+    assert other.returncode == 2
+    assert "error" not in other.stderr
+
+
+def test_no_outputs_folder_is_left(tmp_path):
+    before = set(Path.cwd().iterdir())
+    run("make_sample", f"out={tmp_path}", "days=0")
+    assert set(Path.cwd().iterdir()) == before

@@ -1,0 +1,146 @@
+"""Training end to end: ranks, resume, refusals, NaN. Each launch is a real one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file, save_file
+
+REPO = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+QUICK = ["size=tiny", "trainer.total_steps=50", "rate.peak=5e-3", "rate.warmup=5"]
+SPEED = ["trainer.validations=2", "validation.starts=4", "validation.lead=6h"]
+
+
+def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
+    script = str(REPO / "launch" / "train_era5.py")
+    start = [sys.executable, script]
+    if ranks:
+        start = [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), script]
+    return [*start, f"store={store.path}", f"run_dir={run_dir}", *QUICK, *SPEED, *options]
+
+
+def environment() -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    return env | {"OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def train(store, run_dir, *options, ranks: int = 0, code: int = 0):
+    result = subprocess.run(
+        command(store, run_dir, *options, ranks=ranks),
+        capture_output=True, text=True, env=environment(), timeout=300,
+    )  # fmt: skip
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def losses(run_dir) -> np.ndarray:
+    return pd.read_csv(run_dir / "log.csv")["loss"].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def two_ranks(store, tmp_path_factory):
+    """An undisturbed run on two ranks."""
+    run_dir = tmp_path_factory.mktemp("two") / "run"
+    train(store, run_dir, ranks=2)
+    return run_dir
+
+
+def test_one_process_and_two_ranks_give_the_same_losses(store, two_ranks, tmp_path):
+    train(store, tmp_path / "run")
+    one, two = losses(tmp_path / "run"), losses(two_ranks)
+    assert len(one) == len(two) == 50
+    assert one[-5:].mean() < 0.7 * one[0]
+    relative = np.abs(one / two - 1)
+    assert relative[:10].max() < 1e-6
+    assert relative.max() < 5e-4
+
+
+def test_a_killed_run_goes_on_bit_equal(store, two_ranks, tmp_path):
+    run_dir = tmp_path / "run"
+    process = subprocess.Popen(
+        command(store, run_dir, ranks=2), env=environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    deadline = time.monotonic() + 240
+    while not _step(run_dir) >= 25:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert _step(run_dir) == 25
+    train(store, run_dir, "resume=true", ranks=2)
+    assert np.array_equal(losses(run_dir), losses(two_ranks))
+    for name in ("model", "exp_avg", "exp_avg_sq"):
+        ours, theirs = (_tensors(folder, name) for folder in (run_dir, two_ranks))
+        assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
+def _step(run_dir) -> int:
+    try:
+        return int(json.loads((run_dir / "last.json").read_text())["step"])
+    except (OSError, ValueError):
+        return -1
+
+
+def _tensors(run_dir, name):
+    return load_file(run_dir / "checkpoints" / "step-00000050" / f"{name}.safetensors")
+
+
+def test_a_run_folder_holds_what_it_should(two_ranks):
+    names = {path.name for path in two_ranks.iterdir()}
+    assert {"best.json", "last.json", "config.json", "log.csv", "validation.csv"} <= names
+    assert any((two_ranks / "tensorboard").iterdir())
+    assert not list(two_ranks.rglob("*.pt"))
+    state = json.loads((two_ranks / "checkpoints/step-00000050/state.json").read_text())
+    assert state["samples"] == 50 * 16
+
+
+def test_a_folder_in_use_other_data_and_nan_are_refused_in_one_line(store, two_ranks, tmp_path):
+    result = train(store, two_ranks, code=2)
+    assert "is not empty; add resume=true" in result.stderr
+    result = train(store, two_ranks, "resume=true", "seed=1", code=2)
+    assert "error: " in result.stderr
+    assert "resume with the data and options" in result.stderr
+    result = train(store, tmp_path / "step", "step=90h", code=2)
+    assert "error: " in result.stderr
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(store, two_ranks, tmp_path):
+    run_dir = tmp_path / "run"
+    subprocess.run(["cp", "-r", str(two_ranks), str(run_dir)], check=True)
+    folder = run_dir / "checkpoints" / "step-00000050"
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"total_steps": 60}))
+    weights = load_file(folder / "model.safetensors")
+    weights["trunk.last.bias"] = np.full_like(weights["trunk.last.bias"], np.nan)
+    save_file(weights, folder / "model.safetensors")
+    result = train(store, run_dir, "resume=true", code=2)
+    lines = [line for line in result.stderr.splitlines() if "error: " in line]
+    assert len(lines) == 1
+    for words in ("step 51", "2016-01-", "step-00000050"):
+        assert words in lines[0]
+    assert json.loads((run_dir / "last.json").read_text())["step"] == 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_zero_stages_agree_and_resume(store, two_ranks, tmp_path, stage):
+    run_dir = tmp_path / "run"
+    options = (f"backend.stage={stage}",)
+    train(store, run_dir, *options, ranks=2)
+    relative = np.abs(losses(run_dir) / losses(two_ranks) - 1)
+    assert relative[:10].max() < 1e-6
+    assert relative.max() < 5e-4
+    state_path = run_dir / "checkpoints" / "step-00000050" / "state.json"
+    state = json.loads(state_path.read_text())
+    state_path.write_text(json.dumps(state | {"total_steps": 55}))
+    train(store, run_dir, *options, "resume=true", ranks=2)
+    assert len(losses(run_dir)) == 55

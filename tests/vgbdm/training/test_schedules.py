@@ -1,0 +1,32 @@
+"""Schedules against exact values; counted in steps, whatever an epoch is."""
+
+import pytest
+
+from vgbdm.training.schedules import Constant, Geometric, Linear, WarmupCosine
+
+
+def test_constant():
+    assert [Constant(0.3)(step, 10) for step in (0, 5, 10)] == [0.3, 0.3, 0.3]
+
+
+def test_linear_ramps_between_its_shares_of_the_run():
+    ramp = Linear(1.0, 0.0, begin=0.5, finish=1.0)
+    assert [ramp(step, 100) for step in (0, 50, 75, 100, 120)] == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_geometric_goes_by_equal_ratios():
+    values = [Geometric(0.05, 0.005)(step, 2) for step in range(3)]
+    assert values == pytest.approx([0.05, 0.05 * 10**-0.5, 0.005])
+
+
+def test_learning_rate_warms_up_and_ends_at_its_floor():
+    rate = WarmupCosine(peak=2.0, warmup=10, floor=0.1)
+    assert rate(0, 1000) == pytest.approx(0.2, rel=1e-4)
+    assert rate(4, 1000) == pytest.approx(1.0, rel=1e-3)
+    assert rate(500, 1000) == pytest.approx(2 * (0.1 + 0.9 * 0.5))
+    assert rate(1000, 1000) == pytest.approx(0.2)
+
+
+def test_before_the_length_is_known_schedules_stand_at_their_start():
+    assert Geometric(0.05, 0.005)(7, None) == 0.05
+    assert WarmupCosine(2.0, warmup=4)(7, None) == 2.0
