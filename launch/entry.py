@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -123,14 +124,11 @@ def shorten(error: Exception) -> str:
 
 
 def write_traceback(cfg: DictConfig | None) -> Path | None:
-    """Save the traceback in the run's folder, if it has one and it can be written."""
-    folder = next((cfg[k] for k in ("run_dir", "out") if cfg and cfg.get(k)), None)
-    if folder is None:
-        traceback.print_exc()
-        return None
-    place = Path(folder) / f"error-rank{os.environ['RANK']}.log"
+    """Save the traceback in the run's folder, or beside temporary files where there is none."""
+    folder = Path(cfg["run_dir"]) if cfg and cfg.get("run_dir") else Path(tempfile.gettempdir())
+    place = folder / f"error-rank{os.environ['RANK']}.log"
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         place.write_text(traceback.format_exc())
     except OSError:
         return None

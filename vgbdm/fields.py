@@ -53,11 +53,13 @@ class Tendency(NamedTuple):
         residual: by name, what the network added (B, ...), each divided by its honest unit, for
             the gauge penalty.
         theta: the physical parameters used.
+        diagnostics: by name, numbers (B,) worth a line in the log.
     """
 
     total: Tensor
     residual: Mapping[str, Tensor]
     theta: Theta
+    diagnostics: Mapping[str, Tensor]
 
 
 class GreyBoxField(nn.Module, ABC):

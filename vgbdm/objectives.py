@@ -83,4 +83,5 @@ class FlowMatching:
         gauge = torch.stack([torch.sqrt(x + epsilon**2) - epsilon for x in sizes]).sum(0)
         prior = field.theta.penalty(answer.theta).expand_as(matching)
         loss = matching + values["gauge"] * gauge + values["prior"] * prior
-        return {"loss": loss, "matching": matching, "gauge": gauge, "prior": prior}
+        parts = {"loss": loss, "matching": matching, "gauge": gauge, "prior": prior}
+        return parts | {name: part.detach() for name, part in answer.diagnostics.items()}

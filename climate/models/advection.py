@@ -251,7 +251,9 @@ class GreyBoxAdvection(GreyBoxField):
             "wind": wind.correction.mean(1, keepdim=True),
             "source": closure.source.square(),
         }
-        return Tendency(weight * physics + source, residual, theta)
+        speed = (wind.east.square() + wind.north.square()).amax((1, 2, 3)).sqrt()
+        waves = sphere.truncation / sphere.radius * self.step_seconds / self.solver.substeps
+        return Tendency(weight * physics + source, residual, theta, {"courant": speed * waves})
 
     # --- forecasts -----------------------------------------------------------------------------
 

@@ -131,6 +131,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(store, two_ranks, tmp_path):
 
 
 @pytest.mark.slow
+def test_accumulation_changes_nothing_and_bf16_little(store, two_ranks, tmp_path):
+    train(store, tmp_path / "parts", "backend.accumulation=2")
+    relative = np.abs(losses(tmp_path / "parts") / losses(two_ranks) - 1)
+    assert relative[:10].max() < 1e-6
+    train(store, tmp_path / "bf16", "backend.precision=bf16")
+    relative = np.abs(losses(tmp_path / "bf16") / losses(two_ranks) - 1)
+    assert 1e-6 < relative.max() < 0.05
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_zero_stages_agree_and_resume(store, two_ranks, tmp_path, stage):
     run_dir = tmp_path / "run"

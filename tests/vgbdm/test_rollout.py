@@ -29,7 +29,7 @@ class Decay(GreyBoxField):
 
     def combine(self, x, theta, closure, weight):
         total = STEP * (-theta["k"] * x * weight + closure)
-        return Tendency(total, {"source": closure}, theta)
+        return Tendency(total, {"source": closure}, theta, {})
 
 
 def run(field: GreyBoxField, steps: int, solver: Solver) -> torch.Tensor:

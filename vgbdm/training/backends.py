@@ -6,6 +6,7 @@ file and no data. Functions marked *collective* must be called by every rank.
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -146,6 +147,7 @@ class DeepSpeedBackend:
                 f"{self.accumulation} micro-batches; choose a multiple of {share}"
             )
         self.field, self.global_batch = field, global_batch
+        self.whole = copy.deepcopy(field).to(self.device) if self.stage == 3 else field
         learner = Learner(field.to(self.device), objective, self.autocast)
         self.factors = [group.rate_factor for group in groups]
         optimizer = torch.optim.AdamW(
@@ -267,8 +269,17 @@ class DeepSpeedBackend:
             whole = dict(zip(whole, joined.cpu().split(sizes), strict=True))
         return {name: value.reshape(self.shapes[name]) for name, value in whole.items()}
 
+    def weights(self) -> dict[str, Tensor]:
+        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
+        if self.stage == 3:
+            weights = self._gather(lambda flat: flat)
+        else:
+            weights = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
+        keep = set(self.field.state_dict())
+        return weights | {n: b.cpu().clone() for n, b in self.field.named_buffers() if n in keep}
+
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """``model`` (weights and buffers) and both moments, by name, on the CPU. *Collective.*
+        """``model`` (see `weights`) and both moments, by name, on the CPU. *Collective.*
 
         Before the first step there are no moments: they are zero.
         """
@@ -277,14 +288,16 @@ class DeepSpeedBackend:
         def moment(name: str) -> Callable[[Tensor], Tensor]:
             return lambda flat: inner.get(flat, {}).get(name, torch.zeros_like(flat))
 
-        tensors = {name: self._gather(moment(name)) for name in MOMENTS}
+        return {"model": self.weights()} | {n: self._gather(moment(n)) for n in MOMENTS}
+
+    def whole_field(self) -> nn.Module:
+        """The field with all its weights on this rank, to validate with. *Collective.*
+
+        Where ZeRO shards the weights it is a copy, so that ranks may call it any number of times.
+        """
         if self.stage == 3:
-            weights = self._gather(lambda flat: flat)
-        else:
-            weights = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
-        keep = set(self.field.state_dict())
-        buffers = {n: b.cpu().clone() for n, b in self.field.named_buffers() if n in keep}
-        return {"model": weights | buffers, **tensors}
+            self.whole.load_state_dict(self.weights())
+        return self.whole
 
     def load_moments(self, moments: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Give the optimiser its moments and step count; weights went in before `start`."""

@@ -224,8 +224,7 @@ class Trainer:
 
     def look(self, records: Records | None) -> None:
         """Validate and save. *Collective.*"""
-        self.field.eval()
-        scores = self.validate(self.field)
+        scores = self.validate(self.backend.whole_field().eval())
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better)

@@ -231,3 +231,11 @@ def test_solver_is_stable_for_the_fastest_wind():
     model = make_model(GRIDS["centred"])
     steps = model.solver.substeps
     assert 60.0 * 21 / EARTH_RADIUS * 21600 / steps < 2 * math.sqrt(2)
+
+
+def test_the_courant_number_is_logged_and_stays_below_its_limit():
+    model = make_model(GRIDS["centred"])
+    shake(model)
+    terms = FlowMatching(HermitePath(), seed=0)(model, Batch(states(model)), VALUES)
+    assert terms["courant"].shape == (2,)
+    assert 0 < terms["courant"].max().item() < 2 * math.sqrt(2)
