@@ -5,17 +5,14 @@ Shapes: ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-matplotlib.use("Agg")
+from vgbdm.page import draw
 
 COLOURS = {
     "model": "#0b6e99",
@@ -24,25 +21,12 @@ COLOURS = {
     "climatology": "#7a7a7a",
 }
 LABELS = {"damped_persistence": "damped persistence"}
-STYLE: dict[Any, Any] = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-
-
-def to_png(figure: Figure) -> bytes:
-    """Render a figure."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight")
-    return buffer.getvalue()
-
-
-def _styled(draw: Callable[[], Figure]) -> bytes:
-    with matplotlib.rc_context(STYLE):
-        return to_png(draw())
 
 
 def skill_curves(scorecard: pd.DataFrame, units: Mapping[str, str]) -> bytes:
     """RMSE and ACC against lead, a column per variable, a line per row."""
 
-    def draw() -> Figure:
+    def make() -> Figure:
         variables = list(scorecard["variable"].unique())
         figure = Figure(figsize=(3.1 * len(variables), 5.2))
         axes = figure.subplots(2, len(variables), squeeze=False, sharex=True)
@@ -64,7 +48,7 @@ def skill_curves(scorecard: pd.DataFrame, units: Mapping[str, str]) -> bytes:
         figure.tight_layout()
         return figure
 
-    return _styled(draw)
+    return draw(make)
 
 
 def maps(
@@ -84,7 +68,7 @@ def maps(
         units: of the fields.
     """
 
-    def draw() -> Figure:
+    def make() -> Figure:
         figure = Figure(figsize=(4.1 * len(panels), 2.4))
         axes = figure.subplots(1, len(panels), squeeze=False)[0]
         *fields, error = panels.values()
@@ -111,7 +95,7 @@ def maps(
         figure.tight_layout()
         return figure
 
-    return _styled(draw)
+    return draw(make)
 
 
 def training_curves(run_dir: Path) -> bytes | None:
@@ -121,7 +105,7 @@ def training_curves(run_dir: Path) -> bytes | None:
         return None
     steps, scores = pd.read_csv(log), pd.read_csv(validation)
 
-    def draw() -> Figure:
+    def make() -> Figure:
         figure = Figure(figsize=(9.5, 2.8))
         left, right = figure.subplots(1, 2)
         smooth = steps["loss"].rolling(max(len(steps) // 50, 1), min_periods=1).mean()
@@ -133,4 +117,4 @@ def training_curves(run_dir: Path) -> bytes | None:
         figure.tight_layout()
         return figure
 
-    return _styled(draw)
+    return draw(make)

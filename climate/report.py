@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from pathlib import Path
 
@@ -12,17 +11,7 @@ import pandas as pd
 from climate import figures
 from climate.store.layout import TrainingStore
 from climate.verification.scorecard import Forecast
-
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#1d2a30}
-body{max-width:1180px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.6rem;margin-bottom:.2rem} h2{font-size:1.15rem;margin-top:2.2rem}
-img{max-width:100%} .note{background:#fff4e0;border-left:4px solid #d9a441;padding:.6rem 1rem}
-table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.86rem}
-th,td{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #e3e9ec}
-th:first-child,td:first-child{text-align:left} tr.model td{font-weight:600;background:#eef6fa}
-pre{background:#f5f7f8;padding:1rem;overflow:auto;font-size:.8rem} .quiet{color:#5d6d75}
-"""
+from vgbdm.page import image, write_page
 
 
 def write_report(
@@ -51,7 +40,7 @@ def write_report(
         f"{store.splits['train'][1]}</p>",
         _notice(store),
         "<h2>Skill against lead time</h2>",
-        _image(figures.skill_curves(scorecard, units)),
+        image(figures.skill_curves(scorecard, units)),
         f"<p class=quiet>Latitude-weighted. Climatology: {store.climatology.rule}. Damped "
         "persistence: fitted per variable and lead on the training period.</p>",
         "<h2>Scores</h2>",
@@ -61,20 +50,12 @@ def write_report(
     ]
     if run_dir is not None:
         parts += _training(Path(run_dir))
-    page = f"<!doctype html><html lang=en><meta charset=utf-8><title>Forecast scorecard</title>\
-<style>{STYLE}</style><body>{''.join(parts)}</body></html>"
-    path = out / "report.html"
-    path.write_text(page)
-    return path
+    return write_page(out / "report.html", "Forecast scorecard", parts)
 
 
 def _notice(store: TrainingStore) -> str:
     comment = store.provenance.get("comment")
     return f"<p class=note>{html.escape(str(comment))}</p>" if comment else ""
-
-
-def _image(png: bytes) -> str:
-    return f'<p><img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}"></p>'
 
 
 def _table(scorecard: pd.DataFrame, variable: str, units: str) -> str:
@@ -113,7 +94,7 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
             "truth": truth[c],
             "error": predicted[c] - truth[c],
         }
-        parts.append(_image(figures.maps(panels, store.lat, store.lon, land, units[name])))
+        parts.append(image(figures.maps(panels, store.lat, store.lon, land, units[name])))
     return parts
 
 
@@ -121,7 +102,7 @@ def _training(run_dir: Path) -> list[str]:
     parts = []
     curves = figures.training_curves(run_dir)
     if curves:
-        parts += ["<h2>Training</h2>", _image(curves)]
+        parts += ["<h2>Training</h2>", image(curves)]
     config = run_dir / "config.json"
     if config.exists():
         parts += ["<h2>Configuration</h2>", f"<pre>{html.escape(config.read_text())}</pre>"]

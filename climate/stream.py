@@ -55,6 +55,11 @@ class WindowBatch:
         cut = slice(start, stop)
         return WindowBatch(self.states[cut], self.times[cut], self.ids[cut], self.weights[cut])
 
+    def describe(self) -> str:
+        """The span of its times."""
+        times = np.sort(self.times.cpu().numpy()).astype("datetime64[s]")
+        return f"{times[0]} … {times[-1]}"
+
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on a device; copies do not wait where the memory is pinned."""
         moved = (

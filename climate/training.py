@@ -18,8 +18,8 @@ from climate.stream import WindowStream
 from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.objectives import FlowMatching
-from vgbdm.training.backends import DeepSpeedBackend, ParameterGroup
+from vgbdm.objectives.matching import FlowMatching
+from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import write_json
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 
@@ -65,7 +65,7 @@ def parameter_groups(
 
 
 def open_stream(
-    cfg: DictConfig, store: TrainingStore, backend: DeepSpeedBackend, consumed: int
+    cfg: DictConfig, store: TrainingStore, backend: Backend, consumed: int
 ) -> WindowStream:
     """This rank's training stream from a position on."""
     options = dict(cfg.stream)
@@ -100,7 +100,7 @@ def train(cfg: DictConfig) -> None:
         InputError: one line, for what cannot be trained on or gone on from.
     """
     run_dir, store = Path(cfg.run_dir), open_store(cfg.store)
-    backend: DeepSpeedBackend = build(cfg.backend)
+    backend: Backend = build(cfg.backend)
     if backend.rank == 0:
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
@@ -145,8 +145,8 @@ def train(cfg: DictConfig) -> None:
         write_json(run_dir / "config.json", resolved)
         count = sum(p.numel() for p in field.parameters())
         log.info(
-            "%d parameters, %d samples, %d rank(s) on %s, ZeRO stage %d",
-            count, len(first.order.anchors), backend.world_size, backend.device, backend.stage,
+            "%d parameters, %d samples, %d rank(s) on %s",
+            count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
     trainer.fit()
     log.info("best validation score %.4f; run in %s", trainer.best, run_dir)

@@ -14,7 +14,7 @@ from climate.sphere import Grid
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
-from vgbdm.training.backends import DeepSpeedBackend
+from vgbdm.training.backends import Backend
 
 
 class RolloutValidation:
@@ -35,7 +35,7 @@ class RolloutValidation:
     def __init__(
         self,
         store: TrainingStore,
-        backend: DeepSpeedBackend,
+        backend: Backend,
         *,
         step: np.timedelta64,
         history: int,

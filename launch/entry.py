@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import socket
@@ -14,6 +15,7 @@ from pathlib import Path
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -22,8 +24,13 @@ CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
-def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
+def launch(
+    main: Callable[[DictConfig], None], config_name: str, positional: str | None = None
+) -> None:
     """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
+
+    A bare argument is the value of ``positional`` where there is one. With ``--multirun`` (or
+    ``-m``), ``main`` runs once for every combination of the values that overrides list.
 
     Works alike under ``python``, ``deepspeed`` and ``torchrun``. Exits 0; 2 on bad input (one
     line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C.
@@ -35,9 +42,14 @@ def launch(main: Callable[[DictConfig], None], config_name: str) -> None:
         print_help(main, config_name)
         return
     cfg: DictConfig | None = None
+    many = any(a in ("--multirun", "-m") for a in overrides)
+    overrides = [a for a in overrides if a not in ("--multirun", "-m")]
+    if positional:
+        overrides = [a if "=" in a else f"{positional}={a}" for a in overrides]
     try:
-        cfg = compose_config(config_name, overrides)
-        main(cfg)
+        for chosen in sweep(overrides) if many else [overrides]:
+            cfg = compose_config(config_name, chosen)
+            main(cfg)
     except KeyboardInterrupt:
         fail("stopped by the keyboard", 130)
     except (HydraException, OmegaConfBaseException) as error:
@@ -71,6 +83,18 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     return cfg
+
+
+def sweep(overrides: list[str]) -> list[list[str]]:
+    """Every combination of the values in overrides such as ``seed=1,2,3``, as Hydra reads them."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [str(o.input_line)]
+        for o in parsed
+    ]
+    return [list(combination) for combination in itertools.product(*choices)]
 
 
 def set_rank_variables() -> None:

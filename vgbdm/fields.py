@@ -63,34 +63,23 @@ class Tendency(NamedTuple):
 
 
 class GreyBoxField(nn.Module, ABC):
-    """dx/dt = w · f_phys(x, t; θ, network) + f_net(x, t, history).
+    """dx/dt = w · f_phys(x, t; θ) + f_net(x, context).
 
-    A field keeps nothing between calls: what depends on the history alone is computed once by
-    `encode` and handed back at each evaluation.
+    A field keeps nothing between calls: what depends on history or latents alone is computed once
+    and handed back, as the context, at each evaluation.
     """
 
-    theta: nn.Module
-    """Gives the physical parameters when called."""
-
     @abstractmethod
-    def encode(self, history: Tensor) -> Any:
-        """What the network needs of a standardised history (B, F, ...), oldest frame first."""
-
-    @abstractmethod
-    def network(self, x: Tensor, seconds: Tensor, context: Any) -> Any:
-        """The residual network at state x (B, ...) and times (B,)."""
-
-    @abstractmethod
-    def combine(self, x: Tensor, theta: Theta, closure: Any, weight: float) -> Tendency:
-        """Physics, scaled by ``weight``, with what the network said."""
-
-    def forward(self, x: Tensor, seconds: Tensor, context: Any, weight: float = 1.0) -> Tendency:
-        """The field at standardised states.
+    def forward(self, x: Tensor, t: Tensor, context: Any, weight: float = 1.0) -> Tendency:
+        """The field at states.
 
         Args:
             x: (B, ...).
-            seconds: (B,) times in the data's clock.
-            context: from `encode`.
+            t: (B,) times in the data's clock, float64.
+            context: what the field made of history and latents.
             weight: w, the warm-up of the physics; 1 outside training.
         """
-        return self.combine(x, self.theta(), self.network(x, seconds, context), weight)
+
+    def observe(self, x: Tensor) -> Tensor:
+        """The part of an integrated state (B, ...) that a frame of the data shows."""
+        return x

@@ -1,14 +1,17 @@
 """Simulation-free targets: where to ask the field, and what it should answer.
 
-Shapes: ``B`` samples, ``L`` frames of a window, ``...`` axes of the state.
+Shapes: ``B`` trajectories, ``L`` frames, ``k`` node values, ``N`` points, ``...`` axes of a
+frame.
 
-A path joins two successive frames a, b of a window by a curve x(s), s ∈ [0, 1]. Training asks the
-field at x(s) and regresses the curve's own velocity dx/dt = x'(s)/Δ (METHOD §2).
+A path joins two successive frames a, b by a curve x(s), s ∈ [0, 1]. Training asks the field at x(s)
+and regresses the curve's own velocity dx/dt = x'(s)/Δ (METHOD §2). What a curve needs of the frames
+around it is computed once per frame, by `Path.nodes`; a point then costs two nodes.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,50 +20,76 @@ from vgbdm.errors import InputError
 
 
 class PathPoint(NamedTuple):
-    """A point of a path and the velocity there, both shaped like a frame (B, ...)."""
+    """A point of a path, and the first two derivatives there, each (N, ...)."""
 
     state: Tensor
     velocity: Tensor
+    acceleration: Tensor
 
 
-class Path(Protocol):
-    """One way to join frames ``interval`` and ``interval + 1`` of a window."""
+class Path(ABC):
+    """One way to join successive frames."""
 
-    needs_noise: bool
+    needs_noise = False
+    """Whether points take normal draws."""
+    frames = 2
+    """Frames it needs at least."""
 
-    def __call__(
-        self, frames: Tensor, times: Tensor, interval: int, s: Tensor, noise: Tensor | None
-    ) -> PathPoint:
-        """The point at ``s`` and its velocity.
+    def nodes(self, frames: Tensor, times: Tensor) -> Tensor:
+        """What the curves need of each frame.
 
         Args:
             frames: (B, L, ...).
             times: (B, L), increasing, in the unit the velocity is wanted per.
-            interval: the frame where the interval starts, 0 ≤ interval < L - 1.
-            s: (B,) position inside the interval.
-            noise: (B, ...) standard normal draws where `needs_noise`.
+
+        Returns:
+            (B, L, k, ...), the frame itself first.
+
+        Raises:
+            InputError: for too few frames.
+        """
+        if frames.shape[1] < self.frames:
+            raise InputError(
+                f"{type(self).__name__}: {frames.shape[1]} frames; it needs at least {self.frames}"
+            )
+        return torch.stack((frames, *self.extras(frames, times)), 2)
+
+    def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """Node values besides the frames, each (B, L, ...)."""
+        return ()
+
+    @abstractmethod
+    def __call__(
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
+    ) -> PathPoint:
+        """Points between nodes.
+
+        Args:
+            a: (N, k, ...) nodes where the intervals start.
+            b: (N, k, ...) nodes where they end.
+            length: (N,) Δ.
+            s: (N,) positions.
+            noise: (N, ...) standard normal draws where `needs_noise`.
         """
 
 
 def _expand(value: Tensor, like: Tensor) -> Tensor:
-    return value.reshape(value.shape + (1,) * (like.dim() - value.dim()))
+    return value.to(like.dtype).reshape(value.shape + (1,) * (like.dim() - value.dim()))
 
 
-class LinearPath:
+class LinearPath(Path):
     """x = (1-s) a + s b; the velocity is the mean one, of first order."""
 
-    needs_noise = False
-
     def __call__(
-        self, frames: Tensor, times: Tensor, interval: int, s: Tensor, noise: Tensor | None = None
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        a, b = frames[:, interval], frames[:, interval + 1]
-        length = _expand(times[:, interval + 1] - times[:, interval], a)
-        return PathPoint(torch.lerp(a, b, _expand(s, a)), (b - a) / length)
+        a, b = a[:, 0], b[:, 0]
+        velocity = (b - a) / _expand(length, a)
+        return PathPoint(torch.lerp(a, b, _expand(s, a)), velocity, torch.zeros_like(a))
 
 
-class BridgePath:
+class BridgePath(Path):
     """A linear path plus a Brownian bridge: x = (1-s) a + s b + σ √(s(1-s)) ε.
 
     Velocity (b-a)/Δ + σ (1-2s) / (2 √(s(1-s))) · ε/Δ, bounded by keeping s ∈ [δ, 1-δ].
@@ -78,89 +107,100 @@ class BridgePath:
         self.sigma, self.margin = sigma, margin
 
     def __call__(
-        self, frames: Tensor, times: Tensor, interval: int, s: Tensor, noise: Tensor | None = None
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        a, b = frames[:, interval], frames[:, interval + 1]
-        length = _expand(times[:, interval + 1] - times[:, interval], a)
+        a, b = a[:, 0], b[:, 0]
         s = _expand(self.margin + (1 - 2 * self.margin) * s, a)
-        root = torch.sqrt(s * (1 - s))
+        root, length = torch.sqrt(s * (1 - s)), _expand(length, a)
         bump = self.sigma * (torch.zeros_like(a) if noise is None else noise)
-        velocity = (b - a) + bump * (1 - 2 * s) / (2 * root)
-        return PathPoint(torch.lerp(a, b, s) + root * bump, velocity / length)
+        velocity = ((b - a) + bump * (1 - 2 * s) / (2 * root)) / length
+        acceleration = -bump / (4 * root**3) / length**2
+        return PathPoint(torch.lerp(a, b, s) + root * bump, velocity, acceleration)
 
 
-def _node_slopes(frames: Tensor, times: Tensor, node: int, width: int) -> Tensor:
-    """Derivative at ``node`` of the polynomial through the ``width`` frames nearest to it.
+class LagrangePath(Path):
+    """The quadratic through three frames of any spacing: velocity of second order.
 
-    Barycentric differentiation weights for any spacing (Berrut & Trefethen 2004).
+    Node values: the frame and the second divided difference around it.
     """
-    count = frames.shape[1]
-    start = min(max(node - width // 2, 0), max(count - width, 0))
-    chosen = slice(start, min(start + width, count))
-    t, x, own = times[:, chosen], frames[:, chosen], node - start
-    gaps = t[:, :, None] - t[:, None, :] + torch.eye(t.shape[1], dtype=t.dtype, device=t.device)
-    weights = 1.0 / gaps.prod(2)
-    distance = t[:, own, None] - t
-    distance[:, own] = 1.0
-    row = weights / weights[:, own, None] / distance
-    row[:, own] = 0.0
-    row[:, own] = -row.sum(1)
-    return torch.einsum("bl,bl...->b...", row.to(x.dtype), x)
 
+    frames = 3
 
-class LagrangePath:
-    """The quadratic through three frames of any spacing: velocity of second order."""
-
-    needs_noise = False
+    def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """See `Path`."""
+        gaps = _expand(times.diff(dim=1), frames)
+        slopes = frames.diff(dim=1) / gaps
+        inner = slopes.diff(dim=1) / (gaps[:, 1:] + gaps[:, :-1])
+        return (torch.cat((inner[:, :1], inner, inner[:, -1:]), 1),)
 
     def __call__(
-        self, frames: Tensor, times: Tensor, interval: int, s: Tensor, noise: Tensor | None = None
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        if frames.shape[1] < 3:
-            raise InputError(f"lagrange3 path: {frames.shape[1]} frames; it needs 3")
-        first = max(interval - 1, 0)
-        x, t = frames[:, first : first + 3], times[:, first : first + 3]
-        now = torch.lerp(times[:, interval], times[:, interval + 1], s.to(times.dtype))
-        state, velocity = torch.zeros_like(x[:, 0]), torch.zeros_like(x[:, 0])
-        for i in range(3):
-            j, k = (i + 1) % 3, (i + 2) % 3
-            scale = (t[:, i] - t[:, j]) * (t[:, i] - t[:, k])
-            value = (now - t[:, j]) * (now - t[:, k]) / scale
-            slope = (2 * now - t[:, j] - t[:, k]) / scale
-            state = state + _expand(value.to(x.dtype), state) * x[:, i]
-            velocity = velocity + _expand(slope.to(x.dtype), state) * x[:, i]
-        return PathPoint(state, velocity)
+        curvature, a, b = a[:, 1], a[:, 0], b[:, 0]
+        s, length = _expand(s, a), _expand(length, a)
+        state = torch.lerp(a, b, s) + curvature * length**2 * s * (s - 1)
+        velocity = (b - a) / length + curvature * length * (2 * s - 1)
+        return PathPoint(state, velocity, 2 * curvature)
 
 
-class HermitePath:
-    """The cubic on a, b and node slopes of fourth-order differences: velocity of third order.
+def slopes(frames: Tensor, times: Tensor, width: int) -> Tensor:
+    """Derivative at every frame of the polynomial through the ``width`` nearest frames.
+
+    Barycentric differentiation weights for any spacing (Berrut & Trefethen 2004).
 
     Args:
-        stencil: frames a node slope is taken from; 5 gives fourth order, and the windows hold at
-            least as many as there are.
+        frames: (B, L, ...).
+        times: (B, L).
+        width: frames of a stencil; one-sided towards the ends.
+
+    Returns:
+        (B, L, ...).
+    """
+    count, width = frames.shape[1], min(width, frames.shape[1])
+    nodes = torch.arange(count, device=frames.device)
+    first = (nodes - width // 2).clamp(0, count - width)
+    index = first[:, None] + torch.arange(width, device=frames.device)
+    t, own = times[:, index], (nodes - first)[None, :, None].expand(len(times), -1, 1)
+    gaps = t[..., :, None] - t[..., None, :] + torch.eye(width, dtype=t.dtype, device=t.device)
+    weights = 1.0 / gaps.prod(3)
+    distance = (t.gather(2, own) - t).scatter(2, own, 1.0)
+    row = (weights / weights.gather(2, own) / distance).scatter(2, own, 0.0)
+    row = row.scatter(2, own, -row.sum(2, keepdim=True))
+    return torch.einsum("blw,blw...->bl...", row.to(frames.dtype), frames[:, index])
+
+
+class HermitePath(Path):
+    """The cubic on a, b and node slopes of fourth-order differences: velocity of third order.
+
+    Node values: the frame and its slope.
+
+    Args:
+        stencil: frames a node slope is taken from; 5 give fourth order, 7 a third of their error
+            on the Lorenz benchmark, at more amplification of noise.
     """
 
-    needs_noise = False
+    frames = 3
 
-    def __init__(self, stencil: int = 5) -> None:
+    def __init__(self, stencil: int = 7) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil
 
+    def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """See `Path`."""
+        parts = zip(frames.split(64), times.split(64), strict=True)  # bounds the memory of stencils
+        return (torch.cat([slopes(x, t, self.stencil) for x, t in parts]),)
+
     def __call__(
-        self, frames: Tensor, times: Tensor, interval: int, s: Tensor, noise: Tensor | None = None
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        if frames.shape[1] < 3:
-            raise InputError(f"hermite path: {frames.shape[1]} frames; it needs at least 3")
-        a, b = frames[:, interval], frames[:, interval + 1]
-        length = _expand((times[:, interval + 1] - times[:, interval]).to(a.dtype), a)
-        slope_a = _node_slopes(frames, times, interval, self.stencil) * length
-        slope_b = _node_slopes(frames, times, interval + 1, self.stencil) * length
-        s = _expand(s.to(a.dtype), a)
-        rise = b - a
+        length = _expand(length, a[:, 0])
+        slope_a, slope_b, a, b = a[:, 1] * length, b[:, 1] * length, a[:, 0], b[:, 0]
+        s, rise = _expand(s, a), b - a
         c2, c3 = 3 * rise - 2 * slope_a - slope_b, slope_a + slope_b - 2 * rise
         state = a + s * (slope_a + s * (c2 + s * c3))
-        return PathPoint(state, (slope_a + s * (2 * c2 + 3 * s * c3)) / length)
+        velocity = (slope_a + s * (2 * c2 + 3 * s * c3)) / length
+        return PathPoint(state, velocity, (2 * c2 + 6 * s * c3) / length**2)

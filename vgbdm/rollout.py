@@ -5,8 +5,9 @@ Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,42 +36,51 @@ class Solver:
 
 def rollout(
     field: GreyBoxField,
+    condition: Callable[[Tensor], Any],
+    start: Tensor,
     history: Tensor,
-    seconds: Tensor,
-    step_seconds: float,
-    n_steps: int,
+    times: Tensor,
+    lengths: Tensor,
     solver: Solver,
 ) -> Iterator[Tensor]:
-    """Integrate step by step; the history slides over the predictions and ends at the current one.
+    """Integrate from time to time; the history slides over the predictions and ends at the current.
+
+    Every sample has its own times: an interval is integrated in s ∈ [0, 1] with the field times its
+    length.
 
     Args:
-        field: in units of one model step.
-        history: (B, F, ...) standardised, the last frame is the initial state.
-        seconds: (B,) time of the initial state.
-        step_seconds: length of a model step.
-        n_steps: how many.
-        solver: of each step.
+        field: gives dx/dt.
+        condition: history (B, F, ...) → the context of the field for the next interval.
+        start: (B, ...) initial state.
+        history: (B, F, ...) frames, the last one at the initial time.
+        times: (B, n + 1) of the initial and the wanted states, in the data's clock.
+        lengths: (B, n) of the intervals, in the unit of time of the field's answer.
+        solver: of each interval.
 
     Yields:
-        (B, ...) standardised states after 1, 2, … steps.
+        (B, ...) states at the 2nd, 3rd, … of ``times``.
     """
-    ends = torch.tensor([0.0, 1.0], device=history.device)
-    seconds = seconds.double()
-    for _ in range(n_steps):
-        context, start = field.encode(history), seconds
-
-        def velocity(
-            s: Tensor, x: Tensor, context: object = context, start: Tensor = start
-        ) -> Tensor:
-            return field(x, start + s.double() * step_seconds, context).total
-
-        state = odeint(
-            velocity,
-            history[:, -1],
-            ends,
-            method=solver.method,
-            options={"step_size": 1.0 / solver.substeps},
-        )[-1]
+    ends = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
+    times, state = times.double(), start
+    options = {"step_size": 1.0 / solver.substeps}
+    for k in range(lengths.shape[1]):
+        gap = times[:, k + 1] - times[:, k]
+        scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
+        interval = _Interval(field, condition(history), times[:, k], gap, scale)
+        state = odeint(interval, state, ends, method=solver.method, options=options)[-1]
         yield state
-        history = torch.cat((history[:, 1:], state.unsqueeze(1)), 1)
-        seconds = seconds + step_seconds
+        history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
+
+
+class _Interval(NamedTuple):
+    """The field of one interval as a function of s."""
+
+    field: GreyBoxField
+    context: Any
+    begin: Tensor
+    gap: Tensor
+    scale: Tensor
+
+    def __call__(self, s: Tensor, x: Tensor) -> Tensor:
+        total: Tensor = self.field(x, self.begin + s.double() * self.gap, self.context).total
+        return total * self.scale

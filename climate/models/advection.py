@@ -229,8 +229,14 @@ class GreyBoxAdvection(GreyBoxField):
         bound = (1 + speed.square() + spread.square()) ** -0.25
         return Wind(east * bound, north * bound, divergence * bound, correction)
 
-    def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
+    def forward(
+        self, x: Tensor, t: Tensor, context: tuple[Tensor, Tensor], weight: float = 1.0
+    ) -> Tendency:
         """Dx per model step in standardised units; the formula stands at the top of this file."""
+        return self.combine(x, self.theta(), self.network(x, t, context), weight)
+
+    def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
+        """Physics, scaled by ``weight``, with what the network said."""
         sphere, state, owner = self.transport.spectral, closure.state, self.transport.owner
         wind = self.advecting_wind(theta, closure)
         moved = wind.east[:, owner] * state.east + wind.north[:, owner] * state.north
@@ -270,5 +276,7 @@ class GreyBoxAdvection(GreyBoxField):
             (B, n_steps, C, H, W) physical.
         """
         history = self.standardise(states)
-        steps = rollout(self, history, times, self.step_seconds, n_steps, self.solver)
+        clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
+        lengths = torch.ones((len(times), n_steps), device=times.device)
+        steps = rollout(self, self.encode, history[:, -1], history, clock, lengths, self.solver)
         return torch.stack([self.unstandardise(x) for x in steps], 1)

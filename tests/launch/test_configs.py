@@ -5,12 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
 from climate.training import build_model, parameter_groups, parse_hours
+from physics_systems.training import build_field
 from vgbdm.build import build
 from vgbdm.errors import InputError
+from vgbdm.latent_field import Statistics
 from vgbdm.training.loop import Plan, prepare_run_dir
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -53,7 +56,7 @@ def test_the_finite_difference_operators_are_a_config(store):
 
 def test_sources_and_backends_are_known():
     assert GROUPS["source"] == ["weatherbench"]
-    assert GROUPS["backend"] == ["deepspeed"]
+    assert GROUPS["backend"] == ["deepspeed", "torch"]
     source = yaml.safe_load((CONFIGS / "source/weatherbench.yaml").read_text())
     source |= {"root": ".", "variables": ["z"]}
     assert build(source).variables == ["z"]
@@ -97,3 +100,42 @@ def test_a_run_folder_in_use_is_only_taken_to_resume(tmp_path):
     with pytest.raises(InputError, match="resume=true"):
         prepare_run_dir(tmp_path / "new", resume=False)
     prepare_run_dir(tmp_path / "new", resume=True)
+
+
+SYSTEM_CHOICES = [
+    (system, objective) for system in GROUPS["system"] for objective in GROUPS["objective"]
+]
+
+
+@pytest.mark.parametrize(("system", "objective"), SYSTEM_CHOICES)
+def test_every_system_and_objective_builds(system, objective):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        options = [f"system={system}", f"objective={objective}", "data.train=a", "data.val=b"]
+        cfg = compose("train_system", options)
+    made, path = build(cfg.system), build(cfg.path)
+    size = len(made.components)
+    facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
+    field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
+    plain = OmegaConf.to_container(cfg.objective, resolve=True)
+    schedules = plain.pop("schedules")
+    plain.pop("name")
+    assert callable(build(plain, path=path, seed=0))
+    assert all(callable(build(schedule)) for schedule in schedules.values())
+    assert callable(build(cfg.rate))
+    assert field.grey == (objective not in ("blackbox", "node"))
+    assert made.frames > field.window
+
+
+@pytest.mark.parametrize("system", GROUPS["system"])
+def test_networks_of_a_system_are_of_one_size(system):
+    counts = []
+    for objective in ("vgbdm", "blackbox", "node", "physvae", "aphynity"):
+        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+            options = [f"system={system}", f"objective={objective}", "data.train=a", "data.val=b"]
+            cfg = compose("train_system", options)
+        made = build(cfg.system)
+        size = len(made.components)
+        facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
+        field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
+        counts.append(sum(p.numel() for p in field.network.parameters()))
+    assert max(counts) / min(counts) < 1.05

@@ -6,9 +6,15 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
-from vgbdm.paths import BridgePath, HermitePath, LagrangePath, LinearPath
+from vgbdm.paths import BridgePath, HermitePath, LagrangePath, LinearPath, slopes
 
-PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath()}
+PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
+
+
+def last(path, frames, times, s, noise=None):
+    """The point at ``s`` of the last interval of a window."""
+    nodes = path.nodes(frames, times)
+    return path(nodes[:, -2], nodes[:, -1], times[:, -1] - times[:, -2], s, noise)
 
 
 def window(spacing: float, *, irregular: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
@@ -29,29 +35,53 @@ def velocity(t: torch.Tensor) -> torch.Tensor:
     return torch.stack((t.cos(), wave), -1)
 
 
-def worst_error(path, spacing: float, irregular: bool) -> float:
+def acceleration(t: torch.Tensor) -> torch.Tensor:
+    wave = torch.exp(-t / 2) * (-3.75 * torch.cos(2 * t) + 2 * torch.sin(2 * t))
+    return torch.stack((-t.sin(), wave), -1)
+
+
+def worst_errors(path, spacing: float, irregular: bool) -> torch.Tensor:
+    """Of velocity and acceleration."""
     frames, times = window(spacing, irregular=irregular)
     errors = []
     for position in torch.linspace(0.03, 0.97, 9, dtype=torch.float64):
         s = position.expand(2)
-        point = path(frames, times, 3, s, None)
+        point = last(path, frames, times, s)
         now = torch.lerp(times[:, 3], times[:, 4], s)
-        errors.append((point.velocity - velocity(now)).abs().max())
-    return float(torch.stack(errors).max())
+        pairs = ((point.velocity, velocity(now)), (point.acceleration, acceleration(now)))
+        errors.append(torch.stack([(a - b).abs().max() for a, b in pairs]))
+    return torch.stack(errors).amax(0)
 
 
 @pytest.mark.parametrize("irregular", [False, True])
 @pytest.mark.parametrize(("name", "order"), [("linear", 1), ("lagrange3", 2), ("hermite", 3)])
 def test_velocity_converges_with_the_order_of_the_path(name, order, irregular):
-    coarse, fine = (worst_error(PATHS[name], h, irregular) for h in (0.02, 0.01))
+    coarse, fine = (worst_errors(PATHS[name], h, irregular)[0] for h in (0.02, 0.01))
     assert math.log2(coarse / fine) > order - 0.2
+
+
+@pytest.mark.parametrize("irregular", [False, True])
+@pytest.mark.parametrize(("name", "order"), [("lagrange3", 1), ("hermite", 2)])
+def test_acceleration_converges_with_the_order_of_the_path(name, order, irregular):
+    coarse, fine = (worst_errors(PATHS[name], h, irregular)[1] for h in (0.02, 0.01))
+    assert math.log2(coarse / fine) > order - 0.2
+
+
+@pytest.mark.parametrize(("width", "order"), [(3, 2), (5, 4), (7, 6)])
+def test_slopes_converge_with_the_width_of_their_stencil(width, order):
+    errors = []
+    for spacing in (0.04, 0.02):
+        offsets = torch.arange(9, dtype=torch.float64) + 0.2 * torch.tensor([0, 1, -1] * 3)
+        times = 0.3 + spacing * offsets[None]
+        errors.append((slopes(solution(times), times, width) - velocity(times)).abs().max())
+    assert math.log2(errors[0] / errors[1]) > order - 0.4
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_paths_pass_through_both_frames(path):
     frames, times = window(0.1, irregular=True)
     for s, frame in ((0.0, 3), (1.0, 4)):
-        point = path(frames, times, 3, torch.full((2,), s, dtype=torch.float64), None)
+        point = last(path, frames, times, torch.full((2,), s, dtype=torch.float64))
         assert torch.allclose(point.state, frames[:, frame], atol=1e-12)
 
 
@@ -61,9 +91,12 @@ def test_velocity_is_the_derivative_of_the_path(path):
     s = torch.tensor([0.3, 0.8], dtype=torch.float64)
     length = (times[:, 4] - times[:, 3])[:, None]
     step = 1e-5
-    ahead, behind = (path(frames, times, 3, s + d, None).state for d in (step, -step))
+    ahead, behind = (last(path, frames, times, s + d).state for d in (step, -step))
     slope = (ahead - behind) / (2 * step) / length
-    assert torch.allclose(path(frames, times, 3, s, None).velocity, slope, atol=1e-8)
+    assert torch.allclose(last(path, frames, times, s).velocity, slope, atol=1e-8)
+    ahead, behind = (last(path, frames, times, s + d).velocity for d in (step, -step))
+    change = (ahead - behind) / (2 * step) / length
+    assert torch.allclose(last(path, frames, times, s).acceleration, change, atol=1e-7)
 
 
 def test_bridge_has_its_spread_and_its_own_derivative():
@@ -76,10 +109,11 @@ def test_bridge_has_its_spread_and_its_own_derivative():
     noise = torch.randn((20000, 1), dtype=torch.float64, generator=torch.manual_seed(0))
     s = torch.full((20000,), 0.25, dtype=torch.float64)
     inner = 0.02 + 0.96 * 0.25
-    point = path(frames, times, 0, s, noise)
+    point = last(path, frames, times, s, noise)
     assert point.state.std() == pytest.approx(0.5 * math.sqrt(inner * (1 - inner)), rel=0.02)
     d = 1e-6
-    slope = path(frames, times, 0, s + d, noise).state - path(frames, times, 0, s - d, noise).state
+    slope = last(path, frames, times, s + d, noise).state
+    slope = slope - last(path, frames, times, s - d, noise).state
     assert torch.allclose(point.velocity, slope / (2 * d * 0.96 * 2.0), atol=1e-6)
 
 
@@ -88,14 +122,14 @@ def test_the_length_of_the_interval_is_exact():
     times = torch.tensor([[0.0, 0.01, 0.02, 0.03, 0.04]], dtype=torch.float64)
     frames = (3.0 * times)[..., None]
     for path in PATHS.values():
-        answer = path(frames, times, 3, torch.tensor([0.4], dtype=torch.float64), None)
+        answer = last(path, frames, times, torch.tensor([0.4], dtype=torch.float64))
         assert float(answer.velocity) == pytest.approx(3.0, rel=1e-10)
 
 
 def test_too_short_windows_and_bad_options_are_refused():
-    frames, times, s = torch.zeros(1, 2, 1), torch.tensor([[0.0, 1.0]]), torch.zeros(1)
+    frames, times = torch.zeros(1, 2, 1), torch.tensor([[0.0, 1.0]])
     for path in (LagrangePath(), HermitePath()):
         with pytest.raises(InputError, match="2 frames"):
-            path(frames, times, 0, s, None)
+            path.nodes(frames, times)
     with pytest.raises(InputError, match="margin"):
         BridgePath(margin=0.7)

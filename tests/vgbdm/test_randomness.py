@@ -2,7 +2,7 @@
 
 import torch
 
-from vgbdm.randomness import keyed_generator, keyed_seed
+from vgbdm.randomness import keyed_generator, keyed_normal, keyed_seed, keyed_uniform
 
 
 def draw(*key):
@@ -23,3 +23,25 @@ def test_seed_purpose_and_index_all_matter():
 
 def test_seed_is_the_same_on_every_machine():
     assert keyed_seed(0, "matching", 0) == 181885768317645482
+
+
+def test_keyed_draws_depend_on_the_id_and_not_on_the_batch():
+    ids = torch.tensor([4, 900, 2**40])
+    whole = keyed_uniform(7, "windows", ids, 5)
+    assert torch.equal(keyed_uniform(7, "windows", ids[1:2], 5), whole[1:2])
+    assert torch.equal(keyed_uniform(7, "windows", ids, 3), whole[:, :3])
+    assert not torch.equal(keyed_uniform(8, "windows", ids, 5), whole)
+    assert not torch.equal(keyed_uniform(7, "latents", ids, 5), whole)
+
+
+def test_keyed_draws_have_their_distribution():
+    ids = torch.arange(20000)
+    uniform, normal = keyed_uniform(0, "a", ids, 4), keyed_normal(0, "a", ids, 4)
+    assert uniform.min() > 0 and uniform.max() < 1
+    assert torch.allclose(uniform.mean(0), torch.full((4,), 0.5).double(), atol=0.01)
+    assert torch.allclose(uniform.var(0), torch.full((4,), 1 / 12).double(), atol=0.003)
+    assert torch.allclose(normal.mean(0), torch.zeros(4).double(), atol=0.03)
+    assert torch.allclose(normal.std(0), torch.ones(4).double(), atol=0.02)
+    for draws in (uniform, normal):
+        between = torch.corrcoef(torch.cat((draws, draws.roll(1, 0)), 1).T) - torch.eye(8)
+        assert between.abs().max() < 0.03

@@ -14,7 +14,7 @@ STEP = 0.25
 
 
 class Decay(GreyBoxField):
-    """dx/dt = -k x + (mean of the history) · 0 + a t, in units of one step."""
+    """dx/dt = -k x + a t."""
 
     def __init__(self, ramp: float = 0.0) -> None:
         super().__init__()
@@ -24,11 +24,9 @@ class Decay(GreyBoxField):
         self.seen.append(history.clone())
         return history
 
-    def network(self, x, seconds, context):
-        return self.ramp * seconds[:, None].to(x) * torch.ones_like(x)
-
-    def combine(self, x, theta, closure, weight):
-        total = STEP * (-theta["k"] * x * weight + closure)
+    def forward(self, x, t, context, weight=1.0):
+        theta, closure = self.theta(), self.ramp * t[:, None].to(x) * torch.ones_like(x)
+        total = -theta["k"] * x * weight + closure
         return Tendency(total, {"source": closure}, theta, {})
 
 
@@ -36,7 +34,20 @@ def run(field: GreyBoxField, steps: int, solver: Solver) -> torch.Tensor:
     history = torch.tensor([[[1.0], [2.0], [3.0]], [[0.0], [0.0], [-1.0]]], dtype=torch.float64)
     seconds = torch.tensor([0.0, 10.0], dtype=torch.float64)
     field = field.double()
-    return torch.stack(list(rollout(field, history, seconds, STEP, steps, solver)), 1)
+    times = seconds[:, None] + STEP * torch.arange(steps + 1)
+    states = rollout(field, field.encode, history[:, -1], history, times, times.diff(dim=1), solver)
+    return torch.stack(list(states), 1)
+
+
+def test_samples_may_have_irregular_times_of_their_own():
+    field, start = Decay().double(), torch.tensor([[3.0], [-1.0]], dtype=torch.float64)
+    times = torch.tensor([[0.0, 0.1, 0.4], [5.0, 5.3, 5.35]], dtype=torch.float64)
+    states = rollout(
+        field, field.encode, start, start[:, None], times, times.diff(dim=1), Solver("rk4", 4)
+    )
+    got = torch.stack(list(states), 1)[..., 0]
+    exact = start * torch.exp(-0.8 * (times[:, 1:] - times[:, :1]))
+    assert torch.allclose(got, exact, rtol=1e-6)
 
 
 def test_rollout_follows_the_exact_solution():

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from torch import nn
 
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
-from vgbdm.training.backends import Batch, DeepSpeedBackend, Objective, ParameterGroup, StepResult
+from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
 from vgbdm.training.records import Records
 from vgbdm.training.schedules import Schedule
 
@@ -35,16 +34,20 @@ class Plan:
         max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good.
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
+        patience: validations without a better score after which a run ends; None: never.
     """
 
     total_steps: int = 1000
     max_minutes: float | None = None
     validations: int = 5
     keep: int = 1
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
             raise InputError("trainer: total_steps, validations and keep must be at least 1")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"trainer.patience={self.patience}: at least 1, or null for never")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
 
@@ -84,7 +87,7 @@ class Trainer:
         field: nn.Module,
         objective: Objective,
         groups: list[ParameterGroup],
-        backend: DeepSpeedBackend,
+        backend: Backend,
         open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[Batch]]],
         validate: Callable[[Any], Mapping[str, float]],
         rate: Schedule,
@@ -98,7 +101,7 @@ class Trainer:
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir, self.identity = plan, run_dir, identity
-        self.step, self.best = 0, math.inf
+        self.step, self.best, self.waited = 0, math.inf, 0
         self.total: int | None = None if plan.max_minutes else plan.total_steps
 
     # --- start and resume ----------------------------------------------------------------------
@@ -123,14 +126,16 @@ class Trainer:
         }
         self.backend.load_moments(moments, state["step"])
         self.step, self.total, self.best = state["step"], state["total_steps"], state["best"]
+        self.waited = state["waited"]
         log.info("resuming %s at step %d of %d", self.run_dir, self.step, self.total)
 
     def save(self, score: float | None = None) -> None:
         """Write a checkpoint, as last and, if it is, as best. *Collective.*"""
         tensors = self.backend.state()
         better = score is not None and score < self.best
-        if score is not None and better:
-            self.best = score
+        if score is not None:
+            self.waited = 0 if better else self.waited + 1
+            self.best = score if better else self.best
         if self.backend.rank == 0:
             state = {
                 **self.identity,
@@ -138,6 +143,7 @@ class Trainer:
                 "total_steps": self.total,
                 "samples": self.step * self.global_batch,
                 "best": self.best,
+                "waited": self.waited,
             }
             folder = checkpoint.write_checkpoint(self.run_dir, tensors, state)
             if better:
@@ -165,7 +171,7 @@ class Trainer:
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
             timed = time.perf_counter()
-            while self.total is None or self.step < self.total:
+            while not self.is_over():
                 started = time.perf_counter()
                 self.train_step(next(stream), records, started)
                 if self.total is None:
@@ -175,6 +181,12 @@ class Trainer:
                         self.fix_total(begin, looking, time.perf_counter() - timed)
                 if self.total and self.is_due(self.total):
                     self.look(records)
+
+    def is_over(self) -> bool:
+        """Whether the last step is done, or the score has not improved for too long."""
+        if self.plan.patience is not None and self.waited >= self.plan.patience:
+            return True
+        return self.total is not None and self.step >= self.total
 
     def is_due(self, total: int) -> bool:
         """Whether a validation belongs after this step."""
@@ -214,11 +226,10 @@ class Trainer:
     def describe_failure(self, batch: Batch, result: StepResult) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
         bad = [name for name, value in result.terms.items() if not math.isfinite(value)]
-        times = np.sort(batch.times.cpu().numpy().astype("int64")).astype("datetime64[s]")
         last = checkpoint.find(self.run_dir, "last")
         return (
             f"step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not finite; this rank's "
-            f"samples are {times[0]} … {times[-1]}; last good checkpoint: {last or 'none'}; "
+            f"samples are {batch.describe()}; last good checkpoint: {last or 'none'}; "
             "lower the learning rate and resume=true"
         )
 

@@ -10,7 +10,7 @@ from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
 from climate.models.networks import SphereConv
 from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators, Grid
-from vgbdm.objectives import FlowMatching
+from vgbdm.objectives.matching import FlowMatching
 from vgbdm.paths import HermitePath
 
 CHANNELS = ("z", "t2m", "u10", "v10")

@@ -1,4 +1,4 @@
-"""Ways to learn a field; every objective is called alike and answers per sample.
+"""Flow matching on short windows: one history, one interval, one match per sample.
 
 Shapes: ``B`` samples, ``L`` frames of a window, ``...`` axes of the state.
 """
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from vgbdm.objectives.gauge import gauge
 from vgbdm.paths import Path
 from vgbdm.randomness import keyed_generator
 
@@ -30,15 +31,12 @@ class FlowMatching:
     """Grey-box flow matching: regress the velocity of a path between two frames (METHOD §2, §4).
 
     The loss of a sample is the mean square of f - u in units of the change per step, plus
-    ``gauge`` · R, R = Σ_k (√(mean r_k² + ε²) - ε) over the parts r_k of the network, so that what
-    the physics can explain is left to it, plus ``prior`` · (-log prior of θ).
+    ``gauge`` · R (`vgbdm.objectives.gauge`) plus ``prior`` · (-log prior of θ).
 
     Args:
         path: between the frames.
         seed: of the run.
     """
-
-    GAUGE_EPSILON = 1e-3
 
     def __init__(self, path: Path, seed: int) -> None:
         self.path, self.seed = path, seed
@@ -72,16 +70,16 @@ class FlowMatching:
         s, noise = self.draws(batch, frames)
         length = frames.shape[1]
         times = torch.arange(length, device=frames.device, dtype=frames.dtype).expand(len(s), -1)
-        point = self.path(frames, times, length - 2, s, noise[:, 0])
+        nodes = self.path.nodes(frames, times)
+        point = self.path(nodes[:, -2], nodes[:, -1], torch.ones_like(s), s, noise[:, 0])
         seconds = batch.times.double() + s.double() * field.step_seconds
         state = point.state + values["noise"] * noise[:, 1]
         context = field.encode(frames[:, :-1] + values["noise"] * noise[:, 2:])
         answer = field(state, seconds, context, values["physics"])
         matching = field.mean_square(answer.total - point.velocity)
-        epsilon = self.GAUGE_EPSILON
         sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
-        gauge = torch.stack([torch.sqrt(x + epsilon**2) - epsilon for x in sizes]).sum(0)
+        size = gauge(torch.stack(sizes, 1))
         prior = field.theta.penalty(answer.theta).expand_as(matching)
-        loss = matching + values["gauge"] * gauge + values["prior"] * prior
-        parts = {"loss": loss, "matching": matching, "gauge": gauge, "prior": prior}
+        loss = matching + values["gauge"] * size + values["prior"] * prior
+        parts = {"loss": loss, "matching": matching, "gauge": size, "prior": prior}
         return parts | {name: part.detach() for name, part in answer.diagnostics.items()}

@@ -1,0 +1,135 @@
+"""The table of the four systems: every objective, several seeds, equal wall-clock on one thread.
+
+python benchmarks/systems.py [--preset laptop] [--out benchmarks/out] [--systems lorenz rlc]
+
+Simulates train, validation and test stores, trains every (system, objective, seed) for the same
+number of minutes on one thread, scores all under the fair protocol, and writes the table between
+the marks in README.md. Finished runs are kept, so that an interrupted matrix goes on.
+"""
+
+import argparse
+import itertools
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+REPO = Path(__file__).resolve().parent.parent
+OBJECTIVES = ("vgbdm", "blackbox", "node", "physvae", "aphynity")
+SYSTEMS = ("rlc", "pendulum", "reaction_diffusion", "lorenz")
+SIZES = {"reaction_diffusion": {"train": 250, "val": 100, "test": 100}}
+DEFAULT_SIZES = {"train": 1000, "val": 250, "test": 250}
+MEMBERS = {"reaction_diffusion": 8}
+PRESETS = {
+    # minutes per run, seeds, runs side by side
+    "smoke": (0.1, (1,), 2),
+    "short": (0.5, (1, 2, 3), 2),
+    "laptop": (3.0, (1, 2, 3), 2),
+    "full": (60.0, (1, 2, 3, 4, 5), 1),  # for GPUs; not measured
+}
+MARKS = ("<!-- systems table -->", "<!-- end of systems table -->")
+
+
+def launch(name: str, *options: str) -> None:
+    """Run a launcher on one thread; its output is shown where it fails."""
+    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *options]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+
+
+def simulate(system: str, stores: Path) -> None:
+    """Make the stores of a system that are not there yet."""
+    sizes = SIZES.get(system, DEFAULT_SIZES)
+    for split, count in sizes.items():
+        out = stores / f"{system}-{split}"
+        if not out.exists():
+            options = (f"system={system}", f"out={out}", f"n={count}", f"split={split}", "seed=1")
+            launch("simulate_system", *options)
+
+
+def train(system: str, objective: str, seed: int, minutes: float, out: Path) -> None:
+    """One run, unless it is finished."""
+    run_dir = out / "runs" / system / f"{objective}-{seed}"
+    if (run_dir / "finished").exists():
+        return
+    stores = out / "stores"
+    launch(
+        "train_system", f"system={system}", f"objective={objective}", f"seed={seed}",
+        f"data.train={stores}/{system}-train", f"data.val={stores}/{system}-val",
+        f"run_dir={run_dir}", "resume=true", f"trainer.max_minutes={minutes}",
+    )  # fmt: skip
+    (run_dir / "finished").touch()
+
+
+def evaluate(system: str, out: Path) -> str:
+    """Score all runs of a system; its part of the table as Markdown."""
+    from physics_systems.report import markdown
+
+    scores = out / "scores" / system
+    stores = out / "stores"
+    launch(
+        "evaluate_system", f"runs={out}/runs/{system}", f"data.test={stores}/{system}-test",
+        f"data.train={stores}/{system}-train", f"out={scores}",
+        f"members={MEMBERS.get(system, 32)}",
+    )  # fmt: skip
+    table = markdown(pd.read_csv(scores / "summary.csv"))
+    differences = pd.read_csv(scores / "paired.csv").set_index("objective")
+    said = []
+    for name in OBJECTIVES[1:]:
+        if name in differences.index:
+            row = differences.loc[name]
+            better = (
+                "better than" if row["low"] > 0 else "worse than" if row["high"] < 0 else "like"
+            )
+            interval = f"{row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}]"
+            said.append(f"VGB-DM is {better} {name} by {interval}")
+    return f"**{system}**\n\n{table}\n\nPaired over test trajectories: {'; '.join(said)}.\n"
+
+
+def write_table(readme: Path, text: str) -> None:
+    """Put the table between its marks.
+
+    Raises:
+        SystemExit: if the marks are not there.
+    """
+    page = readme.read_text()
+    if any(mark not in page for mark in MARKS):
+        sys.exit(f"{readme}: the marks {' and '.join(MARKS)} are missing")
+    head, rest = page.split(MARKS[0])
+    readme.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+
+
+def main() -> None:
+    """Simulate, train, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--preset", choices=PRESETS, default="laptop")
+    parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "out")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--readme", type=Path, default=REPO / "README.md")
+    chosen = parser.parse_args()
+    minutes, seeds, jobs = PRESETS[chosen.preset]
+    out = chosen.out.resolve() / chosen.preset
+    for system in chosen.systems:
+        simulate(system, out / "stores")
+    matrix = list(itertools.product(chosen.systems, OBJECTIVES, seeds))
+    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(matrix), unit="run") as bar:
+        runs = [pool.submit(train, *job, minutes, out) for job in matrix]
+        for run in runs:
+            run.add_done_callback(lambda _: bar.update())
+        for run in runs:
+            run.result()
+    text = (
+        f"`python benchmarks/systems.py --preset {chosen.preset}`: {minutes:g} minutes a run on "
+        f"one thread, {jobs} runs side by side, {len(seeds)} seeds; simulated stores of seed 1.\n\n"
+    )
+    write_table(chosen.readme, text + "\n".join(evaluate(s, out) for s in chosen.systems))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""Score every trained model below a folder under the one fair protocol; write table and report.
+
+python launch/evaluate_system.py runs=outputs data.test=STORE out=DIR
+"""
+
+from entry import launch
+from omegaconf import DictConfig
+
+
+def main(cfg: DictConfig) -> None:
+    """Scores, table, report."""
+    from physics_systems.evaluation import evaluate
+
+    evaluate(cfg)
+
+
+if __name__ == "__main__":
+    launch(main, "evaluate_system")

@@ -1,0 +1,238 @@
+"""Training on trajectories: stores and a config → a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor, nn
+
+from physics_systems.protocol import forecast_means
+from physics_systems.stream import TrajectoryStream, statistics
+from physics_systems.system import System
+from physics_systems.trajectories import Trajectories, read
+from vgbdm.build import build
+from vgbdm.calibration import calibrate_width
+from vgbdm.errors import InputError
+from vgbdm.latent_field import LatentField, Statistics
+from vgbdm.order import Order
+from vgbdm.training import checkpoint
+from vgbdm.training.backends import Backend, ParameterGroup
+from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+
+log = logging.getLogger(__name__)
+
+FAILED = 1e6
+"""Stands for a validation score that is not finite, so that logs and comparisons stay sane."""
+
+
+def run_folder(cfg: DictConfig) -> Path:
+    """``run_dir``, or outputs/<system>-<objective>-<hash of the resolved config>."""
+    if cfg.run_dir is not None:
+        return Path(cfg.run_dir)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True)
+    text = json.dumps({k: v for k, v in plain.items() if k != "resume"}, sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    name = str(cfg.system._target_).rsplit(".", 1)[-1].lower()
+    return Path("outputs") / f"{name}-{cfg.objective.name}-{digest}"
+
+
+def parameter_groups(field: LatentField, weight_decay: float) -> list[ParameterGroup]:
+    """The encoder and its heads, which may stand still while λ is let go, and the network."""
+    network = {id(p) for p in field.network.parameters()}
+    groups = []
+    for own, schedule in ((True, ""), (False, "encoder")):
+        chosen = [p for p in field.parameters() if (id(p) in network) == own]
+        weights, rest = ([p for p in chosen if (p.dim() > 1) == w] for w in (True, False))
+        groups += [
+            ParameterGroup(weights, 1.0, weight_decay, schedule),
+            ParameterGroup(rest, 1.0, 0.0, schedule),
+        ]
+    return groups
+
+
+class ForecastValidation:
+    """Relative mean square error of forecasts from posterior means, under the fair protocol.
+
+    It also sets the width of the posterior, which a checkpoint then carries.
+
+    Args:
+        data: validation trajectories.
+        backend: for the share of this rank and the sum over ranks.
+        limit: trajectories at most.
+    """
+
+    def __init__(self, data: Trajectories, backend: Backend, limit: int) -> None:
+        count = min(limit, len(data))
+        self.data, self.backend = Trajectories(data.x[:count], data.t[:count]), backend
+        self.rows = torch.arange(backend.rank, count, backend.world_size)
+
+    def __call__(self, field: Any) -> dict[str, float]:
+        """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
+        device, cut = self.backend.device, slice(0, field.window)
+        frames, times = (values[:, cut].to(device) for values in (self.data.x, self.data.t))
+        calibrate_width(field, frames, times, seed=0)
+        whole = self.data.x[:, field.window :]
+        size = whole.shape[2]
+        variance = whole.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
+        sums = torch.zeros(size + 2, dtype=torch.float64)
+        if len(self.rows):
+            mine = Trajectories(self.data.x[self.rows], self.data.t[self.rows])
+            forecast, _ = forecast_means(field, mine)
+            square = (forecast - mine.x[:, field.window :]).double().square()
+            square = square.reshape(*square.shape[:3], -1).mean((1, 3))
+            fine = square.isfinite().all(1)
+            sums[:size] = square[fine].sum(0)
+            sums[size] = fine.sum()
+            sums[size + 1] = (~fine).sum()
+        sums = self.backend.sum(sums.to(self.backend.device)).cpu()
+        mse, failed = sums[:size] / sums[size], int(sums[size + 1])
+        score = float((mse / variance).mean())
+        broken = failed > 0 or not math.isfinite(score)
+        return {
+            "score": FAILED if broken else score,
+            "forecast_mse": FAILED if broken else float(mse.mean()),
+            "n_failed": failed,
+        }
+
+
+def build_field(
+    system: System, facts: Statistics, model: Mapping[str, Any] | DictConfig
+) -> LatentField:
+    """An untrained field."""
+    field: LatentField = build(model, system, facts)
+    return field
+
+
+def calibrate(field: LatentField, data: Trajectories) -> None:
+    """Give the field's regression the scale of training windows: first, middle and last ones."""
+    last = data.x.shape[1] - field.window
+    for_each = [slice(at, at + field.window) for at in sorted({0, last // 2, last})]
+    few = slice(0, 200)
+    field.calibrate(
+        torch.cat([data.x[few, cut] for cut in for_each]),
+        torch.cat([data.t[few, cut] for cut in for_each]),
+    )
+
+
+def load_field(run_dir: str | Path, pointer: str = "best") -> tuple[LatentField, dict[str, Any]]:
+    """A trained field and its checkpoint's facts; nothing is unpickled.
+
+    Raises:
+        InputError: if there is no whole checkpoint, or it is none of a system.
+    """
+    folder = checkpoint.find(Path(run_dir), pointer)
+    if folder is None:
+        raise InputError(f"{run_dir}: no {pointer} checkpoint; train first")
+    state = checkpoint.read_state(folder)
+    facts = state["must_match"]
+    if "system" not in facts:
+        raise InputError(f"{folder}: a checkpoint of another task, not of a system")
+    field = build_field(build(facts["system"]), Statistics(**facts["statistics"]), facts["model"])
+    field.load_state_dict(checkpoint.read_tensors(folder, "model"))
+    return field.eval(), state
+
+
+def start_from(field: nn.Module, init: str, model: Mapping[str, Any]) -> None:
+    """Take the weights of another run's best checkpoint.
+
+    Raises:
+        InputError: if its model is another one.
+    """
+    folder = checkpoint.find(Path(init), "best")
+    if folder is None:
+        raise InputError(f"init={init}: no best checkpoint there")
+    if checkpoint.read_state(folder)["must_match"].get("model") != model:
+        raise InputError(
+            f"init={init}: its model has other options; give the same system and model"
+        )
+    field.load_state_dict(checkpoint.read_tensors(folder, "model"))
+
+
+def train(cfg: DictConfig) -> None:
+    """Train as a config says; see configs/train_system.yaml. *Collective.*
+
+    Raises:
+        InputError: one line, for what cannot be trained on or gone on from.
+    """
+    torch.set_num_threads(cfg.trainer.threads)
+    run_dir, system, path = run_folder(cfg), build(cfg.system), build(cfg.path)
+    needed = int(cfg.model.window) + 1
+    data, held_out = (read(cfg.data[name], system, needed) for name in ("train", "val"))
+    backend: Backend = build(cfg.backend)
+    if backend.rank == 0:
+        prepare_run_dir(run_dir, cfg.resume)
+    backend.barrier()
+    nodes = path.nodes(data.x, data.t)
+    facts = statistics(data, nodes, path, system.order)
+    torch.manual_seed(cfg.seed)
+    model: Any = OmegaConf.to_container(cfg.model, resolve=True)
+    field = build_field(system, facts, model)
+    calibrate(field, data)
+    if cfg.init is not None:
+        start_from(field, cfg.init, model)
+    batch = min(cfg.batch, len(data) - len(data) % 2 or 1)
+    order = Order(np.arange(len(data)), len(data), batch, batch, cfg.seed)
+    resolved: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = {k: v for k, v in resolved["objective"].items() if k not in ("name", "schedules")}
+    identity = {
+        "must_match": {
+            "system": resolved["system"],
+            "statistics": asdict(facts),
+            "order": order.digest,
+            "batch": batch,
+            "seed": cfg.seed,
+            "model": model,
+            "objective": resolved["objective"],
+            "data": fingerprint(data.x, data.t),
+        },
+        "config": resolved,
+    }
+    plan = {k: v for k, v in resolved["trainer"].items() if k != "threads"}
+    trainer = Trainer(
+        field,
+        build(options, path=path, seed=cfg.seed),
+        parameter_groups(field, cfg.weight_decay),
+        backend,
+        lambda consumed: TrajectoryStream(
+            data, nodes, order, consumed, backend.rank, backend.world_size, backend.device
+        ),
+        ForecastValidation(held_out, backend, cfg.validation.limit),
+        build(cfg.rate),
+        {name: build(schedule) for name, schedule in cfg.objective.schedules.items()},
+        batch,
+        Plan(**plan),
+        run_dir,
+        identity,
+    )
+    if backend.rank == 0:
+        checkpoint.write_json(run_dir / "config.json", resolved)
+        log.info(
+            "%s, %s: %d parameters (%d in the residual network), %d trajectories, %d rank(s) on %s",
+            system.name, cfg.objective.name, count(field), count(field.network), len(data),
+            backend.world_size, backend.device,
+        )  # fmt: skip
+    trainer.fit()
+    log.info("best validation score %.4g; run in %s", trainer.best, run_dir)
+
+
+def count(module: nn.Module) -> int:
+    """Parameters of a module."""
+    return sum(p.numel() for p in module.parameters())
+
+
+def fingerprint(*tensors: Tensor) -> str:
+    """A digest of the data a run was started with."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,115 @@
+"""Scores of trained runs beside the sanity rows, under one protocol."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from runs import config
+from systems import SYSTEMS, dataset, make_field, parameters, trajectories
+
+from physics_systems import evaluation, protocol, training
+from physics_systems.trajectories import write
+from vgbdm.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Stores, and three short runs."""
+    place = tmp_path_factory.mktemp("evaluation")
+    write(dataset("lorenz", 24), place / "train")
+    write(dataset("lorenz", 12), place / "val")
+    for seed in (1, 2):
+        training.train(config(place, place / "runs" / f"v{seed}", f"seed={seed}"))
+    return place
+
+
+def evaluate(folder, out, **changes):
+    from omegaconf import OmegaConf
+
+    cfg = {
+        "runs": str(folder / "runs"), "data": {"test": str(folder / "val"), "train": None},
+        "out": str(out), "members": 4, "limit": None, "seed": 0, "threads": 1,
+    }  # fmt: skip
+    evaluation.evaluate(OmegaConf.create(cfg | changes))
+    return pd.read_csv(out / "scores.csv")
+
+
+def test_there_is_a_row_per_run_and_per_sanity_check(folder, tmp_path):
+    table = evaluate(folder, tmp_path)
+    assert set(evaluation.COLUMNS) <= set(table)
+    assert {"theta_error_sigma", "theta_error_beta"} <= set(table)
+    runs = table[table["objective"] == "vgbdm"]
+    assert sorted(runs["seed"]) == [1, 2]
+    assert runs["variant"].nunique() == 1
+    # 20 intervals of 2 steps of 4 stages, and those of inference
+    assert (runs["nfe"] > 20 * 2 * 4).all() and (runs["nfe"] < 2 * 20 * 2 * 4).all()
+    assert runs[["crps", "theta_coverage_90", "forecast_coverage_90"]].notna().all(None)
+    sanity = table.set_index("row")
+    assert sanity.loc["oracle", "forecast_mse"] < 1e-9
+    assert sanity.loc["physics_only", "forecast_mse"] > 1
+    assert sanity.loc[list(evaluation.SANITY), "theta_error"].isna().all()
+    summary = pd.read_csv(tmp_path / "summary.csv").set_index("objective")
+    assert summary.loc["vgbdm", "runs"] == 2
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("data:image/png") >= 5
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert len(pd.read_csv(tmp_path / "paired.csv")) == 4
+
+
+def test_frame_t_is_the_first_one_scored():
+    """A model that knows the next frames scores 0; one that is a step late does not."""
+    data = trajectories("lorenz")
+    right = protocol.Forecasts(data.x[:, 10:], None, None, None)
+    late = protocol.Forecasts(data.x[:, 9:-1], None, None, None)
+    assert evaluation.score(right, data, 10, (), None)[0]["forecast_mse"] == 0.0
+    assert evaluation.score(late, data, 10, (), None)[0]["forecast_mse"] > 1e-3
+    assert torch.equal(protocol.persistence(data, 10)[:, 0], data.x[:, 9])
+
+
+def test_failures_are_counted_and_never_dropped():
+    data = trajectories("lorenz")
+    forecast = data.x[:, 10:].clone()
+    forecast[3, -1] = torch.nan
+    numbers, errors = evaluation.score(
+        protocol.Forecasts(forecast, None, None, None), data, 10, (), None
+    )
+    assert numbers["n_failed"] == 1
+    assert numbers["forecast_mse"] == np.inf
+    assert numbers["forecast_mse_median"] == 0.0
+    assert np.isinf(errors[3]) and not errors[4]
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_the_oracle_is_right_on_every_system(name):
+    data, truth = trajectories(name), parameters(name)
+    forecast = protocol.oracle(SYSTEMS[name], data, 10, truth)
+    assert (forecast - data.x[:, 10:]).square().mean() < 1e-7
+
+
+def test_ensembles_are_keyed_by_member_and_row():
+    field, data = make_field("rlc"), trajectories("rlc")
+    four, two = (protocol.forecast_ensemble(field, data, m, 0) for m in (4, 2))
+    assert torch.allclose(four.members[:2], two.members)
+    split = protocol.forecast_ensemble(field, data, 2, 0, batch=5)
+    assert torch.allclose(split.members, two.members, atol=1e-5)
+    assert not torch.allclose(four.members[0], four.members[1])
+
+
+def test_paired_differences_find_who_is_better():
+    def row(name, errors):
+        return evaluation.Row({"objective": name}, np.asarray(errors), None, None)
+
+    base = np.linspace(1, 2, 50)
+    rows = [row("vgbdm", base), row("vgbdm", base), row("node", base + 0.5), row("equal", base)]
+    found = evaluation.paired(rows).set_index("objective")
+    assert found.loc["node", "low"] == pytest.approx(0.5)
+    assert found.loc["equal", "difference"] == 0.0
+    assert evaluation.paired([row("node", base)]).empty
+
+
+def test_nothing_to_score_is_one_line(folder, tmp_path):
+    with pytest.raises(InputError, match="no best checkpoint"):
+        evaluate(folder, tmp_path, runs=str(tmp_path))
+    write(dataset("rlc"), tmp_path / "rlc")
+    with pytest.raises(InputError, match="models of lorenz"):
+        evaluate(folder, tmp_path, data={"test": str(tmp_path / "rlc"), "train": None})

@@ -1,0 +1,153 @@
+"""Training in one process: groups, validation, resume, and that parameters are never read."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hydra import compose, initialize_config_dir
+from runs import CONFIGS, SMALL, config
+from systems import SYSTEMS, dataset, make_field, trajectories
+
+from physics_systems import training
+from physics_systems.trajectories import write
+from vgbdm.errors import InputError
+from vgbdm.training import checkpoint
+from vgbdm.training.backends.torch import TorchBackend
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lorenz")
+    write(dataset("lorenz", 24), folder / "train")
+    write(dataset("lorenz", 12), folder / "val")
+    return folder
+
+
+def weights(run_dir):
+    return checkpoint.read_tensors(checkpoint.find(run_dir, "last"), "model")
+
+
+def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):
+    opened = []
+    original = xr.DataArray.to_numpy
+
+    def watched(self):
+        opened.append(self.name)
+        return original(self)
+
+    monkeypatch.setattr(xr.DataArray, "to_numpy", watched)
+    training.train(config(stores, tmp_path / "with"))
+    assert set(opened) == {"x", "t"}
+    for name in ("train", "val"):
+        write(xr.open_zarr(stores / name).drop_vars("params").load(), tmp_path / "bare" / name)
+    training.train(config(tmp_path / "bare", tmp_path / "without"))
+    first, second = weights(tmp_path / "with"), weights(tmp_path / "without")
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch):
+    training.train(config(stores, tmp_path / "whole"))
+    backend = TorchBackend.step
+    calls = 0
+
+    def stop(self, *args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return backend(self, *args, **options)
+
+    monkeypatch.setattr(TorchBackend, "step", stop)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(config(stores, tmp_path / "part"))
+    assert checkpoint.read_state(checkpoint.find(tmp_path / "part", "last"))["step"] == 3
+    training.train(config(stores, tmp_path / "part", "resume=true"))
+    for name, values in weights(tmp_path / "whole").items():
+        assert torch.equal(weights(tmp_path / "part")[name], values), name
+    logs = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("whole", "part")]
+    losses = [[line.split(",")[:4] for line in lines] for lines in logs]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_without_a_place_is_named_by_what_it_is(stores):
+    first = training.run_folder(config(stores, "null"))
+    assert first.parent.name == "outputs"
+    assert first.name.startswith("lorenz-vgbdm-")
+    assert training.run_folder(config(stores, "null", "resume=true")) == first
+    assert training.run_folder(config(stores, "null", "seed=1")) != first
+
+
+def test_patience_ends_a_run_that_no_longer_improves(stores, tmp_path):
+    options = ("trainer.total_steps=40", "trainer.validations=20", "trainer.patience=2")
+    training.train(config(stores, tmp_path / "run", *options, "rate.peak=1e-12"))
+    state = checkpoint.read_state(checkpoint.find(tmp_path / "run", "last"))
+    assert state["step"] < 40 and state["waited"] == 2
+
+
+def test_fine_tuning_starts_from_the_best_weights(stores, tmp_path):
+    training.train(config(stores, tmp_path / "first"))
+    SMALLER = [o for o in SMALL if "gauge" not in o]
+    data = [f"data.train={stores}/train", f"data.val={stores}/val"]
+    extra = ["objective=rollout", "objective.horizon=4", f"init={tmp_path}/first"]
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        cfg = compose("train_system", [*data, f"run_dir={tmp_path}/second", *SMALLER, *extra])
+    training.train(cfg)
+    best = checkpoint.read_tensors(checkpoint.find(tmp_path / "first", "best"), "model")
+    field, state = training.load_field(tmp_path / "second", "last")
+    assert state["config"]["objective"]["name"] == "rollout"
+    tuned = field.state_dict()
+    assert torch.allclose(tuned["encoder.layers.0.weight"], best["encoder.layers.0.weight"])
+    cfg.model.latents = 2
+    cfg.run_dir = str(tmp_path / "third")
+    with pytest.raises(InputError, match="same system and model"):
+        training.train(cfg)
+
+
+def test_the_encoder_stands_still_while_the_gauge_is_let_go():
+    field = make_field("lorenz")
+    groups = training.parameter_groups(field, 1e-4)
+    members = [id(p) for group in groups for p in group.parameters]
+    assert sorted(members) == sorted(id(p) for p in field.parameters())
+    network = {id(p) for p in field.network.parameters()}
+    for group in groups:
+        inside = {id(p) in network for p in group.parameters}
+        assert inside == {group.schedule == ""}
+        assert group.rate(1e-3, {"encoder": 0.0}) == (0.0 if group.schedule else 1e-3)
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_validation_counts_what_failed(name, monkeypatch):
+    field, data = make_field(name), trajectories(name)
+    backend = TorchBackend("fp32", 1.0, 1)
+    validate = training.ForecastValidation(data, backend, 10)
+    fine = validate(field)
+    assert 0 < fine["score"] < 1e5 and fine["n_failed"] == 0
+
+    def astray(self, frames, times, latents):
+        forecast = original(self, frames, times, latents)
+        forecast[2, -1] = np.nan
+        return forecast
+
+    original = type(field).forecast
+    monkeypatch.setattr(type(field), "forecast", astray)
+    broken = validate(field)
+    assert broken["n_failed"] == 1 and broken["score"] == training.FAILED
+
+
+def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_path):
+    training.train(config(stores, tmp_path / "run", "batch=1000"))
+    state = checkpoint.read_state(checkpoint.find(tmp_path / "run", "last"))
+    assert state["must_match"]["batch"] == 24
+    with pytest.raises(InputError, match="resume with the data and options"):
+        training.train(config(stores, tmp_path / "run", "resume=true"))
+    with pytest.raises(InputError, match="the window needs"):
+        training.train(config(stores, tmp_path / "x", "model.window=40"))
+    with pytest.raises(InputError, match="no best checkpoint"):
+        training.load_field(tmp_path)
+
+
+def test_a_checkpoint_of_another_task_is_refused(tmp_path):
+    folder = checkpoint.write_checkpoint(tmp_path, {}, {"step": 1, "must_match": {"domain": {}}})
+    checkpoint.point(tmp_path, "best", folder)
+    with pytest.raises(InputError, match="another task"):
+        training.load_field(tmp_path)

@@ -1,0 +1,99 @@
+"""Systems, trajectories and small fields for tests; and problems with exact answers."""
+
+import functools
+
+import torch
+
+from physics_systems.lorenz import Lorenz
+from physics_systems.pendulum import Pendulum
+from physics_systems.reaction_diffusion import ReactionDiffusion
+from physics_systems.rlc import RLC
+from physics_systems.simulate import simulate
+from physics_systems.stream import TrajectoryBatch, statistics
+from physics_systems.trajectories import Trajectories
+from vgbdm.encoders import WindowConv, WindowGRU, WindowMLP
+from vgbdm.latent_field import LatentField
+from vgbdm.networks import ResidualConv, ResidualMLP
+from vgbdm.paths import HermitePath
+from vgbdm.rollout import Solver
+
+SYSTEMS = {
+    "rlc": RLC(
+        30, 3.0, {"L": [1, 3], "C": [0.5, 1.5], "R": [1, 3]}, {"L": [2.5, 0.8], "C": [1, 0.4]}
+    ),
+    "pendulum": Pendulum(30, 2.9, {"omega": [0.8, 3], "gamma": [0.6, 1.5]}, {"omega": [2, 0.4]}),
+    "reaction_diffusion": ReactionDiffusion(
+        14,
+        1.3,
+        {"a": [0.001, 0.002], "b": [0.003, 0.007], "k": [0.003, 0.005]},
+        {"a": [0.0015, 0.0004], "b": [0.005, 0.0012]},
+    ),
+    "lorenz": Lorenz(
+        30,
+        1.0,
+        {"sigma": [9.5, 10.5], "rho": [27, 29], "beta": [2.6, 2.8]},
+        {"beta": [2.7, 0.3], "sigma": [10, 1.2]},
+    ),
+}
+WINDOW = {"rlc": 10, "pendulum": 10, "reaction_diffusion": 5, "lorenz": 10}
+PRESET = {"rlc": ["I"], "pendulum": ["dq"], "reaction_diffusion": ["U", "V"], "lorenz": ["X", "Z"]}
+
+
+@functools.cache
+def dataset(name, count=12, **options):
+    return simulate(SYSTEMS[name], count, 3, **options)
+
+
+@functools.cache
+def trajectories(name, count=12):
+    made = dataset(name, count)
+    return Trajectories(torch.from_numpy(made["x"].values), torch.from_numpy(made["t"].values))
+
+
+def parameters(name, count=12):
+    values = torch.from_numpy(dataset(name, count)["params"].values)
+    return dict(zip(SYSTEMS[name].parameters, values.unbind(1), strict=True))
+
+
+def batch_of(data, path, rows=None):
+    rows = torch.arange(len(data)) if rows is None else torch.as_tensor(rows)
+    nodes = path.nodes(data.x, data.t)
+    return TrajectoryBatch(nodes[rows], data.t[rows], rows + 100, torch.ones(len(rows)), rows)
+
+
+def make_field(name, *, grey=True, inputs=None, encoder=None, unmixing=False, path=None, shake=0.0):
+    """A small field of a system; ``shake`` draws its last layer from N(0, shake²)."""
+    torch.manual_seed(0)
+    system, path = SYSTEMS[name], path or HermitePath()
+    data = trajectories(name)
+    facts = statistics(data, path.nodes(data.x, data.t), path, system.order)
+    grid = bool(system.grid)
+    inputs = inputs or (PRESET[name] if grey else "state")
+    kernel = 1 if inputs == PRESET[name] else 3
+    network = (
+        functools.partial(ResidualConv, width=6, depth=1, kernel=kernel)
+        if grid
+        else functools.partial(ResidualMLP, width=16, depth=2)
+    )
+    encoders = {None: WindowConv if grid else WindowMLP, "gru": WindowGRU}
+    field = LatentField(
+        system,
+        facts,
+        grey=grey,
+        residual_inputs=inputs,
+        window=WINDOW[name],
+        history=2,
+        latents=3,
+        features=12,
+        encoder=functools.partial(encoders[encoder], width=8),
+        network=network,
+        unmixing=functools.partial(ResidualMLP, width=8, depth=1) if unmixing else None,
+        refinement=2,
+        solver=Solver("rk4", 1),
+    )
+    field.calibrate(data.x[:, : field.window], data.t[:, : field.window])
+    if shake:
+        with torch.no_grad():
+            field.network.last.weight.normal_(0, shake)
+            field.network.last.bias.normal_(0, shake)
+    return field

@@ -1,0 +1,79 @@
+"""Refined inference: known answers, better than the encoder, row by row."""
+
+import torch
+from systems import SYSTEMS, make_field, parameters, trajectories
+
+from vgbdm.inference import latents_of, matching_residuals, minimise, posterior_of
+
+
+def windows(field, name):
+    data = trajectories(name)
+    return data.x[:, : field.window], data.t[:, : field.window]
+
+
+def test_a_small_least_squares_problem_is_solved_in_every_row():
+    target = torch.tensor([[1.0, -2.0], [30.0, 5.0]])
+
+    def residuals(u):
+        return torch.stack((u[:, 0] - target[:, 0], (u[:, 1] - target[:, 1]) * 3, u.sum(1) * 0), 1)
+
+    found = minimise(residuals, torch.zeros(2, 2), torch.ones(2, 2), 8)
+    assert torch.allclose(found, target, atol=1e-3)
+    assert torch.equal(minimise(residuals, target, torch.ones(2, 2), 0), target)
+
+
+def test_near_answers_of_the_encoder_hold_and_far_ones_are_left():
+    def residuals(u):
+        return 0.1 * (u - torch.tensor([[0.01], [1000.0]]))
+
+    found = minimise(residuals, torch.zeros(2, 1), torch.full((2, 1), 0.01), 20)
+    assert 0.002 < float(found[0]) < 0.009
+    assert float(found[1]) > 900
+
+
+def test_refinement_explains_the_window_better_and_treats_rows_alone():
+    for name in SYSTEMS:
+        field = make_field(name, shake=0.05)
+        frames, times = windows(field, name)
+        residuals = matching_residuals(field, frames, times)
+        posterior, _ = field.infer(frames, times)
+        refined = posterior_of(field, frames, times)
+
+        def error(q, residuals=residuals):
+            return residuals(torch.cat((q.zeta.mean, q.theta.mean), 1)).square().mean(1)
+
+        assert error(refined).mean() < error(posterior).mean()
+        one = posterior_of(field, frames[3:4], times[3:4])
+        assert torch.allclose(one.zeta.mean, refined.zeta.mean[3:4], atol=2e-3)
+
+
+def test_it_finds_the_parameters_that_alone_explain_the_data():
+    """Where nothing but θ is free and the residual is zero, σ and β follow from X and Z."""
+    field = make_field("lorenz")
+    data = trajectories("lorenz")
+    frames, times = data.x[:, 15:25], data.t[:, 15:25]
+    field.refinement = 10
+    theta = latents_of(field, posterior_of(field, frames, times)).theta
+    assert (theta[:, 0] - parameters("lorenz")["sigma"]).abs().max() < 0.1
+    assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
+
+
+def test_black_boxes_and_histories_are_inferred_too():
+    for options in ({"grey": False}, {"inputs": "everything"}):
+        field = make_field("rlc", shake=0.05, **options)
+        frames, times = windows(field, "rlc")
+        posterior = posterior_of(field, frames, times)
+        noise = (torch.ones(len(frames), 3), torch.ones(len(frames), 2))
+        drawn = latents_of(field, posterior, noise)
+        assert torch.allclose(drawn.zeta, posterior.zeta.mean + posterior.zeta.log_std.exp())
+        assert (drawn.theta is None) == (not field.grey)
+
+
+def test_the_calibrated_width_scales_that_of_theta():
+    field = make_field("lorenz")
+    frames, times = windows(field, "lorenz")
+    plain = posterior_of(field, frames, times)
+    field.width.fill_(3.0)
+    wide = posterior_of(field, frames, times)
+    assert torch.allclose(wide.theta.log_std.exp(), 3 * plain.theta.log_std.exp())
+    assert torch.equal(wide.zeta.log_std, plain.zeta.log_std)

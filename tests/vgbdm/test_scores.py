@@ -1,0 +1,50 @@
+"""Scores against brute force and known answers."""
+
+import pytest
+import torch
+
+from vgbdm import scores
+
+
+def test_crps_is_the_fair_estimator():
+    generator = torch.manual_seed(0)
+    members = torch.randn((5, 7), generator=generator).double()
+    truth = torch.randn(7, generator=generator).double()
+    error = (members - truth).abs().mean(0)
+    pairs = (members[:, None] - members[None]).abs().sum((0, 1)) / (5 * 4)
+    assert torch.allclose(scores.crps(members, truth), error - 0.5 * pairs)
+
+
+def test_crps_of_a_perfect_ensemble_is_that_of_its_distribution():
+    members = torch.randn((4000, 50), generator=torch.manual_seed(1)).double()
+    truth = torch.zeros(50).double()
+    exact = (2**0.5 - 1) / torch.pi**0.5  # Gneiting & Raftery 2007, at the mean of a normal
+    assert float(scores.crps(members, truth).mean()) == pytest.approx(exact, abs=5e-3)
+
+
+def test_coverage_and_spread_skill_of_a_calibrated_ensemble():
+    generator = torch.manual_seed(2)
+    members = torch.randn((64, 20000), generator=generator).double()
+    truth = torch.randn(20000, generator=generator).double()
+    assert scores.coverage(members, truth) == pytest.approx(0.9, abs=0.02)
+    assert scores.spread_skill(members, truth) == pytest.approx(1.0, abs=0.02)
+    assert scores.coverage(members[:24], truth) == pytest.approx(0.9, abs=0.015)
+    assert scores.coverage(0.2 * members, truth) < 0.35
+    ranks = scores.ranks(members, truth)
+    assert ranks.min() >= 0 and ranks.max() <= 64
+    assert float(ranks.double().mean()) == pytest.approx(32, abs=0.5)
+
+
+def test_errors_by_hand():
+    truth = torch.tensor([[[0.0, 10.0], [2.0, 30.0]]]).transpose(0, 1)  # (2, 1, 2)
+    forecast = truth + torch.tensor([1.0, 2.0])
+    assert scores.mean_square_errors(forecast, truth).tolist() == [2.5, 2.5]
+    # variances about each component's own mean: 1 and 100
+    relative = scores.relative_mean_square_error(forecast, truth)
+    assert relative == pytest.approx((1 / 1 + 4 / 100) / 2)
+
+
+def test_theta_errors_are_relative_to_the_spread_of_the_truth():
+    truth = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    assert scores.theta_errors(truth.mean(0).expand(2, 2), truth).tolist() == [1.0, 1.0]
+    assert scores.theta_errors(truth, truth).tolist() == [0.0, 0.0]

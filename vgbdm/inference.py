@@ -1,0 +1,133 @@
+"""Latents of a context window: the encoder's answer, refined on the window itself.
+
+An encoder answers at once, and badly on the rare window unlike those it was trained on. A few
+Levenberg–Marquardt steps on the matching error of the context frames alone then move its means to
+where the field explains what is seen (semi-amortised inference, Kim et al. 2018). No frame after
+the context is used, nothing is simulated, and every model of a table is treated alike.
+
+Shapes: ``B`` windows, ``T`` frames, ``C`` components, ``Z`` latents, ``P`` parameters, ``U`` = Z +
+P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from vgbdm.latent_field import LatentField
+from vgbdm.latents import DiagonalGaussian, Latents, Posterior
+from vgbdm.paths import HermitePath
+from vgbdm.regression import STENCIL, inner
+
+ANCHOR, FAR = 1e-6, 4.0
+"""How much the encoder is believed: in the unit of the mean square error, as a Student's t whose
+width is that of the posterior. Near answers hold, far ones are left."""
+FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
+
+
+@torch.no_grad()
+def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior:
+    """q(ζ) q(y) of windows: refined means, the encoder's widths (θ's scaled by ``field.width``).
+
+    Args:
+        field: trained.
+        frames: (B, T, C, ...) context.
+        times: (B, T).
+    """
+    posterior, _ = field.infer(frames, times)
+    zeta, theta = posterior
+    parts = [zeta] if theta is None else [zeta, theta]
+    start = torch.cat([part.mean for part in parts], 1)
+    width = torch.cat([part.log_std.exp() for part in parts], 1)
+    residuals = matching_residuals(field, frames, times)
+    means = minimise(residuals, start, width, field.refinement)
+    zeta = DiagonalGaussian(means[:, : field.latents], zeta.log_std)
+    if theta is not None:
+        log_std = theta.log_std + field.width.log()
+        theta = DiagonalGaussian(means[:, field.latents :], log_std)
+    return Posterior(zeta, theta)
+
+
+def latents_of(
+    field: LatentField, posterior: Posterior, noise: tuple[Tensor, Tensor] | None = None
+) -> Latents:
+    """The means, or a draw by standard normal (B, Z) and (B, P)."""
+    zeta, theta = posterior
+    z = zeta.mean if noise is None else zeta.draw(noise[0])
+    if theta is None:
+        return Latents(z, None)
+    return Latents(z, field.prior(theta.mean if noise is None else theta.draw(noise[1])))
+
+
+def matching_residuals(
+    field: LatentField, frames: Tensor, times: Tensor
+) -> Callable[[Tensor], Tensor]:
+    """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of the windows."""
+    path = HermitePath(STENCIL)
+    nodes, cut = path.nodes(frames, times), inner(frames.shape[1])
+    depth = field.history if field.everything else 1
+    first = max(cut.start, depth - 1)
+    a, b = nodes[:, first : cut.stop - 1], nodes[:, first + 1 : cut.stop]
+    begin, end = times[:, first : cut.stop - 1], times[:, first + 1 : cut.stop]
+    size, count = begin.shape
+    half = torch.full((size * count,), 0.5, dtype=times.dtype, device=times.device)
+    point = path(a.flatten(0, 1), b.flatten(0, 1), (end - begin).flatten(), half)
+    state, rate = field.at(point)
+    middle = ((begin + end) / 2).flatten()
+    history = None
+    if field.everything:
+        seen = [frames[:, first + k + 1 - depth : first + k + 1] for k in range(count)]
+        history = torch.stack(seen, 1).flatten(0, 1)
+
+    def residuals(unknowns: Tensor) -> Tensor:
+        zeta, y = unknowns[:, : field.latents], unknowns[:, field.latents :]
+        latents = Latents(zeta, field.prior(y) if field.grey else None)
+        context = field.condition(latents.repeat(count), history)
+        answer = field(state, middle, context).total
+        return field.rate_error(answer - rate).reshape(size, -1)
+
+    return residuals
+
+
+def minimise(
+    residuals: Callable[[Tensor], Tensor], start: Tensor, width: Tensor, steps: int
+) -> Tensor:
+    """Levenberg–Marquardt from and anchored to ``start`` (B, U), of ``width`` (B, U), row by row.
+
+    A step is kept where it lowers mean r² + ANCHOR · FAR · log(1 + d² / FAR), d² the mean of
+    ((u - start) / width)².
+    """
+    unknowns, size = start, start.shape[1]
+    damping = torch.full((len(start), 1, 1), FIRST_DAMPING, device=start.device)
+    eye = torch.eye(size, device=start.device)
+    now = residuals(unknowns)
+
+    def distance(at: Tensor) -> Tensor:
+        return ((at - start) / width).square().mean(1)
+
+    def loss(values: Tensor, at: Tensor) -> Tensor:
+        return values.square().mean(1) + ANCHOR * FAR * torch.log1p(distance(at) / FAR)
+
+    for _ in range(steps):
+        columns = [
+            torch.func.jvp(residuals, (unknowns,), (eye[k].expand_as(unknowns),))[1]
+            for k in range(size)
+        ]
+        jacobian = torch.stack(columns, 2)
+        gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
+        # the Student's t as a normal of the width that it has here
+        hold = ANCHOR / size / (1 + distance(unknowns)[:, None] / FAR) / width.square()
+        slope = (jacobian * now[..., None]).mean(1) + hold * (unknowns - start)
+        scale = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
+        curvature = gram + torch.diag_embed(hold) + damping * scale
+        move = torch.linalg.solve(curvature.double(), -slope.double())
+        trial = unknowns + move.to(unknowns.dtype).nan_to_num(0.0)
+        new = residuals(trial)
+        better = (loss(new, trial) < loss(now, unknowns))[:, None]
+        unknowns = torch.where(better, trial, unknowns)
+        now = torch.where(better, new, now)
+        factor = torch.where(better, 1 / DAMPING_FACTOR, DAMPING_FACTOR)
+        damping = damping * factor[..., None]
+    return unknowns

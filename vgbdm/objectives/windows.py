@@ -1,0 +1,90 @@
+"""Which window is encoded, and where the field is asked (METHOD §5).
+
+Shapes: ``B`` trajectories, ``L`` frames, ``T`` frames of a window, ``M`` matches.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from vgbdm.errors import InputError
+from vgbdm.randomness import keyed_uniform
+
+
+class TrajectoryBatch(Protocol):
+    """What an objective reads of a batch of trajectories."""
+
+    nodes: Tensor
+    """(B, L, k, C, ...) of a path; the first node value is the frame."""
+    times: Tensor
+    """(B, L) float64."""
+    ids: Tensor
+    """(B,) numbers in the endless sequence: the keys of all randomness."""
+
+
+class Places(NamedTuple):
+    """Drawn places: windows' first frames (B,), intervals (B, M), positions inside them (B, M)."""
+
+    start: Tensor
+    interval: Tensor
+    s: Tensor
+
+
+class WindowSampler:
+    """Draws windows and matches, keyed by (seed, sample).
+
+    Half of the windows start at the first frame, where evaluation encodes; the others anywhere.
+    Matches are stratified over their span.
+
+    Args:
+        matches: M, per window.
+        intervals: ``trajectory``: over the whole trajectory; ``window``: inside the window;
+            ``after``: behind it, as published — the posterior's width is then not calibrated.
+        seed: of the run.
+
+    Raises:
+        InputError: for another word.
+    """
+
+    def __init__(self, matches: int, intervals: str, seed: int) -> None:
+        if intervals not in ("trajectory", "window", "after") or matches < 1:
+            raise InputError(
+                f"sampling: intervals={intervals}, matches={matches}; want trajectory, window or "
+                "after, and at least 1"
+            )
+        self.matches, self.intervals, self.seed = matches, intervals, seed
+
+    def __call__(self, batch: TrajectoryBatch, window: int, history: int) -> Places:
+        """Places for a batch; an interval has ``history`` frames up to its start."""
+        frames = batch.times.shape[1]
+        draws = keyed_uniform(self.seed, "windows", batch.ids, 2 + self.matches)
+        last = frames - window - (self.intervals == "after")
+        start = first_frames(draws, last)
+        low, high = torch.full_like(start, history - 1), torch.full_like(start, frames - 1)
+        if self.intervals == "window":
+            low, high = torch.maximum(low, start), start + window - 1
+        elif self.intervals == "after":
+            low = torch.maximum(low, start + window - 1)
+        strata = torch.arange(self.matches, device=draws.device) + draws[:, 2:]
+        place = low[:, None] + strata / self.matches * (high - low)[:, None]
+        interval = torch.minimum(place.floor().long(), high[:, None] - 1)
+        return Places(start, interval, (place - interval).clamp(0, 1))
+
+
+def first_frames(draws: Tensor, last: int) -> Tensor:
+    """Frame 0 for half of the samples, else uniform in 0 … last, from two uniforms (B, ≥ 2)."""
+    anywhere = (draws[:, 1] * (last + 1)).floor().long()
+    return torch.where(draws[:, 0] < 0.5, torch.zeros_like(anywhere), anywhere)
+
+
+def gather(values: Tensor, index: Tensor) -> Tensor:
+    """values[b, index[b, m]]: (B, L, ...) and (B, M) → (B, M, ...)."""
+    return values[torch.arange(len(values), device=values.device)[:, None], index]
+
+
+def span(start: Tensor, count: int) -> Tensor:
+    """start, start + 1, …: (B,) → (B, count)."""
+    return start[:, None] + torch.arange(count, device=start.device)

@@ -1,0 +1,74 @@
+"""Scores that need no geometry (METHOD §7).
+
+Shapes: ``N`` trajectories, ``M`` ensemble members, ``n`` frames, ``C`` components, ``P``
+parameters, ``...`` axes of a grid.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def mean_square_errors(forecast: Tensor, truth: Tensor) -> Tensor:
+    """Mean square error of each trajectory, (N,), of (N, n, C, ...)."""
+    return (forecast - truth).double().flatten(1).square().mean(1)
+
+
+def relative_mean_square_error(forecast: Tensor, truth: Tensor) -> float:
+    """Mean over components of MSE_c / Var_c, each variance about the component's own mean."""
+    error, scored = (x.double().transpose(0, 2).flatten(1) for x in (forecast - truth, truth))
+    return float((error.square().mean(1) / scored.var(1, unbiased=False)).mean())
+
+
+def crps(members: Tensor, truth: Tensor) -> Tensor:
+    """Fair continuous ranked probability score: E|X - y| - ½ E|X - X'|, X ≠ X' (Ferro 2014).
+
+    Args:
+        members: (M, ...), M ≥ 2.
+        truth: (...).
+
+    Returns:
+        (...) in the unit of the values.
+    """
+    count = len(members)
+    ordered = members.sort(0).values
+    weights = 2 * torch.arange(1, count + 1, dtype=members.dtype, device=members.device) - count - 1
+    spread = torch.einsum("m,m...->...", weights, ordered) / (count * (count - 1))
+    return (members - truth).abs().mean(0) - spread
+
+
+def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:
+    """Share of truths (...) between the central quantiles of members (M, ...).
+
+    Quantiles stand at (M + 1) p - 1: members drawn like the truth give ``level`` whatever M.
+    """
+    tail = (1 - level) / 2
+    ordered = members.sort(0).values
+    count = len(members)
+
+    def quantile(share: float) -> Tensor:
+        place = min(max(share * (count + 1) - 1, 0.0), count - 1.0)
+        low = int(place)
+        return torch.lerp(ordered[low], ordered[min(low + 1, count - 1)], place - low)
+
+    inside = (truth >= quantile(tail)) & (truth <= quantile(1 - tail))
+    return float(inside.double().mean())
+
+
+def spread_skill(members: Tensor, truth: Tensor) -> float:
+    """√((M+1)/M · mean variance) ÷ RMSE of the mean (Fortin et al. 2014); 1 where both agree."""
+    count = len(members)
+    variance = members.var(0, unbiased=True).mean()
+    error = (members.mean(0) - truth).square().mean()
+    return float(((count + 1) / count * variance / error).sqrt())
+
+
+def ranks(members: Tensor, truth: Tensor) -> Tensor:
+    """How many of M members lie below the truth: 0 … M, shaped like the truth."""
+    return (members < truth).sum(0)
+
+
+def theta_errors(estimate: Tensor, truth: Tensor) -> Tensor:
+    """Squared error ÷ variance of the true values, per parameter (P,), of (N, P)."""
+    return (estimate - truth).square().mean(0) / truth.var(0, unbiased=False)

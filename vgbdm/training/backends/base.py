@@ -1,0 +1,235 @@
+"""What every backend has in common.
+
+A backend knows processes, devices and where optimiser state lives; it knows no schedule, no
+file and no data. Functions marked *collective* must be called by every rank.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from vgbdm.errors import InputError
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+class Batch(Protocol):
+    """What training needs to know of a batch."""
+
+    ids: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        """Samples on this rank."""
+        ...
+
+    def part(self, start: int, stop: int) -> Batch:
+        """Some of its samples."""
+        ...
+
+    def describe(self) -> str:
+        """Which samples these are, for a message."""
+        ...
+
+
+Objective = Callable[[Any, Any, Mapping[str, float]], dict[str, Tensor]]
+
+
+class Learner(nn.Module):
+    """A field and what it learns from, as the one module an engine wraps.
+
+    Args:
+        field: what is trained.
+        objective: (field, batch, values) → terms per sample, ``loss`` among them.
+        autocast: dtype of the forward pass, or None for float32 throughout.
+    """
+
+    def __init__(
+        self, field: nn.Module, objective: Objective, autocast: torch.dtype | None
+    ) -> None:
+        super().__init__()
+        self.field, self.objective, self.autocast = field, objective, autocast
+
+    def forward(self, batch: Any, values: Mapping[str, float]) -> dict[str, Tensor]:
+        """Terms per sample, each (B,)."""
+        device = next(self.field.buffers()).device.type
+        enabled = self.autocast is not None
+        with torch.autocast(device, self.autocast or torch.bfloat16, enabled=enabled):
+            return self.objective(self.field, batch, values)
+
+
+class ParameterGroup(NamedTuple):
+    """Parameters that share a weight decay and a multiple of the learning rate.
+
+    ``schedule`` names a scheduled value that multiplies the rate too; at 0 the group stands still.
+    """
+
+    parameters: list[nn.Parameter]
+    rate_factor: float
+    weight_decay: float
+    schedule: str = ""
+
+    def rate(self, rate: float, values: Mapping[str, float]) -> float:
+        """Its learning rate."""
+        return rate * self.rate_factor * (values[self.schedule] if self.schedule else 1.0)
+
+
+class StepResult(NamedTuple):
+    """What one optimiser step gave: means over the global batch, and the gradient's norm."""
+
+    terms: dict[str, float]
+    gradient_norm: float
+    flags: float
+
+
+class Backend(ABC):
+    """Computes steps on one process or many; float32 weights always.
+
+    Args:
+        precision: ``fp32``, or ``bf16`` for a forward pass under autocast.
+        clip: largest gradient norm; 0 for none.
+        accumulation: micro-batches per step.
+    """
+
+    rank = 0
+    world_size = 1
+    device: torch.device
+    field: nn.Module
+    validated: nn.Module
+    optimizer: Any
+
+    def __init__(self, precision: str, clip: float, accumulation: int) -> None:
+        if precision not in ("fp32", "bf16") or accumulation < 1 or clip < 0:
+            raise InputError(
+                f"backend: precision={precision} accumulation={accumulation} clip={clip}; want "
+                "fp32 or bf16, at least 1 micro-batch, no negative norm"
+            )
+        self.clip, self.accumulation = clip, accumulation
+        self.autocast = torch.bfloat16 if precision == "bf16" else None
+
+    # --- what a backend must say ----------------------------------------------------------------
+
+    @abstractmethod
+    def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
+        """Make module and optimiser ready to step. *Collective.*"""
+
+    @abstractmethod
+    def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
+        """Accumulate Σ w_i loss_i ÷ global batch; the weighted sums of the terms. *Collective.*"""
+
+    @abstractmethod
+    def move(self) -> float:
+        """Clip, let the optimiser step where the gradient is finite, return its norm."""
+
+    @abstractmethod
+    def weights(self) -> dict[str, Tensor]:
+        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
+
+    @abstractmethod
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """``model`` (see `weights`) and both moments, by name, on the CPU. *Collective.*
+
+        Before the first step there are no moments: they are zero.
+        """
+
+    @abstractmethod
+    def whole_field(self) -> nn.Module:
+        """The field with all its weights on this rank, to validate with. *Collective.*"""
+
+    @abstractmethod
+    def load_moments(self, moments: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+        """Give the optimiser its moments and step count; weights went in before `start`."""
+
+    # --- what they share ------------------------------------------------------------------------
+
+    def start(
+        self,
+        field: nn.Module,
+        objective: Objective,
+        groups: Sequence[ParameterGroup],
+        global_batch: int,
+    ) -> None:
+        """Take the module over; its weights must be loaded by now. *Collective.*
+
+        Raises:
+            InputError: if the batch does not divide among ranks and micro-batches.
+        """
+        share = self.world_size * self.accumulation
+        if global_batch % share:
+            raise InputError(
+                f"batch of {global_batch} does not divide by {self.world_size} ranks × "
+                f"{self.accumulation} micro-batches; choose a multiple of {share}"
+            )
+        self.field, self.global_batch, self.groups = field, global_batch, groups
+        self.validated = field
+        optimizer = torch.optim.AdamW(
+            [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups], lr=0.0
+        )
+        self.wrap(Learner(field.to(self.device), objective, self.autocast), optimizer)
+
+    def step(
+        self, batch: Batch, values: Mapping[str, float], rate: float, flags: float = 0.0
+    ) -> StepResult:
+        """One optimiser step on this rank's share of a global batch. *Collective.*
+
+        Gradients are those of Σ w_i loss_i ÷ global batch, whatever ranks and micro-batches. The
+        sums are reduced before the optimiser moves, so that a value that is not finite is seen by
+        every rank in time; the caller must look at ``terms`` — the weights are then untouched.
+
+        Args:
+            batch: this rank's samples.
+            values: of the schedules.
+            rate: learning rate.
+            flags: a number summed over ranks, for wishes such as "save now".
+        """
+        size = len(batch) // self.accumulation
+        sums: dict[str, Tensor] = {}
+        for k in range(self.accumulation):
+            micro = batch.part(k * size, (k + 1) * size)
+            for name, value in self.gradients(micro, values, k == self.accumulation - 1).items():
+                sums[name] = sums.get(name, 0.0) + value.detach()
+        totals = torch.stack([*sums.values(), torch.full_like(sums["loss"], flags)]).double()
+        *means, flags = self.sum(totals).tolist()
+        result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
+        if not all(map(math.isfinite, result.values())):
+            return StepResult(result, math.nan, flags)
+        for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
+            place["lr"] = group.rate(rate, values)
+        return StepResult(result, self.move(), flags)
+
+    def buffers(self) -> dict[str, Tensor]:
+        """The persistent buffers of the field that validation saw, by name, on the CPU."""
+        keep = set(self.field.state_dict())
+        return {n: b.cpu().clone() for n, b in self.validated.named_buffers() if n in keep}
+
+    def broadcast(self, value: float) -> float:
+        """Rank 0's number on every rank. *Collective.*"""
+        shared = torch.tensor([value], dtype=torch.float64, device=self.device)
+        if self.world_size > 1:
+            torch.distributed.broadcast(shared, 0)
+        return float(shared.item())
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over ranks of a tensor, in place. *Collective.*"""
+        if self.world_size > 1:
+            torch.distributed.all_reduce(values)
+        return values
+
+    def barrier(self) -> None:
+        """Wait for every rank. *Collective.*"""
+        if self.world_size > 1:
+            torch.distributed.barrier()
+
+
+def weighted_sums(
+    learner: nn.Module, micro: Batch, values: Mapping[str, float]
+) -> dict[str, Tensor]:
+    """Σ w_i term_i over this rank's samples, by name."""
+    terms = learner(micro, values)
+    return {name: (term * micro.weights).sum() for name, term in terms.items()}
