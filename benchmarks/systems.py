@@ -23,7 +23,7 @@ OBJECTIVES = ("vgbdm", "blackbox", "node", "physvae", "aphynity")
 SYSTEMS = ("rlc", "pendulum", "reaction_diffusion", "lorenz")
 SIZES = {"reaction_diffusion": {"train": 250, "val": 100, "test": 100}}
 DEFAULT_SIZES = {"train": 1000, "val": 250, "test": 250}
-MEMBERS = {"reaction_diffusion": 8}
+SCORED = {"reaction_diffusion": ("members=4", "limit=25")}  # fields are costly to simulate
 PRESETS = {
     # minutes per run, seeds, runs side by side
     "smoke": (0.1, (1,), 2),
@@ -76,7 +76,7 @@ def evaluate(system: str, out: Path) -> str:
     launch(
         "evaluate_system", f"runs={out}/runs/{system}", f"data.test={stores}/{system}-test",
         f"data.train={stores}/{system}-train", f"out={scores}",
-        f"members={MEMBERS.get(system, 32)}",
+        *SCORED.get(system, ("members=32",)),
     )  # fmt: skip
     table = markdown(pd.read_csv(scores / "summary.csv"))
     differences = pd.read_csv(scores / "paired.csv").set_index("objective")
