@@ -35,8 +35,8 @@ class WindowBatch:
     """Windows of states.
 
     Attributes:
-        states: (B, F, C, H, W) float32, physical units, oldest first; the last two frames are the
-            current state and the next one.
+        states: (B, F, C, H, W) float32, physical units, oldest first: past states, the current one,
+            and those ahead.
         times: (B,) int64 seconds since 1970 of the current state.
         ids: (B,) int64 numbers in the endless sequence of samples.
         weights: (B,) float32; 0 for padding.
@@ -108,7 +108,8 @@ class WindowStream:
         store: a finished training store.
         split: whose windows.
         step: between the frames of a window.
-        history: past states in a window, besides the current and the next one.
+        history: past states in a window, before the current one.
+        ahead: states in it after the current one.
         global_batch: samples per batch over all ranks; a multiple of ``lanes``.
         rank: of this process.
         ranks: how many there are.
@@ -128,6 +129,7 @@ class WindowStream:
         *,
         step: np.timedelta64,
         history: int,
+        ahead: int = 1,
         global_batch: int,
         rank: int = 0,
         ranks: int = 1,
@@ -144,18 +146,19 @@ class WindowStream:
                 f"stream: a batch of {global_batch} does not divide by {lanes} lanes; choose a "
                 "multiple"
             )
-        self.store, self.history, self.threads = store, history, threads
+        self.store, self.threads = store, threads
+        self.frames = history + 1 + ahead
         self.stride = store.stride(step)
-        anchors = store.anchors(split, step, history, ahead=1)
+        anchors = store.anchors(split, step, history, ahead)
         if not len(anchors):
             raise InputError(
-                f"{store.path}: split {split} has no window of {history + 2} states {step} apart; "
+                f"{store.path}: split {split} has no window of {self.frames} states {step} apart; "
                 "choose a longer period or a shorter step"
             )
         self.order = Order(anchors, block_steps, lanes, pool_blocks, seed)
         self.rank, self.ranks, self.consumed = rank, ranks, consumed
         self.rows = global_batch // lanes
-        self.before, self.after = history * self.stride, self.stride
+        self.before, self.after = history * self.stride, ahead * self.stride
         self._stop = threading.Event()
         self._loaded: queue.Queue[tuple[Group, _Pool] | BaseException] = queue.Queue(1)
         self._free_pools: queue.Queue[_Pool] = queue.Queue()
@@ -180,7 +183,7 @@ class WindowStream:
     def _buffer(self, size: int, pin: bool) -> WindowBatch:
         frame = self.store.state.shape[1:]
         return WindowBatch(
-            torch.zeros((size, self.history + 2, *frame), pin_memory=pin),
+            torch.zeros((size, self.frames, *frame), pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, pin_memory=pin),

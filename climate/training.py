@@ -18,7 +18,6 @@ from climate.stream import WindowStream
 from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.objectives.matching import FlowMatching
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import write_json
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
@@ -65,15 +64,16 @@ def parameter_groups(
 
 
 def open_stream(
-    cfg: DictConfig, store: TrainingStore, backend: Backend, consumed: int
+    cfg: DictConfig, store: TrainingStore, backend: Backend, ahead: int, consumed: int
 ) -> WindowStream:
-    """This rank's training stream from a position on."""
+    """This rank's training stream from a position on; windows reach ``ahead`` steps forward."""
     options = dict(cfg.stream)
     return WindowStream(
         store,
         "train",
         step=parse_hours("step", cfg.step),
         history=cfg.history,
+        ahead=ahead,
         global_batch=cfg.batch,
         rank=backend.rank,
         ranks=backend.world_size,
@@ -105,8 +105,8 @@ def train(cfg: DictConfig) -> None:
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
     field, rebuild = build_model(cfg, store)
-    objective = FlowMatching(build(cfg.path), cfg.seed)
-    first = open_stream(cfg, store, backend, 0)
+    objective = build(cfg.objective)
+    first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     identity: Mapping[str, Any] = {
@@ -115,6 +115,7 @@ def train(cfg: DictConfig) -> None:
             "order": first.order.digest,
             "batch": cfg.batch,
             "seed": cfg.seed,
+            "objective": resolved["objective"],
             **rebuild,
         },
         "config": resolved,
@@ -124,7 +125,7 @@ def train(cfg: DictConfig) -> None:
         objective,
         parameter_groups(field, **cfg.optimizer),
         backend,
-        lambda consumed: open_stream(cfg, store, backend, consumed),
+        lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed),
         RolloutValidation(
             store,
             backend,

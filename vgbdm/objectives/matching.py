@@ -38,6 +38,9 @@ class FlowMatching:
         seed: of the run.
     """
 
+    ahead = 1
+    """States of a window after the current one."""
+
     def __init__(self, path: Path, seed: int) -> None:
         self.path, self.seed = path, seed
 
