@@ -22,6 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from physics_systems import protocol
+from physics_systems.limits import minimum_norm
 from physics_systems.protocol import Forecasts
 from physics_systems.system import System
 from physics_systems.training import load_field
@@ -173,6 +174,18 @@ def sanity_rows(
     return rows
 
 
+def limits(
+    system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
+) -> pd.DataFrame:
+    """θ errors that the gauge penalty alone cannot go below: `physics_systems.limits`."""
+    names = tuple(system.prior) if truth is not None else ()
+    errors = []
+    if truth is not None:
+        true = torch.stack([truth[name] for name in names], 1)
+        errors = scores.theta_errors(minimum_norm(system, data, truth, rate), true).tolist()
+    return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
+
+
 def paired(rows: list[Row], draws: int = 2000) -> pd.DataFrame:
     """Differences of error to VGB-DM over the same trajectories, with bootstrap intervals.
 
@@ -210,7 +223,7 @@ def tabulate(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def evaluate(cfg: DictConfig) -> None:
-    """Score, write ``scores.csv``, ``summary.csv``, ``paired.csv`` and the report; print the table.
+    """Score, write ``scores.csv``, ``summary.csv``, ``paired.csv``, ``limits.csv`` and the report.
 
     Raises:
         InputError: if there is nothing to score, or the test store does not fit.
@@ -241,10 +254,12 @@ def evaluate(cfg: DictConfig) -> None:
     differences = paired(rows)
     out = Path(cfg.out)
     out.mkdir(parents=True, exist_ok=True)
-    for name, frame in (("scores", table), ("summary", summary), ("paired", differences)):
+    least = limits(system, data, truth, first.rate)
+    frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}
+    for name, frame in frames.items():
         frame.to_csv(out / f"{name}.csv", index=False, float_format="%.8g")
     print_table(format_summary(summary))
-    report = write_report(out, system, data, truth, rows, summary, differences)
+    report = write_report(out, system, data, truth, rows, frames)
     print_table(f"\nscores: {out / 'scores.csv'}\nreport: {report}")
 
 

@@ -7,28 +7,22 @@ Shapes: ``N`` trajectories, ``L`` frames, ``T`` of context, ``C`` components, ``
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from physics_systems.simulate import Rate, integrate
 from physics_systems.system import System
 from physics_systems.trajectories import Trajectories
 from vgbdm.inference import latents_of, posterior_of
 from vgbdm.latent_field import (
     SLOPE_FRAMES,
     LatentField,
-    PhysicsField,
     known_field,
-    simulate_physics,
 )
 from vgbdm.paths import slopes
 from vgbdm.randomness import keyed_normal
-from vgbdm.rollout import Solver
-
-FINE = Solver("rk4", 8)
-"""For dynamics that are known: its error is far below that of any model."""
 
 
 class Forecasts(NamedTuple):
@@ -101,7 +95,7 @@ def _simulate(
     system: System,
     data: Trajectories,
     window: int,
-    rate: Callable[..., Tensor],
+    dynamics: Rate,
     parameters: dict[str, Tensor],
 ) -> Tensor:
     frames, clock = data.x[:, :window].double(), data.t[:, :window]
@@ -109,9 +103,8 @@ def _simulate(
     if system.order == 2:
         tail = slopes(frames[:, -SLOPE_FRAMES:], clock[:, -SLOPE_FRAMES:], SLOPE_FRAMES)[:, -1]
         start = torch.cat((start, tail), 1)
-    field = PhysicsField(rate, len(system.components))
-    states = simulate_physics(field, start, data.t[:, window - 1 :], parameters, FINE)
-    return states[:, :, : len(system.components)].float()
+    states = integrate(dynamics, start, data.t[:, window - 1 :], parameters, "true dynamics")
+    return states[:, 1:, : len(system.components)].float()
 
 
 def oracle(

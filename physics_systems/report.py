@@ -73,10 +73,19 @@ def write_report(
     data: Trajectories,
     truth: Mapping[str, Tensor] | None,
     rows: list[Row],
-    summary: pd.DataFrame,
-    differences: pd.DataFrame,
+    frames: Mapping[str, pd.DataFrame],
 ) -> Path:
-    """Write ``report.html`` and return its path; pictures are of one run per objective."""
+    """Write ``report.html`` and return its path; pictures are of one run per objective.
+
+    Args:
+        out: folder.
+        system: that was scored.
+        data: test trajectories.
+        truth: true parameters by name, where they are known.
+        rows: models and sanity rows.
+        frames: ``summary``, ``paired`` and ``limits`` of `physics_systems.evaluation`.
+    """
+    summary, differences, limits = (frames[name] for name in ("summary", "paired", "limits"))
     chosen: dict[str, Row] = {}
     for row in rows:
         chosen.setdefault(str(row.numbers["objective"]), row)
@@ -101,6 +110,7 @@ def write_report(
         else "<p class=quiet>No run of VGB-DM among these.</p>",
         "<p class=quiet>Mean squared error of the row less that of VGB-DM over the same "
         "trajectories, seeds averaged, 95 % bootstrap interval over trajectories.</p>",
+        *parameters(summary, limits),
         "<h2>Error against time</h2>",
         image(figures.error_against_time(data, window, same, scale)),
     ]
@@ -115,6 +125,25 @@ def write_report(
             parts.append(image(figures.parameter_scatter(names, truth, row.forecasts, shown)))
             parts.append(image(figures.calibration(names, truth, row.forecasts, shown)))
     return write_page(out / "report.html", f"{system.name}: scores", parts)
+
+
+def parameters(summary: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
+    """θ errors by parameter, beside what the gauge penalty alone cannot go below."""
+    if limits.empty:
+        return []
+    names = list(limits["parameter"])
+    columns = [f"theta_error_{name}" for name in names]
+    found = summary[summary[columns[0]].notna()]
+    shown = found[columns].set_axis(names, axis=1)
+    shown.index = pd.Index([label(row, summary) for _, row in found.iterrows()])
+    shown.loc["limit of R alone"] = limits["minimum_norm_error"].to_numpy()
+    return [
+        "<h2>θ by parameter</h2>",
+        "<p class=quiet>Squared error ÷ variance of the true values. The last row is what the "
+        "smallest residual leaves where the network sees everything and nothing but R chooses θ."
+        "</p>",
+        shown.to_html(float_format=lambda v: f"{v:.3g}", border=0),
+    ]
 
 
 def table(summary: pd.DataFrame) -> str:

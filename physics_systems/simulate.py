@@ -5,7 +5,7 @@ Shapes: ``N`` trajectories, ``L`` frames, ``C`` observed components, ``Q`` of th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -61,20 +61,31 @@ def draw_times(system: System, count: int, generator: torch.Generator, irregular
     return times + irregular * step * shift
 
 
+Rate = Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor]
+"""(states (N, Q, ...), times (N,), parameters by name) → rates (N, Q, ...)."""
+
+
 def integrate(
-    system: System, start: Tensor, times: Tensor, parameters: Mapping[str, Tensor]
+    dynamics: Rate, start: Tensor, times: Tensor, parameters: Mapping[str, Tensor], label: str
 ) -> Tensor:
-    """Full states (N, L, Q, ...) by Dormand–Prince at 1e-8, every trajectory at its own times."""
+    """States (N, L, Q, ...) by Dormand–Prince at 1e-8, every trajectory at its own times.
+
+    Args:
+        dynamics: what is integrated.
+        start: (N, Q, ...) float64.
+        times: (N, L) float64.
+        parameters: by name, each (N,).
+        label: of the progress bar.
+    """
     states, ends = [start], torch.tensor([0.0, 1.0], dtype=torch.float64)
-    steps = range(times.shape[1] - 1)
-    for k in tqdm(steps, unit="frame", desc=f"simulating {system.name}"):
+    for k in tqdm(range(times.shape[1] - 1), unit="frame", desc=label):
         begin, gap = times[:, k], times[:, k + 1] - times[:, k]
         scale = gap.reshape(-1, *[1] * (start.dim() - 1))
 
         def rate(
             s: Tensor, x: Tensor, begin: Tensor = begin, gap: Tensor = gap, scale: Tensor = scale
         ) -> Tensor:
-            return system.full(x, begin + s * gap, parameters) * scale
+            return dynamics(x, begin + s * gap, parameters) * scale
 
         state = odeint(rate, states[-1], ends, rtol=TOLERANCE, atol=TOLERANCE, method="dopri5")
         states.append(state[-1])
@@ -116,7 +127,8 @@ def simulate(
     drawn = draw_parameters(system, count, generator("parameters"), parameters)
     times = draw_times(system, count, generator("times"), irregular)
     start = system.start(count, generator("start"))
-    states = integrate(system, start, times, drawn)[:, :, : len(system.components)]
+    label = f"simulating {system.name}"
+    states = integrate(system.full, start, times, drawn, label)[:, :, : len(system.components)]
     if noise:
         extra = torch.randn(states.shape, generator=generator("noise"), dtype=torch.float64)
         states = states + noise * extra

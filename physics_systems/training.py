@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import logging
@@ -69,9 +70,11 @@ class ForecastValidation:
         data: validation trajectories.
         backend: for the share of this rank and the sum over ranks.
         limit: trajectories at most.
+        run_dir: of the run, whose last checkpoint is the earlier model that calibration needs.
     """
 
-    def __init__(self, data: Trajectories, backend: Backend, limit: int) -> None:
+    def __init__(self, data: Trajectories, backend: Backend, limit: int, run_dir: Path) -> None:
+        self.run_dir = run_dir
         count = min(limit, len(data))
         self.data, self.backend = Trajectories(data.x[:count], data.t[:count]), backend
         self.rows = torch.arange(backend.rank, count, backend.world_size)
@@ -80,7 +83,7 @@ class ForecastValidation:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         device, cut = self.backend.device, slice(0, field.window)
         frames, times = (values[:, cut].to(device) for values in (self.data.x, self.data.t))
-        calibrate_width(field, frames, times, seed=0)
+        calibrate_width(field, earlier_field(field, self.run_dir), frames, times, seed=0)
         whole = self.data.x[:, field.window :]
         size = whole.shape[2]
         variance = whole.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
@@ -103,6 +106,16 @@ class ForecastValidation:
             "forecast_mse": FAILED if broken else float(mse.mean()),
             "n_failed": failed,
         }
+
+
+def earlier_field(field: LatentField, run_dir: Path) -> LatentField:
+    """The field as the last checkpoint of a run has it; itself before the first."""
+    folder = checkpoint.find(run_dir, "last")
+    if folder is None:
+        return field
+    earlier = copy.deepcopy(field)
+    earlier.load_state_dict(checkpoint.read_tensors(folder, "model"))
+    return earlier
 
 
 def build_field(
@@ -206,7 +219,7 @@ def train(cfg: DictConfig) -> None:
         lambda consumed: TrajectoryStream(
             data, nodes, order, consumed, backend.rank, backend.world_size, backend.device
         ),
-        ForecastValidation(held_out, backend, cfg.validation.limit),
+        ForecastValidation(held_out, backend, cfg.validation.limit, run_dir),
         build(cfg.rate),
         {name: build(schedule) for name, schedule in cfg.objective.schedules.items()},
         batch,

@@ -5,6 +5,11 @@ Levenberg–Marquardt steps on the matching error of the context frames alone th
 where the field explains what is seen (semi-amortised inference, Kim et al. 2018). No frame after
 the context is used, nothing is simulated, and every model of a table is treated alike.
 
+The width of θ follows from the same error (Laplace's approximation): what the window's misfit
+leaves open, ζ integrated out under its prior, times a factor from `vgbdm.calibration`. An ELBO on
+data without noise sees no reason for any width, and one factor on the encoder's would not tell a
+window that says much from one that says little.
+
 Shapes: ``B`` windows, ``T`` frames, ``C`` components, ``Z`` latents, ``P`` parameters, ``U`` = Z +
 P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.
 """
@@ -24,12 +29,14 @@ from vgbdm.regression import STENCIL, inner
 ANCHOR, FAR = 1e-6, 4.0
 """How much the encoder is believed: in the unit of the mean square error, as a Student's t whose
 width is that of the posterior. Near answers hold, far ones are left."""
+SMALLEST_VARIANCE, NOT_KNOWN = 1e-12, 1e-6
+"""Of residuals, against windows explained exactly; and the precision that y is given."""
 FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
 
 
 @torch.no_grad()
 def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior:
-    """q(ζ) q(y) of windows: refined means, the encoder's widths (θ's scaled by ``field.width``).
+    """q(ζ) q(y) of windows: refined means; the encoder's width of ζ, Laplace's of θ.
 
     Args:
         field: trained.
@@ -45,7 +52,8 @@ def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior
     means = minimise(residuals, start, width, field.refinement)
     zeta = DiagonalGaussian(means[:, : field.latents], zeta.log_std)
     if theta is not None:
-        log_std = theta.log_std + field.width.log()
+        open_ = field.width * likelihood_width(residuals, means, field.latents)
+        log_std = -0.5 * torch.log(open_**-2 + 1)  # the prior's precision is 1
         theta = DiagonalGaussian(means[:, field.latents :], log_std)
     return Posterior(zeta, theta)
 
@@ -91,6 +99,38 @@ def matching_residuals(
     return residuals
 
 
+def jacobian_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tensor:
+    """(B, R, U), column by column forward: U is small."""
+    eye = torch.eye(unknowns.shape[1], device=unknowns.device)
+    columns = [
+        torch.func.jvp(residuals, (unknowns,), (direction.expand_as(unknowns),))[1]
+        for direction in eye
+    ]
+    return torch.stack(columns, 2)
+
+
+def likelihood_width(
+    residuals: Callable[[Tensor], Tensor], unknowns: Tensor, latents: int
+) -> Tensor:
+    """Standard deviations (B, P) of y by the window alone, ζ integrated out under its prior.
+
+    The inverse of J'J / σ² + diag(1 for ζ, almost 0 for y); σ² is the window's own mean square.
+
+    Args:
+        residuals: of `matching_residuals`.
+        unknowns: (B, U) where they are smallest.
+        latents: Z, the first of the unknowns.
+    """
+    jacobian = jacobian_of(residuals, unknowns).double()
+    variance = residuals(unknowns).double().square().mean(1).clamp_min(SMALLEST_VARIANCE)
+    gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
+    known = torch.full_like(gram[0, 0], NOT_KNOWN)
+    known[:latents] = 1.0
+    covariance = torch.linalg.inv(gram / variance[:, None, None] + torch.diag(known))
+    spread = covariance.diagonal(dim1=1, dim2=2)[:, latents:].clamp_min(0.0).sqrt()
+    return spread.to(unknowns.dtype).clamp_min(1e-6)
+
+
 def minimise(
     residuals: Callable[[Tensor], Tensor], start: Tensor, width: Tensor, steps: int
 ) -> Tensor:
@@ -101,7 +141,6 @@ def minimise(
     """
     unknowns, size = start, start.shape[1]
     damping = torch.full((len(start), 1, 1), FIRST_DAMPING, device=start.device)
-    eye = torch.eye(size, device=start.device)
     now = residuals(unknowns)
 
     def distance(at: Tensor) -> Tensor:
@@ -111,11 +150,7 @@ def minimise(
         return values.square().mean(1) + ANCHOR * FAR * torch.log1p(distance(at) / FAR)
 
     for _ in range(steps):
-        columns = [
-            torch.func.jvp(residuals, (unknowns,), (eye[k].expand_as(unknowns),))[1]
-            for k in range(size)
-        ]
-        jacobian = torch.stack(columns, 2)
+        jacobian = jacobian_of(residuals, unknowns)
         gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
         # the Student's t as a normal of the width that it has here
         hold = ANCHOR / size / (1 + distance(unknowns)[:, None] / FAR) / width.square()

@@ -54,6 +54,8 @@ def test_there_is_a_row_per_run_and_per_sanity_check(folder, tmp_path):
     assert page.count("data:image/png") >= 5
     assert "http" not in page.replace("http://www.w3.org", "")
     assert len(pd.read_csv(tmp_path / "paired.csv")) == 4
+    limits = pd.read_csv(tmp_path / "limits.csv").set_index("parameter")["minimum_norm_error"]
+    assert (limits.loc[["sigma", "beta"]] < 1e-6).all()
 
 
 def test_frame_t_is_the_first_one_scored():

@@ -25,7 +25,7 @@ def test_a_circuit_without_source_or_resistance_rings_at_its_frequency(monkeypat
     system = SYSTEMS["rlc"]
     monkeypatch.setattr(RLC, "forcing", lambda self, t: torch.zeros_like(t)[..., None])
     start = torch.tensor([[1.5, 0.0]], dtype=torch.float64)
-    states = integrate(system, start, TIMES, of(system, L=2.0, C=0.5, R=0.0))
+    states = integrate(system.full, start, TIMES, of(system, L=2.0, C=0.5, R=0.0), "")
     omega = 1.0  # 1 / √(LC)
     assert torch.allclose(states[0, :, 0], 1.5 * torch.cos(omega * TIMES[0]), atol=1e-6)
     current = -1.5 * 0.5 * omega * torch.sin(omega * TIMES[0])
@@ -45,7 +45,7 @@ def test_a_driven_circuit_reaches_its_exact_steady_state():
 
     clock = torch.cat((torch.zeros(1, dtype=torch.float64), times))[None]
     start = torch.zeros(1, 2, dtype=torch.float64)
-    states = integrate(system, start, clock, of(system, **values))
+    states = integrate(system.full, start, clock, of(system, **values), "")
     exact = torch.tensor([voltage(float(t)) for t in times], dtype=torch.float64)
     assert torch.allclose(states[0, 1:, 0], exact, atol=1e-5)
 
@@ -53,7 +53,7 @@ def test_a_driven_circuit_reaches_its_exact_steady_state():
 def test_a_small_damped_pendulum_is_linear():
     system = SYSTEMS["pendulum"]
     start = torch.tensor([[1e-4, 0.0]], dtype=torch.float64)
-    states = integrate(system, start, TIMES, of(system, omega=2.0, gamma=1.0))
+    states = integrate(system.full, start, TIMES, of(system, omega=2.0, gamma=1.0), "")
     damped = math.sqrt(4 - 0.25)
     wave = torch.cos(damped * TIMES[0]) + 0.5 / damped * torch.sin(damped * TIMES[0])
     assert torch.allclose(states[0, :, 0], 1e-4 * torch.exp(-TIMES[0] / 2) * wave, atol=2e-9)
@@ -78,7 +78,7 @@ def test_lorenz_rests_at_its_fixed_points_and_agrees_with_scipy():
     point = torch.tensor([[root, root, values["rho"] - 1]], dtype=torch.float64)
     assert system.full(point, torch.zeros(1), of(system, **values)).abs().max() < 1e-12
     start = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.float64)
-    ours = integrate(system, start, TIMES, of(system, **values))
+    ours = integrate(system.full, start, TIMES, of(system, **values), "")
 
     def rate(_, s):
         a, b, c = s

@@ -116,10 +116,10 @@ def test_the_encoder_stands_still_while_the_gauge_is_let_go():
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_validation_counts_what_failed(name, monkeypatch):
+def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     field, data = make_field(name), trajectories(name)
     backend = TorchBackend("fp32", 1.0, 1)
-    validate = training.ForecastValidation(data, backend, 10)
+    validate = training.ForecastValidation(data, backend, 10, tmp_path)
     fine = validate(field)
     assert 0 < fine["score"] < 1e5 and fine["n_failed"] == 0
 
@@ -132,6 +132,18 @@ def test_validation_counts_what_failed(name, monkeypatch):
     monkeypatch.setattr(type(field), "forecast", astray)
     broken = validate(field)
     assert broken["n_failed"] == 1 and broken["score"] == training.FAILED
+
+
+def test_the_earlier_model_is_that_of_the_last_checkpoint(tmp_path):
+    field = make_field("rlc")
+    assert training.earlier_field(field, tmp_path) is field
+    weights = {name: value + 1 for name, value in field.state_dict().items()}
+    folder = checkpoint.write_checkpoint(tmp_path, {"model": weights}, {"step": 3})
+    checkpoint.point(tmp_path, "last", folder)
+    before = {name: value.clone() for name, value in field.state_dict().items()}
+    earlier = training.earlier_field(field, tmp_path).state_dict()
+    for name, value in field.state_dict().items():
+        assert torch.equal(value, before[name]) and torch.equal(earlier[name], value + 1)
 
 
 def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_path):

@@ -3,7 +3,13 @@
 import torch
 from systems import SYSTEMS, make_field, parameters, trajectories
 
-from vgbdm.inference import latents_of, matching_residuals, minimise, posterior_of
+from vgbdm.inference import (
+    latents_of,
+    likelihood_width,
+    matching_residuals,
+    minimise,
+    posterior_of,
+)
 
 
 def windows(field, name):
@@ -69,11 +75,41 @@ def test_black_boxes_and_histories_are_inferred_too():
         assert (drawn.theta is None) == (not field.grey)
 
 
-def test_the_calibrated_width_scales_that_of_theta():
+def test_the_width_of_a_linear_problem_is_that_of_its_normal_posterior():
+    """Residuals A u - b with u = (ζ, y): the marginal of y under ζ ~ N(0, 1) and a flat y."""
+    design = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)).double()
+    answer = torch.randn(40, generator=torch.Generator().manual_seed(2)).double()
+
+    def residuals(u):
+        return u @ design.T - answer
+
+    at = torch.linalg.lstsq(design, answer[:, None]).solution.T
+    variance = residuals(at).square().mean()
+    precision = design.T @ design / 40 / variance + torch.diag(torch.tensor([1.0, 0.0, 0.0]))
+    exact = torch.linalg.inv(precision).diagonal().sqrt()[1:]
+    assert torch.allclose(likelihood_width(residuals, at, 1)[0], exact, rtol=1e-4)
+
+
+def test_what_a_window_does_not_tell_keeps_the_width_of_the_prior():
+    """No current, and no voltage across the inductor: neither L nor C moves anything."""
+    field = make_field("rlc")
+    frames, times = windows(field, "rlc")
+    still = torch.zeros_like(frames)
+    still[:, :, 0] = 1 + 2.5 * torch.sin(2 * times)
+    told = posterior_of(field, frames, times).theta.log_std.exp()
+    untold = posterior_of(field, still, times).theta.log_std.exp()
+    assert (told.mean(0) < 0.8).all() and (untold > 0.99).all()
+
+
+def test_the_calibrated_width_scales_what_the_window_leaves_open():
     field = make_field("lorenz")
     frames, times = windows(field, "lorenz")
     plain = posterior_of(field, frames, times)
     field.width.fill_(3.0)
     wide = posterior_of(field, frames, times)
-    assert torch.allclose(wide.theta.log_std.exp(), 3 * plain.theta.log_std.exp())
+
+    def precision(q):  # less that of the prior
+        return (-2 * q.theta.log_std).exp() - 1
+
+    assert torch.allclose(precision(plain), 9 * precision(wide), rtol=1e-3, atol=1e-4)
     assert torch.equal(wide.zeta.log_std, plain.zeta.log_std)

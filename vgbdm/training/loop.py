@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from torch import nn
@@ -22,7 +23,8 @@ from vgbdm.training.schedules import Schedule
 log = logging.getLogger(__name__)
 
 UNTIMED_STEPS, TIMED_STEPS = 3, 8
-"""The first steps are slower (allocation, compilation); the next ones are timed."""
+"""The first steps are slower (allocation, compilation); the median of the next ones counts, so that
+what else a machine does for a moment does not set the length of a run."""
 
 
 @dataclass(frozen=True)
@@ -170,15 +172,14 @@ class Trainer:
                 self.look(records)
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
-            timed = time.perf_counter()
+            seconds: list[float] = []
             while not self.is_over():
                 started = time.perf_counter()
                 self.train_step(next(stream), records, started)
                 if self.total is None:
-                    if self.step == UNTIMED_STEPS:
-                        timed = time.perf_counter()
-                    elif self.step == UNTIMED_STEPS + TIMED_STEPS:
-                        self.fix_total(begin, looking, time.perf_counter() - timed)
+                    seconds.append(time.perf_counter() - started)
+                    if self.step == UNTIMED_STEPS + TIMED_STEPS:
+                        self.fix_total(begin, looking, median(seconds[-TIMED_STEPS:]))
                 if self.total and self.is_due(self.total):
                     self.look(records)
 
@@ -193,12 +194,12 @@ class Trainer:
         marks = [round(total * k / self.plan.validations) for k in range(1, self.plan.validations)]
         return self.step in marks or self.step == total
 
-    def fix_total(self, begin: float, looking: float, timed: float) -> None:
+    def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
         """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
         assert self.plan.max_minutes is not None
         spent = time.perf_counter() - begin
         left = 60 * self.plan.max_minutes - spent - looking * self.plan.validations
-        steps = self.step + max(left, 0.0) / (timed / TIMED_STEPS)
+        steps = self.step + max(left, 0.0) / step_seconds
         self.total = int(self.backend.broadcast(max(math.floor(steps), self.step + 1)))
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 
