@@ -172,7 +172,7 @@ def slopes(frames: Tensor, times: Tensor, width: int) -> Tensor:
 
 
 class HermitePath(Path):
-    """The cubic on a, b and node slopes of fourth-order differences: velocity of third order.
+    """The cubic on a, b and node slopes of high-order differences: velocity of third order.
 
     Node values: the frame and its slope.
 
@@ -197,10 +197,69 @@ class HermitePath(Path):
         self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        length = _expand(length, a[:, 0])
-        slope_a, slope_b, a, b = a[:, 1] * length, b[:, 1] * length, a[:, 0], b[:, 0]
-        s, rise = _expand(s, a), b - a
-        c2, c3 = 3 * rise - 2 * slope_a - slope_b, slope_a + slope_b - 2 * rise
-        state = a + s * (slope_a + s * (c2 + s * c3))
-        velocity = (slope_a + s * (2 * c2 + 3 * s * c3)) / length
-        return PathPoint(state, velocity, (2 * c2 + 6 * s * c3) / length**2)
+        return cubic(a[:, 0], b[:, 0], a[:, 1], b[:, 1], length, s)
+
+
+def cubic(
+    a: Tensor, b: Tensor, slope_a: Tensor, slope_b: Tensor, length: Tensor, s: Tensor
+) -> PathPoint:
+    """Points of the cubics with these values and slopes at both ends, each (N, ...)."""
+    length = _expand(length, a)
+    slope_a, slope_b = slope_a * length, slope_b * length
+    s, rise = _expand(s, a), b - a
+    c2, c3 = 3 * rise - 2 * slope_a - slope_b, slope_a + slope_b - 2 * rise
+    state = a + s * (slope_a + s * (c2 + s * c3))
+    velocity = (slope_a + s * (2 * c2 + 3 * s * c3)) / length
+    return PathPoint(state, velocity, (2 * c2 + 6 * s * c3) / length**2)
+
+
+class SmoothingPath(Path):
+    """The natural cubic spline f that minimises Σ (x_i - f_i)² + α Δ³ ∫ f''² dt, for noisy frames.
+
+    Node values: the frame, the spline's value and its slope. α → 0 interpolates, α → ∞ is the
+    least-squares line; it is to be chosen by validation error. (Reinsch 1967.)
+
+    Args:
+        smoothing: α; Δ is the mean gap between frames.
+    """
+
+    frames = 4
+
+    def __init__(self, smoothing: float = 1.0) -> None:
+        if not smoothing > 0:
+            raise InputError(f"smoothing path: smoothing={smoothing}; it must be positive")
+        self.smoothing = smoothing
+
+    def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """See `Path`."""
+        parts = zip(frames.split(64), times.split(64), strict=True)  # bounds the memory of solves
+        fitted = [self._fit(x, t.double()) for x, t in parts]
+        values, slope = (torch.cat(part).to(frames.dtype) for part in zip(*fitted, strict=True))
+        return values, slope
+
+    def _fit(self, frames: Tensor, times: Tensor) -> tuple[Tensor, Tensor]:
+        """Values and slopes (B, L, ...) of the splines, float64."""
+        gaps, x = times.diff(dim=1), frames.flatten(2).double()
+        size, count = gaps.shape[0], gaps.shape[1] - 1
+        inner = torch.arange(count, device=frames.device)
+        second = torch.zeros(size, count, count + 2, dtype=x.dtype, device=x.device)
+        second[:, inner, inner] = 1 / gaps[:, :-1]
+        second[:, inner, inner + 2] = 1 / gaps[:, 1:]
+        second[:, inner, inner + 1] = -1 / gaps[:, :-1] - 1 / gaps[:, 1:]
+        mass = torch.diag_embed((gaps[:, :-1] + gaps[:, 1:]) / 3)
+        beside = torch.diag_embed(gaps[:, 1:-1] / 6, offset=1)
+        weight = self.smoothing * gaps.mean(1)[:, None, None] ** 3
+        system = mass + beside + beside.transpose(1, 2) + weight * second @ second.transpose(1, 2)
+        bend = torch.linalg.solve(system, second @ x)  # second derivatives at the inner frames
+        values = x - weight * second.transpose(1, 2) @ bend
+        bend = torch.nn.functional.pad(bend, (0, 0, 1, 1))
+        rise, length = values.diff(dim=1) / gaps[..., None], gaps[..., None]
+        slope = rise - length / 6 * (2 * bend[:, :-1] + bend[:, 1:])
+        last = rise[:, -1:] + length[:, -1:] / 6 * (bend[:, -2:-1] + 2 * bend[:, -1:])
+        return values.view_as(frames), torch.cat((slope, last), 1).view_as(frames)
+
+    def __call__(
+        self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
+    ) -> PathPoint:
+        """See `Path`."""
+        return cubic(a[:, 1], b[:, 1], a[:, 2], b[:, 2], length, s)

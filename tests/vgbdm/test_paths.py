@@ -6,7 +6,14 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
-from vgbdm.paths import BridgePath, HermitePath, LagrangePath, LinearPath, slopes
+from vgbdm.paths import (
+    BridgePath,
+    HermitePath,
+    LagrangePath,
+    LinearPath,
+    SmoothingPath,
+    slopes,
+)
 
 PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
 
@@ -126,10 +133,55 @@ def test_the_length_of_the_interval_is_exact():
         assert float(answer.velocity) == pytest.approx(3.0, rel=1e-10)
 
 
+def long_window(spacing: float, count: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
+    """Irregular frames (1, L, 2) of the known solution, and their times."""
+    offsets = torch.arange(count) + 0.3 * torch.sin(torch.arange(count) * 2.0)
+    times = (0.2 + spacing * offsets)[None].double()
+    return solution(times), times
+
+
+def at_middles(path, frames, times):
+    """Velocities (L - 1, 2) at the middle of every interval, and those times."""
+    nodes, half = path.nodes(frames, times)[0], torch.full((times.shape[1] - 1,), 0.5).double()
+    point = path(nodes[:-1], nodes[1:], times[0].diff(), half)
+    return point, (times[0, :-1] + times[0, 1:]) / 2
+
+
+def test_a_smoothing_spline_that_hardly_smooths_has_third_order_inside():
+    errors = []
+    for spacing, count in ((0.04, 60), (0.02, 120), (0.01, 240)):
+        point, middle = at_middles(SmoothingPath(1e-9), *long_window(spacing, count))
+        inside = slice(count * 2 // 5, count * 3 // 5)
+        errors.append((point.velocity - velocity(middle))[inside].abs().max())
+    assert math.log2(errors[0] / errors[2]) / 2 > 2.8
+
+
+def test_much_smoothing_is_the_least_squares_line():
+    frames, times = long_window(0.05)
+    design = torch.stack((torch.ones_like(times[0]), times[0]), 1)
+    line = torch.linalg.lstsq(design, frames[0]).solution
+    point, middle = at_middles(SmoothingPath(1e12), frames, times)
+    assert torch.allclose(point.velocity, line[1].expand_as(point.velocity), atol=1e-5)
+    assert torch.allclose(point.state, line[0] + middle[:, None] * line[1], atol=1e-5)
+
+
+def test_smoothing_takes_noise_out_of_velocities_and_leaves_the_frames():
+    frames, times = long_window(0.05)
+    noisy = frames + 0.02 * torch.randn(frames.shape, generator=torch.manual_seed(0)).double()
+    errors = []
+    for path in (HermitePath(7), SmoothingPath(30.0)):
+        assert torch.equal(path.nodes(noisy, times)[:, :, 0], noisy)
+        point, middle = at_middles(path, noisy, times)
+        errors.append((point.velocity - velocity(middle)).square().mean().sqrt())
+    assert errors[1] < errors[0] / 3
+
+
 def test_too_short_windows_and_bad_options_are_refused():
     frames, times = torch.zeros(1, 2, 1), torch.tensor([[0.0, 1.0]])
     for path in (LagrangePath(), HermitePath()):
         with pytest.raises(InputError, match="2 frames"):
             path.nodes(frames, times)
+    with pytest.raises(InputError, match="smoothing=0"):
+        SmoothingPath(0.0)
     with pytest.raises(InputError, match="margin"):
         BridgePath(margin=0.7)
