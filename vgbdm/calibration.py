@@ -1,7 +1,7 @@
 """The width of the posterior of θ, set by the model's own simulations.
 
 Laplace's width (`vgbdm.inference`) takes a window's misfit for independent noise, which it is not,
-and knows nothing of what the network got wrong. So an earlier state of the same model, which errs
+and knows nothing of what the network got wrong. So a nearby state of the same model, which errs
 differently, makes windows with θ from the prior and latents of held-out windows; θ is inferred back
 by the present one; and each parameter's width is scaled until 90 % of the draws lie in the
 central 90 % of its posterior. No true parameter of any data is used. (Simulation-based
@@ -33,7 +33,7 @@ def calibrate_width(
 
     Args:
         field: with physics; a black box is left as it is.
-        maker: the field at an earlier step.
+        maker: the same field with other weights.
         frames: (B, T, C, ...) held-out windows.
         times: (B, T).
         seed: of the draws.
