@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vgbdm.objectives.gauge import gauge
 from vgbdm.paths import Path
-from vgbdm.randomness import keyed_generator
+from vgbdm.randomness import keyed_generator, keyed_normal
 
 
 class WindowBatch(Protocol):
@@ -30,8 +30,10 @@ class WindowBatch(Protocol):
 class FlowMatching:
     """Grey-box flow matching: regress the velocity of a path between two frames (METHOD §2, §4).
 
-    The loss of a sample is the mean square of f - u in units of the change per step, plus
-    ``gauge`` · R (`vgbdm.objectives.gauge`) plus ``prior`` · (-log prior of θ).
+    The loss of a sample is the mean square of f - u in units of the change per step, plus, where
+    the field has them, ``gauge`` · R (`vgbdm.objectives.gauge`) of what its network adds to
+    physics, ``prior`` · (-log prior of θ), and ``beta_zeta`` · KL and ``beta_theta`` · KL of
+    latents, which the field then draws from their posterior given history and target.
 
     Args:
         path: between the frames.
@@ -64,10 +66,10 @@ class FlowMatching:
         """Terms per sample (B,): ``loss``, what is minimised, and its parts.
 
         Args:
-            field: a `GreyBoxField` with units (`standardise`, `mean_square`, `step_seconds`).
+            field: with `standardise`, `mean_square`, `infer`, `penalty`, `step_seconds`.
             batch: windows.
-            values: schedules at this step: ``noise`` (σ, on state and history), ``gauge``,
-                ``prior``, ``physics`` (weight of the physics).
+            values: schedules at this step: ``noise`` (σ, on state and history), ``physics``
+                (weight of the physics), and a weight for each further term that the field has.
         """
         frames = field.standardise(batch.states)
         s, noise = self.draws(batch, frames)
@@ -77,12 +79,22 @@ class FlowMatching:
         point = self.path(nodes[:, -2], nodes[:, -1], torch.ones_like(s), s, noise[:, 0])
         seconds = batch.times.double() + s.double() * field.step_seconds
         state = point.state + values["noise"] * noise[:, 1]
-        context = field.encode(frames[:, :-1] + values["noise"] * noise[:, 2:])
-        answer = field(state, seconds, context, values["physics"])
+        context, kl = field.infer(
+            frames[:, :-1] + values["noise"] * noise[:, 2:],
+            frames[:, -1] - frames[:, -2],
+            lambda count: keyed_normal(self.seed, "latents", batch.ids, count).to(frames.dtype),
+        )
+        answer = field(state, seconds, context, values.get("physics", 1.0))
         matching = field.mean_square(answer.total - point.velocity)
-        sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
-        size = gauge(torch.stack(sizes, 1))
-        prior = field.theta.penalty(answer.theta).expand_as(matching)
-        loss = matching + values["gauge"] * size + values["prior"] * prior
-        parts = {"loss": loss, "matching": matching, "gauge": size, "prior": prior}
+        weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
+        if answer.residual:
+            sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
+            weighted["gauge"] = ("gauge", gauge(torch.stack(sizes, 1)))
+        prior = field.penalty()
+        if prior is not None:
+            weighted["prior"] = ("prior", prior.expand_as(matching))
+        loss = matching
+        for weight, (_, term) in weighted.items():
+            loss = loss + values[weight] * term
+        parts = {"loss": loss, "matching": matching} | dict(weighted.values())
         return parts | {name: part.detach() for name, part in answer.diagnostics.items()}
