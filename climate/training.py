@@ -117,7 +117,9 @@ def train(cfg: DictConfig) -> None:
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
     field, rebuild = build_model(cfg, store)
-    stage = cfg.get("finetune") or cfg
+    stage = cfg.get("finetune", cfg)
+    if stage is not cfg and cfg.init is None:
+        raise InputError("finetune=… goes on from a trained model; give init=<its run folder>")
     if cfg.init is not None:
         start_from(field, cfg.init, {"statistics": store.statistics.hash, **rebuild})
     freeze(field, stage.get("frozen", []))

@@ -140,7 +140,7 @@ class Prior(nn.Module):
     def __init__(self, encoder: PointEncoder, width: int, channels: int, thetas: int) -> None:
         super().__init__()
         self.encoder, self.zeta = encoder, PointHead(width, channels, 0.0)
-        width_of_theta = nn.Parameter(torch.full((thetas,), math.log(0.1)))
+        width_of_theta = nn.Parameter(torch.full((thetas,), math.log(0.3)))
         self.theta_log_std = width_of_theta if thetas else None
 
     def forward(self, history: Tensor) -> Gaussians:

@@ -28,7 +28,7 @@ PRIORS = {
 }
 VALUES = {
     "noise": 0.05, "gauge": 1e-2, "prior": 1e-3, "physics": 1.0, "beta_zeta": 1e-4,
-    "beta_theta": 1e-4,
+    "beta_theta": 1e-4, "crps": 0.5,
 }  # fmt: skip
 
 

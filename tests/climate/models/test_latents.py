@@ -129,7 +129,7 @@ def test_the_loss_is_its_weighted_terms():
     objective, batch = FlowMatching(LinearPath(), seed=3), Batch(states(model))
     terms = objective(model, batch, VALUES)
     want = terms["matching"] + 1e-2 * terms["gauge"] + 1e-3 * terms["prior"]
-    want = want + 1e-4 * (terms["kl_zeta"] + terms["kl_theta"])
+    want = want + 1e-4 * (terms["kl_zeta"] + terms["kl_theta"]) + 0.5 * terms["crps"]
     assert torch.allclose(terms["loss"], want)
     assert math.isfinite(float(terms["loss"].sum()))
 
