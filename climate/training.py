@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
-from vgbdm.training.checkpoint import write_json
+from vgbdm.training.checkpoint import start_from, write_json
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 
 log = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ def parameter_groups(
 ) -> list[ParameterGroup]:
     """Weights with decay; biases, norms and lags without; θ without, at its own rate.
 
+    Frozen parameters and empty groups are left out.
+
     Args:
         field: with its physical parameters under ``theta``.
         weight_decay: of weights with two dimensions or more.
@@ -50,17 +52,27 @@ def parameter_groups(
     """
     theta, weights, rest = [], [], []
     for name, parameter in field.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if name.startswith("theta."):
             theta.append(parameter)
         elif parameter.dim() > 1 and name.endswith("weight"):
             weights.append(parameter)
         else:
             rest.append(parameter)
-    return [
+    groups = [
         ParameterGroup(weights, 1.0, weight_decay),
         ParameterGroup(rest, 1.0, 0.0),
         ParameterGroup(theta, physics_rate, 0.0),
     ]
+    return [group for group in groups if group.parameters]
+
+
+def freeze(field: nn.Module, parts: Sequence[str]) -> None:
+    """Let the parameters under some names stand still: a stage does not use them."""
+    for name, parameter in field.named_parameters():
+        if name.startswith(tuple(f"{part}." for part in parts)):
+            parameter.requires_grad_(False)
 
 
 def open_stream(
@@ -105,7 +117,13 @@ def train(cfg: DictConfig) -> None:
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
     field, rebuild = build_model(cfg, store)
-    objective = build(cfg.objective)
+    stage = cfg.get("finetune", cfg)
+    if stage is not cfg and cfg.init is None:
+        raise InputError("finetune=… goes on from a trained model; give init=<its run folder>")
+    if cfg.init is not None:
+        start_from(field, cfg.init, {"statistics": store.statistics.hash, **rebuild})
+    freeze(field, stage.get("frozen", []))
+    objective = build(stage.objective)
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -115,7 +133,7 @@ def train(cfg: DictConfig) -> None:
             "order": first.order.digest,
             "batch": cfg.batch,
             "seed": cfg.seed,
-            "objective": resolved["objective"],
+            "objective": OmegaConf.to_container(stage.objective, resolve=True),
             **rebuild,
         },
         "config": resolved,
@@ -134,9 +152,11 @@ def train(cfg: DictConfig) -> None:
             lead=parse_hours("validation.lead", cfg.validation.lead),
             starts=cfg.validation.starts,
             batch=cfg.validation.batch,
+            members=cfg.validation.members,
+            seed=cfg.seed,
         ),
-        build(cfg.rate),
-        {name: build(schedule) for name, schedule in cfg.schedules.items()},
+        build(stage.rate),
+        {name: build(schedule) for name, schedule in stage.schedules.items()},
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,

@@ -1,26 +1,31 @@
 """Validation during training: rollouts over the validation period.
 
-Shapes: ``B`` starts, ``S`` steps, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from climate.sphere import Grid
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
+from vgbdm.scores import crps
 from vgbdm.training.backends import Backend
 
 
 class RolloutValidation:
     """Latitude-weighted RMSE of forecasts over the validation period.
 
-    ``score`` is the mean over channels and leads of RMSE ÷ rms change per step.
+    ``score`` is the mean over channels and leads of RMSE ÷ rms change per step: one rule for every
+    model. A stochastic one is scored by the forecast of its latents' prior mean; the CRPS and
+    spread/skill of a few members are logged beside it.
 
     Args:
         store: of the data.
@@ -30,6 +35,8 @@ class RolloutValidation:
         lead: longest forecast.
         starts: at most, evenly spread over the period.
         batch: forecasts at a time.
+        members: drawn of a stochastic model, at every fourth start; at least 2.
+        seed: of the draws.
     """
 
     def __init__(
@@ -42,7 +49,11 @@ class RolloutValidation:
         lead: np.timedelta64,
         starts: int,
         batch: int,
+        members: int,
+        seed: int,
     ) -> None:
+        if members < 2:
+            raise InputError(f"validation.members={members}: at least 2 make an ensemble")
         if lead < step or lead % step != np.timedelta64(0):
             raise InputError(f"validation.lead={lead}: not a multiple of the model's step, {step}")
         self.store, self.backend, self.history = store, backend, history
@@ -55,41 +66,90 @@ class RolloutValidation:
                 "choose a longer one or a shorter validation.lead"
             )
         chosen = np.linspace(0, len(anchors) - 1, min(starts, len(anchors))).round().astype(int)
-        # every rank makes the same number of field calls: the last start is repeated, unweighted
-        share = -(-len(chosen) // backend.world_size)
-        padded = np.resize(
-            np.append(anchors[chosen], anchors[chosen[-1:]]), share * backend.world_size
-        )
-        weights = np.arange(len(padded)) < len(chosen)
-        padded[~weights] = anchors[chosen[-1]]
-        self.anchors = padded[backend.rank :: backend.world_size]
-        self.weights = weights[backend.rank :: backend.world_size].astype(np.float64)
-        self.batch = batch
+        self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))
+        self.batch, self.members, self.seed = batch, members, seed
         self.area = torch.from_numpy(Grid(store.lat, store.lon).area_weights)[:, None]
 
+    def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """This rank's starts and their weights.
+
+        Every rank makes the same number of field calls: the last start is repeated, unweighted.
+        """
+        ranks = self.backend.world_size
+        extra = -len(anchors) % ranks
+        padded = np.concatenate((anchors, np.repeat(anchors[-1:], extra)))
+        weights = torch.arange(len(padded)) < len(anchors)
+        mine = slice(self.backend.rank, None, ranks)
+        return padded[mine], weights[mine].double()
+
     def __call__(self, field: Any) -> dict[str, float]:
-        """Scores of a field: ``score`` and ``rmse_<channel>_<hours>h``. *Collective.*"""
-        device = self.backend.device
-        totals = torch.zeros(self.steps, len(self.store.channels), dtype=torch.float64)
-        for at in range(0, len(self.anchors), self.batch):
-            anchors = self.anchors[at : at + self.batch]
+        """Scores of a field, physical units. *Collective.*
+
+        Returns:
+            ``score`` and ``rmse_<channel>_<hours>h``; of stochastic models also ``crps_…`` and
+            ``spread_skill_…`` (`vgbdm.scores.spread_skill`).
+        """
+        (square,) = self._means(self.all, lambda *start: (self._error(field, *start),))
+        rmse = square.sqrt()
+        unit = (field.change * field.scale).flatten().double().cpu()
+        scores = {"score": float((rmse / unit).mean())} | self._named("rmse", rmse)
+        if getattr(field, "stochastic", False):
+            crps, variance, square = self._means(
+                self.few, lambda *start: self._ensemble(field, *start)
+            )
+            spread = (variance * (self.members + 1) / self.members).sqrt()
+            scores |= self._named("crps", crps) | self._named(
+                "spread_skill", spread / square.sqrt()
+            )
+        return scores
+
+    def _named(self, score: str, values: Tensor) -> dict[str, float]:
+        """Values (S, C) under their names."""
+        return {
+            f"{score}_{name}_{hour}h": value
+            for hour, row in zip(self.hours, values.tolist(), strict=True)
+            for name, value in zip(self.store.channels, row, strict=True)
+        }
+
+    def _error(self, field: Any, past: Tensor, times: Tensor, truth: Tensor) -> Tensor:
+        """Area-mean square errors (B, S, C) of one forecast."""
+        forecast = field.forecast(past, times, self.steps).cpu()
+        return ((forecast - truth).double().square() * self.area).mean((-1, -2))
+
+    def _ensemble(
+        self, field: Any, past: Tensor, times: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
+        drawn = field.forecast_ensemble(past, times, self.steps, self.members, self.seed)
+        drawn = drawn.double().cpu().transpose(0, 1)
+        square = (drawn.mean(0) - truth).square()
+        parts = (crps(drawn, truth.double()), drawn.var(0), square)
+        scores = [(part * self.area).mean((-1, -2)) for part in parts]
+        return scores[0], scores[1], scores[2]
+
+    def _means(
+        self, share: tuple[np.ndarray, Tensor], score: Callable[..., tuple[Tensor, ...]]
+    ) -> list[Tensor]:
+        """Means (S, C) over all ranks' starts of what ``score`` says of batches."""
+        anchors, weights = share
+        device, totals = self.backend.device, None
+        for at in range(0, len(anchors), self.batch):
+            some = slice(at, at + self.batch)
             window = torch.from_numpy(
                 read_windows(
-                    self.store, anchors, stride=self.stride, history=self.history, ahead=self.steps
+                    self.store,
+                    anchors[some],
+                    stride=self.stride,
+                    history=self.history,
+                    ahead=self.steps,
                 )
             )
             past, truth = window[:, : self.history + 1], window[:, self.history + 1 :]
-            times = torch.from_numpy(self.store.times[anchors].astype(np.int64))
-            forecast = field.forecast(past.to(device), times.to(device), self.steps).cpu()
-            square = ((forecast - truth).double().square() * self.area).mean((-1, -2))
-            weight = torch.from_numpy(self.weights[at : at + self.batch])
-            totals += torch.einsum("b,bsc->sc", weight, square)
-        counted = torch.cat((totals.flatten(), torch.tensor([self.weights.sum()]))).to(device)
+            times = torch.from_numpy(self.store.times[anchors[some]].astype(np.int64))
+            parts = torch.stack(score(past.to(device), times.to(device), truth))
+            part = torch.einsum("b,kbsc->ksc", weights[some], parts)
+            totals = part if totals is None else totals + part
+        assert totals is not None
+        counted = torch.cat((totals.flatten(), weights.sum().reshape(1))).to(device)
         counted = self.backend.sum(counted).cpu()
-        rmse = (counted[:-1] / counted[-1]).sqrt().view_as(totals)
-        unit = (field.change * field.scale).flatten().double().cpu()
-        scores = {"score": float((rmse / unit).mean())}
-        for hour, row in zip(self.hours, rmse.tolist(), strict=True):
-            for name, value in zip(self.store.channels, row, strict=True):
-                scores[f"rmse_{name}_{hour}h"] = value
-        return scores
+        return list((counted[:-1] / counted[-1]).view_as(totals))

@@ -162,22 +162,6 @@ def load_field(run_dir: str | Path, pointer: str = "best") -> tuple[LatentField,
     return field.eval(), state
 
 
-def start_from(field: nn.Module, init: str, model: Mapping[str, Any]) -> None:
-    """Take the weights of another run's best checkpoint.
-
-    Raises:
-        InputError: if its model is another one.
-    """
-    folder = checkpoint.find(Path(init), "best")
-    if folder is None:
-        raise InputError(f"init={init}: no best checkpoint there")
-    if checkpoint.read_state(folder)["must_match"].get("model") != model:
-        raise InputError(
-            f"init={init}: its model has other options; give the same system and model"
-        )
-    field.load_state_dict(checkpoint.read_tensors(folder, "model"))
-
-
 def train(cfg: DictConfig) -> None:
     """Train as a config says; see configs/train_system.yaml. *Collective.*
 
@@ -199,7 +183,7 @@ def train(cfg: DictConfig) -> None:
     field = build_field(system, facts, model)
     calibrate(field, data)
     if cfg.init is not None:
-        start_from(field, cfg.init, model)
+        checkpoint.start_from(field, cfg.init, {"model": model})
     batch = min(cfg.batch, len(data) - len(data) % 2 or 1)
     order = Order(np.arange(len(data)), len(data), batch, batch, cfg.seed)
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)

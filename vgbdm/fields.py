@@ -5,6 +5,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -26,14 +27,26 @@ class LogNormalParameters(nn.Module):
 
     def __init__(self, priors: Mapping[str, tuple[float, float]], shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.priors = dict(priors)
+        self.priors, self.shape = dict(priors), shape
         self.raw = nn.ParameterDict({name: nn.Parameter(torch.zeros(shape)) for name in priors})
 
-    def forward(self) -> dict[str, Tensor]:
-        """θ by name, in the units of the medians."""
+    @property
+    def count(self) -> int:
+        """Numbers in θ."""
+        return len(self.priors) * math.prod(self.shape)
+
+    def forward(self, shift: Tensor | None = None) -> dict[str, Tensor]:
+        """θ by name, in the units of the medians.
+
+        Args:
+            shift: (B, count) added to ``raw``, in units of the prior; θ then has a first axis B.
+        """
+        shifts: list[Tensor | float] = [0.0] * len(self.priors)
+        if shift is not None:
+            shifts = list(shift.reshape(len(shift), len(self.priors), *self.shape).unbind(1))
         return {
-            name: median * torch.exp(spread * self.raw[name])
-            for name, (median, spread) in self.priors.items()
+            name: median * torch.exp(spread * (self.raw[name] + own))
+            for (name, (median, spread)), own in zip(self.priors.items(), shifts, strict=True)
         }
 
     def penalty(self, theta: Theta) -> Tensor:

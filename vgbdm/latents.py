@@ -20,7 +20,7 @@ from vgbdm.errors import InputError
 
 
 class DiagonalGaussian(NamedTuple):
-    """Independent normals: mean and logarithm of the standard deviation, each (B, n)."""
+    """Independent normals: mean and logarithm of the standard deviation, each (B, ...)."""
 
     mean: Tensor
     log_std: Tensor
@@ -29,10 +29,13 @@ class DiagonalGaussian(NamedTuple):
         """Reparameterised draws from standard normal ``noise`` of the same shape."""
         return self.mean + self.log_std.exp() * noise
 
-    def kl(self) -> Tensor:
-        """KL to the standard normal, summed over dimensions: (B,)."""
-        variance = (2 * self.log_std).exp()
-        return 0.5 * (variance + self.mean.square() - 1 - 2 * self.log_std).sum(1)
+    def kl(self, prior: DiagonalGaussian | None = None) -> Tensor:
+        """KL to ``prior``, by default the standard normal, summed over dimensions: (B,)."""
+        mean, log_std = self
+        if prior is not None:
+            mean, log_std = (mean - prior.mean) * (-prior.log_std).exp(), log_std - prior.log_std
+        terms = (2 * log_std).exp() + mean.square() - 1 - 2 * log_std
+        return 0.5 * terms.flatten(1).sum(1)
 
 
 class PhysicalPrior(nn.Module):

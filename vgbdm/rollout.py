@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recomputed
 from torchdiffeq import odeint
 
 from vgbdm.errors import InputError
@@ -42,6 +43,7 @@ def rollout(
     times: Tensor,
     lengths: Tensor,
     solver: Solver,
+    checkpoint: bool = False,
 ) -> Iterator[Tensor]:
     """Integrate from time to time; the history slides over the predictions and ends at the current.
 
@@ -56,6 +58,7 @@ def rollout(
         times: (B, n + 1) of the initial and the wanted states, in the data's clock.
         lengths: (B, n) of the intervals, in the unit of time of the field's answer.
         solver: of each interval.
+        checkpoint: keep no activations of the field's calls, compute them again backwards.
 
     Yields:
         (B, ...) states at the 2nd, 3rd, … of ``times``.
@@ -66,7 +69,7 @@ def rollout(
     for k in range(lengths.shape[1]):
         gap = times[:, k + 1] - times[:, k]
         scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
-        interval = _Interval(field, condition(history), times[:, k], gap, scale)
+        interval = _Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
         state = odeint(interval, state, ends, method=solver.method, options=options)[-1]
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
@@ -80,7 +83,14 @@ class _Interval(NamedTuple):
     begin: Tensor
     gap: Tensor
     scale: Tensor
+    checkpoint: bool
 
     def __call__(self, s: Tensor, x: Tensor) -> Tensor:
-        total: Tensor = self.field(x, self.begin + s.double() * self.gap, self.context).total
-        return total * self.scale
+        time = self.begin + s.double() * self.gap
+        if self.checkpoint and torch.is_grad_enabled():
+            return recomputed(self._rate, time, x, use_reentrant=False) * self.scale
+        return self._rate(time, x) * self.scale
+
+    def _rate(self, time: Tensor, x: Tensor) -> Tensor:
+        total: Tensor = self.field(x, time, self.context).total
+        return total

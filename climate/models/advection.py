@@ -7,6 +7,7 @@ x are standardised states, x̄ their mean over the training period, P the projec
 truncation N, λ_N = N(N+1)/R². The network gives the stream function ψ and potential χ of a
 correction to the state's own wind, and the source S. θ = (a, κ, r, q), one of each per variable.
 The half divergence makes the advection skew: it moves the square of x about and creates none.
+VGB-DM is the same with latents: θ is then drawn per sample, and fields ζ enter the network.
 
 Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``G`` variables (a vector pair is
 one), ``T`` transported scalars (a vector pair is three), ``H`` latitudes, ``W`` longitudes.
@@ -15,19 +16,17 @@ one), ``T`` transported scalars (a vector pair is three), ``H`` latitudes, ``W``
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
-from climate.features import CalendarFeatures, position_features
 from climate.models.domain import Domain
-from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
-from climate.models.transport import Resolved, Transport
-from climate.sphere import Grid, TangentBasis
-from vgbdm.fields import GreyBoxField, LogNormalParameters, Tendency, Theta
-from vgbdm.rollout import Solver, rollout
+from climate.models.field import Context, WeatherField
+from climate.models.networks import soft_bound
+from climate.models.transport import Resolved
+from vgbdm.fields import LogNormalParameters, Tendency, Theta
+from vgbdm.rollout import Solver
 
 DAY = 86400.0
 WIND_SCALE, WIND_DEGREE = 5.0, 8.0
@@ -43,13 +42,13 @@ class Closure(NamedTuple):
         state: the state up to the truncation.
         stream: (B, G, H, W) stream function of the correcting wind, network units.
         potential: (B, G, H, W) its velocity potential.
-        source: (B, C, H, W) in units of the change per model step, bounded.
+        source: (B, C, H, W) in units of the change per model step, bounded; None without source.
     """
 
     state: Resolved
     stream: Tensor
     potential: Tensor
-    source: Tensor
+    source: Tensor | None
 
 
 class Wind(NamedTuple):
@@ -64,109 +63,42 @@ class Wind(NamedTuple):
     correction: Tensor
 
 
-class GreyBoxAdvection(GreyBoxField):
+class GreyBoxAdvection(WeatherField):
     """Advection by the state's own wind and a learned correction, with a learned source.
 
     Args:
         domain: grid, channels, static fields and statistics.
-        width: hidden channels.
-        blocks: residual blocks.
-        history_width: width of the attention over past states.
-        heads: of that attention.
-        dropout: of whole hidden channels.
-        operators: another ∇ than the spectral one, made from the grid.
-        truncation: largest degree that is advected; None: ⌊(W-1)/3⌋.
         wind: the vector pair that advects, where the state holds it.
         wind_limit: bound of |c|, m/s.
         divergence_limit: bound of |∇·c|, 1/s.
+        source: whether there is a learned source.
         source_limit: bound of |S| in standard deviations of the change per model step.
         priors: of θ, name → [median, spread of the logarithm]: ``wind_factor`` (no unit),
             ``diffusion`` (1/day, damping of the smallest scale kept), ``relaxation`` (1/day),
             ``unresolved`` (1/day, damping beyond the truncation).
+        options: of `WeatherField`; ``truncation`` is the largest degree that is advected.
     """
-
-    mean: Tensor
-    scale: Tensor
-    change: Tensor
-    climate: Tensor
-    climate_modes: Tensor
-    static: Tensor
-    position: Tensor
-    area: Tensor
 
     def __init__(
         self,
         domain: Domain,
         *,
-        width: int,
-        blocks: int,
-        history_width: int,
-        heads: int,
-        dropout: float,
-        operators: Callable[[Grid], TangentBasis] | None,
-        truncation: int | None,
         wind: Sequence[str],
         wind_limit: float,
         divergence_limit: float,
+        source: bool,
         source_limit: float,
         priors: Mapping[str, Sequence[float]],
+        **options: Any,
     ) -> None:
-        super().__init__()
-        self.domain, grid = domain, domain.grid
+        count, own = len(domain.variables), tuple(wind) in domain.vectors
+        used = {k: (v[0], v[1]) for k, v in priors.items() if own or k != "wind_factor"}
+        outputs = 2 * count + (len(domain.channels) if source else 0)
+        super().__init__(domain, outputs, LogNormalParameters(used, (count,)), **options)
         self.wind_limit, self.divergence_limit = wind_limit, divergence_limit
-        self.source_limit = source_limit
-        variables, names = domain.variables, [domain.channels[v[0]] for v in domain.variables]
-        self.wind = names.index(wind[0]) if tuple(wind) in domain.vectors else None
-        self.transport = Transport(grid, variables, truncation, operators)
-        self.theta = LogNormalParameters(
-            {name: (prior[0], prior[1]) for name, prior in priors.items()}, (len(variables),)
-        )
-        self.calendar = CalendarFeatures(grid)
-        for name, values in domain.buffers().items():
-            self.register_buffer(name, values)
-        self.register_buffer("climate_modes", self.transport.modes(self.climate[None]))
-        self.register_buffer("position", position_features(grid), persistent=False)
-        area = torch.from_numpy(grid.area_weights).float()[:, None]
-        self.register_buffer("area", area, persistent=False)
-
-        channels, vectors = len(domain.channels), domain.vector_channels
-        poles, frames = grid.includes_poles, domain.history + 1
-        self.history_encoder = HistoryEncoder(
-            channels, frames, history_width, poles=poles, vector_inputs=vectors
-        )
-        self.attention = HistoryAttention(
-            channels, history_width, heads, poles=poles, vector_inputs=vectors
-        )
-        gradients = [
-            channels + 2 * g + k for g, v in enumerate(variables) if len(v) == 1 for k in (0, 1)
-        ]
-        fixed = self.calendar.count + len(self.position) + len(self.static)
-        self.trunk = Trunk(
-            channels + 2 * len(variables) + history_width + fixed,
-            2 * len(variables) + channels,
-            width,
-            blocks,
-            dropout,
-            poles=poles,
-            vector_inputs=[*vectors, *gradients],
-        )
-
-    # --- units ---------------------------------------------------------------------------------
-
-    @property
-    def step_seconds(self) -> int:
-        """The model's step."""
-        return self.domain.step_seconds
-
-    @property
-    def history(self) -> int:
-        """Past states a forecast needs besides the current one."""
-        return self.domain.history
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Short names of the state's channels."""
-        return self.domain.channels
+        self.source, self.source_limit = source, source_limit
+        names = [domain.channels[v[0]] for v in domain.variables]
+        self.wind = names.index(wind[0]) if own else None
 
     @property
     def solver(self) -> Solver:
@@ -175,35 +107,12 @@ class GreyBoxAdvection(GreyBoxField):
         courant = self.wind_limit * sphere.truncation / sphere.radius * self.step_seconds
         return Solver("rk4", max(1, math.ceil(courant / RK4_LIMIT)))
 
-    def standardise(self, states: Tensor) -> Tensor:
-        """Physical (..., C, H, W) → standardised."""
-        return (states - self.mean) / self.scale
-
-    def unstandardise(self, states: Tensor) -> Tensor:
-        """Standardised (..., C, H, W) → physical."""
-        return states * self.scale + self.mean
-
-    def mean_square(self, difference: Tensor) -> Tensor:
-        """Area-weighted mean square (B,) of (B, C, H, W) in units of the change per step."""
-        return ((difference / self.change).square() * self.area).mean((1, 2, 3))
-
-    # --- the field -----------------------------------------------------------------------------
-
-    def encode(self, history: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of a standardised history (B, F, C, H, W) ending at the current state."""
-        return self.history_encoder(history)
-
-    def network(self, x: Tensor, seconds: Tensor, context: tuple[Tensor, Tensor]) -> Closure:
+    def closure(self, x: Tensor, seconds: Tensor, context: Context) -> Closure:
         """The correcting wind and the source at standardised states (B, C, H, W)."""
-        state = self.transport.resolve(x - self.climate, self.climate_modes)
-        fixed = torch.cat((self.position, self.static)).expand(len(x), -1, -1, -1)
-        slopes, calendar = self.transport.slopes(state), self.calendar(seconds)
-        features = (x, slopes, self.attention(x, context), calendar, fixed)
-        out = self.trunk(torch.cat(features, 1)).float()
+        state, out = self.network(x, seconds, context)
         count = len(self.domain.variables)
-        stream, potential = out[:, :count], out[:, count : 2 * count]
-        source = self.source_limit * torch.tanh(out[:, 2 * count :] / self.source_limit)
-        return Closure(state, stream, potential, source)
+        source = soft_bound(out[:, 2 * count :], self.source_limit) if self.source else None
+        return Closure(state, out[:, :count], out[:, count : 2 * count], source)
 
     def advecting_wind(self, theta: Theta, closure: Closure) -> Wind:
         """The wind of each variable; one factor per sample and variable bounds |c| and |∇·c|."""
@@ -220,7 +129,7 @@ class GreyBoxAdvection(GreyBoxField):
         if self.wind is not None:
             own = sphere.to_tangent(state.smooth[:, self.transport.slices[self.wind]])
             scale = self.scale[self.domain.variables[self.wind][0]]
-            factor = theta["wind_factor"][:, None, None] * scale
+            factor = theta["wind_factor"][..., None, None] * scale
             east = east + factor * own[0].unsqueeze(1)
             north = north + factor * own[1].unsqueeze(1)
             divergence = divergence + factor * self.transport.spin(state, self.wind)[0].unsqueeze(1)
@@ -229,11 +138,9 @@ class GreyBoxAdvection(GreyBoxField):
         bound = (1 + speed.square() + spread.square()) ** -0.25
         return Wind(east * bound, north * bound, divergence * bound, correction)
 
-    def forward(
-        self, x: Tensor, t: Tensor, context: tuple[Tensor, Tensor], weight: float = 1.0
-    ) -> Tendency:
+    def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; the formula stands at the top of this file."""
-        return self.combine(x, self.theta(), self.network(x, t, context), weight)
+        return self.combine(x, context.theta, self.closure(x, t, context), weight)
 
     def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
         """Physics, scaled by ``weight``, with what the network said."""
@@ -242,41 +149,20 @@ class GreyBoxAdvection(GreyBoxField):
         moved = wind.east[:, owner] * state.east + wind.north[:, owner] * state.north
         moved = moved + 0.5 * wind.divergence[:, owner] * state.smooth
         days = self.step_seconds / DAY
-        rates = {name: rate[owner] * days for name, rate in theta.items() if name != "wind_factor"}
+        rates = {n: rate[:, owner] * days for n, rate in theta.items() if n != "wind_factor"}
         largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
         damped = sphere.laplacian(state.anomaly, 2) / largest**2
-        diffusion = rates["diffusion"].repeat(2 * len(x))[:, None]
+        diffusion = rates["diffusion"].flatten().repeat(2)[:, None]
         tendency = sphere.analysis(moved) * self.step_seconds + diffusion * damped
         smooth = -sphere.synthesis(tendency).view_as(state.smooth)
-        rough = rates["unresolved"][:, None, None] * state.rough
-        relaxed = theta["relaxation"][self.transport.variable_of] * days
+        rough = rates["unresolved"][..., None, None] * state.rough
+        relaxed = theta["relaxation"][:, self.transport.variable_of] * days
         physics = self.transport.to_channels(smooth - rough)
-        physics = physics - relaxed[:, None, None] * (x - self.climate)
-        source = closure.source * self.change
-        residual = {
-            "wind": wind.correction.mean(1, keepdim=True),
-            "source": closure.source.square(),
-        }
+        physics = physics - relaxed[..., None, None] * (x - self.climate)
+        total, residual = weight * physics, {"wind": wind.correction.mean(1, keepdim=True)}
+        if closure.source is not None:
+            total = total + closure.source * self.change
+            residual["source"] = closure.source.square()
         speed = (wind.east.square() + wind.north.square()).amax((1, 2, 3)).sqrt()
         waves = sphere.truncation / sphere.radius * self.step_seconds / self.solver.substeps
-        return Tendency(weight * physics + source, residual, theta, {"courant": speed * waves})
-
-    # --- forecasts -----------------------------------------------------------------------------
-
-    @torch.no_grad()
-    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
-        """Roll out from histories.
-
-        Args:
-            states: (B, F, C, H, W) physical, the last frame is the initial state.
-            times: (B,) seconds since 1970 of the initial state.
-            n_steps: model steps.
-
-        Returns:
-            (B, n_steps, C, H, W) physical.
-        """
-        history = self.standardise(states)
-        clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
-        lengths = torch.ones((len(times), n_steps), device=times.device)
-        steps = rollout(self, self.encode, history[:, -1], history, clock, lengths, self.solver)
-        return torch.stack([self.unstandardise(x) for x in steps], 1)
+        return Tendency(total, residual, theta, {"courant": speed * waves})

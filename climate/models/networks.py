@@ -12,6 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def soft_bound(x: Tensor, limit: float) -> Tensor:
+    """Values bent smoothly into (-limit, limit)."""
+    return limit * torch.tanh(x / limit)
+
+
 class SphereConv(nn.Module):
     """A convolution whose halo is periodic in longitude and goes on across the poles.
 

@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
+from climate.stream import WindowBatch, read_windows
 from climate.training import build_model, parameter_groups, parse_hours
 from physics_systems.training import build_field
 from vgbdm.build import build
@@ -21,7 +23,9 @@ GROUPS = {
     path.relative_to(CONFIGS).parent.name: sorted(p.stem for p in path.parent.glob("*.yaml"))
     for path in CONFIGS.glob("*/*.yaml")
 }
-TRAINING = [(group, name) for group in ("model", "size", "path") for name in GROUPS[group]]
+TRAINING = [
+    (group, name) for group in ("model", "size", "path", "operators") for name in GROUPS[group]
+]
 
 
 def compose_training(*overrides: str):
@@ -39,7 +43,7 @@ def test_entry_configs_compose(name):
 def test_every_choice_of_training_builds(store, group, name):
     cfg = compose_training(f"{group}={name}")
     model, facts = build_model(cfg, store)
-    assert isinstance(model, GreyBoxAdvection)
+    assert tuple(model.channels) == store.channels
     assert callable(build(cfg.path))
     assert callable(build(cfg.rate))
     assert all(callable(build(schedule)) for schedule in cfg.schedules.values())
@@ -49,9 +53,55 @@ def test_every_choice_of_training_builds(store, group, name):
 
 
 def test_the_finite_difference_operators_are_a_config(store):
-    operators = "{_target_: climate.sphere.FiniteDifferenceOperators, _partial_: true}"
-    model, _ = build_model(compose_training(f"model.operators={operators}"), store)
+    model, _ = build_model(compose_training("operators=finite_difference"), store)
     assert type(model.transport.operators).__name__ == "FiniteDifferenceOperators"
+
+
+@pytest.mark.parametrize("size", ["tiny", "small"])
+def test_the_black_box_has_as_many_parameters_as_gbdm(store, size):
+    counts = []
+    for name in ("gbdm", "blackbox"):
+        model, _ = build_model(compose_training(f"model={name}", f"size={size}"), store)
+        counts.append(sum(p.numel() for p in model.parameters()))
+    assert counts[1] == pytest.approx(counts[0], rel=0.05)
+
+
+ABLATIONS = [
+    ["model=gbdm", "model.source=false"],
+    ["model=gbdm", "operators=finite_difference"],
+    ["model=vgbdm", "history=0"],
+    *(["model=gbdm", f"path={name}"] for name in GROUPS["path"]),
+    *([f"model={name}"] for name in ("gbdm", "vgbdm", "blackbox")),
+]
+
+
+@pytest.mark.parametrize("options", ABLATIONS, ids=" ".join)
+def test_every_ablation_learns_from_a_step(store, options):
+    cfg = compose_training("size=tiny", *options)
+    model, _ = build_model(cfg, store)
+    objective = build(cfg.objective)
+    anchors = np.arange(60, 64)
+    window = read_windows(store, anchors, stride=6, history=model.history, ahead=objective.ahead)
+    times = torch.from_numpy(store.times[anchors].astype(np.int64))
+    batch = WindowBatch(torch.from_numpy(window), times, torch.arange(4), torch.ones(4))
+    values = {name: build(schedule)(50, 100) for name, schedule in cfg.schedules.items()}
+    optimiser = torch.optim.Adam(model.parameters(), 1e-2)
+    for _ in range(3):
+        optimiser.zero_grad()
+        loss = objective(model, batch, values)["loss"].mean()
+        loss.backward()
+        optimiser.step()
+    assert bool(loss.isfinite())
+    assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+@pytest.mark.parametrize("model", ["gbdm", "vgbdm", "blackbox"])
+def test_fine_tuning_is_a_config(model):
+    cfg = compose_training(f"model={model}", "finetune=rollout", "init=RUN")
+    objective = build(cfg.finetune.objective)
+    values = {name: build(schedule) for name, schedule in cfg.finetune.schedules.items()}
+    assert [round(values["horizon"](step, 4)) for step in range(4)] == [1, 2, 3, 4]
+    assert objective.ahead == 4 and build(cfg.finetune.rate)(100, 1000) < 1e-3
 
 
 def test_sources_and_backends_are_known():

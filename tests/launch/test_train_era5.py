@@ -4,45 +4,24 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+import runs_era5
+from runs_era5 import environment, losses
 from safetensors.numpy import load_file, save_file
 
-REPO = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 QUICK = ["size=tiny", "trainer.total_steps=50", "rate.peak=5e-3", "rate.warmup=5"]
 SPEED = ["trainer.validations=2", "validation.starts=4", "validation.lead=6h"]
 
 
 def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
-    script = str(REPO / "launch" / "train_era5.py")
-    start = [sys.executable, script]
-    if ranks:
-        start = [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), script]
-    return [*start, f"store={store.path}", f"run_dir={run_dir}", *QUICK, *SPEED, *options]
-
-
-def environment() -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    return env | {"OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    return runs_era5.command(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks)
 
 
 def train(store, run_dir, *options, ranks: int = 0, code: int = 0):
-    result = subprocess.run(
-        command(store, run_dir, *options, ranks=ranks),
-        capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
-
-
-def losses(run_dir) -> np.ndarray:
-    return pd.read_csv(run_dir / "log.csv")["loss"].to_numpy()
+    return runs_era5.train(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks, code=code)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +58,7 @@ def test_a_killed_run_goes_on_bit_equal(store, two_ranks, tmp_path):
     train(store, run_dir, "resume=true", ranks=2)
     assert np.array_equal(losses(run_dir), losses(two_ranks))
     for name in ("model", "exp_avg", "exp_avg_sq"):
-        ours, theirs = (_tensors(folder, name) for folder in (run_dir, two_ranks))
+        ours, theirs = (runs_era5.tensors(place, 50, name) for place in (run_dir, two_ranks))
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
 
 
@@ -88,10 +67,6 @@ def _step(run_dir) -> int:
         return int(json.loads((run_dir / "last.json").read_text())["step"])
     except (OSError, ValueError):
         return -1
-
-
-def _tensors(run_dir, name):
-    return load_file(run_dir / "checkpoints" / "step-00000050" / f"{name}.safetensors")
 
 
 def test_a_run_folder_holds_what_it_should(two_ranks):

@@ -99,7 +99,7 @@ def test_fine_tuning_starts_from_the_best_weights(stores, tmp_path):
     assert torch.allclose(tuned["encoder.layers.0.weight"], best["encoder.layers.0.weight"])
     cfg.model.latents = 2
     cfg.run_dir = str(tmp_path / "third")
-    with pytest.raises(InputError, match="same system and model"):
+    with pytest.raises(InputError, match="same data and model"):
         training.train(cfg)
 
 

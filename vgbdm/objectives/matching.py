@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vgbdm.objectives.gauge import gauge
 from vgbdm.paths import Path
-from vgbdm.randomness import keyed_generator
+from vgbdm.randomness import keyed_generator, keyed_normal
+from vgbdm.scores import crps
 
 
 class WindowBatch(Protocol):
@@ -30,8 +31,14 @@ class WindowBatch(Protocol):
 class FlowMatching:
     """Grey-box flow matching: regress the velocity of a path between two frames (METHOD §2, §4).
 
-    The loss of a sample is the mean square of f - u in units of the change per step, plus
-    ``gauge`` · R (`vgbdm.objectives.gauge`) plus ``prior`` · (-log prior of θ).
+    The loss of a sample is the mean square of f - u in units of the change per step, plus, where
+    the field has them, ``gauge`` · R (`vgbdm.objectives.gauge`) of what its network adds to
+    physics and ``prior`` · (-log prior of θ).
+
+    A stochastic field draws its latents from their posterior given history and target, which costs
+    ``beta_zeta`` · KL + ``beta_theta`` · KL. That alone leaves what the latents do not explain out
+    of an ensemble's spread, so ``crps`` · fair CRPS is added, of the velocities that two draws from
+    the prior give at the current state: there, no part of the target is in the state yet.
 
     Args:
         path: between the frames.
@@ -64,10 +71,11 @@ class FlowMatching:
         """Terms per sample (B,): ``loss``, what is minimised, and its parts.
 
         Args:
-            field: a `GreyBoxField` with units (`standardise`, `mean_square`, `step_seconds`).
+            field: with `standardise`, `infer`, `penalty`, `step_seconds`, `stochastic`, and, where
+                that is true, `draw`, `member` and units.
             batch: windows.
-            values: schedules at this step: ``noise`` (σ, on state and history), ``gauge``,
-                ``prior``, ``physics`` (weight of the physics).
+            values: schedules at this step: ``noise`` (σ, on state and history), ``physics``
+                (weight of the physics), and a weight for each further term that the field has.
         """
         frames = field.standardise(batch.states)
         s, noise = self.draws(batch, frames)
@@ -77,12 +85,35 @@ class FlowMatching:
         point = self.path(nodes[:, -2], nodes[:, -1], torch.ones_like(s), s, noise[:, 0])
         seconds = batch.times.double() + s.double() * field.step_seconds
         state = point.state + values["noise"] * noise[:, 1]
-        context = field.encode(frames[:, :-1] + values["noise"] * noise[:, 2:])
-        answer = field(state, seconds, context, values["physics"])
+        history = frames[:, :-1] + values["noise"] * noise[:, 2:]
+        context, kl = field.infer(
+            history,
+            frames[:, -1] - frames[:, -2],
+            lambda count: keyed_normal(self.seed, "latents", batch.ids, count).to(frames.dtype),
+        )
+        weight = values.get("physics", 1.0)
+        answer = field(state, seconds, context, weight)
         matching = field.mean_square(answer.total - point.velocity)
-        sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
-        size = gauge(torch.stack(sizes, 1))
-        prior = field.theta.penalty(answer.theta).expand_as(matching)
-        loss = matching + values["gauge"] * size + values["prior"] * prior
-        parts = {"loss": loss, "matching": matching, "gauge": size, "prior": prior}
+        weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
+        if field.stochastic:
+            begin = self.path(
+                nodes[:, -2], nodes[:, -1], torch.ones_like(s), torch.zeros_like(s), noise[:, 0]
+            )
+            start = begin.state + values["noise"] * noise[:, 1]
+            drawn = [
+                field(start, batch.times.double(), field.draw(history, member), weight).total
+                for member in (field.member(self.seed, batch.ids, k) for k in range(2))
+            ]
+            members, truth = field.in_changes(torch.stack(drawn)), field.in_changes(begin.velocity)
+            weighted["crps"] = ("crps", field.area_mean(crps(members, truth)))
+        if answer.residual:
+            sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
+            weighted["gauge"] = ("gauge", gauge(torch.stack(sizes, 1)))
+        prior = field.penalty()
+        if prior is not None:
+            weighted["prior"] = ("prior", prior.expand_as(matching))
+        loss = matching
+        for schedule, (_, term) in weighted.items():
+            loss = loss + values[schedule] * term
+        parts = {"loss": loss, "matching": matching} | dict(weighted.values())
         return parts | {name: part.detach() for name, part in answer.diagnostics.items()}

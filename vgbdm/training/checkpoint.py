@@ -21,7 +21,7 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 
@@ -131,3 +131,27 @@ def keep_last(run_dir: Path, count: int) -> None:
     for folder in folders[: max(len(folders) - count, 0)]:
         if folder not in named:
             shutil.rmtree(folder)
+
+
+def start_from(field: nn.Module, init: str | Path, facts: Mapping[str, Any]) -> None:
+    """Take the weights of another run's best checkpoint.
+
+    Args:
+        field: that takes them.
+        init: folder of the other run.
+        facts: what must be alike in both runs, as under ``must_match`` of a checkpoint.
+
+    Raises:
+        InputError: where there is no best checkpoint, or a fact differs.
+    """
+    folder = find(Path(init), "best")
+    if folder is None:
+        raise InputError(f"init={init}: no best checkpoint there")
+    held = read_state(folder)["must_match"]
+    for name, value in facts.items():
+        if held.get(name) != value:
+            raise InputError(
+                f"init={init}: its {name} is another one; start from a run with the same data and "
+                "model options"
+            )
+    field.load_state_dict(read_tensors(folder, "model"))

@@ -72,3 +72,22 @@ class WarmupCosine:
         rise = min((step + 1) / max(self.warmup, 1), 1.0)
         fall = 0.5 * (1.0 + math.cos(math.pi * progress(step, total_steps)))
         return self.peak * rise * (self.floor + (1.0 - self.floor) * fall)
+
+
+@dataclass(frozen=True)
+class Growing:
+    """Whole numbers from ``start`` to ``end``, each for an equal share of the run.
+
+    Before the length of a run is known it stands in the middle, rounded up, so that a step timed
+    then takes no less than steps do on average.
+    """
+
+    start: int
+    end: int
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The number at ``step``."""
+        count = self.end - self.start + 1
+        if total_steps is None:
+            return float(self.start + count // 2)
+        return float(self.start + min(int(progress(step, total_steps) * count), count - 1))

@@ -93,3 +93,18 @@ def test_only_the_last_ones_and_the_named_ones_are_kept(tmp_path):
     checkpoint.keep_last(tmp_path, 2)
     left = sorted(f.name for f in (tmp_path / "checkpoints").glob("step-*"))
     assert left == [folders[1].name, folders[3].name, folders[4].name]
+
+
+def test_a_run_starts_from_the_best_weights_of_another(tmp_path):
+    model = torch.nn.Linear(3, 2)
+    tensors = {"model": {name: torch.ones_like(p) for name, p in model.named_parameters()}}
+    facts = {"model": {"width": 3}, "statistics": "abc", "seed": 1}
+    with pytest.raises(InputError, match="no best checkpoint"):
+        checkpoint.start_from(model, tmp_path, {"model": {"width": 3}})
+    folder = checkpoint.write_checkpoint(tmp_path, tensors, {"step": 1, "must_match": facts})
+    checkpoint.point(tmp_path, "best", folder, step=1)
+    checkpoint.start_from(model, tmp_path, {"model": {"width": 3}, "statistics": "abc"})
+    assert all(bool((p == 1).all()) for p in model.parameters())
+    for name, value in (("model", {"width": 4}), ("statistics", "xyz")):
+        with pytest.raises(InputError, match=f"its {name} is another one"):
+            checkpoint.start_from(model, tmp_path, {name: value})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vgbdm.training.schedules import Constant, Geometric, Linear, WarmupCosine
+from vgbdm.training.schedules import Constant, Geometric, Growing, Linear, WarmupCosine
 
 
 def test_constant():
@@ -30,3 +30,11 @@ def test_learning_rate_warms_up_and_ends_at_its_floor():
 def test_before_the_length_is_known_schedules_stand_at_their_start():
     assert Geometric(0.05, 0.005)(7, None) == 0.05
     assert WarmupCosine(2.0, warmup=4)(7, None) == 2.0
+
+
+def test_growing_takes_whole_numbers_for_equal_shares():
+    growing = Growing(1, 4)
+    assert [growing(step, 8) for step in range(9)] == [1, 1, 2, 2, 3, 3, 4, 4, 4]
+    # steps timed before the length is known cost at least what steps cost on average
+    assert growing(0, None) == 3
+    assert Growing(2, 2)(5, 10) == Growing(2, 2)(0, None) == 2

@@ -1,0 +1,47 @@
+"""The black-box row: the same network on the same features, without physics (METHOD §9, §10).
+
+    dx/dt = S
+
+S is the network's answer, in units of the change per model step, bounded.
+
+Shapes: ``B`` samples, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from climate.models.domain import Domain
+from climate.models.field import Context, WeatherField
+from climate.models.networks import soft_bound
+from vgbdm.fields import Tendency
+from vgbdm.rollout import Solver
+
+
+class BlackBox(WeatherField):
+    """The tendency is the network's.
+
+    Args:
+        domain: grid, channels, static fields and statistics.
+        source_limit: bound of the tendency in standard deviations of the change per model step.
+        substeps: Runge–Kutta steps in a model step.
+        options: of `WeatherField`.
+    """
+
+    def __init__(
+        self, domain: Domain, *, source_limit: float, substeps: int, **options: Any
+    ) -> None:
+        super().__init__(domain, len(domain.channels), None, **options)
+        self.source_limit, self._solver = source_limit, Solver("rk4", substeps)
+
+    @property
+    def solver(self) -> Solver:
+        """Classical Runge–Kutta."""
+        return self._solver
+
+    def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
+        """Dx per model step in standardised units; there is no physics that ``weight`` scales."""
+        _, out = self.network(x, t, context)
+        return Tendency(soft_bound(out, self.source_limit) * self.change, {}, context.theta, {})

@@ -1,0 +1,311 @@
+"""What every matched weather model shares: units, features, trunk, latents and forecasts.
+
+Shapes: ``B`` samples, ``M`` members, ``F`` frames of history, ``C`` channels, ``G`` variables (a
+vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from climate.features import CalendarFeatures, position_features
+from climate.models.domain import Domain
+from climate.models.latents import Gaussians, Member, WeatherLatents
+from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
+from climate.models.transport import Resolved, Transport
+from climate.sphere import Grid, TangentBasis
+from vgbdm.fields import GreyBoxField, LogNormalParameters, Theta
+from vgbdm.rollout import Solver, rollout
+
+
+class Context(NamedTuple):
+    """What stands still during one model step.
+
+    Attributes:
+        history: keys and values of the past states, or None without history.
+        theta: physical parameters by name, (B, G) each.
+        zeta: (B, Z, H, W) latent fields, or None where the model has none.
+    """
+
+    history: tuple[Tensor, Tensor] | None
+    theta: Theta
+    zeta: Tensor | None
+
+
+class WeatherField(GreyBoxField):
+    """A network on states, gradients, history, calendar, ground and latents; its rollouts.
+
+    Args:
+        domain: grid, channels, static fields and statistics.
+        outputs: channels of the network.
+        parameters: physical parameters, one of each per variable; None for a model without.
+        width: hidden channels.
+        blocks: residual blocks.
+        history_width: width of the attention over past states.
+        heads: of that attention.
+        dropout: of whole hidden channels.
+        operators: another ∇ than the spectral one, made from the grid.
+        truncation: largest degree resolved; None: ⌊(W-1)/3⌋.
+        latents: makes the latents of a stochastic model; None for a deterministic one.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    change: Tensor
+    climate: Tensor
+    climate_modes: Tensor
+    static: Tensor
+    position: Tensor
+    area: Tensor
+
+    def __init__(
+        self,
+        domain: Domain,
+        outputs: int,
+        parameters: LogNormalParameters | None,
+        *,
+        width: int,
+        blocks: int,
+        history_width: int,
+        heads: int,
+        dropout: float,
+        operators: Callable[[Grid], TangentBasis] | None,
+        truncation: int | None,
+        latents: Callable[..., WeatherLatents] | None,
+    ) -> None:
+        super().__init__()
+        self.domain, grid, self.theta = domain, domain.grid, parameters
+        self.transport = Transport(grid, domain.variables, truncation, operators)
+        self.calendar = CalendarFeatures(grid)
+        for name, values in domain.buffers().items():
+            self.register_buffer(name, values)
+        self.register_buffer("climate_modes", self.transport.modes(self.climate[None]))
+        self.register_buffer("position", position_features(grid), persistent=False)
+        area = torch.from_numpy(grid.area_weights).float()[:, None]
+        self.register_buffer("area", area, persistent=False)
+
+        channels, vectors = len(domain.channels), domain.vector_channels
+        poles, ground = grid.includes_poles, len(self.position) + len(self.static)
+        self.history_encoder = self.attention = None
+        if domain.history:
+            self.history_encoder = HistoryEncoder(
+                channels, domain.history + 1, history_width, poles=poles, vector_inputs=vectors
+            )
+            self.attention = HistoryAttention(
+                channels, history_width, heads, poles=poles, vector_inputs=vectors
+            )
+        thetas = 0 if parameters is None else parameters.count
+        self.latents = None if latents is None else latents(domain, ground, thetas)
+        gradients = [
+            channels + 2 * g + k
+            for g, v in enumerate(domain.variables)
+            if len(v) == 1
+            for k in (0, 1)
+        ]
+        inputs = channels + 2 * len(domain.variables) + self.calendar.count + ground
+        inputs += history_width if domain.history else 0
+        inputs += self.latents.channels if self.latents else 0
+        self.trunk = Trunk(
+            inputs, outputs, width, blocks, dropout,
+            poles=poles, vector_inputs=[*vectors, *gradients],
+        )  # fmt: skip
+
+    # --- units ---------------------------------------------------------------------------------
+
+    @property
+    def step_seconds(self) -> int:
+        """The model's step."""
+        return self.domain.step_seconds
+
+    @property
+    def history(self) -> int:
+        """Past states a forecast needs besides the current one."""
+        return self.domain.history
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Short names of the state's channels."""
+        return self.domain.channels
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether forecasts can be drawn."""
+        return self.latents is not None
+
+    @property
+    def solver(self) -> Solver:
+        """How one model step is integrated."""
+        raise AssertionError("a model says how it is integrated")
+
+    def standardise(self, states: Tensor) -> Tensor:
+        """Physical (..., C, H, W) → standardised."""
+        return (states - self.mean) / self.scale
+
+    def unstandardise(self, states: Tensor) -> Tensor:
+        """Standardised (..., C, H, W) → physical."""
+        return states * self.scale + self.mean
+
+    def area_mean(self, values: Tensor) -> Tensor:
+        """Mean over channels and area of (..., C, H, W): (...)."""
+        return (values * self.area).mean((-3, -2, -1))
+
+    def in_changes(self, difference: Tensor) -> Tensor:
+        """Standardised (..., C, H, W) → units of the rms change per model step."""
+        return difference / self.change
+
+    def mean_square(self, difference: Tensor) -> Tensor:
+        """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
+        return self.area_mean(self.in_changes(difference).square())
+
+    # --- the network ---------------------------------------------------------------------------
+
+    def network(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Tensor]:
+        """The state up to the truncation and the network's outputs at states (B, C, H, W)."""
+        state = self.transport.resolve(x - self.climate, self.climate_modes)
+        features = [x, self.transport.slopes(state)]
+        if self.attention is not None and context.history is not None:
+            features.append(self.attention(x, context.history))
+        features += [self.calendar(seconds), self.ground.expand(len(x), -1, -1, -1)]
+        if context.zeta is not None:
+            features.append(context.zeta)
+        out: Tensor = self.trunk(torch.cat(features, 1)).float()
+        return state, out
+
+    @property
+    def ground(self) -> Tensor:
+        """Position and static fields, (n, H, W)."""
+        return torch.cat((self.position, self.static))
+
+    # --- what stands still during a step -------------------------------------------------------
+
+    def context(self, history: Tensor, shift: Tensor | None, zeta: Tensor | None) -> Context:
+        """Of a standardised history (B, F, C, H, W), a shift of θ (B, P·G) and ζ (B, Z, N)."""
+        encoded = None if self.history_encoder is None else self.history_encoder(history)
+        fields = None if zeta is None or self.latents is None else self.latents.points.fields(zeta)
+        theta = {} if self.theta is None else self.theta(shift)
+        return Context(encoded, {k: v.expand(len(history), -1) for k, v in theta.items()}, fields)
+
+    def prior(self, history: Tensor) -> Gaussians:
+        """p(ζ | history) and p(θ) of a stochastic model."""
+        assert self.latents is not None
+        prior: Gaussians = self.latents.prior(self.latents.stack(history, self.ground))
+        return prior
+
+    def encode(self, history: Tensor) -> Context:
+        """The context of a standardised history (B, F, C, H, W), latents at their prior mean."""
+        zeta = None if self.latents is None else self.prior(history).zeta.mean
+        return self.context(history, None, zeta)
+
+    def infer(
+        self, history: Tensor, change: Tensor, noise: Callable[[int], Tensor]
+    ) -> tuple[Context, dict[str, Tensor]]:
+        """The context of a draw from the posterior, and its distance from the prior.
+
+        Args:
+            history: (B, F, C, H, W) standardised, as the forecast sees it.
+            change: (B, C, H, W) the target less the current state, standardised.
+            noise: how many normal numbers per sample → (B, count).
+
+        Returns:
+            The context; ``kl_zeta`` and ``kl_theta`` (B,) of what latents there are.
+        """
+        if self.latents is None:
+            return self.context(history, None, None), {}
+        prior, past = self.prior(history), self.latents.stack(history, self.ground)
+        posterior: Gaussians = self.latents.posterior(torch.cat((past, self.in_changes(change)), 1))
+        for_zeta, for_theta = self.latents.split(noise(self.latents.size))
+        kl, shift = {"kl_zeta": posterior.zeta.kl(prior.zeta)}, None
+        if posterior.theta is not None:
+            kl["kl_theta"] = posterior.theta.kl(prior.theta)
+            shift = posterior.theta.draw(for_theta)
+        return self.context(history, shift, posterior.zeta.draw(for_zeta)), kl
+
+    def draw(self, history: Tensor, member: Member) -> Context:
+        """The context of a member's next model step, drawn from the prior."""
+        prior = self.prior(history)
+        shift = None if prior.theta is None else prior.theta.draw(member.theta())
+        return self.context(history, shift, prior.zeta.draw(member.next_zeta()))
+
+    def penalty(self) -> Tensor | None:
+        """-log prior of the learned θ up to a constant, a scalar; None without θ."""
+        return None if self.theta is None else self.theta.penalty(self.theta())
+
+    # --- forecasts -----------------------------------------------------------------------------
+
+    def simulate(
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        member: Member | None = None,
+        *,
+        checkpoint: bool = False,
+    ) -> Iterator[Tensor]:
+        """Roll out from histories, with gradients where they are enabled.
+
+        Args:
+            states: (B, F, C, H, W) physical, the last frame is the initial state.
+            times: (B,) seconds since 1970 of the initial state.
+            n_steps: model steps.
+            member: whose draws; None: latents at their prior mean.
+            checkpoint: recompute activations backwards rather than keep them.
+
+        Yields:
+            (B, C, H, W) standardised, step by step.
+        """
+        history = self.standardise(states)
+        clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
+        lengths = torch.ones((len(times), n_steps), device=times.device)
+
+        def condition(past: Tensor) -> Context:
+            return self.encode(past) if member is None else self.draw(past, member)
+
+        return rollout(
+            self, condition, history[:, -1], history, clock, lengths, self.solver, checkpoint
+        )
+
+    def member(self, seed: int, ids: Tensor, number: int) -> Member | None:
+        """The draws of an ensemble member for samples (B,); None where nothing is drawn."""
+        return None if self.latents is None else Member(self.latents, seed, ids, number)
+
+    @torch.no_grad()
+    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
+        """One forecast, of the latents' prior mean.
+
+        Args:
+            states: (B, F, C, H, W) physical, the last frame is the initial state.
+            times: (B,) seconds since 1970 of the initial state.
+            n_steps: model steps.
+
+        Returns:
+            (B, n_steps, C, H, W) physical.
+        """
+        steps = self.simulate(states, times, n_steps)
+        return torch.stack([self.unstandardise(x) for x in steps], 1)
+
+    @torch.no_grad()
+    def forecast_ensemble(
+        self, states: Tensor, times: Tensor, n_steps: int, members: int, seed: int
+    ) -> Tensor:
+        """Draws from the prior; those of a member depend on (seed, initial time, member) alone.
+
+        Args:
+            states: (B, F, C, H, W) physical, the last frame is the initial state.
+            times: (B,) int64 seconds since 1970 of the initial state.
+            n_steps: model steps.
+            members: M.
+            seed: of the draws.
+
+        Returns:
+            (B, M, n_steps, C, H, W) physical.
+        """
+        runs = [
+            self.simulate(states, times, n_steps, self.member(seed, times, number))
+            for number in range(members)
+        ]
+        drawn = [torch.stack([self.unstandardise(x) for x in run], 1) for run in runs]
+        return torch.stack(drawn, 1)

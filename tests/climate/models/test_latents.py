@@ -1,0 +1,140 @@
+"""The latents: smooth and even fields, closed-form KL, what prior and posterior see, draws."""
+
+import math
+
+import pytest
+import torch
+from weather import GRIDS, VALUES, Batch, make_latents, make_model, shake, states
+
+from climate.models.latents import Member, SpherePoints
+from climate.sphere import SpectralOperators
+from vgbdm.errors import InputError
+from vgbdm.latents import DiagonalGaussian
+from vgbdm.objectives.matching import FlowMatching
+from vgbdm.paths import LinearPath
+
+
+@pytest.mark.parametrize("grid", ["centred", "poles"])
+def test_white_values_make_smooth_fields_of_variance_one_everywhere(grid):
+    points = SpherePoints(GRIDS[grid], 160)
+    values = torch.randn((400, 1, points.count), generator=torch.manual_seed(0))
+    fields = points.fields(values)[:, 0]
+    variance = fields.var(0)
+    assert float(variance.min()) > 0.7 and float(variance.max()) < 1.35
+    # beyond degree 21 next to nothing: white noise on the grid has three quarters of it there
+    sphere = SpectralOperators(GRIDS[grid])
+    assert float((fields - sphere.project(fields)).var()) < 1e-3
+    noise = torch.randn(fields.shape, generator=torch.manual_seed(0))
+    assert float((noise - sphere.project(noise)).var()) > 0.5
+
+
+def test_points_are_evenly_spread_and_means_know_their_place():
+    grid = GRIDS["centred"]
+    points = SpherePoints(grid, 100)
+    assert points.count == 100
+    latitude = torch.deg2rad(torch.tensor(grid.lat)).float()[:, None].expand(-1, 64)
+    heights = points.means(latitude.sin()[None, None])[0, 0]
+    # evenly spread points have evenly spread heights; bells flatten them a little
+    assert torch.allclose(heights.diff(), torch.full((99,), -2 / 100), atol=0.01)
+    assert torch.allclose(points.means(torch.ones(1, 1, 32, 64)), torch.ones(100), atol=1e-5)
+
+
+def test_kl_between_two_gaussians_is_that_of_monte_carlo():
+    generator = torch.manual_seed(3)
+    numbers = [0.5 * torch.randn((2, 3, 2), generator=generator) for _ in range(4)]
+    q, p = DiagonalGaussian(*numbers[:2]), DiagonalGaussian(*numbers[2:])
+    draws = q.draw(torch.randn((200000, 2, 3, 2), generator=generator))
+    own, prior = (torch.distributions.Normal(g.mean, g.log_std.exp()) for g in (q, p))
+    estimate = (own.log_prob(draws) - prior.log_prob(draws)).sum((2, 3)).mean(0)
+    assert torch.allclose(q.kl(p), estimate, atol=0.03)
+    assert torch.equal(q.kl(q), torch.zeros(2))
+    standard = DiagonalGaussian(torch.zeros(2, 3, 2), torch.zeros(2, 3, 2))
+    assert torch.allclose(q.kl(), q.kl(standard))
+
+
+def infer(model, window):
+    x = model.standardise(window)
+    noise = torch.randn((len(x), model.latents.size), generator=torch.manual_seed(0))
+    with torch.no_grad():
+        return model.infer(x[:, :-1], x[:, -1] - x[:, -2], lambda count: noise[:, :count])
+
+
+def test_the_posterior_sees_the_target_and_the_prior_does_not():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    shake(model)
+    window = states(model)
+    other = window.clone()
+    other[:, -1] += 0.5 * window[:, -1].roll(5, -1)
+    seen, kl = infer(model, window)
+    changed, other_kl = infer(model, other)
+    assert not torch.allclose(seen.zeta, changed.zeta, rtol=1e-3)
+    assert not torch.allclose(seen.theta["diffusion"], changed.theta["diffusion"], rtol=1e-3)
+    assert not torch.allclose(kl["kl_zeta"], other_kl["kl_zeta"], rtol=1e-3)
+    # forecasts are given the history alone; what the history says changes the prior
+    history = model.standardise(window[:, :-1])
+    before, after = model.prior(history), model.prior(history + 0.1)
+    assert not torch.allclose(before.zeta.mean, after.zeta.mean, rtol=1e-3)
+    assert torch.equal(before.theta.log_std, after.theta.log_std)
+
+
+def test_theta_is_a_sample_s_own_and_its_kl_counts_its_numbers():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    context, kl = infer(model, states(model))
+    assert context.theta["diffusion"].shape == (2, 3)
+    assert float((context.theta["diffusion"][0] / context.theta["diffusion"][1]).log().abs().min())
+    q = model.latents.posterior
+    assert q.theta.linear.out_features == 2 * model.latents.thetas == 2 * 4 * 3
+    assert kl["kl_theta"].shape == kl["kl_zeta"].shape == (2,)
+
+
+def test_members_are_keyed_by_seed_sample_and_number():
+    latents = make_model(GRIDS["coarse"], latents=make_latents()).latents
+    ids = torch.tensor([5, 7])
+    whole, part = Member(latents, 1, ids, 0), Member(latents, 1, ids[1:], 0)
+    assert torch.equal(whole.theta()[1:], part.theta())
+    assert torch.equal(whole.theta(), whole.theta())
+    for _ in range(3):
+        assert torch.equal(whole.next_zeta()[1:], part.next_zeta())
+    for seed, number in ((2, 0), (1, 1)):
+        assert not torch.equal(Member(latents, seed, ids, number).theta(), whole.theta())
+
+
+@pytest.mark.parametrize("memory", [0.0, 0.6, 1.0])
+def test_draws_remember_as_much_as_they_are_told(memory):
+    latents = make_model(GRIDS["coarse"], latents=make_latents(points=100, memory=memory)).latents
+    member = Member(latents, 0, torch.arange(200), 0)
+    steps = torch.stack([member.next_zeta() for _ in range(4)]).flatten(1)
+    assert torch.allclose(steps.std(1), torch.ones(4), atol=0.02)
+    for k in range(3):
+        correlation = float((steps[k] * steps[k + 1]).mean())
+        assert correlation == pytest.approx(memory, abs=0.02)
+    assert float((steps[0] * steps[3]).mean()) == pytest.approx(memory**3, abs=0.02)
+
+
+def test_terms_of_a_sample_do_not_depend_on_its_batch():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    shake(model)
+    objective, window = FlowMatching(LinearPath(), seed=3), states(model, batch=4)
+    whole = objective(model, Batch(window), VALUES)
+    part = objective(model, Batch(window[2:], [2, 3]), VALUES)
+    for name in ("loss", "matching", "kl_zeta", "kl_theta", "gauge"):
+        assert torch.allclose(whole[name][2:], part[name], rtol=1e-4), name
+    other = FlowMatching(LinearPath(), seed=4)(model, Batch(window[2:], [2, 3]), VALUES)
+    assert not torch.allclose(other["matching"], part["matching"], rtol=1e-3)
+
+
+def test_the_loss_is_its_weighted_terms():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    shake(model)
+    objective, batch = FlowMatching(LinearPath(), seed=3), Batch(states(model))
+    terms = objective(model, batch, VALUES)
+    want = terms["matching"] + 1e-2 * terms["gauge"] + 1e-3 * terms["prior"]
+    want = want + 1e-4 * (terms["kl_zeta"] + terms["kl_theta"]) + 0.5 * terms["crps"]
+    assert torch.allclose(terms["loss"], want)
+    assert math.isfinite(float(terms["loss"].sum()))
+
+
+def test_latents_that_cannot_be_are_refused():
+    for options in ({"channels": 0}, {"points": 2}, {"memory": 1.5}):
+        with pytest.raises(InputError, match="latents"):
+            make_model(GRIDS["coarse"], latents=make_latents(**options))

@@ -1,0 +1,45 @@
+"""Real launches of weather training."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+REPO = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+
+
+def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
+    script = str(REPO / "launch" / "train_era5.py")
+    start = [sys.executable, script]
+    if ranks:
+        start = [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), script]
+    return [*start, f"store={store.path}", f"run_dir={run_dir}", *options]
+
+
+def environment() -> dict[str, str]:
+    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    return env | {"OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
+
+
+def train(store, run_dir, *options, ranks: int = 0, code: int = 0):
+    result = subprocess.run(
+        command(store, run_dir, *options, ranks=ranks),
+        capture_output=True, text=True, env=environment(), timeout=300,
+    )  # fmt: skip
+    assert result.returncode == code, result.stdout + result.stderr
+    return result
+
+
+def losses(run_dir) -> np.ndarray:
+    return pd.read_csv(run_dir / "log.csv")["loss"].to_numpy()
+
+
+def tensors(run_dir, step: int, name: str = "model") -> dict[str, np.ndarray]:
+    return load_file(run_dir / "checkpoints" / f"step-{step:08d}" / f"{name}.safetensors")
