@@ -1,13 +1,14 @@
 """A model and start times → a forecast dataset that follows the CF conventions.
 
-    OUT/<channel>   (time, lead_time, lat, lon) float32
+    OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
 
-Shapes: ``N`` starts, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from climate.stream import read_windows
 from vgbdm.errors import InputError
 
 EPOCH = "seconds since 1970-01-01"
+ENSEMBLE = 16
+"""Members of a stochastic model's forecast where nothing else is asked for."""
 
 
 def count_leads(lead: np.timedelta64, step: np.timedelta64) -> int:
@@ -68,6 +71,35 @@ def check_model(model: Any, store: TrainingStore) -> None:
         )
 
 
+def count_members(model: Any, members: int | None) -> int:
+    """How many members to write; None means 16 of a stochastic model, 1 of any other.
+
+    Raises:
+        InputError: if the model has no members to give, or the number is none.
+    """
+    stochastic = bool(getattr(model, "stochastic", False))
+    if members is None:
+        return ENSEMBLE if stochastic else 1
+    if members < 1:
+        raise InputError(f"members={members}: want at least 1")
+    if members > 1 and not stochastic:
+        raise InputError(
+            f"members={members}: {type(model).__name__} is deterministic and has one forecast; "
+            "leave members out"
+        )
+    return members
+
+
+def model_hash(model: Any) -> str:
+    """SHA-256 of a model's weights and their names: which model made a file."""
+    digest = hashlib.sha256(type(model).__name__.encode())
+    states = model.state_dict() if isinstance(model, torch.nn.Module) else {}
+    for name, value in sorted(states.items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def write_forecast(
     model: Any,
     store: TrainingStore,
@@ -75,6 +107,8 @@ def write_forecast(
     *,
     lead: np.timedelta64,
     split: str = "test",
+    members: int | None = None,
+    seed: int = 0,
     batch: int = 16,
     device: torch.device | str = "cpu",
     about: dict[str, str] | None = None,
@@ -82,56 +116,83 @@ def write_forecast(
     """Forecast from every start of a split and write the result, batch by batch.
 
     Args:
-        model: with ``forecast``, ``step_seconds``, ``history``, ``channels``, ``statistics_hash``.
+        model: with ``forecast``, ``step_seconds``, ``history``, ``channels``, ``statistics_hash``;
+            a ``stochastic`` one with ``forecast_ensemble`` too.
         store: initial states.
         out: Zarr store to make; it appears whole or not at all.
         lead: longest lead.
         split: whose starts.
-        batch: starts at a time.
+        members: of an ensemble; 1: one forecast without draws; None: what the model is made for.
+        seed: of the draws.
+        batch: forecasts at a time, starts times members; bounds memory.
         device: to compute on.
         about: further global attributes.
 
     Raises:
-        InputError: for an ``out`` that exists, a model that does not fit, or a forecast that is not
-            finite.
+        InputError: for an ``out`` that exists, a model that does not fit, members it does not have,
+            or a forecast that is not finite.
     """
     out = Path(out)
     if out.exists():
         raise InputError(f"out={out} exists; remove it or choose another")
     check_model(model, store)
+    count = count_members(model, members)
     step = np.timedelta64(model.step_seconds, "s")
     leads = count_leads(lead, step)
     starts = forecast_starts(store, split, step, model.history, leads)
+    size = max(1, batch // count)
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
-    layout = _layout(store, starts, leads, step, split, about or {})
-    chunks = {name: (batch, leads, len(store.lat), len(store.lon)) for name in store.channels}
+    attributes = {
+        "title": f"forecasts from every start of {split}",
+        "source": f"{type(model).__name__} of vgbdm",
+        "references": "arXiv 2602.17477",
+        "split": split,
+        "model_hash": model_hash(model),
+        "statistics_hash": store.statistics.hash,
+        **_data_attributes(store),
+        **(about or {}),
+    }
+    layout = _layout(store, starts, count, leads, step, attributes)
+    chunks = (size, *layout[store.channels[0]].shape[1:])
     layout.to_zarr(
         aside,
         compute=False,
         zarr_format=3,
         consolidated=False,
-        encoding={name: {"chunks": shape} for name, shape in chunks.items()},
+        encoding={name: {"chunks": chunks} for name in store.channels},
     )
     fields = [zarr.open_array(aside / name, mode="r+") for name in store.channels]
     model = model.to(device).eval()
     with tqdm(total=len(starts), unit="start", desc="forecasting") as bar:
-        for at in range(0, len(starts), batch):
-            chosen = starts[at : at + batch]
+        for at in range(0, len(starts), size):
+            chosen = starts[at : at + size]
             past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
-            times = torch.from_numpy(store.times[chosen].astype(np.int64))
+            times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
             states = torch.from_numpy(past).to(device)
-            forecast = model.forecast(states, times.to(device), leads).float().cpu().numpy()
+            forecast = _forecast(model, states, times, leads, count, seed)
             _check_finite(forecast, store.times[chosen])
             for c, field in enumerate(fields):
-                field[at : at + len(chosen)] = forecast[:, :, c]
+                field[at : at + len(chosen)] = forecast[..., c, :, :]
             bar.update(len(chosen))
     out.parent.mkdir(parents=True, exist_ok=True)
     aside.replace(out)
 
 
+@torch.no_grad()
+def _forecast(
+    model: Any, states: torch.Tensor, times: torch.Tensor, leads: int, members: int, seed: int
+) -> np.ndarray:
+    """(N, [M,] S, C, H, W) float32."""
+    if members == 1:
+        forecast = model.forecast(states, times, leads)
+    else:
+        forecast = model.forecast_ensemble(states, times, leads, members, seed)
+    return np.asarray(forecast.float().cpu().numpy())
+
+
 def _check_finite(forecast: np.ndarray, times: np.ndarray) -> None:
-    bad = ~np.isfinite(forecast).all((1, 2, 3, 4))
+    bad = ~np.isfinite(forecast).all(tuple(range(1, forecast.ndim)))
     if bad.any():
         raise InputError(
             f"the forecast from {times[bad][0]} is not finite ({int(bad.sum())} such in this "
@@ -139,42 +200,47 @@ def _check_finite(forecast: np.ndarray, times: np.ndarray) -> None:
         )
 
 
+def _data_attributes(store: TrainingStore) -> dict[str, str]:
+    """What the data say of themselves: a comment as it is, the rest under ``data_…``."""
+    own = {k: str(v) for k, v in store.provenance.items() if k in ("title", "source", "comment")}
+    return {k if k == "comment" else f"data_{k}": v for k, v in own.items()}
+
+
 def _layout(
     store: TrainingStore,
     starts: np.ndarray,
+    members: int,
     leads: int,
     step: np.timedelta64,
-    split: str,
-    about: dict[str, str],
+    attributes: dict[str, str],
 ) -> xr.Dataset:
     """The dataset with its coordinates and lazy, empty fields."""
     import dask.array as da
 
     times = store.times[starts].astype("datetime64[ns]")
     lead_times = (np.arange(1, leads + 1) * step).astype("timedelta64[ns]")
-    shape = (len(starts), leads, len(store.lat), len(store.lon))
-    dims = ("time", "lead_time", "lat", "lon")
-    lazy = da.zeros(shape, dtype=np.float32, chunks=shape)
-    fields = {name: (dims, lazy, dict(store.channel_attrs[name])) for name in store.channels}
     clock = {"units": EPOCH, "calendar": "proleptic_gregorian", "dtype": "int64"}
     initial = {"standard_name": "forecast_reference_time", "long_name": "initial time", "axis": "T"}
     north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
     period = {"standard_name": "forecast_period", "long_name": "lead time"}
     valid = {"standard_name": "time", "long_name": "valid time"}
-    coords = {
+    coords: dict[str, Any] = {
         "time": ("time", times, initial, clock),
         "lead_time": ("lead_time", lead_times, period, {"units": "hours", "dtype": "int64"}),
         "valid_time": (("time", "lead_time"), times[:, None] + lead_times, valid, clock),
         "lat": ("lat", store.lat, north),
         "lon": ("lon", store.lon, east),
     }
-    attributes = {
-        "Conventions": "CF-1.11",
-        "title": f"forecasts from every start of {split}",
-        "statistics_hash": store.statistics.hash,
-        "split": split,
-        **{k: str(v) for k, v in store.provenance.items() if k in ("title", "source", "comment")},
-        **about,
+    dims: tuple[str, ...] = ("lead_time", "lat", "lon")
+    shape: tuple[int, ...] = (leads, len(store.lat), len(store.lon))
+    if members > 1:
+        number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
+        coords["realization"] = ("realization", np.arange(members, dtype=np.int32), number)
+        dims, shape = ("realization", *dims), (members, *shape)
+    whole = (len(starts), *shape)
+    lazy = da.zeros(whole, dtype=np.float32, chunks=whole)  # never computed
+    fields = {
+        name: (("time", *dims), lazy, dict(store.channel_attrs[name])) for name in store.channels
     }
-    return xr.Dataset(fields, coords, attributes)
+    return xr.Dataset(fields, coords, {"Conventions": "CF-1.11", **attributes})

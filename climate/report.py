@@ -1,8 +1,9 @@
-"""One self-contained page: skill, maps, training, configuration."""
+"""Self-contained pages: a forecast's skill, spectra, ranks, maps; and two forecasts compared."""
 
 from __future__ import annotations
 
 import html
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ import pandas as pd
 
 from climate import figures
 from climate.store.layout import TrainingStore
-from climate.verification.scorecard import Forecast
+from climate.verification.comparison import Comparison
+from climate.verification.forecasts import Forecast
+from climate.verification.published import html_beside
+from climate.verification.scorecard import Verification
 from vgbdm.page import image, write_page
 
 
 def write_report(
-    scorecard: pd.DataFrame,
+    result: Verification,
     forecast: Forecast,
     store: TrainingStore,
     out: Path,
@@ -24,33 +28,79 @@ def write_report(
     """Write ``report.html`` and return its path.
 
     Args:
-        scorecard: from `climate.verification.scorecard.score`.
+        result: from `climate.verification.scorecard.score`.
         forecast: that was scored.
         store: its truth.
         out: folder.
         run_dir: of the training; its curves and config are shown.
     """
-    units = {name: store.channel_attrs[name]["units"] for name in store.channels}
-    title = str(store.provenance.get("title", store.provenance.get("source", "weather")))
-    start, end = store.splits["test"]
+    units = _units(store)
+    scorecard, start, end = result.scorecard, *store.splits["test"]
     parts = [
         "<h1>Forecast scorecard</h1>",
-        f"<p class=quiet>{html.escape(title)}<br>test period {start} to {end}, "
+        f"<p class=quiet>{_title(store)}<br>test period {start} to {end}, "
         f"{len(forecast.starts)} starts, trained on {store.splits['train'][0]} to "
         f"{store.splits['train'][1]}</p>",
         _notice(store),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
-        f"<p class=quiet>Latitude-weighted. Climatology: {store.climatology.rule}. Damped "
-        "persistence: fitted per variable and lead on the training period.</p>",
+        "<p class=quiet>Latitude-weighted. Bands: intervals, as below; where there are none, "
+        "nothing is claimed of a difference.</p>",
         "<h2>Scores</h2>",
         *(_table(scorecard, name, units[name]) for name in store.channels),
-        "<h2>One forecast</h2>",
-        *_maps(forecast, store, units),
+        "<h2>Beside published scores</h2>",
+        *html_beside(scorecard, forecast, store),
     ]
+    if len(result.ranks):
+        parts += ["<h2>Rank histograms</h2>", image(figures.rank_histograms(result.ranks))]
+    if len(result.spectra):
+        parts += [
+            "<h2>Zonal energy spectra</h2>",
+            image(figures.spectra(result.spectra, units)),
+        ]
+    parts += ["<h2>One forecast</h2>", *_maps(forecast, store, units), *_rules(result.rules)]
     if run_dir is not None:
         parts += _training(Path(run_dir))
     return write_page(out / "report.html", "Forecast scorecard", parts)
+
+
+def write_comparison(
+    comparison: Comparison, names: tuple[str, str], store: TrainingStore, out: Path
+) -> Path:
+    """Write ``report.html`` of two forecasts compared and return its path.
+
+    Args:
+        comparison: from `climate.verification.comparison.compare`.
+        names: of the forecasts.
+        store: of their truth.
+        out: folder.
+    """
+    units, table = _units(store), comparison.table
+    count = table["n_starts"].iloc[0]
+    a, b = (html.escape(name) for name in names)
+    parts = [
+        "<h1>Two forecasts compared</h1>",
+        f"<p class=quiet>{_title(store)}<br>a: {a}<br>b: {b}<br>"
+        f"{count} common starts, {comparison.first} to {comparison.last}</p>",
+        _notice(store),
+        "<h2>Differences, a - b</h2>",
+        image(figures.differences(table, units)),
+        f"<p class=quiet>Below 0, a has the smaller error. Intervals: "
+        f"{html.escape(comparison.rule)}, the same draws for both.</p>",
+        "<h2>Numbers</h2>",
+        *(_differences(table, name, units[name]) for name in store.channels),
+    ]
+    return write_page(out / "report.html", "Two forecasts compared", parts)
+
+
+def _units(store: TrainingStore) -> dict[str, str]:
+    return {name: store.channel_attrs[name]["units"] for name in store.channels}
+
+
+def _title(store: TrainingStore) -> str:
+    return html.escape(
+        str(store.provenance.get("title", store.provenance.get("source", "weather")))
+    )
 
 
 def _notice(store: TrainingStore) -> str:
@@ -59,43 +109,91 @@ def _notice(store: TrainingStore) -> str:
 
 
 def _table(scorecard: pd.DataFrame, variable: str, units: str) -> str:
+    """RMSE, ACC and, of distributions, CRPS and spread/skill, a line per row."""
     block = scorecard[scorecard["variable"] == variable]
     hours = sorted(block["lead_hours"].unique())
-    head = "".join(f"<th>{hour} h</th>" for hour in hours)
     lines = []
     for row, values in block.groupby("row", sort=False):
         cells = values.set_index("lead_hours").loc[hours]
-        text = "".join(
-            f"<td>{rmse:.4g}{'' if np.isnan(acc) else f' <span class=quiet>{acc:.2f}</span>'}</td>"
-            for rmse, acc in zip(cells["rmse_root_of_mean"], cells["acc"], strict=True)
-        )
-        name = html.escape(str(row).replace("_", " "))
-        lines.append(f"<tr class={html.escape(str(row))}><td>{name}</td>{text}</tr>")
-    caption = f"<b>{html.escape(variable)}</b>, RMSE in {html.escape(units)} (root of the mean), "
+        numbers = zip(cells["rmse_root_of_mean"], cells["acc"], strict=True)
+        lines.append(_line(str(row), str(row), numbers))
+        if cells["spread_skill"].notna().all():
+            numbers = zip(cells["crps"], cells["spread_skill"], strict=True)
+            lines.append(_line("crps", f"{row}: CRPS", numbers))
+    head = "".join(f"<th>{hour} h</th>" for hour in hours)
     return (
-        f"<p>{caption}<span class=quiet>ACC</span></p>"
+        f"<p><b>{html.escape(variable)}</b>, RMSE in {html.escape(units)} (root of the mean), "
+        "<span class=quiet>ACC; where there is a distribution CRPS, spread/skill</span></p>"
         f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
     )
 
 
+def _line(kind: str, name: str, numbers: Iterable[tuple[float, float]]) -> str:
+    cells = "".join(
+        f"<td>{first:.4g}{'' if np.isnan(second) else f' <span class=quiet>{second:.2f}</span>'}"
+        "</td>"
+        for first, second in numbers
+    )
+    shown = html.escape(name.replace("_", " "))
+    return f"<tr class={html.escape(kind)}><td>{shown}</td>{cells}</tr>"
+
+
+def _differences(table: pd.DataFrame, variable: str, units: str) -> str:
+    block = table[table["variable"] == variable]
+    hours = sorted(block["lead_hours"].unique())
+    head = "".join(f"<th>{hour} h</th>" for hour in hours)
+    lines = []
+    for score, values in block.groupby("score", sort=False):
+        cells = values.set_index("lead_hours").loc[hours]
+        ends = zip(*(cells[name] for name in ("difference", "low", "high", "better")), strict=True)
+        text = "".join(f"<td>{_difference(*values)}</td>" for values in ends)
+        lines.append(f"<tr><td>{html.escape(str(score).replace('_', ' '))}</td>{text}</tr>")
+    return (
+        f"<p><b>{html.escape(variable)}</b>, a - b in {html.escape(units)} "
+        "<span class=quiet>(mse: its square; bold: the interval leaves out 0)</span></p>"
+        f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+    )
+
+
+def _difference(value: float, low: float, high: float, better: str) -> str:
+    shown = f"<b>{value:.3g}</b>" if better else f"{value:.3g}"
+    ends = "" if np.isnan(low) else f"<br><span class=quiet>{low:.3g} … {high:.3g}</span>"
+    return shown + ends
+
+
 def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> list[str]:
-    """Forecast, truth and error of the middle start at the lead nearest to a day."""
+    """The middle start at the lead nearest to a day: forecast, truth, error; spread, members."""
     k, hours = len(forecast.starts) // 2, np.array(forecast.hours)
     lead = int(np.abs(hours - 24).argmin())
-    start = int(forecast.starts[k])
+    start, area = int(forecast.starts[k]), forecast.area
     index = start + (lead + 1) * store.stride(forecast.step)
-    truth = store.read(index, index + 1)[0]
-    predicted = forecast.read(k, k + 1, store.channels)[0, lead]
-    land = store.static.get("lsm")
+    truth = area.cut(store.read(index, index + 1)[0])
+    land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
     parts = [f"<p class=quiet>From {store.times[start]}, {hours[lead]} h ahead.</p>"]
     for c, name in enumerate(store.channels):
-        panels = {
-            f"{name}, forecast": predicted[c],
-            "truth": truth[c],
-            "error": predicted[c] - truth[c],
-        }
-        parts.append(image(figures.maps(panels, store.lat, store.lon, land, units[name])))
+        members = forecast.read(k, k + 1, name)[0, :, lead]
+        mean = members.mean(0)
+        kind = "forecast" if len(members) == 1 else f"mean of {len(members)}"
+        panels = [
+            figures.Panel(f"{name}, {kind}", mean),
+            figures.Panel("truth", truth[c]),
+            figures.Panel("error of it", mean - truth[c], "difference"),
+        ]
+        if len(members) > 1:
+            spread = members.std(0, ddof=1)
+            panels.append(figures.Panel("standard deviation of members", spread, "spread"))
+            panels += [figures.Panel(f"member {m}", members[m]) for m in (0, 1)]
+        parts.append(image(figures.maps(panels, area, land, units[name])))
     return parts
+
+
+def _rules(rules: dict[str, str]) -> list[str]:
+    lines = "".join(
+        f"<tr><td>{html.escape(name.replace('_', ' '))}</td>"
+        f"<td style='text-align:left'>{html.escape(rule)}</td></tr>"
+        for name, rule in rules.items()
+    )
+    return ["<h2>How each row and number is made</h2>", f"<table>{lines}</table>"]
 
 
 def _training(run_dir: Path) -> list[str]:

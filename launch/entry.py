@@ -9,7 +9,7 @@ import socket
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -25,12 +25,12 @@ NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distribut
 
 
 def launch(
-    main: Callable[[DictConfig], None], config_name: str, positional: str | None = None
+    main: Callable[[DictConfig], None], config_name: str, positional: Sequence[str] = ()
 ) -> None:
     """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
 
-    A bare argument is the value of ``positional`` where there is one. With ``--multirun`` (or
-    ``-m``), ``main`` runs once for every combination of the values that overrides list.
+    Bare arguments are the values of the keys ``positional``, in their order. With ``--multirun``
+    (or ``-m``), ``main`` runs once for every combination of the values that overrides list.
 
     Works alike under ``python``, ``deepspeed`` and ``torchrun``. Exits 0; 2 on bad input (one
     line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C.
@@ -44,8 +44,8 @@ def launch(
     cfg: DictConfig | None = None
     many = any(a in ("--multirun", "-m") for a in overrides)
     overrides = [a for a in overrides if a not in ("--multirun", "-m")]
-    if positional:
-        overrides = [a if "=" in a else f"{positional}={a}" for a in overrides]
+    names = list(positional)
+    overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)

@@ -1,6 +1,6 @@
 """Score a forecast beside persistence, damped persistence and climatology; write the report.
 
-python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN]
+python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN] [dress=FORECAST]
 """
 
 from entry import launch
@@ -14,25 +14,23 @@ def main(cfg: DictConfig) -> None:
 
     from climate.report import write_report
     from climate.store.layout import open_store
-    from climate.verification.scorecard import (
-        check_against_trivial,
-        format_table,
-        open_forecast,
-        score,
-    )
+    from climate.verification.forecasts import open_forecast
+    from climate.verification.published import format_beside
+    from climate.verification.scorecard import check_against_trivial, format_table, score
 
     store, out = open_store(cfg.store), Path(cfg.out)
     forecast = open_forecast(cfg.forecast, store)
-    scorecard = score(forecast, store)
-    out.mkdir(parents=True, exist_ok=True)
-    scorecard.to_csv(out / "scorecard.csv", index=False, float_format="%.8g")
-    print(format_table(scorecard))
-    report = write_report(scorecard, forecast, store, out, cfg.run_dir)
-    print(f"\nclimatology: {store.climatology.rule}\nscorecard: {out / 'scorecard.csv'}")
-    print(f"report: {report}")
+    dress = open_forecast(cfg.dress, store) if cfg.dress else None
+    result = score(forecast, store, dress, cfg.seed)
+    result.write(out)
+    print(format_table(result.scorecard))
+    report = write_report(result, forecast, store, out, cfg.run_dir)
+    print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
+    print(format_beside(result.scorecard, forecast, store))
+    print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")
     if cfg.must_beat:
         hours = tuple(cfg.must_beat)
-        failures = check_against_trivial(scorecard, hours)
+        failures = check_against_trivial(result.scorecard, hours)
         leads = " and ".join(f"{hour} h" for hour in hours)
         if failures:
             sys.exit(f"error: the model does not beat the trivial rows: {'; '.join(failures)}")

@@ -1,6 +1,6 @@
 """Forecast from every start of a period with a trained model, to a CF-compliant Zarr store.
 
-python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h
+python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h [members=16]
 """
 
 from entry import launch
@@ -17,14 +17,23 @@ def main(cfg: DictConfig) -> None:
     from climate.training import parse_hours
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    # no clock and no folders: the same run makes the same file
+    told = ("leads", "split", "members", "seed", "checkpoint")
+    history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)
+    about = {"history": f"launch/forecast_era5.py {history}"}
+    if cfg.institution:
+        about["institution"] = cfg.institution
     write_forecast(
         load_model(cfg.run_dir, cfg.checkpoint),
         open_store(cfg.store),
         cfg.out,
         lead=parse_hours("leads", cfg.leads),
         split=cfg.split,
+        members=cfg.members,
+        seed=cfg.seed,
         batch=cfg.batch,
         device=device,
+        about=about,
     )
     print(f"forecasts: {cfg.out}")
 

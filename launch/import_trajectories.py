@@ -19,4 +19,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, "import_trajectories", positional="file")
+    launch(main, "import_trajectories", positional=("file",))

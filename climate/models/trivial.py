@@ -1,17 +1,20 @@
-"""The rows every model must beat: persistence, damped persistence, climatology (METHOD §10).
+"""The rows every model must beat: persistence, damped and lagged, and climatology (METHOD §10).
 
 Shapes: ``N`` starts, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from climate.sphere import Grid
 from climate.store.layout import TrainingStore
+from climate.verification.area import Area
 
 BLOCK_BYTES = 64 * 2**20
-"""Training states held at a time while the damping is fitted."""
+"""Training states held at a time while the rows are fitted."""
+DAY = np.timedelta64(86400, "s")
 
 
 def persistence(initial: np.ndarray, leads: int) -> np.ndarray:
@@ -28,36 +31,59 @@ def damped_persistence(
         initial: (N, C, H, W) initial states.
         start: (N, C, H, W) climatology at the initial times.
         valid: (N, S, C, H, W) climatology at the valid times.
-        damping: (S, C) from `fit_damping`.
+        damping: (S, C) from `fit_trivial`.
     """
     return valid + damping[:, :, None, None] * (initial - start)[:, None]
 
 
-def fit_damping(store: TrainingStore, step: np.timedelta64, leads: int) -> np.ndarray:
-    """Damping ρ (S, C) of anomalies, least squares on the training period, area-weighted.
+def lagged_frames(step: np.timedelta64, leads: int) -> np.ndarray | None:
+    """For each lead the latest state known at its hour of the day, in steps before the start, (S,).
 
-    ρ = Σ a(t) a(t + lead) ÷ Σ a(t)², a the anomaly from the training climatology; one pass for all
-    leads.
+    Up to a day ahead that is the state 24 h before the valid time. None where steps do not divide a
+    day.
     """
-    shape = (leads, len(store.channels))
-    product, square = np.zeros(shape), np.zeros(shape)
+    if DAY % step != np.timedelta64(0):
+        return None
+    return np.asarray(-np.arange(1, leads + 1) % int(DAY // step))
+
+
+@dataclass(frozen=True)
+class TrivialFit:
+    """What the trivial rows learn from the training period.
+
+    Attributes:
+        damping: ρ (S, C) of anomalies, least squares, area-weighted.
+        spread: (C, H, W) standard deviation of the anomalies from climatology.
+    """
+
+    damping: np.ndarray
+    spread: np.ndarray
+
+
+def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: int) -> TrivialFit:
+    """Damping and spread of anomalies from the training climatology; one pass for all leads.
+
+    ρ = Σ a(t) a(t + lead) ÷ Σ a(t)², a the anomaly. Zero where no training state has all its leads.
+    """
+    channels, shape = len(store.channels), (len(area.lat), len(area.lon))
+    product, square = np.zeros((leads, channels)), np.zeros((channels, *shape))
     anchors = store.anchors("train", step, history=0, ahead=leads)
     if not len(anchors):
-        return product
+        return TrivialFit(product, square)
     stride, reach = store.stride(step), store.stride(step) * leads
-    weights = np.broadcast_to(
-        Grid(store.lat, store.lon).area_weights[:, None], store.state.shape[2:]
-    ).astype(np.float32)
+    weights = area.weights.astype(np.float32)[:, None]
     block = max(reach, BLOCK_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
     for first in range(int(anchors[0]), int(anchors[-1]) + 1, block):
         inside = anchors[(anchors >= first) & (anchors < first + block)] - first
         if not len(inside):
             continue
         last = first + int(inside[-1]) + reach + 1
-        anomaly = store.read(first, last) - store.climatology.at(store.times[first:last])
-        now = anomaly[inside] * weights
+        anomaly = area.cut(store.read(first, last) - store.climatology.at(store.times[first:last]))
+        now = anomaly[inside]
+        square += np.einsum("nchw,nchw->chw", now, now, dtype=np.float64)
+        now = now * weights
         for k in range(leads):
             later = anomaly[inside + (k + 1) * stride]
             product[k] += np.einsum("nchw,nchw->c", now, later, dtype=np.float64)
-            square[k] += np.einsum("nchw,nchw->c", now, anomaly[inside], dtype=np.float64)
-    return product / square
+    total = np.einsum("chw,h->c", square, area.weights)
+    return TrivialFit(product / total, np.sqrt(square / len(anchors)))

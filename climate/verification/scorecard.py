@@ -1,144 +1,227 @@
 """The scorecard: a forecast and the trivial rows, scored alike against the store.
 
-Shapes: ``N`` starts, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import xarray as xr
-from tqdm import tqdm
 
-from climate.models.trivial import damped_persistence, fit_damping, persistence
-from climate.sphere import Grid
+from climate.models.trivial import (
+    TrivialFit,
+    damped_persistence,
+    fit_trivial,
+    lagged_frames,
+    persistence,
+)
 from climate.store.layout import TrainingStore
-from climate.stream import read_windows
+from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
+from climate.verification.dressing import validation_spread
+from climate.verification.forecasts import Forecast, batches, valid_climatology
 from climate.verification.scores import SCORES
-from climate.verification.statistics import MeanStatistics, pair_statistics
-from vgbdm.errors import InputError
+from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
+from climate.verification.statistics import pair_statistics
 
-ROWS = ("model", "persistence", "damped_persistence", "climatology")
-COLUMNS = ("row", "variable", "lead_hours", *SCORES, "n_starts")
-BATCH = 16
+LAGGED = "t2m"
+"""The one variable whose daily cycle makes yesterday's state a hard row to beat."""
+COLUMNS = (
+    "row", "variable", "lead_hours",
+    "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
+    *(f"{name}_{end}" for name in SCORES for end in ("low", "high")),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Forecast:
-    """A forecast dataset, checked against the store it is scored on.
+class Verification:
+    """What a forecast comes to.
 
     Attributes:
-        dataset: as `climate.forecast` writes it.
-        starts: (N,) indices of the initial times in the store.
-        step: between leads.
+        scorecard: one line per (row, variable, lead), `COLUMNS`.
+        spectra: see `Shapes.spectra_table`.
+        ranks: see `Shapes.ranks_table`.
+        rules: how each row, score, interval and picture was made.
     """
 
-    dataset: xr.Dataset
-    starts: np.ndarray
-    step: np.timedelta64
+    scorecard: pd.DataFrame
+    spectra: pd.DataFrame
+    ranks: pd.DataFrame
+    rules: dict[str, str]
 
-    @property
-    def leads(self) -> int:
-        """How many leads."""
-        return int(self.dataset.sizes["lead_time"])
-
-    @property
-    def hours(self) -> list[int]:
-        """The leads in hours."""
-        return [int(self.step * k // np.timedelta64(1, "h")) for k in range(1, self.leads + 1)]
-
-    def read(self, start: int, stop: int, channels: tuple[str, ...]) -> np.ndarray:
-        """Some of the forecasts (N, S, C, H, W)."""
-        part = self.dataset.isel(time=slice(start, stop))
-        order = ("time", "lead_time", "lat", "lon")
-        return np.stack([part[name].transpose(*order).values for name in channels], 2)
+    def write(self, out: Path) -> None:
+        """``scorecard.csv``, ``spectra.csv``, ``ranks.csv`` and ``rules.json``; empty ones not."""
+        out.mkdir(parents=True, exist_ok=True)
+        tables = {"scorecard": self.scorecard, "spectra": self.spectra, "ranks": self.ranks}
+        for name, table in tables.items():
+            if len(table):
+                table.to_csv(out / f"{name}.csv", index=False, float_format="%.8g")
+        (out / "rules.json").write_text(json.dumps(self.rules, indent=2, ensure_ascii=False))
 
 
-def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
-    """Open a forecast and check it against a store.
+@dataclass(frozen=True)
+class Prediction:
+    """One row's forecasts of one variable.
+
+    Attributes:
+        members: (N, M, S, H, W).
+        std: broadcast to (S, H, W): normal about the one member; None: the members are all.
+        kept: (N,) starts that count; None: all.
+    """
+
+    members: np.ndarray
+    std: np.ndarray | None = None
+    kept: np.ndarray | None = None
+
+
+def score(
+    forecast: Forecast, store: TrainingStore, dress: Forecast | None = None, seed: int = 0
+) -> Verification:
+    """Score a forecast and the trivial rows; memory does not grow with the number of starts.
+
+    Args:
+        forecast: to score.
+        store: truth, climatology, and the training period for what the rows learn.
+        dress: forecasts of the same model from the validation period; adds the row
+            ``model_dressed``, the forecast's mean with a normal error of the size they have.
+        seed: of the bootstrap.
 
     Raises:
-        InputError: if it is missing, or its channels, grid, times or leads are not the store's.
+        InputError: if ``dress`` is not of the validation period or does not fit the forecast.
     """
-    if not Path(path).is_dir():
-        raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
-    try:
-        dataset = xr.open_zarr(path, consolidated=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"forecast={path}: not readable ({error})") from None
-    missing = [name for name in store.channels if name not in dataset]
-    if missing:
-        raise InputError(f"forecast={path}: holds no {', '.join(missing)}; the store does")
-    for axis, own in (("lat", store.lat), ("lon", store.lon)):
-        if not np.array_equal(dataset[axis].values, own):
-            raise InputError(f"forecast={path}: its {axis} are not those of {store.path}")
-    if dataset.attrs.get("statistics_hash", store.statistics.hash) != store.statistics.hash:
-        raise InputError(
-            f"forecast={path}: made with other training statistics than {store.path}'s"
-        )
-    times = dataset["time"].values.astype("datetime64[s]")
-    starts = np.searchsorted(store.times, times)
-    if (starts >= len(store.times)).any() or not np.array_equal(store.times[starts], times):
-        raise InputError(f"forecast={path}: has initial times that {store.path} does not hold")
-    leads = dataset["lead_time"].values.astype("timedelta64[s]")
-    if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
-        raise InputError(f"forecast={path}: its leads are not multiples of the first")
-    return Forecast(dataset, starts, leads[0])
+    scored = _Scored(forecast, store, dress)
+    blocks = assign_blocks(store.times[forecast.starts], forecast.longest)
+    totals: dict[tuple[str, str], BlockSums] = {}
+    shapes = Shapes(forecast.area, forecast.hours)
+    for part, window in batches([forecast], store, scored.past):
+        valid = valid_climatology(forecast, store, part)
+        truth = window[:, scored.past + 1 :]
+        for c, channel in enumerate(store.channels):
+            for row, prediction in scored.predictions(c, part, window, valid):
+                kept = slice(None) if prediction.kept is None else prediction.kept
+                statistics = pair_statistics(
+                    prediction.members[kept],
+                    truth[kept, :, c],
+                    valid[kept, :, c],
+                    forecast.area,
+                    prediction.std,
+                )
+                total = totals.setdefault((row, channel), BlockSums(int(blocks.max()) + 1))
+                total.add(blocks[part][kept], statistics)
+                if row == "model":
+                    shapes.add(channel, prediction.members, truth[:, :, c])
+    table = pd.DataFrame(_lines(totals, forecast.hours, seed), columns=list(COLUMNS))
+    order = {row: k for k, row in enumerate(scored.rules)}
+    table = table.sort_values("row", key=lambda rows: rows.map(order), kind="stable")
+    rules = scored.rules | {
+        "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
+        "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
+        "intervals": describe(blocks, forecast.longest),
+        "spectra": SPECTRUM_RULE,
+    }
+    if forecast.members > 1:
+        rules["ranks"] = RANK_RULE
+    return Verification(
+        table.reset_index(drop=True), shapes.spectra_table(), shapes.ranks_table(), rules
+    )
 
 
-def score(forecast: Forecast, store: TrainingStore) -> pd.DataFrame:
-    """One row per (row, variable, lead); memory does not grow with the number of starts.
+class _Scored:
+    """The rows of a scorecard and their rules.
 
-    Raises:
-        InputError: if the truth of a lead is missing in the store.
+    Attributes:
+        rules: row → how it is made, in the order of the table.
+        past: states before the initial one that the rows need.
     """
-    stride, leads = store.stride(forecast.step), forecast.leads
-    last = forecast.starts + leads * stride
-    span = leads * forecast.step
-    if (last >= len(store.times)).any() or (
-        store.times[last] - store.times[forecast.starts] != span
-    ).any():
-        raise InputError(f"{store.path}: the truth of some forecasts is missing; forecast from it")
-    damping = fit_damping(store, forecast.step, leads)
-    weights = Grid(store.lat, store.lon).area_weights
-    totals = {name: MeanStatistics() for name in ROWS}
-    for at in tqdm(range(0, len(forecast.starts), BATCH), unit="batch", desc="scoring"):
-        chosen = forecast.starts[at : at + BATCH]
-        window = read_windows(store, chosen, stride=stride, history=0, ahead=leads)
-        initial, truth = window[:, 0], window[:, 1:]
-        valid = _climatology(store, chosen, stride, leads)
-        rows = {
-            "model": forecast.read(at, at + len(chosen), store.channels),
-            "persistence": persistence(initial, leads),
-            "damped_persistence": damped_persistence(
-                initial, store.climatology.at(store.times[chosen]), valid, damping
-            ),
-            "climatology": valid,
+
+    def __init__(self, forecast: Forecast, store: TrainingStore, dress: Forecast | None) -> None:
+        self.forecast, self.store = forecast, store
+        self.fit: TrivialFit = fit_trivial(store, forecast.area, forecast.step, forecast.leads)
+        self.dressing = None if dress is None else validation_spread(dress, forecast, store)
+        lagged = lagged_frames(forecast.step, forecast.leads) if LAGGED in store.channels else None
+        self.past = 0 if lagged is None else int(lagged.max())
+        if forecast.starts.min() < self.past * store.stride(forecast.step):
+            lagged, self.past = None, 0  # the store begins less than a day before
+        self.lagged = lagged
+        normal = "normal about it with the standard deviation"
+        rules = {
+            "model": f"mean of {forecast.members} members"
+            if forecast.members > 1
+            else "the forecast",
+            "model_dressed": f"the same mean, {normal} of its own errors on validation per "
+            "variable, lead and latitude",
+            "persistence": "the initial state",
+            "damped_persistence": "climatology plus the damped initial anomaly, fitted per "
+            "variable and lead on training",
+            "lagged_persistence": f"{LAGGED}: the latest state known at that hour of the day, up "
+            "to 24 h ahead that of the day before; starts without a whole day before are left out",
+            "climatology": f"{store.climatology.rule}; for CRPS {normal} of the training anomalies "
+            "per variable and point",
         }
-        for name, values in rows.items():
-            totals[name].add(pair_statistics(values, truth, valid, weights))
-    return pd.DataFrame(_rows(totals, store.channels, forecast.hours), columns=list(COLUMNS))
+        held = {"model_dressed": self.dressing, "lagged_persistence": self.lagged}
+        self.rules = {k: rule for k, rule in rules.items() if held.get(k, ()) is not None}
+
+    def predictions(
+        self, c: int, part: slice, window: np.ndarray, valid: np.ndarray
+    ) -> Iterator[tuple[str, Prediction]]:
+        """Every row's forecasts of channel ``c`` from the starts of a batch.
+
+        Args:
+            c: place of the channel.
+            part: places of the starts.
+            window: (N, past + 1 + S, C, H, W) states.
+            valid: (N, S, C, H, W) climatology at the valid times.
+        """
+        forecast, channel = self.forecast, self.store.channels[c]
+        initial, one = window[:, self.past, c : c + 1], np.s_[:, None, :, 0]
+        members = forecast.read(part.start, part.stop, channel)
+        yield "model", Prediction(members)
+        if self.dressing is not None:
+            mean = members.mean(1, keepdims=True, dtype=np.float64)
+            yield "model_dressed", Prediction(mean, self.dressing[:, c, :, None])
+        yield "persistence", Prediction(persistence(initial, forecast.leads)[one])
+        times = self.store.times[forecast.starts[part]]
+        start = forecast.area.cut(self.store.climatology.at(times))[:, c : c + 1]
+        ahead, damping = valid[:, :, c : c + 1], self.fit.damping[:, c : c + 1]
+        damped = damped_persistence(initial, start, ahead, damping)
+        yield "damped_persistence", Prediction(damped[one])
+        if self.lagged is not None and channel == LAGGED:
+            yesterday = window[:, self.past - self.lagged, c]
+            yield "lagged_persistence", Prediction(yesterday[:, None], kept=self._has_past(part))
+        yield "climatology", Prediction(ahead[one], self.fit.spread[c])
+
+    def _has_past(self, part: slice) -> np.ndarray:
+        """Starts (N,) of a batch with no gap in the day before."""
+        starts, back = self.forecast.starts[part], self.past * self.store.stride(self.forecast.step)
+        return np.asarray(
+            self.store.times[starts] - self.store.times[starts - back]
+            == self.past * self.forecast.step
+        )
 
 
-def _climatology(store: TrainingStore, starts: np.ndarray, stride: int, leads: int) -> np.ndarray:
-    times = store.times[starts[:, None] + stride * np.arange(1, leads + 1)]
-    states = store.climatology.at(times.ravel())
-    return states.reshape(*times.shape, *states.shape[1:])
-
-
-def _rows(
-    totals: dict[str, MeanStatistics], channels: tuple[str, ...], hours: list[int]
-) -> Iterator[tuple[object, ...]]:
-    for row, total in totals.items():
-        values = {name: compute(total.means()) for name, compute in SCORES.items()}
-        for c, channel in enumerate(channels):
-            for s, hour in enumerate(hours):
-                numbers = [float(values[name][s, c]) for name in SCORES]
-                yield (row, channel, hour, *numbers, total.count)
+def _lines(
+    totals: dict[tuple[str, str], BlockSums], hours: list[int], seed: int
+) -> Iterator[dict[str, object]]:
+    for (row, channel), total in totals.items():
+        if not total.count:
+            continue
+        held = total.without_empty()
+        draws = draw_blocks(len(held.counts), seed)
+        means = held.means()
+        drawn = None if draws is None else held.means(draws)
+        numbers: dict[str, np.ndarray] = {}
+        for name, compute in SCORES.items():
+            numbers[name] = compute(means)
+            ends = interval(None if drawn is None else compute(drawn), numbers[name].shape)
+            numbers[f"{name}_low"], numbers[f"{name}_high"] = ends
+        for s, hour in enumerate(hours):
+            line: dict[str, object] = {"row": row, "variable": channel, "lead_hours": hour}
+            line |= {name: float(values[s]) for name, values in numbers.items()}
+            yield line | {"n_starts": total.count}
 
 
 def format_table(scorecard: pd.DataFrame) -> str:
@@ -157,6 +240,12 @@ def format_table(scorecard: pd.DataFrame) -> str:
                 for rmse, acc in zip(cells["rmse_root_of_mean"], cells["acc"], strict=True)
             ]
             lines.append(f"{row:20}" + "".join(f"{cell:>16}" for cell in text))
+            if cells["spread_skill"].notna().all():
+                both = zip(cells["crps"], cells["spread_skill"], strict=True)
+                text = [f"{crps:9.4g} ({ratio:5.2f})" for crps, ratio in both]
+                lines.append(
+                    f"{'  CRPS, spread/skill':20}" + "".join(f"{cell:>16}" for cell in text)
+                )
     return "\n".join(lines)
 
 

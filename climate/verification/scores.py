@@ -1,6 +1,6 @@
-"""Scores as functions of mean statistics, each (S, C) in physical units.
+"""Scores as functions of mean statistics, in physical units; arrays of any shape.
 
-Shapes: ``S`` leads, ``C`` channels.
+The means may be over all starts, or over the starts of each bootstrap draw.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 Means = Mapping[str, np.ndarray]
+
+
+def mse(means: Means) -> np.ndarray:
+    """Mean square error over all starts."""
+    return means["square"]
 
 
 def rmse_mean_of_roots(means: Means) -> np.ndarray:
@@ -34,9 +39,21 @@ def bias(means: Means) -> np.ndarray:
     return means["error"]
 
 
+def crps(means: Means) -> np.ndarray:
+    """Continuous ranked probability score; fair for ensembles, absolute error for one forecast."""
+    return means["crps"]
+
+
+def spread_skill(means: Means) -> np.ndarray:
+    """√((M+1)/M · mean variance) ÷ RMSE of the mean (Fortin et al. 2014); NaN without spread."""
+    return np.sqrt(means["spread_square"] / means["square"])
+
+
 SCORES: dict[str, Callable[[Means], np.ndarray]] = {
     "rmse_mean_of_roots": rmse_mean_of_roots,
     "rmse_root_of_mean": rmse_root_of_mean,
     "acc": acc,
     "bias": bias,
+    "crps": crps,
+    "spread_skill": spread_skill,
 }

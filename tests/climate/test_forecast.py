@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from forecasters import Calibrated
 
-from climate.forecast import count_leads, write_forecast
-from climate.verification.scorecard import open_forecast
+from climate.forecast import count_leads, count_members, write_forecast
+from climate.verification.forecasts import open_forecast
 from vgbdm.errors import InputError
 
 SIX = np.timedelta64(6 * 3600, "s")
@@ -60,6 +61,54 @@ def test_the_file_follows_cf(forecast):
     assert raw["time"].attrs["units"].startswith("seconds since")
 
 
+def test_the_file_says_what_made_it_and_is_the_same_when_made_again(store, forecast, tmp_path):
+    about = {"history": "launch/forecast_era5.py leads=42h", "institution": "here"}
+    again = tmp_path / "again"
+    write_forecast(Persistence(store), store, again, lead=7 * SIX, batch=5, about=about)
+    one, two = (xr.open_zarr(path, consolidated=False) for path in (forecast, again))
+    xr.testing.assert_equal(one, two)
+    assert two.attrs == one.attrs | about
+    assert one.attrs["source"] == "Persistence of vgbdm"
+    assert len(one.attrs["model_hash"]) == 64
+    other = Persistence(store)
+    other.extra = torch.nn.Linear(1, 1)
+    write_forecast(other, store, tmp_path / "other", lead=SIX)
+    dataset = xr.open_zarr(tmp_path / "other", consolidated=False)
+    assert dataset.attrs["model_hash"] != one.attrs["model_hash"]
+
+
+def test_an_ensemble_has_its_members_as_realizations(store, tmp_path):
+    model = Calibrated(store)
+    for name, batch in (("out", 16), ("again", 3)):
+        write_forecast(model, store, tmp_path / name, lead=2 * SIX, members=4, batch=batch, seed=5)
+    dataset = xr.open_zarr(tmp_path / "out", consolidated=False)
+    starts = store.anchors("test", SIX, 3, 2)
+    assert dataset["v10"].dims == ("time", "realization", "lead_time", "lat", "lon")
+    assert dataset["v10"].shape == (len(starts), 4, 2, 8, 16)
+    assert dataset["realization"].attrs["standard_name"] == "realization"
+    assert dataset["realization"].values.tolist() == [0, 1, 2, 3]
+    times = torch.from_numpy(store.times[starts].astype(np.int64))
+    expected = model.forecast_ensemble(None, times, 2, 4, 5).numpy()
+    assert np.array_equal(dataset["v10"].values, expected[:, :, :, 2])
+    xr.testing.assert_equal(dataset, xr.open_zarr(tmp_path / "again", consolidated=False))
+    forecast = open_forecast(tmp_path / "out", store)
+    assert forecast.members == 4
+    assert np.array_equal(forecast.read(2, 4, "v10"), expected[2:4, :, :, 2])
+
+
+def test_members_are_counted(store, tmp_path):
+    assert count_members(Persistence(store), None) == 1
+    assert count_members(Calibrated(store), None) == 16
+    assert count_members(Calibrated(store), 3) == 3
+    with pytest.raises(InputError, match="Persistence is deterministic"):
+        write_forecast(Persistence(store), store, tmp_path / "out", lead=SIX, members=2)
+    with pytest.raises(InputError, match="members=0"):
+        count_members(Calibrated(store), 0)
+    write_forecast(Calibrated(store), store, tmp_path / "one", lead=SIX, members=1)
+    one = xr.open_zarr(tmp_path / "one", consolidated=False)
+    assert one["z"].dims == ("time", "lead_time", "lat", "lon")
+
+
 def test_an_existing_folder_is_not_overwritten(store, forecast):
     with pytest.raises(InputError, match="exists"):
         write_forecast(Persistence(store), store, forecast, lead=SIX)
@@ -95,7 +144,7 @@ def test_a_forecast_of_another_store_is_refused(store, forecast, tmp_path):
     dataset = xr.open_zarr(forecast, consolidated=False).load()
     for name, changed, words in (
         ("channel", dataset.drop_vars("z"), "holds no z"),
-        ("grid", dataset.assign_coords(lat=dataset["lat"] + 1), "its lat are not"),
+        ("grid", dataset.assign_coords(lat=dataset["lat"] + 1), "not lines of the grid"),
         ("time", dataset.assign_coords(time=dataset["time"] + np.timedelta64(9999, "D")), "times"),
         ("hash", dataset.assign_attrs(statistics_hash="0"), "other training statistics"),
     ):

@@ -1,0 +1,148 @@
+"""Two forecasts of the same starts: paired differences of scores, with intervals.
+
+Shapes: ``N`` starts, ``S`` leads, ``K`` blocks, ``D`` draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from climate.store.layout import TrainingStore
+from climate.verification import scores
+from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
+from climate.verification.forecasts import Forecast, batches, valid_climatology
+from climate.verification.statistics import pair_statistics
+from vgbdm.errors import InputError
+
+COMPARED = {
+    "mse": scores.mse,
+    "rmse_mean_of_roots": scores.rmse_mean_of_roots,
+    "rmse_root_of_mean": scores.rmse_root_of_mean,
+    "acc": scores.acc,
+    "crps": scores.crps,
+}
+HIGHER_IS_BETTER = ("acc",)
+COLUMNS = (
+    "variable", "lead_hours", "score", "a", "b", "difference", "low", "high", "better", "n_starts",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How two forecasts differ.
+
+    Attributes:
+        table: one line per (variable, lead, score), `COLUMNS`; ``difference`` is a - b, ``better``
+            is ``a`` or ``b`` where the interval leaves out 0, else empty.
+        first: last common start is ``last``.
+        last: initial time.
+        rule: of the intervals.
+    """
+
+    table: pd.DataFrame
+    first: np.datetime64
+    last: np.datetime64
+    rule: str
+
+
+def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Comparison:
+    """Paired differences over the common starts and leads; both under the same block draws.
+
+    Args:
+        a: one forecast, deterministic or an ensemble.
+        b: the other.
+        store: of their truth.
+        seed: of the bootstrap.
+
+    Raises:
+        InputError: if their grids or steps differ, or they have no start in common.
+    """
+    a, b = common(a, b)
+    blocks = assign_blocks(store.times[a.starts], a.longest)
+    count = int(blocks.max()) + 1
+    totals = {name: (BlockSums(count), BlockSums(count)) for name in store.channels}
+    for part, window in batches([a, b], store, desc="comparing"):
+        valid = valid_climatology(a, store, part)
+        for c, channel in enumerate(store.channels):
+            for forecast, total in zip((a, b), totals[channel], strict=True):
+                members = forecast.read(part.start, part.stop, channel)
+                pair = window[:, 1:, c], valid[:, :, c]
+                total.add(blocks[part], pair_statistics(members, *pair, a.area))
+    table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(COLUMNS))
+    ends = store.times[a.starts[[0, -1]]]
+    return Comparison(table, ends[0], ends[1], describe(blocks, a.longest))
+
+
+def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:
+    """The part of each that the other has too: starts and leads.
+
+    Raises:
+        InputError: if their grids or steps differ, or they have no start in common.
+    """
+    for axis in ("lat", "lon"):
+        if not np.array_equal(getattr(a.area, axis), getattr(b.area, axis)):
+            raise InputError(
+                f"{a.path} and {b.path}: their {axis} differ; compare forecasts of one grid or box"
+            )
+    if a.step != b.step:
+        raise InputError(
+            f"{a.path} and {b.path}: leads every {a.step} and every {b.step}; compare forecasts "
+            "with the same step"
+        )
+    starts, of_a, of_b = np.intersect1d(a.starts, b.starts, return_indices=True)
+    if not len(starts):
+        raise InputError(
+            f"{a.path} and {b.path}: no start in common; forecast both from the same period"
+        )
+    leads = min(a.leads, b.leads)
+    return a.select(of_a, leads), b.select(of_b, leads)
+
+
+def _lines(
+    totals: dict[str, tuple[BlockSums, BlockSums]], hours: list[int], seed: int
+) -> Iterator[tuple[object, ...]]:
+    for channel, pair in totals.items():
+        draws = draw_blocks(len(pair[0].counts), seed)
+        means = [total.means() for total in pair]
+        drawn = None if draws is None else [total.means(draws) for total in pair]
+        for name, compute in COMPARED.items():
+            values = [compute(mean) for mean in means]
+            drawn_difference = None if drawn is None else compute(drawn[0]) - compute(drawn[1])
+            low, high = interval(drawn_difference, values[0].shape)
+            for s, hour in enumerate(hours):
+                ends = float(low[s]), float(high[s])
+                first, second = float(values[0][s]), float(values[1][s])
+                better = _better(*ends, higher=name in HIGHER_IS_BETTER)
+                yield (
+                    channel, hour, name, first, second, first - second, *ends, better,
+                    pair[0].count,
+                )  # fmt: skip
+
+
+def _better(low: float, high: float, *, higher: bool) -> str:
+    """Which of a and b is better, where the interval of a - b leaves out 0."""
+    if low > 0:
+        return "a" if higher else "b"
+    if high < 0:
+        return "b" if higher else "a"
+    return ""
+
+
+def format_comparison(comparison: Comparison, score: str = "rmse_root_of_mean") -> str:
+    """Both values and the difference with its interval, for the terminal: a block per variable."""
+    table = comparison.table[comparison.table["score"] == score]
+    lines = []
+    for variable, block in table.groupby("variable", sort=False):
+        lines.append(f"\n{variable}: {score}, {block['n_starts'].iloc[0]} common starts")
+        lines.append(f"{'lead, h':>8}{'a':>12}{'b':>12}{'a - b':>12}  interval, better")
+        for _, line in block.iterrows():
+            ends = f"[{line['low']:.4g}, {line['high']:.4g}]  {line['better'] or '–'}"
+            lines.append(
+                f"{line['lead_hours']:>8}{line['a']:>12.4g}{line['b']:>12.4g}"
+                f"{line['difference']:>12.4g}  {'–' if np.isnan(line['low']) else ends}"
+            )
+    return "\n".join(lines)

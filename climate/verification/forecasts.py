@@ -1,0 +1,156 @@
+"""Forecast stores, checked against the store that holds their truth, and read batch by batch.
+
+Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from tqdm import tqdm
+
+from climate.store.layout import TrainingStore
+from climate.stream import read_windows
+from climate.verification.area import Area
+from vgbdm.errors import InputError
+
+BATCH_BYTES = 32 * 2**20
+"""Forecast or truth values held at a time, float32."""
+MEMBER = "realization"
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """A forecast dataset, checked against the store it is scored on.
+
+    Attributes:
+        path: of the forecast.
+        dataset: as `climate.forecast` writes it.
+        starts: (N,) indices of the initial times in the store.
+        step: between leads.
+        area: the part of the store's grid.
+        chunk: starts stored together.
+    """
+
+    path: Path
+    dataset: xr.Dataset
+    starts: np.ndarray
+    step: np.timedelta64
+    area: Area
+    chunk: int
+
+    @property
+    def leads(self) -> int:
+        """How many leads."""
+        return int(self.dataset.sizes["lead_time"])
+
+    @property
+    def members(self) -> int:
+        """How many members; 1 for a deterministic forecast."""
+        return int(self.dataset.sizes.get(MEMBER, 1))
+
+    @property
+    def longest(self) -> np.timedelta64:
+        """The longest lead."""
+        return self.step * self.leads
+
+    @property
+    def hours(self) -> list[int]:
+        """The leads in hours."""
+        return [int(self.step * k // np.timedelta64(1, "h")) for k in range(1, self.leads + 1)]
+
+    def select(self, positions: np.ndarray, leads: int) -> Forecast:
+        """Some of the starts, by their places in the forecast, and the first leads."""
+        part = self.dataset.isel(time=positions, lead_time=slice(leads))
+        return replace(self, dataset=part, starts=self.starts[positions])
+
+    def read(self, start: int, stop: int, channel: str) -> np.ndarray:
+        """One channel of some of the forecasts, (N, M, S, H, W)."""
+        field = self.dataset[channel].isel(time=slice(start, stop))
+        if MEMBER not in field.dims:
+            field = field.expand_dims(MEMBER)
+        return field.transpose("time", MEMBER, "lead_time", "lat", "lon").values
+
+
+def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
+    """Open a forecast and check it against a store.
+
+    Raises:
+        InputError: if it is missing, or its channels, grid, times or leads are not the store's, or
+            the store does not hold the truth of some of it.
+    """
+    if not Path(path).is_dir():
+        raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
+    try:
+        dataset = xr.open_zarr(path, consolidated=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"forecast={path}: not readable ({error})") from None
+    missing = [name for name in store.channels if name not in dataset]
+    if missing:
+        raise InputError(f"forecast={path}: holds no {', '.join(missing)}; the store does")
+    area = Area.of(dataset["lat"].values, dataset["lon"].values, store.lat, store.lon)
+    if area is None:
+        raise InputError(
+            f"forecast={path}: its lat and lon are not lines of the grid of {store.path}; score it "
+            "against the store it was made from"
+        )
+    if dataset.attrs.get("statistics_hash", store.statistics.hash) != store.statistics.hash:
+        raise InputError(
+            f"forecast={path}: made with other training statistics than {store.path}'s"
+        )
+    times = dataset["time"].values.astype("datetime64[s]")
+    starts = np.searchsorted(store.times, times)
+    if (starts >= len(store.times)).any() or not np.array_equal(store.times[starts], times):
+        raise InputError(f"forecast={path}: has initial times that {store.path} does not hold")
+    leads = dataset["lead_time"].values.astype("timedelta64[s]")
+    if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
+        raise InputError(f"forecast={path}: its leads are not multiples of the first")
+    last = starts + len(leads) * store.stride(leads[0])
+    if (last >= len(store.times)).any() or (store.times[last] - times != leads[-1]).any():
+        raise InputError(
+            f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
+            "the store they were made from"
+        )
+    chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
+    return Forecast(Path(path), dataset, starts, leads[0], area, chunk)
+
+
+def batches(
+    forecasts: list[Forecast], store: TrainingStore, past: int = 0, desc: str = "scoring"
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """The truth of forecasts from the same starts, in batches that memory bounds.
+
+    Args:
+        forecasts: with the same starts, step, leads and area.
+        store: of the truth.
+        past: states before the initial one that are wanted too.
+        desc: of the progress bar.
+
+    Yields:
+        Places of the starts in the forecasts, and (N, past + 1 + S, C, H, W): the states up to the
+        initial one and those at the leads.
+    """
+    first = forecasts[0]
+    fields = max(len(store.channels), *(forecast.members for forecast in forecasts))
+    frames, points = past + 1 + first.leads, len(first.area.lat) * len(first.area.lon)
+    chunk = max(forecast.chunk for forecast in forecasts)
+    size = max(1, BATCH_BYTES // (4 * fields * frames * points) // chunk) * chunk
+    stride = store.stride(first.step)
+    with tqdm(total=len(first.starts), unit="start", desc=desc) as bar:
+        for at in range(0, len(first.starts), size):
+            chosen = first.starts[at : at + size]
+            window = read_windows(store, chosen, stride=stride, history=past, ahead=first.leads)
+            yield slice(at, at + len(chosen)), first.area.cut(window)
+            bar.update(len(chosen))
+
+
+def valid_climatology(forecast: Forecast, store: TrainingStore, part: slice) -> np.ndarray:
+    """Climatology at the valid times of some starts, (N, S, C, H, W)."""
+    ahead = store.stride(forecast.step) * np.arange(1, forecast.leads + 1)
+    times = store.times[forecast.starts[part][:, None] + ahead]
+    states = forecast.area.cut(store.climatology.at(times.ravel()))
+    return states.reshape(*times.shape, *states.shape[1:])

@@ -1,0 +1,118 @@
+"""Published scores, to print beside ours where data and split are the published ones.
+
+RMSE, mean of per-start roots, in physical units, of the papers' own tables (ClimODE: arXiv
+2404.10024; GB-DM: the notebook of arXiv 2602.17477), at `HOURS`.
+"""
+
+from __future__ import annotations
+
+import html
+
+import numpy as np
+import pandas as pd
+
+from climate.sample.write import NOTICE
+from climate.store.calendar import inside
+from climate.store.layout import TrainingStore
+from climate.verification.forecasts import Forecast
+
+HOURS = (6, 12, 18, 24, 36)
+ROWS: dict[str, dict[str, tuple[float, ...]]] = {
+    "ClimODE, published": {
+        "z": (102.9, 134.8, 162.7, 193.4, 259.6),
+        "t": (1.16, 1.32, 1.47, 1.55, 1.75),
+        "t2m": (1.21, 1.45, 1.43, 1.40, 1.70),
+        "u10": (1.41, 1.81, 1.97, 2.01, 2.25),
+        "v10": (1.53, 1.81, 1.96, 2.04, 2.29),
+    },
+    "GB-DM, published": {
+        "z": (114.1, 182.4, 251.2, 307.5, 432.1),
+        "t": (1.12, 1.57, 1.82, 2.00, 2.44),
+        "t2m": (1.44, 1.66, 1.79, 1.94, 2.40),
+        "u10": (1.51, 2.12, 2.42, 2.66, 3.29),
+        "v10": (1.60, 2.27, 2.53, 2.82, 3.43),
+    },
+}
+FOOTNOTE = (
+    "Published rows, with what their code does differently: scaling and climatology use test "
+    "years, checkpoints are chosen on the test set, and the training slice includes 2016."
+)
+SPLITS = {
+    "train": ("2006-01-01T00:00:00", "2015-12-31T23:59:59"),
+    "val": ("2016-01-01T00:00:00", "2016-12-31T23:59:59"),
+    "test": ("2017-01-01T00:00:00", "2018-12-31T23:59:59"),
+}
+LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
+LON = 5.625 * np.arange(64)
+HELD = 0.99
+"""Share of the hours of each period that must be there."""
+
+
+def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
+    """What keeps a forecast from standing beside the published rows, or None.
+
+    Args:
+        forecast: that is scored.
+        store: its truth.
+    """
+    if store.provenance.get("comment") == NOTICE:
+        return "the data are the stand-in atmosphere, not ERA5"
+    wanted = set(ROWS["ClimODE, published"])
+    if set(store.channels) != wanted:
+        return f"the variables are {', '.join(store.channels)}, not {', '.join(sorted(wanted))}"
+    grid = (store.lat, LAT), (store.lon, LON)
+    whole = forecast.area.whole
+    if not whole or not all(len(a) == len(b) and np.allclose(a, b, atol=1e-3) for a, b in grid):
+        return "the grid is not the global one of 5.625°"
+    for name, ends in SPLITS.items():
+        period = np.datetime64(ends[0], "s"), np.datetime64(ends[1], "s")
+        if store.splits[name] != period:
+            return f"{name} is {store.splits[name][0]} to {store.splits[name][1]}"
+        hours = (period[1] - period[0]) / np.timedelta64(1, "h")
+        if inside(store.times, period).sum() * (store.step / np.timedelta64(1, "h")) < HELD * hours:
+            return f"the data do not cover {name}, {period[0]} to {period[1]}"
+    starts = store.times[forecast.starts]
+    if not inside(starts, store.splits["test"]).all() or set(HOURS) - set(forecast.hours):
+        return f"the forecasts are not those of the test period at {', '.join(map(str, HOURS))} h"
+    return None
+
+
+def table_beside(scorecard: pd.DataFrame, variable: str) -> pd.DataFrame:
+    """RMSE (mean of roots) at `HOURS` of the model and of the published rows, a line each."""
+    own = scorecard[(scorecard["row"] == "model") & (scorecard["variable"] == variable)]
+    values = own.set_index("lead_hours")["rmse_mean_of_roots"].loc[list(HOURS)]
+    rows = {"model": tuple(values), **{name: row[variable] for name, row in ROWS.items()}}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=list(HOURS))
+
+
+def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> str:
+    """For the terminal: the published rows beside the model, or why they are not shown."""
+    reason = why_not_comparable(forecast, store)
+    if reason:
+        return f"published rows are not comparable: {reason}"
+    blocks = [
+        f"{variable}: RMSE, mean of roots, at {', '.join(map(str, HOURS))} h\n"
+        + table_beside(scorecard, variable).to_string(header=False, float_format="%.4g".__mod__)
+        for variable in store.channels
+    ]
+    return "\n".join([*blocks, FOOTNOTE])
+
+
+def html_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> list[str]:
+    """For the report: the same."""
+    reason = why_not_comparable(forecast, store)
+    if reason:
+        return [f"<p class=quiet>Published rows are not comparable: {html.escape(reason)}.</p>"]
+    parts = []
+    for variable in store.channels:
+        table = table_beside(scorecard, variable)
+        head = "".join(f"<th>{hour} h</th>" for hour in HOURS)
+        body = "".join(
+            f"<tr class={'model' if row == 'model' else 'other'}><td>{html.escape(str(row))}</td>"
+            + "".join(f"<td>{value:.4g}</td>" for value in values)
+            + "</tr>"
+            for row, values in zip(table.index, table.to_numpy(), strict=True)
+        )
+        caption = f"<p><b>{html.escape(variable)}</b>, RMSE (mean of roots)</p>"
+        parts.append(f"{caption}<table><tr><th></th>{head}</tr>{body}</table>")
+    return [*parts, f"<p class=quiet>{FOOTNOTE}</p>"]

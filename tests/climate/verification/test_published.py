@@ -1,0 +1,88 @@
+"""Published rows stand beside ours only where data and split are the published ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from forecasters import Oracle
+
+from climate.forecast import write_forecast
+from climate.sample.write import NOTICE
+from climate.verification.area import Area
+from climate.verification.forecasts import open_forecast
+from climate.verification.published import (
+    HOURS,
+    LAT,
+    LON,
+    ROWS,
+    SPLITS,
+    format_beside,
+    html_beside,
+    why_not_comparable,
+)
+
+SIX = np.timedelta64(6 * 3600, "s")
+
+
+@pytest.fixture(scope="module")
+def pair(store, tmp_path_factory):
+    """A forecast and a store that look like the published ones."""
+    path = tmp_path_factory.mktemp("published") / "out"
+    write_forecast(Oracle(store), store, path, lead=6 * SIX)
+    times = np.arange("2006-01-01T00", "2019-01-01T00", dtype="datetime64[h]")
+    published = replace(
+        store,
+        channels=("z", "t", "t2m", "u10", "v10"),
+        lat=LAT,
+        lon=LON,
+        times=times.astype("datetime64[s]"),
+        splits={k: (np.datetime64(a, "s"), np.datetime64(b, "s")) for k, (a, b) in SPLITS.items()},
+        provenance={"title": "ERA5"},
+    )
+    starts = np.searchsorted(published.times, np.datetime64("2017-01-01T00")) + np.arange(9)
+    forecast = open_forecast(path, store)
+    return replace(forecast, starts=starts, area=Area.of(LAT, LON, LAT, LON)), published
+
+
+def card() -> pd.DataFrame:
+    rows = [("model", v, h, float(h)) for v in ROWS["ClimODE, published"] for h in HOURS]
+    return pd.DataFrame(rows, columns=["row", "variable", "lead_hours", "rmse_mean_of_roots"])
+
+
+def test_the_published_data_and_split_are_recognised(pair):
+    assert why_not_comparable(*pair) is None
+    text = format_beside(card(), *pair)
+    for words in ("ClimODE, published", "102.9", "3.43", "include", "test years"):
+        assert words in text
+    page = "".join(html_beside(card(), *pair))
+    assert page.count("<table>") == 5
+    assert "102.9" in page
+
+
+def test_the_numbers_are_those_of_the_papers():
+    assert [len(row) for table in ROWS.values() for row in table.values()] == [len(HOURS)] * 10
+    assert ROWS["ClimODE, published"]["t2m"] == (1.21, 1.45, 1.43, 1.40, 1.70)
+    assert ROWS["GB-DM, published"]["z"] == (114.1, 182.4, 251.2, 307.5, 432.1)
+
+
+def test_everything_else_is_named(pair):
+    forecast, store = pair
+    year = np.timedelta64(365, "D")
+    late = {**store.splits, "train": (store.splits["train"][0] + year, store.splits["train"][1])}
+    box = Area.of(LAT[:9], LON, LAT, LON)
+    early = replace(forecast, starts=forecast.starts - 24 * 300)
+    for changed, words in (
+        ((forecast, replace(store, provenance={"comment": NOTICE})), "stand-in"),
+        ((forecast, replace(store, channels=("z", "t"))), "the variables are z, t"),
+        ((forecast, replace(store, lat=LAT[::2])), "grid"),
+        ((replace(forecast, area=box), store), "grid"),
+        ((forecast, replace(store, splits=late)), "train is 2007"),
+        ((forecast, replace(store, times=store.times[::8])), "do not cover train"),
+        ((early, store), "test period"),
+        ((forecast.select(np.arange(3), 2), store), "36 h"),
+    ):
+        reason = why_not_comparable(*changed)
+        assert reason and words in reason
+        assert format_beside(card(), *changed) == f"published rows are not comparable: {reason}"
+        assert len(html_beside(card(), *changed)) == 1
