@@ -14,7 +14,7 @@ from torch import nn
 
 from climate.models.domain import Domain
 from climate.store.layout import TrainingStore, open_store
-from climate.stream import WindowStream
+from climate.stream import Aside, WindowStream
 from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
@@ -64,7 +64,12 @@ def parameter_groups(
 
 
 def open_stream(
-    cfg: DictConfig, store: TrainingStore, backend: Backend, ahead: int, consumed: int
+    cfg: DictConfig,
+    store: TrainingStore,
+    backend: Backend,
+    ahead: int,
+    consumed: int,
+    aside: Aside | None = None,
 ) -> WindowStream:
     """This rank's training stream from a position on; windows reach ``ahead`` steps forward."""
     options = dict(cfg.stream)
@@ -80,6 +85,7 @@ def open_stream(
         seed=cfg.seed,
         consumed=consumed,
         pin=backend.device.type == "cuda",
+        aside=aside,
         **options,
     )
 
@@ -106,6 +112,8 @@ def train(cfg: DictConfig) -> None:
     backend.barrier()
     field, rebuild = build_model(cfg, store)
     objective = build(cfg.objective)
+    prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
+    aside = prepare(field, store, backend) if prepare else None
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -125,7 +133,7 @@ def train(cfg: DictConfig) -> None:
         objective,
         parameter_groups(field, **cfg.optimizer),
         backend,
-        lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed),
+        lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed, aside),
         RolloutValidation(
             store,
             backend,

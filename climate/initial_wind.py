@@ -1,0 +1,145 @@
+"""Initial winds of a training store, fitted once with Dask and kept in the store's folder.
+
+    STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
+    STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
+
+Rows are NaN where the past of a time has a gap or lies outside of the training period.
+
+Shapes: ``T`` times, ``N`` times of a block, ``G`` variables, ``K`` harmonics of ψ and of χ each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import torch
+import zarr
+from tqdm import tqdm
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from climate.models.climode import ClimODE
+from climate.store.layout import MANIFEST, TrainingStore
+from climate.stream import read_windows
+from vgbdm.errors import InputError
+from vgbdm.training.backends import Backend
+from vgbdm.training.checkpoint import read_json, sync, write_json
+
+log = logging.getLogger(__name__)
+
+FACTS = "facts.json"
+CHUNK = 96
+"""Times per chunk, as many as the stream reads at once."""
+BLOCK = 192
+"""Times per Dask task; a whole number of chunks, so that each chunk has one writer."""
+BATCH = 16
+"""Fits at once: 64 matrices of 2048 × 160 on 5.625° at degree 8."""
+
+
+class InitialWinds:
+    """The fitted winds of a store, open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.array = path, zarr.open_array(path / "fits", mode="r")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row: variables, harmonics of ψ and χ."""
+        return tuple(self.array.shape[1:])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Fits (N, G, 2·K) of times ``start`` to ``stop``, m/s; NaN where there are none.
+
+        Raises:
+            InputError: if a chunk is damaged.
+        """
+        try:
+            return np.asarray(self.array[start:stop])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.path}: damaged ({reason}); remove it, to fit again") from error
+
+
+def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> InitialWinds:
+    """The winds fitted to every past of training, from the cache or made now. *Collective.*
+
+    The cache's name tells the options of the fit; what the store held is compared.
+
+    Args:
+        field: the model, with the store's statistics.
+        store: to fit on and to keep the fits in.
+        backend: its first rank fits while the others wait.
+
+    Raises:
+        InputError: if the fits were made from another content of the store.
+    """
+    options = json.loads(json.dumps(field.fit.options))
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    facts = {
+        "options": options,
+        "statistics": store.statistics.hash,
+        "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+    }
+    path = store.path / f"initial_wind-{digest[:12]}"
+    if backend.rank == 0 and not path.exists():
+        _fit(field, store, path, facts)
+    backend.barrier()
+    if not (path / FACTS).exists() or read_json(path / FACTS) != facts:
+        raise InputError(
+            f"{path}: fitted to other data than the store holds now; remove it, to fit again"
+        )
+    return InitialWinds(path)
+
+
+def _fit(field: ClimODE, store: TrainingStore, path: Path, facts: dict[str, Any]) -> None:
+    """Fit block by block aside, then rename."""
+    aside = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(aside, ignore_errors=True)
+    names = ["time", "variable", "harmonic"]
+    group = zarr.open_group(aside, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    fits = group.create_array(
+        "fits",
+        shape=(len(store.times), *field.fit.shape),
+        dtype="float32",
+        chunks=(CHUNK, *field.fit.shape),
+        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=float("nan"),
+        dimension_names=names,
+        attributes={"units": "m s-1", "long_name": "rms wind of harmonics of ψ, then of χ"},
+    )
+    step = np.timedelta64(field.step_seconds, "s")
+    anchors = store.anchors("train", step, field.history, 0)
+    stride = store.stride(step)
+    blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // BLOCK)) + 1)
+    with tqdm(total=len(anchors), unit="time", desc="fitting initial winds") as bar:
+
+        def task(times: np.ndarray) -> None:
+            first = int(times[0]) // BLOCK * BLOCK
+            rows = np.full((min(BLOCK, len(store.times) - first), *field.fit.shape), np.nan, "f4")
+            for at in range(0, len(times), BATCH):
+                chosen = times[at : at + BATCH]
+                past = read_windows(store, chosen, stride=stride, history=field.history)
+                rows[chosen - first] = _fit_batch(field, torch.from_numpy(past))
+                bar.update(len(chosen))
+            fits[first : first + len(rows)] = rows
+
+        tasks = [dask.delayed(task, pure=False)(times) for times in blocks]
+        dask.compute(*tasks, scheduler="threads")
+    write_json(aside / FACTS, facts)
+    for entry in sorted(aside.rglob("*")):
+        sync(entry)
+    aside.replace(path)
+    sync(path.parent)
+    log.info("initial winds: %s", path)
+
+
+@torch.no_grad()
+def _fit_batch(field: ClimODE, past: torch.Tensor) -> np.ndarray:
+    """Fits (N, G, 2·K) to physical pasts (N, F, C, H, W)."""
+    return field.fit_wind(field.standardise(past)).numpy()
