@@ -211,9 +211,7 @@ class WindowStream:
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, pin_memory=pin),
-            torch.zeros((size, *self.aside.shape), pin_memory=pin)
-            if self.aside is not None
-            else None,
+            aside,
         )
 
     # --- consumer ------------------------------------------------------------------------------
