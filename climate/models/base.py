@@ -21,6 +21,7 @@ class WeatherModel(nn.Module):
         transport: between channels and transported scalars.
     """
 
+    stochastic = False
     mean: Tensor
     scale: Tensor
     change: Tensor

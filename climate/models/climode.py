@@ -2,7 +2,7 @@
 
     dx/dt = -P[c·∇x + ½ x ∇·c + κ ∇⁴(x - x̄) / λ_N²] - q (x - x̄ - P(x - x̄))
     dc/dt = network(x, ∇x, c, date, place, ground),   c = k×∇ψ + ∇χ
-    y ~ N(x + m, s²),   (m, s) = network(x, date, place, ground, lead)
+    y ~ N(x + m, s²),   (m, s) = network(x, date, place, ground)
 
 Source: Verma, Heinonen & Garg 2024 (arXiv 2404.10024). Theirs is the flux form; it overflows, so
 the advection here is skew and bounded, and damped at the smallest scales, as in `advection`, whose
@@ -26,7 +26,7 @@ from climate.models.domain import Domain
 from climate.models.integration import WindowSolver
 from climate.models.networks import Trunk
 from climate.models.transport import Resolved, Transport
-from climate.models.wind import WIND_SCALE, Wind, bounded_wind
+from climate.models.wind import Wind, bounded_wind, wind_unit
 from climate.models.wind_fit import WindFit, end_velocity
 from climate.sphere import Grid, TangentBasis
 from vgbdm.fields import LogNormalParameters
@@ -79,11 +79,10 @@ class ClimODE(WeatherModel):
     ) -> None:
         variables, grid = domain.variables, domain.grid
         super().__init__(domain, Transport(grid, variables, truncation, operators))
-        solver.check(domain.step_seconds)
         self.solver = solver
         self.wind_limit, self.divergence_limit = wind_limit, divergence_limit
         self.wind_change_limit, self.tendency_limit = wind_change_limit, tendency_limit
-        self.fit = WindFit(self.transport, domain, **fit)
+        self.fit = WindFit(self.transport, domain, wind_limit, **fit)
         self.theta = LogNormalParameters(
             {name: (prior[0], prior[1]) for name, prior in priors.items()}, (len(variables),)
         )
@@ -138,8 +137,8 @@ class ClimODE(WeatherModel):
             (
                 x,
                 self.transport.slopes(state),
-                wind.east / WIND_SCALE,
-                wind.north / WIND_SCALE,
+                wind.east / wind_unit(self.wind_limit),
+                wind.north / wind_unit(self.wind_limit),
                 self.surroundings(seconds),
             ),
             1,
@@ -200,19 +199,16 @@ class ClimODE(WeatherModel):
         states = solved[:, :, : len(self.channels)]
         steps = torch.arange(1, n_steps + 1, device=times.device)
         clock = times[:, None] + self.step_seconds * steps
-        answer = self.emission(
-            states.flatten(0, 1),
-            self.surroundings(clock.flatten()),
-            steps.repeat(len(x)).to(x.dtype),
-            self.change,
-        )
+        around = self.surroundings(clock.flatten())
+        answer = self.emission(states.flatten(0, 1), around, self.change)
         return Emitted(*(part.unflatten(0, (len(x), n_steps)) for part in answer))
 
     def courant(self, fitted: Tensor) -> Tensor:
         """The Courant number (B,) of the initial wind at the smallest scale kept."""
         wind, sphere = self.wind(self.fit.potentials(fitted)), self.transport.spectral
         speed = (wind.east.square() + wind.north.square()).amax((1, 2, 3)).sqrt()
-        return speed * sphere.truncation / sphere.radius * self.solver.substep_seconds
+        step = self.step_seconds / self.solver.substeps
+        return speed * step * sphere.truncation / sphere.radius
 
     @torch.no_grad()
     def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:

@@ -87,7 +87,7 @@ class Emission(nn.Module):
         super().__init__()
         self.channels, self.limit = channels, limit
         self.trunk = Trunk(
-            channels + surroundings + 1,
+            channels + surroundings,
             2 * channels,
             width,
             blocks,
@@ -96,17 +96,15 @@ class Emission(nn.Module):
             vector_inputs=vector_inputs,
         )
 
-    def forward(self, x: Tensor, surroundings: Tensor, lead: Tensor, change: Tensor) -> Emitted:
+    def forward(self, x: Tensor, surroundings: Tensor, change: Tensor) -> Emitted:
         """The distribution of standardised observations.
 
         Args:
             x: (B, C, H, W) standardised states.
             surroundings: (B, n, H, W).
-            lead: (B,) model steps since the initial state.
             change: (C, 1, 1) rms change per step, standardised.
         """
-        age = (lead / (1 + lead))[:, None, None, None].expand(-1, 1, *x.shape[2:])
-        out = self.trunk(torch.cat((x, surroundings, age), 1)).float()
+        out = self.trunk(torch.cat((x, surroundings), 1)).float()
         correction = self.limit * torch.tanh(out[:, : self.channels] / self.limit)
         spread = FLOOR + (1 - FLOOR) * F.softplus(out[:, self.channels :] + math.log(math.e - 1))
         return Emitted(x + correction * change, spread * change)

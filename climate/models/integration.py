@@ -27,7 +27,7 @@ class WindowSolver:
     Attributes:
         method: of fixed steps or adaptive. An adaptive one is run sample by sample, so that the
             steps of one sample do not depend on the others of its batch.
-        substep_seconds: length of a fixed step; divides the model's step.
+        substeps: fixed steps in one model step.
         rtol: relative tolerance of adaptive steps.
         atol: absolute tolerance of adaptive steps, in the units of the state.
         gradient: ``direct`` keeps what every evaluation computed; ``checkpoint`` keeps the states
@@ -39,7 +39,7 @@ class WindowSolver:
     """
 
     method: str
-    substep_seconds: int
+    substeps: int
     rtol: float
     atol: float
     gradient: str
@@ -51,16 +51,8 @@ class WindowSolver:
         if self.gradient not in GRADIENTS:
             known = ", ".join(GRADIENTS)
             raise InputError(f"model.solver.gradient={self.gradient}: unknown; there are {known}")
-        if self.substep_seconds < 1 or not (self.rtol > 0 and self.atol > 0):
-            raise InputError("model.solver: substep_seconds, rtol and atol must be positive")
-
-    def check(self, step_seconds: int) -> None:
-        """Refuse fixed steps that do not divide the model's step."""
-        if step_seconds % self.substep_seconds:
-            raise InputError(
-                f"model.solver.substep_seconds={self.substep_seconds} does not divide the model's "
-                f"step of {step_seconds} s; choose a divisor"
-            )
+        if self.substeps < 1 or not (self.rtol > 0 and self.atol > 0):
+            raise InputError("model.solver: substeps, rtol and atol must be positive")
 
     def integrate(
         self,
@@ -91,19 +83,19 @@ class WindowSolver:
                 self.integrate(tendency, parameters, z, t, step_seconds, n_steps) for z, t in parts
             ]
             return torch.cat(solved)
-        # whole numbers of fixed steps are exact in float32
-        per_step = step_seconds // self.substep_seconds
+        # s counts fixed steps: whole numbers are exact in float32
+        length = step_seconds / self.substeps
 
         def motion(s: Tensor, z: Tensor) -> Tensor:
-            seconds = times.double() + s.double() * self.substep_seconds
+            seconds = times.double() + s.double() * length
             if self.gradient == "checkpoint" and torch.is_grad_enabled():
                 change = checkpoint(tendency, z, seconds, use_reentrant=False)
             else:
                 change = tendency(z, seconds)
             assert isinstance(change, Tensor)
-            return change / per_step
+            return change / self.substeps
 
-        marks = torch.arange(n_steps + 1, device=start.device, dtype=start.dtype) * per_step
+        marks = torch.arange(n_steps + 1, device=start.device, dtype=start.dtype) * self.substeps
         options = {"step_size": 1.0} if self.method in FIXED else {}
         settings = {"method": self.method, "options": options, "rtol": self.rtol, "atol": self.atol}
         if self.gradient == "adjoint":

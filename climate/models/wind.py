@@ -11,13 +11,18 @@ from torch import Tensor
 
 from climate.sphere import SpectralOperators
 
-WIND_SCALE, WIND_DEGREE = 5.0, 8.0
-"""A stream function of 1 at degree 8 is a wind of about 5 m/s."""
+WIND_SHARE, WIND_DEGREE = 1 / 12, 8.0
+"""A stream function of 1 at degree 8 is a wind of about a twelfth of its bound: 5 m/s of 60."""
 
 
-def potential_unit(sphere: SpectralOperators) -> float:
+def wind_unit(wind_limit: float) -> float:
+    """The size of an ordinary wind, m/s, where the largest is ``wind_limit``."""
+    return WIND_SHARE * wind_limit
+
+
+def potential_unit(sphere: SpectralOperators, wind_limit: float) -> float:
     """The unit of stream functions and potentials, m²/s."""
-    return WIND_SCALE * sphere.radius / WIND_DEGREE
+    return wind_unit(wind_limit) * sphere.radius / WIND_DEGREE
 
 
 class Wind(NamedTuple):
@@ -39,7 +44,7 @@ def bounded_wind(
         wind_limit: bound of |c|, m/s.
         divergence_limit: bound of |∇·c|, 1/s.
     """
-    modes = sphere.analysis(potentials * potential_unit(sphere))
+    modes = sphere.analysis(potentials * potential_unit(sphere, wind_limit))
     east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
     count = potentials.shape[1] // 2
     wind_east = east[:, count:] - north[:, :count]

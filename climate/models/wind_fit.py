@@ -5,8 +5,8 @@ For each variable x, with its tendency ẋ at the last of some past states (METH
     min over c of  mean |ẋ + c·∇x + ½ x ∇·c|² ÷ change² + smoothness · Σ_k ½ l_k (l_k + 1) a_k² ÷ U²
 
 c = k×∇ψ + ∇χ up to a degree; a_k is the rms wind (m/s) of one harmonic of ψ or χ, l_k its degree,
-U = 5 m/s. The mean is area-weighted; a vector's residual is its part along the sphere. Linear in
-a: the normal equations of all samples are solved at once.
+U the unit of winds, 5 m/s. The mean is area-weighted; a vector's residual is its part along the
+sphere. Linear in a: the normal equations of all samples are solved at once.
 
 Shapes: ``B`` samples, ``F`` frames, ``C`` channels, ``G`` variables, ``K`` harmonics of degree
 1…N, ``H`` latitudes, ``W`` longitudes, ``P`` = H·W points.
@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from climate.models.domain import Domain
 from climate.models.transport import Resolved, Transport
-from climate.models.wind import WIND_SCALE, potential_unit
+from climate.models.wind import potential_unit, wind_unit
 from climate.sphere import SpectralOperators
 from vgbdm.errors import InputError
 from vgbdm.paths import Path
@@ -69,7 +69,8 @@ class WindFit(nn.Module):
     Args:
         transport: of the model.
         domain: of the model.
-        degree: largest degree of the wind, at most the truncation.
+        wind_limit: of the model, m/s; tells the unit of winds.
+        degree: largest degree of the wind; the truncation is another bound.
         smoothness: weight of the penalty.
         path: through the past states; its velocity is of second order or higher.
     """
@@ -82,18 +83,26 @@ class WindFit(nn.Module):
     weight: Tensor
 
     def __init__(
-        self, transport: Transport, domain: Domain, *, degree: int, smoothness: float, path: Path
+        self,
+        transport: Transport,
+        domain: Domain,
+        wind_limit: float,
+        *,
+        degree: int,
+        smoothness: float,
+        path: Path,
     ) -> None:
         super().__init__()
         sphere = transport.spectral
-        if not 0 < degree <= sphere.truncation or not smoothness > 0:
+        if degree < 1 or not smoothness > 0:
             raise InputError(
-                f"model.fit: degree={degree}, smoothness={smoothness}; want a degree of 1 to "
-                f"{sphere.truncation} and a positive weight"
+                f"model.fit: degree={degree}, smoothness={smoothness}; want a degree of at least 1 "
+                "and a positive weight"
             )
+        degree = min(degree, sphere.truncation)
         check_order(path, domain.history + 1)
         self.transport, self.domain, self.path = transport, domain, path
-        self.degree, self.smoothness = degree, smoothness
+        self.degree, self.smoothness, self.wind_limit = degree, smoothness, wind_limit
         modes, degrees = harmonics(sphere, degree)
         area = torch.from_numpy(domain.grid.area_weights).float()[:, None]
         slope_east, slope_north = sphere.gradient_of(modes)
@@ -105,11 +114,11 @@ class WindFit(nn.Module):
             "east": torch.cat((-slope_north, slope_east)),
             "north": torch.cat((slope_east, slope_north)),
             "divergence": torch.cat((torch.zeros_like(curl_free), curl_free)),
-            "potential": sphere.synthesis(modes) / rms / potential_unit(sphere),
+            "potential": sphere.synthesis(modes) / rms / potential_unit(sphere, wind_limit),
         }
         for name, table in tables.items():  # points first: rows of the normal equations
             self.register_buffer(name, table.flatten(1).T.contiguous(), persistent=False)
-        penalty = smoothness * degrees * (degrees + 1) / 2 / WIND_SCALE**2
+        penalty = smoothness * degrees * (degrees + 1) / 2 / wind_unit(wind_limit) ** 2
         self.register_buffer("penalty", penalty.repeat(2).double(), persistent=False)
         weight = area.expand(-1, len(domain.lon)).flatten() / len(self.potential)
         self.register_buffer("weight", weight.sqrt(), persistent=False)
@@ -125,6 +134,7 @@ class WindFit(nn.Module):
         return {
             "degree": self.degree,
             "smoothness": self.smoothness,
+            "wind_limit": self.wind_limit,
             "path": [type(self.path).__name__, dict(vars(self.path))],
             "truncation": self.transport.spectral.truncation,
             "operators": type(self.transport.operators).__name__,

@@ -39,8 +39,8 @@ def make_domain(grid: Grid, channels=CHANNELS, history: int = 3, static: int = 2
     return Domain(lat, lon, tuple(channels), vectors, 21600, history, names, arrays)
 
 
-def make_solver(method="euler", gradient="direct", substep_seconds=3600, tolerance=1e-3):
-    return WindowSolver(method, substep_seconds, tolerance, tolerance, gradient)
+def make_solver(method="euler", gradient="direct", substeps=6, tolerance=1e-3):
+    return WindowSolver(method, substeps, tolerance, tolerance, gradient)
 
 
 def make_climode(
