@@ -34,10 +34,9 @@ from vgbdm.training.checkpoint import read_json, sync, write_json
 log = logging.getLogger(__name__)
 
 FACTS = "facts.json"
+FITS = "fits"
 CHUNK = 96
-"""Times per chunk, as many as the stream reads at once."""
-BLOCK = 192
-"""Times per Dask task; a whole number of chunks, so that each chunk has one writer."""
+"""Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
 BATCH = 16
 """Fits at once: 64 matrices of 2048 × 160 on 5.625° at degree 8."""
 
@@ -46,7 +45,7 @@ class InitialWinds:
     """The fitted winds of a store, open for reading."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.array = path, zarr.open_array(path / "fits", mode="r")
+        self.path, self.array = path, zarr.open_array(path / FITS, mode="r")
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -74,7 +73,7 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
     Args:
         field: the model, with the store's statistics.
         store: to fit on and to keep the fits in.
-        backend: its first rank fits while the others wait.
+        backend: its ranks share the work.
 
     Raises:
         InputError: if the fits were made from another content of the store.
@@ -87,9 +86,16 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
         "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
     }
     path = store.path / f"initial_wind-{digest[:12]}"
+    aside = path.with_name(f".{path.name}.tmp")
     if backend.rank == 0 and not path.exists():
-        _fit(field, store, path, facts)
+        _create(aside, (len(store.times), *field.fit.shape))
     backend.barrier()
+    if not path.exists():
+        _fit(field, store, zarr.open_array(aside / FITS, mode="r+"), backend)
+        backend.barrier()
+        if backend.rank == 0:
+            _finish(aside, path, facts)
+        backend.barrier()
     if not (path / FACTS).exists() or read_json(path / FACTS) != facts:
         raise InputError(
             f"{path}: fitted to other data than the store holds now; remove it, to fit again"
@@ -97,40 +103,52 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
     return InitialWinds(path)
 
 
-def _fit(field: ClimODE, store: TrainingStore, path: Path, facts: dict[str, Any]) -> None:
-    """Fit block by block aside, then rename."""
-    aside = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    names = ["time", "variable", "harmonic"]
-    group = zarr.open_group(aside, mode="w", attributes={"kind": "initial winds of ClimODE"})
-    fits = group.create_array(
-        "fits",
-        shape=(len(store.times), *field.fit.shape),
+def _create(path: Path, shape: tuple[int, ...]) -> None:
+    """An empty array, over what a stopped fit left."""
+    shutil.rmtree(path, ignore_errors=True)
+    group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    group.create_array(
+        FITS,
+        shape=shape,
         dtype="float32",
-        chunks=(CHUNK, *field.fit.shape),
+        chunks=(CHUNK, *shape[1:]),
         compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
         fill_value=float("nan"),
-        dimension_names=names,
+        dimension_names=["time", "variable", "harmonic"],
         attributes={"units": "m s-1", "long_name": "rms wind of harmonics of ψ, then of χ"},
     )
+
+
+def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backend) -> None:
+    """This rank's share of the blocks, one Dask task each, on one thread of torch each."""
     step = np.timedelta64(field.step_seconds, "s")
     anchors = store.anchors("train", step, field.history, 0)
-    stride = store.stride(step)
-    blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // BLOCK)) + 1)
-    with tqdm(total=len(anchors), unit="time", desc="fitting initial winds") as bar:
+    blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // CHUNK)) + 1)
+    mine = blocks[backend.rank :: backend.world_size]
+    total = sum(map(len, mine))
+    with tqdm(total=total, unit="time", desc="initial winds", disable=backend.rank > 0) as bar:
 
         def task(times: np.ndarray) -> None:
-            first = int(times[0]) // BLOCK * BLOCK
-            rows = np.full((min(BLOCK, len(store.times) - first), *field.fit.shape), np.nan, "f4")
+            first = int(times[0]) // CHUNK * CHUNK
+            rows = np.full((min(CHUNK, fits.shape[0] - first), *fits.shape[1:]), np.nan, np.float32)
             for at in range(0, len(times), BATCH):
                 chosen = times[at : at + BATCH]
-                past = read_windows(store, chosen, stride=stride, history=field.history)
+                past = read_windows(store, chosen, stride=store.stride(step), history=field.history)
                 rows[chosen - first] = _fit_batch(field, torch.from_numpy(past))
                 bar.update(len(chosen))
             fits[first : first + len(rows)] = rows
 
-        tasks = [dask.delayed(task, pure=False)(times) for times in blocks]
-        dask.compute(*tasks, scheduler="threads")
+        tasks = [dask.delayed(task, pure=False)(times) for times in mine]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            dask.compute(*tasks, scheduler="threads", num_workers=threads)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
+    """Everything on disk before the folder has its name."""
     write_json(aside / FACTS, facts)
     for entry in sorted(aside.rglob("*")):
         sync(entry)

@@ -1,6 +1,8 @@
 """The cache of initial winds: right rows, made once, refused when stale or damaged."""
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -17,14 +19,16 @@ from vgbdm.errors import InputError
 SIX = np.timedelta64(6 * 3600, "s")
 
 
-class OneRank:
-    rank = 0
+class Ranks:
+    """One of some ranks, which are threads."""
 
-    def __init__(self):
-        self.waited = 0
+    def __init__(self, rank=0, meeting=None):
+        self.rank, self.meeting = rank, meeting or threading.Barrier(1)
+        self.world_size, self.waited = self.meeting.parties, 0
 
     def barrier(self):
         self.waited += 1
+        self.meeting.wait(60)
 
 
 def make_field(store, *options):
@@ -41,7 +45,7 @@ def own_store(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def winds(own_store):
-    return initial_winds(make_field(own_store), own_store, OneRank())
+    return initial_winds(make_field(own_store), own_store, Ranks())
 
 
 def test_every_training_past_has_the_fit_a_forecast_would_make(own_store, winds):
@@ -82,18 +86,29 @@ def test_without_an_array_aside_there_is_none(store):
         assert batch.part(0, 2).aside is None
 
 
+def test_ranks_share_the_work(own_store, winds, tmp_path):
+    store = make_store(tmp_path)
+    field, meeting = make_field(store), threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        shared = list(pool.map(lambda k: initial_winds(field, store, Ranks(k, meeting)), [0, 1]))
+    assert shared[0].path == shared[1].path
+    rows, alone = shared[1].read(0, 480), winds.read(0, 480)
+    assert np.array_equal(np.isnan(rows), np.isnan(alone))
+    assert np.allclose(rows, alone, rtol=1e-4, atol=1e-4, equal_nan=True)
+
+
 def test_the_cache_is_used_and_other_options_have_their_own(own_store, winds):
     marked = winds.path / "fits" / "mark"
     marked.touch()
-    backend = OneRank()
+    backend = Ranks()
     again = initial_winds(make_field(own_store), own_store, backend)
     assert again.path == winds.path
     assert marked.exists()
     assert backend.waited == 1
-    other = initial_winds(make_field(own_store, "model.fit.smoothness=0.5"), own_store, OneRank())
+    other = initial_winds(make_field(own_store, "model.fit.smoothness=0.5"), own_store, Ranks())
     assert other.path != winds.path
     assert np.nanmean(other.read(0, 480) ** 2) < np.nanmean(winds.read(0, 480) ** 2)
-    path = initial_winds(make_field(own_store, "path=hermite"), own_store, OneRank()).path
+    path = initial_winds(make_field(own_store, "path=hermite"), own_store, Ranks()).path
     assert len({path, other.path, winds.path}) == 3
     assert not list(own_store.path.glob(".initial_wind*"))
 
@@ -101,15 +116,15 @@ def test_the_cache_is_used_and_other_options_have_their_own(own_store, winds):
 def test_fits_to_another_content_are_refused(tmp_path):
     store = make_store(tmp_path)
     field = make_field(store)
-    path = initial_winds(field, store, OneRank()).path
+    path = initial_winds(field, store, Ranks()).path
     facts = json.loads((path / "facts.json").read_text())
     for name in ("statistics", "manifest"):
         (path / "facts.json").write_text(json.dumps(facts | {name: "0"}))
         with pytest.raises(InputError, match="fitted to other data than the store holds"):
-            initial_winds(field, store, OneRank())
+            initial_winds(field, store, Ranks())
     (path / "facts.json").unlink()
     with pytest.raises(InputError, match="remove it, to fit again"):
-        initial_winds(field, store, OneRank())
+        initial_winds(field, store, Ranks())
 
 
 def test_a_stopped_fit_leaves_no_cache(tmp_path):
@@ -117,15 +132,15 @@ def test_a_stopped_fit_leaves_no_cache(tmp_path):
     field = make_field(store)
     field.fit_wind = lambda past: (_ for _ in ()).throw(RuntimeError("stopped"))
     with pytest.raises(RuntimeError, match="stopped"):
-        initial_winds(field, store, OneRank())
+        initial_winds(field, store, Ranks())
     assert not list(store.path.glob("initial_wind*"))
-    assert initial_winds(make_field(store), store, OneRank()).path.exists()
+    assert initial_winds(make_field(store), store, Ranks()).path.exists()
     assert not list(store.path.glob(".initial_wind*"))
 
 
 def test_missing_and_damaged_rows_are_refused(tmp_path):
     store = make_store(tmp_path)
-    winds = initial_winds(make_field(store), store, OneRank())
+    winds = initial_winds(make_field(store), store, Ranks())
     chunk = winds.path / "fits/c/1/0/0"
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 1
