@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import dask
 import numpy as np
@@ -40,20 +40,21 @@ class WindowBatch:
         times: (B,) int64 seconds since 1970 of the current state.
         ids: (B,) int64 numbers in the endless sequence of samples.
         weights: (B,) float32; 0 for padding.
+        aside: (B, ...) float32, what an array beside the states says of the current one, or None.
     """
 
     states: Tensor
     times: Tensor
     ids: Tensor
     weights: Tensor
+    aside: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def part(self, start: int, stop: int) -> WindowBatch:
         """Some of the samples."""
-        cut = slice(start, stop)
-        return WindowBatch(self.states[cut], self.times[cut], self.ids[cut], self.weights[cut])
+        return self._map(lambda tensor: tensor[start:stop])
 
     def describe(self) -> str:
         """The span of its times."""
@@ -62,11 +63,29 @@ class WindowBatch:
 
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on a device; copies do not wait where the memory is pinned."""
-        moved = (
-            part.to(device, non_blocking=True)
-            for part in (self.states, self.times, self.ids, self.weights)
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> WindowBatch:
+        return WindowBatch(
+            change(self.states),
+            change(self.times),
+            change(self.ids),
+            change(self.weights),
+            None if self.aside is None else change(self.aside),
         )
-        return WindowBatch(*moved)
+
+
+class Aside(Protocol):
+    """An array with a row for each time of the store."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row."""
+        ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows (N, ...) float32 of times ``start`` to ``stop``; NaN where there are none."""
+        ...
 
 
 def read_windows(
@@ -97,6 +116,7 @@ class _Pool:
     def __init__(self, blocks: int, steps: int, frame: tuple[int, ...]) -> None:
         self.data = np.empty((blocks, steps, *frame), np.float32)
         self.place: dict[int, int] = {}
+        self.aside: dict[int, np.ndarray] = {}
 
 
 class WindowStream:
@@ -120,6 +140,7 @@ class WindowStream:
         consumed: samples of the whole sequence already taken.
         threads: of Dask when reading.
         pin: whether buffers are pinned for copies to a GPU.
+        aside: an array whose rows at the current states come with the windows.
     """
 
     def __init__(
@@ -140,13 +161,14 @@ class WindowStream:
         consumed: int = 0,
         threads: int = 1,
         pin: bool = False,
+        aside: Aside | None = None,
     ) -> None:
         if global_batch % lanes:
             raise InputError(
                 f"stream: a batch of {global_batch} does not divide by {lanes} lanes; choose a "
                 "multiple"
             )
-        self.store, self.threads = store, threads
+        self.store, self.threads, self.aside = store, threads, aside
         self.frames = history + 1 + ahead
         self.stride = store.stride(step)
         anchors = store.anchors(split, step, history, ahead)
@@ -181,12 +203,15 @@ class WindowStream:
             thread.start()
 
     def _buffer(self, size: int, pin: bool) -> WindowBatch:
-        frame = self.store.state.shape[1:]
+        frame, aside = self.store.state.shape[1:], None
+        if self.aside is not None:
+            aside = torch.zeros((size, *self.aside.shape), pin_memory=pin)
         return WindowBatch(
             torch.zeros((size, self.frames, *frame), pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, pin_memory=pin),
+            aside,
         )
 
     # --- consumer ------------------------------------------------------------------------------
@@ -276,6 +301,7 @@ class WindowStream:
     def _read_blocks(self, pool: _Pool, blocks: list[int]) -> None:
         """One small Dask graph: read each block and its halo in place."""
         pool.place = {block: k for k, block in enumerate(blocks)}
+        pool.aside.clear()
         last = len(self.store.times)
 
         def read(block: int, slot: int) -> None:
@@ -283,6 +309,9 @@ class WindowStream:
             stop = (block + 1) * self.order.block + self.after
             low, high = max(start, 0), min(stop, last)
             self.store.read(low, high, pool.data[slot, low - start : high - start])
+            if self.aside is not None:
+                first = block * self.order.block
+                pool.aside[block] = self.aside.read(first, min(first + self.order.block, last))
 
         tasks = [dask.delayed(read, pure=False)(block, k) for block, k in pool.place.items()]
         dask.compute(*tasks, scheduler="threads", num_workers=self.threads)
@@ -314,8 +343,18 @@ class WindowStream:
         if anchor == PADDING:
             batch.states[k] = 0.0
             batch.times[k] = 0
+            if batch.aside is not None:
+                batch.aside[k] = 0.0
             return
         block, inside = divmod(anchor, self.order.block)
+        if batch.aside is not None:
+            row = pool.aside[block][inside]
+            if np.isnan(row).any():
+                raise InputError(
+                    f"{self.store.path}: nothing stands aside of {self.store.times[anchor]}; "
+                    "remove what is cached in the store and start again"
+                )
+            np.copyto(batch.aside[k].numpy(), row)
         frames = slice(inside, inside + self.before + self.after + 1, self.stride)
         np.copyto(batch.states[k].numpy(), pool.data[pool.place[block], frames])
         batch.times[k] = int(self.store.times[anchor].astype(np.int64))

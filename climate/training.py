@@ -14,7 +14,7 @@ from torch import nn
 
 from climate.models.domain import Domain
 from climate.store.layout import TrainingStore, open_store
-from climate.stream import WindowStream
+from climate.stream import Aside, WindowStream
 from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
@@ -76,7 +76,12 @@ def freeze(field: nn.Module, parts: Sequence[str]) -> None:
 
 
 def open_stream(
-    cfg: DictConfig, store: TrainingStore, backend: Backend, ahead: int, consumed: int
+    cfg: DictConfig,
+    store: TrainingStore,
+    backend: Backend,
+    ahead: int,
+    consumed: int,
+    aside: Aside | None = None,
 ) -> WindowStream:
     """This rank's training stream from a position on; windows reach ``ahead`` steps forward."""
     options = dict(cfg.stream)
@@ -92,6 +97,7 @@ def open_stream(
         seed=cfg.seed,
         consumed=consumed,
         pin=backend.device.type == "cuda",
+        aside=aside,
         **options,
     )
 
@@ -124,6 +130,8 @@ def train(cfg: DictConfig) -> None:
         start_from(field, cfg.init, {"statistics": store.statistics.hash, **rebuild})
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
+    prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
+    aside = prepare(field, store, backend) if prepare else None
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -143,7 +151,7 @@ def train(cfg: DictConfig) -> None:
         objective,
         parameter_groups(field, **cfg.optimizer),
         backend,
-        lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed),
+        lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed, aside),
         RolloutValidation(
             store,
             backend,

@@ -1,0 +1,163 @@
+"""Initial winds of a training store, fitted once with Dask and kept in the store's folder.
+
+    STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
+    STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
+
+Rows are NaN where the past of a time has a gap or lies outside of the training period.
+
+Shapes: ``T`` times, ``N`` times of a block, ``G`` variables, ``K`` harmonics of ψ and of χ each.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import torch
+import zarr
+from tqdm import tqdm
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from climate.models.climode import ClimODE
+from climate.store.layout import MANIFEST, TrainingStore
+from climate.stream import read_windows
+from vgbdm.errors import InputError
+from vgbdm.training.backends import Backend
+from vgbdm.training.checkpoint import read_json, sync, write_json
+
+log = logging.getLogger(__name__)
+
+FACTS = "facts.json"
+FITS = "fits"
+CHUNK = 96
+"""Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
+BATCH = 16
+"""Fits at once: 64 matrices of 2048 × 160 on 5.625° at degree 8."""
+
+
+class InitialWinds:
+    """The fitted winds of a store, open for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.array = path, zarr.open_array(path / FITS, mode="r")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row: variables, harmonics of ψ and χ."""
+        return tuple(self.array.shape[1:])
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Fits (N, G, 2·K) of times ``start`` to ``stop``, m/s; NaN where there are none.
+
+        Raises:
+            InputError: if a chunk is damaged.
+        """
+        try:
+            return np.asarray(self.array[start:stop])
+        except Exception as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.path}: damaged ({reason}); remove it, to fit again") from error
+
+
+def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> InitialWinds:
+    """The winds fitted to every past of training, from the cache or made now. *Collective.*
+
+    The cache's name tells the options of the fit; what the store held is compared.
+
+    Args:
+        field: the model, with the store's statistics.
+        store: to fit on and to keep the fits in.
+        backend: its ranks share the work.
+
+    Raises:
+        InputError: if the fits were made from another content of the store.
+    """
+    options = json.loads(json.dumps(field.fit.options))
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+    facts = {
+        "options": options,
+        "statistics": store.statistics.hash,
+        "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+    }
+    path = store.path / f"initial_wind-{digest[:12]}"
+    aside = path.with_name(f".{path.name}.tmp")
+    if backend.rank == 0 and not path.exists():
+        _create(aside, (len(store.times), *field.fit.shape))
+    backend.barrier()
+    if not path.exists():
+        _fit(field, store, zarr.open_array(aside / FITS, mode="r+"), backend)
+        backend.barrier()
+        if backend.rank == 0:
+            _finish(aside, path, facts)
+        backend.barrier()
+    if not (path / FACTS).exists() or read_json(path / FACTS) != facts:
+        raise InputError(
+            f"{path}: fitted to other data than the store holds now; remove it, to fit again"
+        )
+    return InitialWinds(path)
+
+
+def _create(path: Path, shape: tuple[int, ...]) -> None:
+    """An empty array, over what a stopped fit left."""
+    shutil.rmtree(path, ignore_errors=True)
+    group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    group.create_array(
+        FITS,
+        shape=shape,
+        dtype="float32",
+        chunks=(CHUNK, *shape[1:]),
+        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        fill_value=float("nan"),
+        dimension_names=["time", "variable", "harmonic"],
+        attributes={"units": "m s-1", "long_name": "rms wind of harmonics of ψ, then of χ"},
+    )
+
+
+def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backend) -> None:
+    """This rank's share of the blocks, one Dask task each, on one thread of torch each."""
+    step = np.timedelta64(field.step_seconds, "s")
+    anchors = store.anchors("train", step, field.history, 0)
+    blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // CHUNK)) + 1)
+    mine = blocks[backend.rank :: backend.world_size]
+    total = sum(map(len, mine))
+    with tqdm(total=total, unit="time", desc="initial winds", disable=backend.rank > 0) as bar:
+
+        def task(times: np.ndarray) -> None:
+            first = int(times[0]) // CHUNK * CHUNK
+            rows = np.full((min(CHUNK, fits.shape[0] - first), *fits.shape[1:]), np.nan, np.float32)
+            for at in range(0, len(times), BATCH):
+                chosen = times[at : at + BATCH]
+                past = read_windows(store, chosen, stride=store.stride(step), history=field.history)
+                rows[chosen - first] = _fit_batch(field, torch.from_numpy(past))
+                bar.update(len(chosen))
+            fits[first : first + len(rows)] = rows
+
+        tasks = [dask.delayed(task, pure=False)(times) for times in mine]
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            dask.compute(*tasks, scheduler="threads", num_workers=threads)
+        finally:
+            torch.set_num_threads(threads)
+
+
+def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
+    """Everything on disk before the folder has its name."""
+    write_json(aside / FACTS, facts)
+    for entry in sorted(aside.rglob("*")):
+        sync(entry)
+    aside.replace(path)
+    sync(path.parent)
+    log.info("initial winds: %s", path)
+
+
+@torch.no_grad()
+def _fit_batch(field: ClimODE, past: torch.Tensor) -> np.ndarray:
+    """Fits (N, G, 2·K) to physical pasts (N, F, C, H, W)."""
+    return field.fit_wind(field.standardise(past)).numpy()

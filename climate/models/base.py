@@ -1,0 +1,76 @@
+"""What a weather model that is not trained by matching knows of its data: units, clock, statistics.
+
+Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from climate.features import CalendarFeatures, position_features
+from climate.models.domain import Domain
+from climate.models.transport import Transport
+
+
+class WeatherModel(nn.Module):
+    """Buffers and units of a domain, and the features that depend on place and date alone.
+
+    Args:
+        domain: grid, channels, static fields and statistics.
+        transport: between channels and transported scalars.
+    """
+
+    stochastic = False
+    mean: Tensor
+    scale: Tensor
+    change: Tensor
+    climate: Tensor
+    climate_modes: Tensor
+    static: Tensor
+    position: Tensor
+    area: Tensor
+
+    def __init__(self, domain: Domain, transport: Transport) -> None:
+        super().__init__()
+        self.domain, self.transport = domain, transport
+        self.calendar = CalendarFeatures(domain.grid)
+        for name, values in domain.buffers().items():
+            self.register_buffer(name, values)
+        self.register_buffer("climate_modes", transport.modes(self.climate[None]))
+        self.register_buffer("position", position_features(domain.grid), persistent=False)
+        area = torch.from_numpy(domain.grid.area_weights).float()[:, None]
+        self.register_buffer("area", area, persistent=False)
+
+    @property
+    def step_seconds(self) -> int:
+        """The model's step."""
+        return self.domain.step_seconds
+
+    @property
+    def history(self) -> int:
+        """Past states a forecast needs besides the current one."""
+        return self.domain.history
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Short names of the state's channels."""
+        return self.domain.channels
+
+    @property
+    def features(self) -> int:
+        """Channels of `surroundings`."""
+        return self.calendar.count + len(self.position) + len(self.static)
+
+    def surroundings(self, seconds: Tensor) -> Tensor:
+        """Calendar, position and static fields (B, n, H, W) at times (B,)."""
+        fixed = torch.cat((self.position, self.static)).expand(len(seconds), -1, -1, -1)
+        return torch.cat((self.calendar(seconds), fixed), 1)
+
+    def standardise(self, states: Tensor) -> Tensor:
+        """Physical (..., C, H, W) → standardised."""
+        return (states - self.mean) / self.scale
+
+    def unstandardise(self, states: Tensor) -> Tensor:
+        """Standardised (..., C, H, W) → physical."""
+        return states * self.scale + self.mean

@@ -1,0 +1,57 @@
+"""Advecting winds as gradients of a stream function and a potential, bounded.
+
+Shapes: ``B`` samples, ``G`` variables (a vector pair is one), ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from climate.sphere import SpectralOperators
+
+WIND_SHARE, WIND_DEGREE = 1 / 12, 8.0
+"""A stream function of 1 at degree 8 is a wind of about a twelfth of its bound: 5 m/s of 60."""
+
+
+def wind_unit(wind_limit: float) -> float:
+    """The size of an ordinary wind, m/s, where the largest is ``wind_limit``."""
+    return WIND_SHARE * wind_limit
+
+
+def potential_unit(sphere: SpectralOperators, wind_limit: float) -> float:
+    """The unit of stream functions and potentials, m²/s."""
+    return wind_unit(wind_limit) * sphere.radius / WIND_DEGREE
+
+
+class Wind(NamedTuple):
+    """The advecting wind of each variable: east, north (m/s) and divergence (1/s), (B, G, H, W)."""
+
+    east: Tensor
+    north: Tensor
+    divergence: Tensor
+
+
+def bounded_wind(
+    sphere: SpectralOperators, potentials: Tensor, wind_limit: float, divergence_limit: float
+) -> Wind:
+    """The wind k×∇ψ + ∇χ, scaled by one factor per sample and variable so that it stays in bounds.
+
+    Args:
+        sphere: its derivatives.
+        potentials: (B, 2·G, H, W) ψ of each variable, then χ of each, in `potential_unit`.
+        wind_limit: bound of |c|, m/s.
+        divergence_limit: bound of |∇·c|, 1/s.
+    """
+    modes = sphere.analysis(potentials * potential_unit(sphere, wind_limit))
+    east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
+    count = potentials.shape[1] // 2
+    wind_east = east[:, count:] - north[:, :count]
+    wind_north = north[:, count:] + east[:, :count]
+    chi = modes.unflatten(1, (2, len(potentials), 2 * count))[:, :, :, count:].flatten(1, 3)
+    divergence = sphere.synthesis(sphere.laplacian(chi)).view_as(wind_east)
+    speed = (wind_east.square() + wind_north.square()).amax((2, 3), keepdim=True) / wind_limit**2
+    spread = divergence.square().amax((2, 3), keepdim=True) / divergence_limit**2
+    bound = (1 + speed.square() + spread.square()) ** -0.25
+    return Wind(wind_east * bound, wind_north * bound, divergence * bound)

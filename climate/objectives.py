@@ -1,0 +1,65 @@
+"""Objectives that need a weather model.
+
+Shapes: ``B`` samples, ``F`` frames, ``S`` model steps, ``C`` channels, ``H`` latitudes, ``W``
+longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from climate.initial_wind import InitialWinds, initial_winds
+from climate.models.climode import ClimODE
+from climate.store.layout import TrainingStore
+from climate.stream import WindowBatch
+from vgbdm.errors import InputError
+from vgbdm.training.backends import Backend
+
+
+class GaussianLikelihood:
+    """Negative log-likelihood of the states ahead under ClimODE's emission (METHOD §10).
+
+    A sample's loss is the mean over steps and channels, and over the sphere by area, of
+    ½ (y - m)² / s² + log s, everything in standard deviations, plus ``prior`` · (-log prior of θ).
+
+    Args:
+        ahead: states of a window after the current one, all scored.
+    """
+
+    def __init__(self, ahead: int) -> None:
+        if ahead < 1:
+            raise InputError(f"objective.ahead={ahead}: at least 1 state must be scored")
+        self.ahead = ahead
+
+    def prepare(self, field: ClimODE, store: TrainingStore, backend: Backend) -> InitialWinds:
+        """What the stream must bring along: the winds fitted to the past. *Collective.*"""
+        return initial_winds(field, store, backend)
+
+    def __call__(
+        self, field: ClimODE, batch: WindowBatch, values: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Terms per sample (B,): ``loss``, what is minimised, and its parts.
+
+        Args:
+            field: the model.
+            batch: windows, and beside them the winds fitted to their past.
+            values: schedules at this step: ``prior``.
+        """
+        assert batch.aside is not None
+        frames = field.standardise(batch.states)
+        now, truth = frames[:, -self.ahead - 1], frames[:, -self.ahead :]
+        answer = field.predict(now, batch.aside, batch.times, self.ahead)
+        error = truth - answer.mean
+        density = 0.5 * (error / answer.std).square() + answer.std.log()
+        likelihood = (density * field.area).mean((1, 2, 3, 4))
+        distance = ((error / field.change).square() * field.area).mean((1, 2, 3, 4))
+        prior = field.theta.penalty(field.theta()).expand_as(likelihood)
+        return {
+            "loss": likelihood + values["prior"] * prior,
+            "likelihood": likelihood,
+            "distance": distance.detach(),
+            "prior": prior,
+            "courant": field.courant(batch.aside).detach(),
+        }
