@@ -264,3 +264,20 @@ def training_curves(run_dir: Path) -> bytes | None:
         return figure
 
     return draw(make)
+
+
+def courant(log: Path) -> bytes | None:
+    """The Courant number of training against the step, or None where the run has none."""
+    steps = pd.read_csv(log)
+    if "courant" not in steps:
+        return None
+
+    def make() -> Figure:
+        figure = Figure(figsize=(4.8, 2.4))
+        axis = figure.subplots()
+        axis.plot(steps["step"], steps["courant"], color=COLOURS["model"], linewidth=0.8)
+        axis.set(xlabel="step", ylabel="Courant number", ylim=(0, None))
+        figure.tight_layout()
+        return figure
+
+    return draw(make)

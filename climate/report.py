@@ -12,9 +12,10 @@ import pandas as pd
 from climate import figures
 from climate.store.layout import TrainingStore
 from climate.verification.comparison import Comparison
-from climate.verification.forecasts import Forecast
+from climate.verification.forecasts import Forecast, open_forecast
 from climate.verification.published import html_beside
 from climate.verification.scorecard import Verification
+from climate.verification.table import Table
 from vgbdm.page import image, write_page
 
 
@@ -205,3 +206,50 @@ def _training(run_dir: Path) -> list[str]:
     if config.exists():
         parts += ["<h2>Configuration</h2>", f"<pre>{html.escape(config.read_text())}</pre>"]
     return parts
+
+
+def write_table_report(table: Table, store: TrainingStore, out: Path, command: str) -> Path:
+    """Write ``report.html`` of many runs and return its path; pictures are of the first seed.
+
+    Args:
+        table: from `climate.verification.table.collect`.
+        store: that they were scored on.
+        out: folder.
+        command: that made it.
+    """
+    units, first = _units(store), min(seed for _, seed in table.runs)
+    cards: list[pd.DataFrame] = []
+    pictures: list[str] = []
+    for row in table.rows:
+        place = table.runs[row, first]
+        card = pd.read_csv(place / "scores" / "scorecard.csv")
+        kept = card["row"] == "model" if cards else card["row"] != "model_dressed"
+        cards.append(card[kept].replace({"row": {"model": row}}))
+        pictures += _pictures(row, place, store, units)
+    parts = [
+        "<h1>Weather models under one budget</h1>",
+        f"<p class=quiet>{_title(store)}<br>{html.escape(command)}</p>",
+        _notice(store),
+        "<h2>Skill against lead time</h2>",
+        image(figures.skill_curves(pd.concat(cards), units)),
+        f"<p class=quiet>Seed {first}; bands are block-bootstrap intervals over starts.</p>",
+        "<h2>Scores, mean over seeds</h2>",
+        table.scores.to_html(index=False, float_format=lambda v: f"{v:.4g}", border=0, na_rep="–"),
+        f"<h2>RMSE of {html.escape(table.rows[0])} less that of the other, paired</h2>",
+        table.differences.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0),
+        *pictures,
+    ]
+    return write_page(out / "report.html", "Weather models", parts)
+
+
+def _pictures(row: str, place: Path, store: TrainingStore, units: dict[str, str]) -> list[str]:
+    """Spectra, ranks, maps and the Courant number of one run."""
+    parts = [f"<h2>{html.escape(row)}</h2>"]
+    spectra, ranks = (place / "scores" / f"{name}.csv" for name in ("spectra", "ranks"))
+    if spectra.exists():
+        parts.append(image(figures.spectra(pd.read_csv(spectra), units)))
+    if ranks.exists():
+        parts.append(image(figures.rank_histograms(pd.read_csv(ranks))))
+    parts += _maps(open_forecast(place / "test", store), store, units)
+    courant = figures.courant(place / "run" / "log.csv")
+    return parts + ([image(courant)] if courant else [])

@@ -1,0 +1,110 @@
+"""The table of weather models: every row under one budget, several seeds, one leak-free protocol.
+
+python benchmarks/weather.py store=STORE out=DIR minutes=M seeds=3
+
+Trains every model for the same wall-clock on the same threads, one run at a time, forecasts every
+start of the test period, scores all alike, and compares GB-DM with each other row on paired starts.
+DIR/table.csv and DIR/report.html are the result; finished runs are kept, so that an interrupted
+matrix goes on. `readme=README.md` puts the table between its marks there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO / "launch"))
+
+from entry import launch as start  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
+
+
+def run(name: str, threads: int, *options: str) -> None:
+    """Run a launcher; its last words are shown where it fails."""
+    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *options]
+    env = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
+
+
+def train_and_score(cfg: DictConfig, row: str, seed: int) -> None:
+    """One run with its forecasts and scores, unless it is finished."""
+    folder = Path(cfg.out) / "runs" / f"{row}-{seed}"
+    if (folder / "scores" / "scorecard.csv").exists():
+        return
+    store, model = f"store={cfg.store}", folder / "run"
+    run(
+        "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}", f"size={cfg.size}",
+        f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=torch", "resume=true",
+        *cfg.options,
+    )  # fmt: skip
+    for split in ("val", "test"):
+        out = folder / split
+        if not out.exists():
+            run(
+                "forecast_era5", cfg.threads, f"run_dir={model}", store, f"out={out}",
+                f"leads={cfg.leads}", f"split={split}",
+            )  # fmt: skip
+    run(
+        "evaluate_era5", cfg.threads, f"forecast={folder}/test", store, f"out={folder}/scores",
+        f"run_dir={model}", f"dress={folder}/val",
+    )  # fmt: skip
+
+
+def compare(cfg: DictConfig, row: str, seed: int) -> None:
+    """The first row's forecasts against another's, seed by seed."""
+    runs = Path(cfg.out) / "runs"
+    out = runs / f"{row}-{seed}" / "compared"
+    if not (out / "comparison.csv").exists():
+        run(
+            "compare_forecasts", cfg.threads, f"{runs}/{cfg.rows[0]}-{seed}/test",
+            f"{runs}/{row}-{seed}/test", f"truth={cfg.store}", f"out={out}",
+        )  # fmt: skip
+
+
+def write_between_marks(page: Path, title: str, text: str) -> None:
+    """Put the table between its marks.
+
+    Raises:
+        SystemExit: if they are not there.
+    """
+    marks = (f"<!-- weather {title} -->", f"<!-- end of weather {title} -->")
+    old = page.read_text()
+    if any(mark not in old for mark in marks):
+        sys.exit(f"{page}: the marks {' and '.join(marks)} are missing")
+    head, rest = old.split(marks[0])
+    page.write_text(f"{head}{marks[0]}\n{text}\n{marks[1]}{rest.split(marks[1])[1]}")
+
+
+def main(cfg: DictConfig) -> None:
+    """Train, forecast, score, compare, tabulate."""
+    from tqdm import tqdm
+
+    from climate.report import write_table_report
+    from climate.store.layout import open_store
+    from climate.verification.table import collect, markdown
+
+    store, out, seeds = open_store(cfg.store), Path(cfg.out), range(1, cfg.seeds + 1)
+    for seed, row in tqdm(list(itertools.product(seeds, cfg.rows)), unit="run"):
+        train_and_score(cfg, row, seed)
+    for seed, row in itertools.product(seeds, cfg.rows[1:]):
+        compare(cfg, row, seed)
+    table = collect(out / "runs", tuple(cfg.rows), tuple(seeds))
+    table.scores.to_csv(out / "table.csv", index=False, float_format="%.6g")
+    table.differences.to_csv(out / "differences.csv", index=False, float_format="%.6g")
+    command = f"python benchmarks/weather.py minutes={cfg.minutes:g} seeds={cfg.seeds}"
+    text = markdown(table, tuple(cfg.shown_hours))
+    print(text)
+    if cfg.readme is not None:
+        write_between_marks(Path(cfg.readme), cfg.title, f"`{command}`\n\n{text}")
+    page = write_table_report(table, store, out, command)
+    print(f"table: {out / 'table.csv'}\nreport: {page}")
+
+
+if __name__ == "__main__":
+    start(main, "benchmark_weather")
