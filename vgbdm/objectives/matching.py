@@ -96,16 +96,11 @@ class FlowMatching:
         matching = field.mean_square(answer.total - point.velocity)
         weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
         if field.stochastic:
-            begin = self.path(
-                nodes[:, -2], nodes[:, -1], torch.ones_like(s), torch.zeros_like(s), noise[:, 0]
-            )
+            zero = torch.zeros_like(s)
+            begin = self.path(nodes[:, -2], nodes[:, -1], zero + 1, zero, noise[:, 0])
             start = begin.state + values["noise"] * noise[:, 1]
-            drawn = [
-                field(start, batch.times.double(), field.draw(history, member), weight).total
-                for member in (field.member(self.seed, batch.ids, k) for k in range(2))
-            ]
-            members, truth = field.in_changes(torch.stack(drawn)), field.in_changes(begin.velocity)
-            weighted["crps"] = ("crps", field.area_mean(crps(members, truth)))
+            score = self.score_prior(field, batch, history, start, begin.velocity, weight)
+            weighted["crps"] = ("crps", score)
         if answer.residual:
             sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
             weighted["gauge"] = ("gauge", gauge(torch.stack(sizes, 1)))
@@ -117,3 +112,21 @@ class FlowMatching:
             loss = loss + values[schedule] * term
         parts = {"loss": loss, "matching": matching} | dict(weighted.values())
         return parts | {name: part.detach() for name, part in answer.diagnostics.items()}
+
+    def score_prior(
+        self,
+        field: Any,
+        batch: WindowBatch,
+        history: Tensor,
+        start: Tensor,
+        velocity: Tensor,
+        weight: float,
+    ) -> Tensor:
+        """Fair CRPS (B,) of two draws' velocities at ``start``, in units of the change per step."""
+        drawn = []
+        for number in range(2):
+            context = field.draw(history, field.member(self.seed, batch.ids, number))
+            drawn.append(field(start, batch.times.double(), context, weight).total)
+        members, truth = field.in_changes(torch.stack(drawn)), field.in_changes(velocity)
+        score: Tensor = field.area_mean(crps(members, truth))
+        return score

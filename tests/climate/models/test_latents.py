@@ -134,6 +134,25 @@ def test_the_loss_is_its_weighted_terms():
     assert math.isfinite(float(terms["loss"].sum()))
 
 
+def test_two_draws_of_the_prior_are_scored_at_the_current_state():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    shake(model)
+    batch = Batch(states(model), [4, 8])
+    got = FlowMatching(LinearPath(), seed=3)(model, batch, VALUES | {"noise": 0.0})["crps"]
+    frames = model.standardise(batch.states)
+    history, truth = frames[:, :-1], frames[:, -1] - frames[:, -2]
+    one, two = (
+        model(
+            history[:, -1], batch.times.double(), model.draw(history, model.member(3, batch.ids, k))
+        ).total
+        for k in range(2)
+    )
+    error = 0.5 * ((one - truth).abs() + (two - truth).abs() - (one - two).abs())
+    area = torch.from_numpy(GRIDS["coarse"].area_weights).float()[:, None]
+    want = (error / 0.4 * area).mean((1, 2, 3))
+    assert torch.allclose(got, want, rtol=1e-4)
+
+
 def test_latents_that_cannot_be_are_refused():
     for options in ({"channels": 0}, {"points": 2}, {"memory": 1.5}):
         with pytest.raises(InputError, match="latents"):
