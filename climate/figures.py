@@ -80,7 +80,9 @@ def _curve(axis: Axes, values: pd.DataFrame, score: str, row: str) -> None:
     if values[score].isna().all():
         return
     colour, hours = COLOURS.get(row), values["lead_hours"]
-    axis.plot(hours, values[score], label=row.replace("_", " "), color=colour, marker="o", ms=3)
+    look: dict[str, Any] = {"color": colour, "marker": "o", "ms": 3}
+    look["zorder"] = 3 if row == "model" else 2  # dressed, its mean is the model's own
+    axis.plot(hours, values[score], label=row.replace("_", " "), **look)
     axis.fill_between(
         hours, values[f"{score}_low"], values[f"{score}_high"], color=colour, alpha=0.18, lw=0
     )
@@ -158,7 +160,7 @@ def spectra(table: pd.DataFrame, units: Mapping[str, str]) -> bytes:
                 top = float(waves.loc[waves["row"] == "truth", "power"].max())
                 axis.set_ylim(top * 1e-6, top * 3)
                 axis.minorticks_off()
-                axis.set_title(f"{variable} (({units[variable]})²), {lead} h")
+                axis.set_title(f"{variable}, ({units[variable]})², {lead} h")
             axes[-1, column].set_xlabel("zonal wavenumber")
         axes[0, 0].legend(frameon=False)
         figure.tight_layout()

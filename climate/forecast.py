@@ -206,6 +206,14 @@ def _data_attributes(store: TrainingStore) -> dict[str, str]:
     return {k if k == "comment" else f"data_{k}": v for k, v in own.items()}
 
 
+def _channel_attributes(store: TrainingStore, name: str) -> dict[str, str]:
+    """The store's, and that a temperature is one and not a difference of two (CF §3.1.2)."""
+    own = dict(store.channel_attrs[name])
+    if own.get("standard_name", "").endswith("temperature"):
+        own["units_metadata"] = "temperature: on_scale"
+    return own
+
+
 def _layout(
     store: TrainingStore,
     starts: np.ndarray,
@@ -220,17 +228,19 @@ def _layout(
     times = store.times[starts].astype("datetime64[ns]")
     lead_times = (np.arange(1, leads + 1) * step).astype("timedelta64[ns]")
     clock = {"units": EPOCH, "calendar": "proleptic_gregorian", "dtype": "int64"}
-    initial = {"standard_name": "forecast_reference_time", "long_name": "initial time", "axis": "T"}
+    plain = {"_FillValue": None}  # CF: coordinates have none
+    utc = {"units_metadata": "leap_seconds: none"}
+    initial = {"standard_name": "forecast_reference_time", "long_name": "initial time", **utc}
     north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
     period = {"standard_name": "forecast_period", "long_name": "lead time"}
-    valid = {"standard_name": "time", "long_name": "valid time"}
+    valid = {"standard_name": "time", "long_name": "valid time", **utc}
     coords: dict[str, Any] = {
         "time": ("time", times, initial, clock),
         "lead_time": ("lead_time", lead_times, period, {"units": "hours", "dtype": "int64"}),
         "valid_time": (("time", "lead_time"), times[:, None] + lead_times, valid, clock),
-        "lat": ("lat", store.lat, north),
-        "lon": ("lon", store.lon, east),
+        "lat": ("lat", store.lat, north, plain),
+        "lon": ("lon", store.lon, east, plain),
     }
     dims: tuple[str, ...] = ("lead_time", "lat", "lon")
     shape: tuple[int, ...] = (leads, len(store.lat), len(store.lon))
@@ -241,6 +251,6 @@ def _layout(
     whole = (len(starts), *shape)
     lazy = da.zeros(whole, dtype=np.float32, chunks=whole)  # never computed
     fields = {
-        name: (("time", *dims), lazy, dict(store.channel_attrs[name])) for name in store.channels
+        name: (("time", *dims), lazy, _channel_attributes(store, name)) for name in store.channels
     }
     return xr.Dataset(fields, coords, {"Conventions": "CF-1.11", **attributes})

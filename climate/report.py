@@ -86,8 +86,8 @@ def write_comparison(
         _notice(store),
         "<h2>Differences, a - b</h2>",
         image(figures.differences(table, units)),
-        f"<p class=quiet>Below 0, a has the smaller error. Intervals: "
-        f"{html.escape(comparison.rule)}, the same draws for both.</p>",
+        "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
+        f"Intervals: {html.escape(comparison.rule)}, the same draws for both.</p>",
         "<h2>Numbers</h2>",
         *(_differences(table, name, units[name]) for name in store.channels),
     ]

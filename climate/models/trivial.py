@@ -42,9 +42,10 @@ def lagged_frames(step: np.timedelta64, leads: int) -> np.ndarray | None:
     Up to a day ahead that is the state 24 h before the valid time. None where steps do not divide a
     day.
     """
-    if DAY % step != np.timedelta64(0):
+    length = step.astype("timedelta64[s]")
+    if DAY % length != np.timedelta64(0):
         return None
-    return np.asarray(-np.arange(1, leads + 1) % int(DAY // step))
+    return np.asarray(-np.arange(1, leads + 1) % int(DAY // length))
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class TrivialFit:
 def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: int) -> TrivialFit:
     """Damping and spread of anomalies from the training climatology; one pass for all leads.
 
-    ρ = Σ a(t) a(t + lead) ÷ Σ a(t)², a the anomaly. Zero where no training state has all its leads.
+    ρ = Σ a(t) a(t + lead) ÷ Σ a(t)², a the anomaly. Zero where there are no anomalies.
     """
     channels, shape = len(store.channels), (len(area.lat), len(area.lon))
     product, square = np.zeros((leads, channels)), np.zeros((channels, *shape))
@@ -86,4 +87,5 @@ def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: i
             later = anomaly[inside + (k + 1) * stride]
             product[k] += np.einsum("nchw,nchw->c", now, later, dtype=np.float64)
     total = np.einsum("chw,h->c", square, area.weights)
-    return TrivialFit(product / total, np.sqrt(square / len(anchors)))
+    damping = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
+    return TrivialFit(damping, np.sqrt(square / len(anchors)))

@@ -26,9 +26,8 @@ def validation_spread(dress: Forecast, forecast: Forecast, store: TrainingStore)
     Raises:
         InputError: if they are not of the validation period, or do not fit the forecast.
     """
-    times = store.times[dress.starts]
-    last = times + dress.longest
-    if not (inside(times, store.splits["val"]) & inside(last, store.splits["val"])).all():
+    first, last = store.times[dress.starts], store.times[dress.last(store)]
+    if not (inside(first, store.splits["val"]) & inside(last, store.splits["val"])).all():
         raise InputError(
             f"dress={dress.path}: not all of it lies in the validation period of {store.path}; "
             "make it with launch/forecast_era5.py split=val"

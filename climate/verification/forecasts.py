@@ -56,12 +56,17 @@ class Forecast:
     @property
     def longest(self) -> np.timedelta64:
         """The longest lead."""
-        return self.step * self.leads
+        longest: np.timedelta64 = self.dataset["lead_time"].values[-1].astype("timedelta64[s]")
+        return longest
 
     @property
     def hours(self) -> list[int]:
         """The leads in hours."""
-        return [int(self.step * k // np.timedelta64(1, "h")) for k in range(1, self.leads + 1)]
+        return [round(lead / np.timedelta64(1, "h")) for lead in self.dataset["lead_time"].values]
+
+    def last(self, store: TrainingStore) -> np.ndarray:
+        """Indices in the store (N,) of the longest lead of each start."""
+        return self.starts + self.leads * store.stride(self.step)
 
     def select(self, positions: np.ndarray, leads: int) -> Forecast:
         """Some of the starts, by their places in the forecast, and the first leads."""
@@ -106,6 +111,8 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     starts = np.searchsorted(store.times, times)
     if (starts >= len(store.times)).any() or not np.array_equal(store.times[starts], times):
         raise InputError(f"forecast={path}: has initial times that {store.path} does not hold")
+    if (np.diff(starts) <= 0).any():
+        raise InputError(f"forecast={path}: its initial times do not increase; sort them")
     leads = dataset["lead_time"].values.astype("timedelta64[s]")
     if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
         raise InputError(f"forecast={path}: its leads are not multiples of the first")

@@ -68,8 +68,8 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
         period = np.datetime64(ends[0], "s"), np.datetime64(ends[1], "s")
         if store.splits[name] != period:
             return f"{name} is {store.splits[name][0]} to {store.splits[name][1]}"
-        hours = (period[1] - period[0]) / np.timedelta64(1, "h")
-        if inside(store.times, period).sum() * (store.step / np.timedelta64(1, "h")) < HELD * hours:
+        held = inside(store.times, period).sum() * np.median(np.diff(store.times))
+        if held < HELD * (period[1] - period[0]):
             return f"the data do not cover {name}, {period[0]} to {period[1]}"
     starts = store.times[forecast.starts]
     if not inside(starts, store.splits["test"]).all() or set(HOURS) - set(forecast.hours):

@@ -58,6 +58,9 @@ def test_the_file_follows_cf(forecast):
     assert np.array_equal(dataset["valid_time"].values, valid)
     raw = xr.open_zarr(forecast, consolidated=False, decode_times=False)
     assert raw["lead_time"].attrs["units"] == "hours"
+    assert raw["u10"].encoding["coordinates"] == "valid_time"
+    for name in ("time", "valid_time", "lead_time", "lat", "lon"):
+        assert "_FillValue" not in raw[name].attrs
     assert raw["time"].attrs["units"].startswith("seconds since")
 
 
@@ -79,7 +82,7 @@ def test_the_file_says_what_made_it_and_is_the_same_when_made_again(store, forec
 
 def test_an_ensemble_has_its_members_as_realizations(store, tmp_path):
     model = Calibrated(store)
-    for name, batch in (("out", 16), ("again", 3)):
+    for name, batch in (("out", 64), ("again", 20)):
         write_forecast(model, store, tmp_path / name, lead=2 * SIX, members=4, batch=batch, seed=5)
     dataset = xr.open_zarr(tmp_path / "out", consolidated=False)
     starts = store.anchors("test", SIX, 3, 2)
@@ -146,6 +149,8 @@ def test_a_forecast_of_another_store_is_refused(store, forecast, tmp_path):
         ("channel", dataset.drop_vars("z"), "holds no z"),
         ("grid", dataset.assign_coords(lat=dataset["lat"] + 1), "not lines of the grid"),
         ("time", dataset.assign_coords(time=dataset["time"] + np.timedelta64(9999, "D")), "times"),
+        ("order", dataset.isel(time=slice(None, None, -1)), "do not increase"),
+        ("lead", dataset.isel(lead_time=[0, 1, 3]), "not multiples of the first"),
         ("hash", dataset.assign_attrs(statistics_hash="0"), "other training statistics"),
     ):
         path = tmp_path / name
