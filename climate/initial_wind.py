@@ -3,7 +3,8 @@
     STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
     STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
 
-Rows are NaN where the past of a time has a gap or lies outside of the training period.
+Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
+was killed leaves a hidden folder `.initial_wind-….tmp`, which may be removed.
 
 Shapes: ``T`` times, ``N`` times of a block, ``G`` variables, ``K`` harmonics of ψ and of χ each.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -86,11 +88,13 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
         "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
     }
     path = store.path / f"initial_wind-{digest[:12]}"
-    aside = path.with_name(f".{path.name}.tmp")
-    if backend.rank == 0 and not path.exists():
-        _create(aside, (len(store.times), *field.fit.shape))
-    backend.barrier()
-    if not path.exists():
+    # the first rank decides; its process names the folder, so that runs do not share one
+    process = int(backend.broadcast(0 if path.exists() else os.getpid()))
+    if process:
+        aside = path.with_name(f".{path.name}.{process}.tmp")
+        if backend.rank == 0:
+            _create(aside, (len(store.times), *field.fit.shape))
+        backend.barrier()
         _fit(field, store, zarr.open_array(aside / FITS, mode="r+"), backend)
         backend.barrier()
         if backend.rank == 0:
@@ -104,7 +108,7 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> None:
-    """An empty array, over what a stopped fit left."""
+    """An empty array, over what a stopped fit may have left."""
     shutil.rmtree(path, ignore_errors=True)
     group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
     group.create_array(
@@ -148,11 +152,14 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
 
 
 def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
-    """Everything on disk before the folder has its name."""
+    """Everything on disk before the folder has its name; another run may have been first."""
     write_json(aside / FACTS, facts)
     for entry in sorted(aside.rglob("*")):
         sync(entry)
-    aside.replace(path)
+    try:
+        aside.replace(path)
+    except OSError:
+        shutil.rmtree(aside)
     sync(path.parent)
     log.info("initial winds: %s", path)
 

@@ -41,7 +41,8 @@ def check_order(path: Path, frames: int) -> None:
     It must find the slope of a parabola.
     """
     times = torch.arange(frames, dtype=torch.float64)
-    if abs(float(end_velocity(path, times.square()[None])) - 2 * (frames - 1)) > 1e-9:
+    slope = float(end_velocity(path, times.square()[None, :, None]))
+    if abs(slope - 2 * (frames - 1)) > 1e-9:
         raise InputError(
             f"path {type(path).__name__}: ClimODE's initial wind needs a tendency of second order; "
             "choose path=lagrange3 or path=hermite"
@@ -121,7 +122,7 @@ class WindFit(nn.Module):
         penalty = smoothness * degrees * (degrees + 1) / 2 / wind_unit(wind_limit) ** 2
         self.register_buffer("penalty", penalty.repeat(2).double(), persistent=False)
         weight = area.expand(-1, len(domain.lon)).flatten() / len(self.potential)
-        self.register_buffer("weight", weight.sqrt(), persistent=False)
+        self.register_buffer("weight", weight.sqrt()[:, None], persistent=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -160,26 +161,21 @@ class WindFit(nn.Module):
         channels = list(self.domain.variables[g])
         fields = (state.east, state.north, 0.5 * state.smooth)
         size = change[channels].square().mean().sqrt()
-        rows = zip(*(self._along(field, g) for field in fields), strict=True)
-        weight = self.weight[:, None]
-        matrix: Tensor | float = 0.0
-        right: Tensor | float = 0.0
-        for channel, (east, north, value) in zip(channels, rows, strict=True):
-            moved = east * self.east + north * self.north + value * self.divergence
-            moved = moved * (weight * self.domain.step_seconds / size)
-            wanted = -tendency[:, channel].flatten(1)[..., None] * weight / size
-            matrix = matrix + moved.mT @ moved
-            right = right + moved.mT @ wanted
-        assert isinstance(matrix, Tensor) and isinstance(right, Tensor)
-        normal = matrix.double() + torch.diag(self.penalty)
+        east, north, value = (self._along(field, g) for field in fields)
+        moved = east * self.east + north * self.north + value * self.divergence
+        rows = (moved * self.weight * self.domain.step_seconds / size).flatten(1, 2)
+        wanted = tendency[:, channels].flatten(2).unsqueeze(-1) * self.weight / size
+        right = -rows.mT @ wanted.flatten(1, 2)
+        normal = (rows.mT @ rows).double() + torch.diag(self.penalty)
         root = torch.linalg.cholesky(normal)
         return torch.cholesky_solve(right.double(), root).squeeze(-1).float()
 
-    def _along(self, field: Tensor, g: int) -> list[Tensor]:
-        """Transported scalars of variable ``g`` as its channels: each (B, P, 1)."""
+    def _along(self, field: Tensor, g: int) -> Tensor:
+        """Transported scalars of variable ``g`` as its channels: (B, 1 or 2, P, 1)."""
         own = field[:, self.transport.slices[g]]
-        parts = self.transport.spectral.to_tangent(own) if own.shape[1] == 3 else (own.squeeze(1),)
-        return [part.flatten(1).unsqueeze(-1) for part in parts]
+        if own.shape[1] == 3:
+            own = torch.stack(self.transport.spectral.to_tangent(own), 1)
+        return own.flatten(2).unsqueeze(-1)
 
     def potentials(self, fitted: Tensor) -> Tensor:
         """Stream functions and potentials (B, 2·G, H, W) of fits (B, G, 2·K)."""

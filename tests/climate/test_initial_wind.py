@@ -30,6 +30,12 @@ class Ranks:
         self.waited += 1
         self.meeting.wait(60)
 
+    def broadcast(self, value):
+        if self.rank == 0:
+            self.meeting.value = value
+        self.barrier()
+        return self.meeting.value
+
 
 def make_field(store, *options):
     with initialize_config_dir(CONFIGS, version_base="1.3"):
@@ -110,6 +116,17 @@ def test_the_cache_is_used_and_other_options_have_their_own(own_store, winds):
     assert np.nanmean(other.read(0, 480) ** 2) < np.nanmean(winds.read(0, 480) ** 2)
     path = initial_winds(make_field(own_store, "path=hermite"), own_store, Ranks()).path
     assert len({path, other.path, winds.path}) == 3
+    assert not list(own_store.path.glob(".initial_wind*"))
+
+
+def test_a_run_that_was_not_the_first_takes_what_is_there(own_store, winds):
+    class Late(Ranks):
+        def broadcast(self, value):
+            return 7
+
+    made = (winds.path / "facts.json").stat().st_mtime_ns
+    assert initial_winds(make_field(own_store), own_store, Late()).path == winds.path
+    assert (winds.path / "facts.json").stat().st_mtime_ns == made
     assert not list(own_store.path.glob(".initial_wind*"))
 
 
