@@ -39,7 +39,7 @@ def train_and_score(cfg: DictConfig, row: str, seed: int) -> None:
         return
     store, model = f"store={cfg.store}", folder / "run"
     run(
-        "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}", f"size={cfg.size}",
+        "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}",
         f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=torch", "resume=true",
         *cfg.options,
     )  # fmt: skip
