@@ -259,7 +259,8 @@ def training_curves(run_dir: Path) -> bytes | None:
         smooth = steps["loss"].rolling(max(len(steps) // 50, 1), min_periods=1).mean()
         left.plot(steps["step"], steps["loss"], color="#b8cdd6", linewidth=0.7)
         left.plot(steps["step"], smooth, color=COLOURS["model"])
-        left.set(xlabel="step", ylabel="training loss", yscale="log")
+        scale = "log" if steps["loss"].min() > 0 else "linear"  # a log-likelihood has any sign
+        left.set(xlabel="step", ylabel="training loss", yscale=scale)
         right.plot(scores["step"], scores["score"], color=COLOURS["model"], marker="o")
         right.set(xlabel="step", ylabel="validation score", ylim=(0, None))
         figure.tight_layout()
