@@ -74,7 +74,9 @@ def maps(
         *fields, error = panels.values()
         low, high = np.percentile(np.stack(fields), [1, 99])
         extreme = float(np.abs(error).max())
-        edges = [lon[0] - (lon[1] - lon[0]) / 2, lon[-1] + (lon[1] - lon[0]) / 2, -90, 90]
+        half_x, half_y = (lon[1] - lon[0]) / 2, (lat[1] - lat[0]) / 2
+        south, north = max(lat[0] - half_y, -90), min(lat[-1] + half_y, 90)
+        edges = [lon[0] - half_x, lon[-1] + half_x, south, north]
         for k, (axis, (title, field)) in enumerate(zip(axes, panels.items(), strict=True)):
             last = k == len(panels) - 1
             image = axis.imshow(
@@ -89,8 +91,9 @@ def maps(
             if land is not None:
                 axis.contour(lon, lat, land, levels=[0.5], colors="black", linewidths=0.6)
             axis.set_title(title)
-            axis.set_xticks([0, 90, 180, 270])
-            axis.set_yticks([-60, 0, 60])
+            if north - south > 175:
+                axis.set_xticks([0, 90, 180, 270])
+                axis.set_yticks([-60, 0, 60])
             figure.colorbar(image, ax=axis, label=units, shrink=0.9)
         figure.tight_layout()
         return figure

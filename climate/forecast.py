@@ -18,6 +18,13 @@ import xarray as xr
 import zarr
 from tqdm import tqdm
 
+from climate.store.calendar import (
+    as_step,
+    count_steps,
+    in_unit_of,
+    is_monthly,
+    step_seconds,
+)
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
@@ -31,9 +38,7 @@ def count_leads(lead: np.timedelta64, step: np.timedelta64) -> int:
     Raises:
         InputError: if it is no whole number of steps.
     """
-    if lead < step or lead % step != np.timedelta64(0):
-        raise InputError(f"leads={lead}: not a multiple of the model's step, {step}")
-    return int(lead // step)
+    return count_steps("leads", lead, step, "the model's")
 
 
 def forecast_starts(
@@ -99,13 +104,13 @@ def write_forecast(
     if out.exists():
         raise InputError(f"out={out} exists; remove it or choose another")
     check_model(model, store)
-    step = np.timedelta64(model.step_seconds, "s")
+    step = as_step(model.step_seconds)
     leads = count_leads(lead, step)
     starts = forecast_starts(store, split, step, model.history, leads)
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     layout = _layout(store, starts, leads, step, split, about or {})
-    chunks = {name: (batch, leads, len(store.lat), len(store.lon)) for name in store.channels}
+    chunks = {name: (batch, *layout[name].shape[1:]) for name in store.channels}
     layout.to_zarr(
         aside,
         compute=False,
@@ -124,7 +129,7 @@ def write_forecast(
             forecast = model.forecast(states, times.to(device), leads).float().cpu().numpy()
             _check_finite(forecast, store.times[chosen])
             for c, field in enumerate(fields):
-                field[at : at + len(chosen)] = forecast[:, :, c]
+                field[at : at + len(chosen)] = store.without_halo(forecast[:, :, c])
             bar.update(len(chosen))
     out.parent.mkdir(parents=True, exist_ok=True)
     aside.replace(out)
@@ -151,8 +156,12 @@ def _layout(
     import dask.array as da
 
     times = store.times[starts].astype("datetime64[ns]")
-    lead_times = (np.arange(1, leads + 1) * step).astype("timedelta64[ns]")
-    shape = (len(starts), leads, len(store.lat), len(store.lon))
+    count = np.arange(1, leads + 1)
+    lead_times = (count * np.timedelta64(step_seconds(step), "s")).astype("timedelta64[ns]")
+    valid_times = in_unit_of(step, times)[:, None] + count * step
+    rows, columns = store.interior
+    lat, lon = store.lat[rows], store.lon[columns]
+    shape = (len(starts), leads, len(lat), len(lon))
     dims = ("time", "lead_time", "lat", "lon")
     lazy = da.zeros(shape, dtype=np.float32, chunks=shape)
     fields = {name: (dims, lazy, dict(store.channel_attrs[name])) for name in store.channels}
@@ -161,13 +170,14 @@ def _layout(
     north = {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"}
     east = {"standard_name": "longitude", "units": "degrees_east", "axis": "X"}
     period = {"standard_name": "forecast_period", "long_name": "lead time"}
+    unit = "seconds" if is_monthly(step) else "hours"  # a mean month is no whole number of hours
     valid = {"standard_name": "time", "long_name": "valid time"}
     coords = {
         "time": ("time", times, initial, clock),
-        "lead_time": ("lead_time", lead_times, period, {"units": "hours", "dtype": "int64"}),
-        "valid_time": (("time", "lead_time"), times[:, None] + lead_times, valid, clock),
-        "lat": ("lat", store.lat, north),
-        "lon": ("lon", store.lon, east),
+        "lead_time": ("lead_time", lead_times, period, {"units": unit, "dtype": "int64"}),
+        "valid_time": (("time", "lead_time"), valid_times.astype("M8[ns]"), valid, clock),
+        "lat": ("lat", lat, north),
+        "lon": ("lon", lon, east),
     }
     attributes = {
         "Conventions": "CF-1.11",
@@ -175,6 +185,7 @@ def _layout(
         "statistics_hash": store.statistics.hash,
         "split": split,
         **{k: str(v) for k, v in store.provenance.items() if k in ("title", "source", "comment")},
+        **(store.region.attributes() if store.region else {}),
         **about,
     }
     return xr.Dataset(fields, coords, attributes)

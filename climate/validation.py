@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from climate.sphere import Grid
+from climate.store.calendar import count_steps, lead_hours
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
@@ -43,11 +43,9 @@ class RolloutValidation:
         starts: int,
         batch: int,
     ) -> None:
-        if lead < step or lead % step != np.timedelta64(0):
-            raise InputError(f"validation.lead={lead}: not a multiple of the model's step, {step}")
         self.store, self.backend, self.history = store, backend, history
-        self.steps, self.stride = int(lead // step), store.stride(step)
-        self.hours = [int(step * k // np.timedelta64(1, "h")) for k in range(1, self.steps + 1)]
+        self.steps = count_steps("validation.lead", lead, step, "the model's")
+        self.stride, self.hours = store.stride(step), lead_hours(step, self.steps)
         anchors = store.anchors("val", step, history, self.steps)
         if not len(anchors):
             raise InputError(
@@ -65,7 +63,9 @@ class RolloutValidation:
         self.anchors = padded[backend.rank :: backend.world_size]
         self.weights = weights[backend.rank :: backend.world_size].astype(np.float64)
         self.batch = batch
-        self.area = torch.from_numpy(Grid(store.lat, store.lon).area_weights)[:, None]
+        rows, _ = store.interior
+        area = store.grid.area_weights[rows]
+        self.area = torch.from_numpy(area / area.mean())[:, None]
 
     def __call__(self, field: Any) -> dict[str, float]:
         """Scores of a field: ``score`` and ``rmse_<channel>_<hours>h``. *Collective.*"""
@@ -81,7 +81,8 @@ class RolloutValidation:
             past, truth = window[:, : self.history + 1], window[:, self.history + 1 :]
             times = torch.from_numpy(self.store.times[anchors].astype(np.int64))
             forecast = field.forecast(past.to(device), times.to(device), self.steps).cpu()
-            square = ((forecast - truth).double().square() * self.area).mean((-1, -2))
+            error = self.store.without_halo(forecast - truth)
+            square = (error.double().square() * self.area).mean((-1, -2))
             weight = torch.from_numpy(self.weights[at : at + self.batch])
             totals += torch.einsum("b,bsc->sc", weight, square)
         counted = torch.cat((totals.flatten(), torch.tensor([self.weights.sum()]))).to(device)

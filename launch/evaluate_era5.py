@@ -13,7 +13,7 @@ def main(cfg: DictConfig) -> None:
     from pathlib import Path
 
     from climate.report import write_report
-    from climate.store.layout import open_store
+    from climate.store.views import open_for_forecast
     from climate.verification.scorecard import (
         check_against_trivial,
         format_table,
@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
         score,
     )
 
-    store, out = open_store(cfg.store), Path(cfg.out)
+    store, out = open_for_forecast(cfg.store, cfg.forecast), Path(cfg.out)
     forecast = open_forecast(cfg.forecast, store)
     scorecard = score(forecast, store)
     out.mkdir(parents=True, exist_ok=True)

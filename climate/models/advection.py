@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from climate.features import CalendarFeatures, position_features
+from climate.features import position_features
 from climate.models.domain import Domain
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
 from climate.models.transport import Resolved, Transport
@@ -30,8 +30,8 @@ from vgbdm.fields import GreyBoxField, LogNormalParameters, Tendency, Theta
 from vgbdm.rollout import Solver, rollout
 
 DAY = 86400.0
-WIND_SCALE, WIND_DEGREE = 5.0, 8.0
-"""A network output of 1 at degree 8 is a wind of about 5 m/s."""
+WIND_SHARE, WIND_DEGREE = 1 / 12, 8.0
+"""A network output of 1 at degree 8 is a wind of about a twelfth of its bound: 5 m/s of 60."""
 RK4_LIMIT = 2.5
 """Courant number that the classical Runge–Kutta step stands (2.83) less a margin for damping."""
 
@@ -121,7 +121,7 @@ class GreyBoxAdvection(GreyBoxField):
         self.theta = LogNormalParameters(
             {name: (prior[0], prior[1]) for name, prior in priors.items()}, (len(variables),)
         )
-        self.calendar = CalendarFeatures(grid)
+        self.calendar = domain.clock_features()
         for name, values in domain.buffers().items():
             self.register_buffer(name, values)
         self.register_buffer("climate_modes", self.transport.modes(self.climate[None]))
@@ -208,7 +208,8 @@ class GreyBoxAdvection(GreyBoxField):
     def advecting_wind(self, theta: Theta, closure: Closure) -> Wind:
         """The wind of each variable; one factor per sample and variable bounds |c| and |∇·c|."""
         sphere, state = self.transport.spectral, closure.state
-        shape, unit = closure.stream.shape, WIND_SCALE * sphere.radius / WIND_DEGREE
+        shape = closure.stream.shape
+        unit = WIND_SHARE * self.wind_limit * sphere.radius / WIND_DEGREE
         psi = sphere.analysis(closure.stream * unit)
         chi = sphere.analysis(closure.potential * unit)
         psi_east, psi_north = sphere.gradient_of(psi)
@@ -225,6 +226,7 @@ class GreyBoxAdvection(GreyBoxField):
             north = north + factor * own[1].unsqueeze(1)
             divergence = divergence + factor * self.transport.spin(state, self.wind)[0].unsqueeze(1)
         speed = (east.square() + north.square()).amax((2, 3), keepdim=True) / self.wind_limit**2
+        east, north, divergence = sphere.confine(east, north, divergence)
         spread = divergence.square().amax((2, 3), keepdim=True) / self.divergence_limit**2
         bound = (1 + speed.square() + spread.square()) ** -0.25
         return Wind(east * bound, north * bound, divergence * bound, correction)
@@ -239,14 +241,14 @@ class GreyBoxAdvection(GreyBoxField):
         """Physics, scaled by ``weight``, with what the network said."""
         sphere, state, owner = self.transport.spectral, closure.state, self.transport.owner
         wind = self.advecting_wind(theta, closure)
-        moved = wind.east[:, owner] * state.east + wind.north[:, owner] * state.north
-        moved = moved + 0.5 * wind.divergence[:, owner] * state.smooth
+        carrier = (wind.east[:, owner], wind.north[:, owner], wind.divergence[:, owner])
+        moved = sphere.skew_advection(carrier, state.smooth, (state.east, state.north))
         days = self.step_seconds / DAY
         rates = {name: rate[owner] * days for name, rate in theta.items() if name != "wind_factor"}
         largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
         damped = sphere.laplacian(state.anomaly, 2) / largest**2
         diffusion = rates["diffusion"].repeat(2 * len(x))[:, None]
-        tendency = sphere.analysis(moved) * self.step_seconds + diffusion * damped
+        tendency = moved * self.step_seconds + diffusion * damped
         smooth = -sphere.synthesis(tendency).view_as(state.smooth)
         rough = rates["unresolved"][:, None, None] * state.rough
         relaxed = theta["relaxation"][self.transport.variable_of] * days

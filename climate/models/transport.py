@@ -14,7 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from climate.sphere import Grid, SpectralOperators, TangentBasis
+from climate.limited_area import modal_operators
+from climate.sphere import Grid, TangentBasis
 
 SLOPE_SCALE = 2.0
 """Gradients per radian ÷ truncation are about half the size of the field; this makes them 1."""
@@ -44,7 +45,7 @@ class Transport(nn.Module):
     Args:
         grid: the grid.
         variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
-        truncation: largest degree kept; None: ⌊(W-1)/3⌋.
+        truncation: largest degree kept; None: ⌊(W-1)/3⌋, W longitudes around the circle.
         operators: another ∇ than the spectral one, made from the grid.
     """
 
@@ -62,7 +63,7 @@ class Transport(nn.Module):
     ) -> None:
         super().__init__()
         self.variables = variables
-        self.spectral = SpectralOperators(grid, truncation)
+        self.spectral = modal_operators(grid, truncation)
         self.operators = operators(grid) if operators else self.spectral
         sizes = [2 * len(v) - 1 for v in variables]
         starts = [sum(sizes[:g]) for g in range(len(sizes))]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from climate.sphere import Grid
 from climate.store.layout import TrainingStore
 
 BLOCK_BYTES = 64 * 2**20
@@ -45,9 +44,9 @@ def fit_damping(store: TrainingStore, step: np.timedelta64, leads: int) -> np.nd
     if not len(anchors):
         return product
     stride, reach = store.stride(step), store.stride(step) * leads
-    weights = np.broadcast_to(
-        Grid(store.lat, store.lon).area_weights[:, None], store.state.shape[2:]
-    ).astype(np.float32)
+    weights = np.broadcast_to(store.grid.area_weights[:, None], store.state.shape[2:]).astype(
+        np.float32
+    )
     block = max(reach, BLOCK_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
     for first in range(int(anchors[0]), int(anchors[-1]) + 1, block):
         inside = anchors[(anchors >= first) & (anchors < first + block)] - first
@@ -60,4 +59,5 @@ def fit_damping(store: TrainingStore, step: np.timedelta64, leads: int) -> np.nd
             later = anomaly[inside + (k + 1) * stride]
             product[k] += np.einsum("nchw,nchw->c", now, later, dtype=np.float64)
             square[k] += np.einsum("nchw,nchw->c", now, anomaly[inside], dtype=np.float64)
-    return product / square
+    # a single year of months is its own climatology: no anomaly is left to tell a damping from
+    return np.divide(product, square, out=np.zeros(shape), where=square > 0)

@@ -15,7 +15,7 @@ import xarray as xr
 from tqdm import tqdm
 
 from climate.models.trivial import damped_persistence, fit_damping, persistence
-from climate.sphere import Grid
+from climate.store.calendar import as_step, lead_hours
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from climate.verification.scores import SCORES
@@ -49,7 +49,7 @@ class Forecast:
     @property
     def hours(self) -> list[int]:
         """The leads in hours."""
-        return [int(self.step * k // np.timedelta64(1, "h")) for k in range(1, self.leads + 1)]
+        return lead_hours(self.step, self.leads)
 
     def read(self, start: int, stop: int, channels: tuple[str, ...]) -> np.ndarray:
         """Some of the forecasts (N, S, C, H, W)."""
@@ -87,7 +87,7 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     leads = dataset["lead_time"].values.astype("timedelta64[s]")
     if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
         raise InputError(f"forecast={path}: its leads are not multiples of the first")
-    return Forecast(dataset, starts, leads[0])
+    return Forecast(dataset, starts, as_step(int(leads[0].astype(np.int64))))
 
 
 def score(forecast: Forecast, store: TrainingStore) -> pd.DataFrame:
@@ -99,12 +99,10 @@ def score(forecast: Forecast, store: TrainingStore) -> pd.DataFrame:
     stride, leads = store.stride(forecast.step), forecast.leads
     last = forecast.starts + leads * stride
     span = leads * forecast.step
-    if (last >= len(store.times)).any() or (
-        store.times[last] - store.times[forecast.starts] != span
-    ).any():
+    if (last >= len(store.times)).any() or (store.elapsed(forecast.starts, last) != span).any():
         raise InputError(f"{store.path}: the truth of some forecasts is missing; forecast from it")
     damping = fit_damping(store, forecast.step, leads)
-    weights = Grid(store.lat, store.lon).area_weights
+    weights = store.grid.area_weights
     totals = {name: MeanStatistics() for name in ROWS}
     for at in tqdm(range(0, len(forecast.starts), BATCH), unit="batch", desc="scoring"):
         chosen = forecast.starts[at : at + BATCH]
