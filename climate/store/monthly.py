@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from climate.store.calendar import Period
+from climate.store.calendar import SPLITS, Period
 from climate.store.convert import convert
 from climate.store.layout import MANIFEST, TrainingStore, open_store
 from vgbdm.errors import InputError
@@ -58,7 +58,7 @@ def _make(store: TrainingStore, path: Path, origin: str, workers: int | None) ->
     months, first, last = complete_months(store.times, store.step)
     splits = {
         name: _cut_to_months(store, name, months, store.times[first], store.times[last])
-        for name in store.splits
+        for name in SPLITS
     }
     convert(
         _dataset(store, months, first, last),
