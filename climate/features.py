@@ -62,6 +62,23 @@ class CalendarFeatures(nn.Module):
         )
 
 
+class MonthFeatures(nn.Module):
+    """The month of the year on the grid, as sine and cosine: the clock of monthly means."""
+
+    count = 2
+
+    def __init__(self, grid: Grid) -> None:
+        super().__init__()
+        self.shape = (len(grid.lat), len(grid.lon))
+
+    def forward(self, seconds: Tensor) -> Tensor:
+        """Features (B, 2, H, W) at times (B,), float64 or int64 seconds since 1970."""
+        year = (seconds.double() / SECONDS_PER_DAY % DAYS_PER_YEAR) / DAYS_PER_YEAR
+        month = (2 * math.pi * year).float()
+        both = torch.stack((month.sin(), month.cos()), 1)
+        return both[:, :, None, None].expand(-1, -1, *self.shape)
+
+
 def position_features(grid: Grid) -> Tensor:
     """Cartesian coordinates (3, H, W) of the grid points on the unit sphere."""
     latitude = torch.from_numpy(np.deg2rad(grid.lat))[:, None]

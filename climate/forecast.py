@@ -19,6 +19,13 @@ import xarray as xr
 import zarr
 from tqdm import tqdm
 
+from climate.store.calendar import (
+    as_step,
+    count_steps,
+    in_unit_of,
+    is_monthly,
+    step_seconds,
+)
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
@@ -34,9 +41,7 @@ def count_leads(lead: np.timedelta64, step: np.timedelta64) -> int:
     Raises:
         InputError: if it is no whole number of steps.
     """
-    if lead < step or lead % step != np.timedelta64(0):
-        raise InputError(f"leads={lead}: not a multiple of the model's step, {step}")
-    return int(lead // step)
+    return count_steps("leads", lead, step, "the model's")
 
 
 def forecast_starts(
@@ -137,7 +142,7 @@ def write_forecast(
         raise InputError(f"out={out} exists; remove it or choose another")
     check_model(model, store)
     count = count_members(model, members)
-    step = np.timedelta64(model.step_seconds, "s")
+    step = as_step(model.step_seconds)
     leads = count_leads(lead, step)
     starts = forecast_starts(store, split, step, model.history, leads)
     size = max(1, batch // count)
@@ -151,6 +156,7 @@ def write_forecast(
         "model_hash": model_hash(model),
         "statistics_hash": store.statistics.hash,
         **_data_attributes(store),
+        **(store.region.attributes() if store.region else {}),
         **(about or {}),
     }
     layout = _layout(store, starts, count, leads, step, attributes)
@@ -173,7 +179,7 @@ def write_forecast(
             forecast = _forecast(model, states, times, leads, count, seed)
             _check_finite(forecast, store.times[chosen])
             for c, field in enumerate(fields):
-                field[at : at + len(chosen)] = forecast[..., c, :, :]
+                field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])
             bar.update(len(chosen))
     out.parent.mkdir(parents=True, exist_ok=True)
     aside.replace(out)
@@ -226,7 +232,12 @@ def _layout(
     import dask.array as da
 
     times = store.times[starts].astype("datetime64[ns]")
-    lead_times = (np.arange(1, leads + 1) * step).astype("timedelta64[ns]")
+    count = np.arange(1, leads + 1)
+    lead_times = (count * np.timedelta64(step_seconds(step), "s")).astype("timedelta64[ns]")
+    valid_times = in_unit_of(step, times)[:, None] + count * step
+    unit = "seconds" if is_monthly(step) else "hours"  # a mean month is no whole number of hours
+    rows, columns = store.interior
+    lat, lon = store.lat[rows], store.lon[columns]
     clock = {"units": EPOCH, "calendar": "proleptic_gregorian", "dtype": "int64"}
     plain = {"_FillValue": None}  # CF: coordinates have none
     utc = {"units_metadata": "leap_seconds: none"}
@@ -237,13 +248,13 @@ def _layout(
     valid = {"standard_name": "time", "long_name": "valid time", **utc}
     coords: dict[str, Any] = {
         "time": ("time", times, initial, clock),
-        "lead_time": ("lead_time", lead_times, period, {"units": "hours", "dtype": "int64"}),
-        "valid_time": (("time", "lead_time"), times[:, None] + lead_times, valid, clock),
-        "lat": ("lat", store.lat, north, plain),
-        "lon": ("lon", store.lon, east, plain),
+        "lead_time": ("lead_time", lead_times, period, {"units": unit, "dtype": "int64"}),
+        "valid_time": (("time", "lead_time"), valid_times.astype("M8[ns]"), valid, clock),
+        "lat": ("lat", lat, north, plain),
+        "lon": ("lon", lon, east, plain),
     }
     dims: tuple[str, ...] = ("lead_time", "lat", "lon")
-    shape: tuple[int, ...] = (leads, len(store.lat), len(store.lon))
+    shape: tuple[int, ...] = (leads, len(lat), len(lon))
     if members > 1:
         number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
         coords["realization"] = ("realization", np.arange(members, dtype=np.int32), number)

@@ -27,6 +27,7 @@ from tqdm import tqdm
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.models.climode import ClimODE
+from climate.store.calendar import as_step
 from climate.store.layout import MANIFEST, TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
@@ -125,7 +126,7 @@ def _create(path: Path, shape: tuple[int, ...]) -> None:
 
 def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backend) -> None:
     """This rank's share of the blocks, one Dask task each, on one thread of torch each."""
-    step = np.timedelta64(field.step_seconds, "s")
+    step = as_step(field.step_seconds)
     anchors = store.anchors("train", step, field.history, 0)
     blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // CHUNK)) + 1)
     mine = blocks[backend.rank :: backend.world_size]

@@ -1,5 +1,7 @@
 """The sphere: regular grids, area weights, gradient and divergence, spherical harmonics.
 
+A grid covers the globe or a box; the modal operators of a box are in `climate.limited_area`.
+
 Shapes: ``...`` any leading axes, ``H`` latitudes (ascending), ``W`` longitudes (from 0),
 ``M`` zonal wavenumbers 0…N, ``L`` degrees 0…N. Lengths in metres, angles in degrees at the border.
 
@@ -25,11 +27,13 @@ EARTH_RADIUS = 6.371e6
 
 @dataclass(frozen=True)
 class Grid:
-    """A regular latitude–longitude grid, cell-centred or with rows at the poles.
+    """A regular latitude–longitude grid: the globe, with rows at the poles or not, or a box.
 
     Attributes:
-        lat: (H,) degrees north, ascending, evenly spaced, symmetric about the equator.
-        lon: (W,) degrees east from 0, evenly spaced around the whole circle; W divisible by 4.
+        lat: (H,) degrees north, ascending, evenly spaced; on the globe symmetric about the equator.
+        lon: (W,) degrees east, evenly spaced; on the globe from 0 around the whole circle, W
+            divisible by 4. A box spans neither all latitudes nor all longitudes.
+        halo: points along each edge of a box that surround what it is about.
 
     Raises:
         InputError: where the coordinates are anything else.
@@ -37,11 +41,37 @@ class Grid:
 
     lat: np.ndarray
     lon: np.ndarray
+    halo: int = 0
 
     def __post_init__(self) -> None:
         lat, lon = np.asarray(self.lat, np.float64), np.asarray(self.lon, np.float64)
         object.__setattr__(self, "lat", lat)
         object.__setattr__(self, "lon", lon)
+        if self.is_global:
+            self._check_globe(lat, lon)
+        else:
+            self._check_box(lat, lon)
+
+    @property
+    def is_global(self) -> bool:
+        """Whether it covers all longitudes or all latitudes; else it is a box."""
+        around = self.lon[-1] - self.lon[0] > 360.0 * (1 - 1.5 / len(self.lon))
+        return bool(around or self.lat[-1] - self.lat[0] > 180.0 * (1 - 1.5 / len(self.lat)))
+
+    @staticmethod
+    def _check_box(lat: np.ndarray, lon: np.ndarray) -> None:
+        even = all(
+            len(axis) > 1
+            and np.allclose(np.diff(axis), (axis[-1] - axis[0]) / (len(axis) - 1), atol=1e-3)
+            for axis in (lat, lon)
+        )
+        if not even or not lat[0] < lat[-1] or not lon[0] < lon[-1]:
+            raise InputError("grid: not regular; latitudes and longitudes must be evenly spaced")
+        if max(-lat[0], lat[-1]) > 90 - 1e-3:
+            raise InputError("grid: a box cannot hold a pole; leave out its row")
+
+    @staticmethod
+    def _check_globe(lat: np.ndarray, lon: np.ndarray) -> None:
         d_lat, width = 180.0 / len(lat), len(lon)
         ends = (lat[0], lat[-1])
         centred = np.allclose(ends, (-90 + d_lat / 2, 90 - d_lat / 2), atol=1e-3)
@@ -57,9 +87,9 @@ class Grid:
             raise InputError(f"grid: {width} longitudes; a multiple of 4 is needed at the poles")
 
     @property
-    def includes_poles(self) -> bool:
-        """Whether the first and last rows lie on the poles."""
-        return bool(self.lat[-1] > 90 - 1e-3)
+    def includes_poles(self) -> bool | None:
+        """Whether the first and last rows lie on the poles; None on a box, which ends at edges."""
+        return bool(self.lat[-1] > 90 - 1e-3) if self.is_global else None
 
     @property
     def area_weights(self) -> np.ndarray:
@@ -129,7 +159,81 @@ class TangentBasis(nn.Module):
         return (d_east * self.east + d_north * self.north).sum(-3)
 
 
-class SpectralOperators(TangentBasis):
+class ModalOperators(TangentBasis):
+    """Derivatives of the part of a field that some modes span: P projects on it.
+
+    Coefficients are (K, 2·n, L), n the leading axes of the fields: what K and L count, and what the
+    two halves are, is the affair of the kind of modes.
+
+    Attributes:
+        truncation: N: no mode varies faster than a harmonic of this degree.
+        radius: of the sphere, m.
+    """
+
+    truncation: int
+    radius: float
+
+    def analysis(self, field: Tensor) -> Tensor:
+        """Coefficients (K, 2·n, L) of scalars (..., H, W), n the leading axes."""
+        raise AssertionError("a kind of modes defines its analysis")
+
+    def synthesis(self, coefficients: Tensor) -> Tensor:
+        """Fields (n, H, W) of coefficients (K, 2·n, L)."""
+        raise AssertionError("a kind of modes defines its synthesis")
+
+    def gradient_of(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of the fields with coefficients (K, 2·n, L): east and north, each (n, H, W)."""
+        raise AssertionError("a kind of modes defines its gradient")
+
+    def laplacian(self, coefficients: Tensor, power: int = 1) -> Tensor:
+        """∇² applied ``power`` times to coefficients (K, 2·n, L), per metre^(2·power)."""
+        raise AssertionError("a kind of modes defines its Laplacian")
+
+    def confine(
+        self, east: Tensor, north: Tensor, divergence: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The part of a wind that stays inside: all of it on the globe.
+
+        Args:
+            east: eastward component (..., H, W).
+            north: northward component (..., H, W).
+            divergence: of both (..., H, W).
+
+        Returns:
+            The same three of the confined wind.
+        """
+        return east, north, divergence
+
+    def skew_advection(
+        self,
+        wind: tuple[Tensor, Tensor, Tensor],
+        field: Tensor,
+        gradient: tuple[Tensor, Tensor],
+    ) -> Tensor:
+        """P[c·∇x + ½ x ∇·c], which moves the square of x about and creates none.
+
+        Args:
+            wind: c to the east and to the north, and its divergence, each (..., H, W).
+            field: x (..., H, W).
+            gradient: of x, to the east and to the north.
+
+        Returns:
+            Coefficients (K, 2·n, L), per second where the wind is in m/s.
+        """
+        east, north, divergence = wind
+        return self.analysis(east * gradient[0] + north * gradient[1] + 0.5 * divergence * field)
+
+    def project(self, field: Tensor) -> Tensor:
+        """The part of (..., H, W) that the modes span, same shape."""
+        return self.synthesis(self.analysis(field)).reshape(field.shape)
+
+    def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """∇ of the projection of scalars (..., H, W): eastward and northward parts, per metre."""
+        east, north = self.gradient_of(self.analysis(field))
+        return east.reshape(field.shape), north.reshape(field.shape)
+
+
+class SpectralOperators(ModalOperators):
     """Derivatives through spherical harmonics up to a truncation, exact below it.
 
     Analysis is an area-weighted least-squares fit per zonal wavenumber. Legendre functions are
@@ -205,19 +309,10 @@ class SpectralOperators(TangentBasis):
         """Fields (n, H, W) of coefficients (M, 2·n, L)."""
         return self._synthesis(coefficients, self.legendre, self.idft)
 
-    def project(self, field: Tensor) -> Tensor:
-        """The part of (..., H, W) up to the truncation, same shape."""
-        return self.synthesis(self.analysis(field)).reshape(field.shape)
-
     def gradient_of(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """∇ of the fields with coefficients (M, 2·n, L): east and north, each (n, H, W)."""
         east = self._synthesis(coefficients, self.legendre_east, self.idft_quadrature)
         return east, self._synthesis(coefficients, self.legendre_north, self.idft)
-
-    def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
-        """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
-        east, north = self.gradient_of(self.analysis(field))
-        return east.reshape(field.shape), north.reshape(field.shape)
 
     def laplacian(self, coefficients: Tensor, power: int = 1) -> Tensor:
         """∇² applied ``power`` times to coefficients (M, 2·n, L), per metre^(2·power)."""
@@ -225,9 +320,11 @@ class SpectralOperators(TangentBasis):
 
 
 class FiniteDifferenceOperators(TangentBasis):
-    """Fourth-order central differences; the halo across a pole is the row on its other side.
+    """Fourth-order central differences.
 
-    On rows at a pole the eastward derivative is the northward one a quarter turn away.
+    On the globe the halo across a pole is the row on its other side, and on rows at a pole the
+    eastward derivative is the northward one a quarter turn away. At the edges of a box the halo
+    continues the cubic through the four points inside: one-sided differences of third order.
 
     Args:
         grid: the grid.
@@ -247,28 +344,41 @@ class FiniteDifferenceOperators(TangentBasis):
         self.inverse_dy = 1.0 / spacing_north
         self.register_buffer("inverse_dx", torch.from_numpy(inverse).float()[:, None], False)
 
-    def _beyond_poles(self, field: Tensor) -> Tensor:
-        """Two more rows at each end: (..., H, W) → (..., H+4, W)."""
+    def _around_globe(self, field: Tensor) -> tuple[Tensor, Tensor]:
+        """Two more rows at each end (..., H+4, W), two more columns (..., H, W+4)."""
         first = 1 if self.poles else 0
         opposite = field.roll(2 * self.quarter, -1)
         south = opposite[..., first : first + 2, :].flip(-2)
         stop = field.shape[-2] - first
         north = opposite[..., stop - 2 : stop, :].flip(-2)
-        return torch.cat((south, field, north), -2)
+        rows = torch.cat((south, field, north), -2)
+        return rows, torch.cat((field[..., -2:], field, field[..., :2]), -1)
 
     def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
         with torch.autocast(field.device.type, enabled=False):
-            padded = self._beyond_poles(field.float())
-            north = (
-                8 * (padded[..., 3:-1, :] - padded[..., 1:-3, :])
-                - (padded[..., 4:, :] - padded[..., :-4, :])
-            ) * (self.inverse_dy / 12)
-            ahead, behind = field.roll(-1, -1), field.roll(1, -1)
-            far = field.roll(-2, -1) - field.roll(2, -1)
-            east = (8 * (ahead - behind) - far) * (self.inverse_dx / 12)
+            if self.poles is None:
+                rows, columns = beyond_edges(field.mT).mT, beyond_edges(field)
+            else:
+                rows, columns = self._around_globe(field)
+            north = central_difference(rows.mT).mT * self.inverse_dy
+            east = central_difference(columns) * self.inverse_dx
             if self.poles:
                 south_row = north[..., :1, :].roll(-self.quarter, -1)
                 north_row = north[..., -1:, :].roll(self.quarter, -1)
                 east = torch.cat((south_row, east[..., 1:-1, :], north_row), -2)
             return east, north
+
+
+def central_difference(padded: Tensor) -> Tensor:
+    """Fourth-order difference along the last axis, per spacing: (..., n+4) → (..., n)."""
+    near = padded[..., 3:-1] - padded[..., 1:-3]
+    return (8 * near - (padded[..., 4:] - padded[..., :-4])) / 12
+
+
+def beyond_edges(field: Tensor) -> Tensor:
+    """Two more points at each end, on the cubic through the last four: (..., n) → (..., n+4)."""
+    weights = field.new_tensor([[10.0, -20.0, 15.0, -4.0], [4.0, -6.0, 4.0, -1.0]]).T
+    before = field[..., :4] @ weights
+    after = field[..., -4:].flip(-1) @ weights
+    return torch.cat((before, field, after.flip(-1)), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from climate.models.domain import Domain
-from climate.store.layout import TrainingStore, open_store
+from climate.regions import parse_region
+from climate.store.layout import TrainingStore
+from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
 from climate.validation import RolloutValidation
 from vgbdm.build import build
@@ -26,16 +29,18 @@ log = logging.getLogger(__name__)
 
 
 def parse_hours(name: str, text: str) -> np.timedelta64:
-    """A duration such as ``6h`` or ``5d``.
+    """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
 
     Raises:
         InputError: for anything else.
     """
-    value, unit = str(text)[:-1], str(text)[-1:]
-    if not value.isdigit() or unit not in ("h", "d") or int(value) < 1:
-        raise InputError(f"{name}={text}: want a duration such as 6h or 5d")
-    hours = int(value) * (24 if unit == "d" else 1)
-    return np.timedelta64(hours * 3600, "s")
+    found = re.fullmatch(r"([1-9][0-9]*)(h|d|mo)", str(text))
+    if not found:
+        raise InputError(f"{name}={text}: want a duration such as 6h, 5d or 2mo")
+    count, unit = int(found[1]), found[2]
+    if unit == "mo":
+        return np.timedelta64(count, "M")
+    return np.timedelta64(count * (86400 if unit == "d" else 3600), "s")
 
 
 def parameter_groups(
@@ -111,17 +116,24 @@ def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[
     return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
 
 
+def open_task_store(cfg: DictConfig) -> TrainingStore:
+    """The store as the task sees it; see the config group ``task``."""
+    region = parse_region(cfg.region, cfg.halo) if "region" in cfg else None
+    return open_view(cfg.store, parse_hours("step", cfg.step), region)
+
+
 def train(cfg: DictConfig) -> None:
     """Train as a config says; see configs/train_era5.yaml. *Collective.*
 
     Raises:
         InputError: one line, for what cannot be trained on or gone on from.
     """
-    run_dir, store = Path(cfg.run_dir), open_store(cfg.store)
-    backend: Backend = build(cfg.backend)
+    run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
     if backend.rank == 0:
+        open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
+    store = open_task_store(cfg)
     field, rebuild = build_model(cfg, store)
     stage = cfg.get("finetune", cfg)
     if stage is not cfg and cfg.init is None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from climate.sphere import Grid
+from climate.store.calendar import count_steps, lead_hours
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
@@ -54,11 +54,9 @@ class RolloutValidation:
     ) -> None:
         if members < 2:
             raise InputError(f"validation.members={members}: at least 2 make an ensemble")
-        if lead < step or lead % step != np.timedelta64(0):
-            raise InputError(f"validation.lead={lead}: not a multiple of the model's step, {step}")
         self.store, self.backend, self.history = store, backend, history
-        self.steps, self.stride = int(lead // step), store.stride(step)
-        self.hours = [int(step * k // np.timedelta64(1, "h")) for k in range(1, self.steps + 1)]
+        self.steps = count_steps("validation.lead", lead, step, "the model's")
+        self.stride, self.hours = store.stride(step), lead_hours(step, self.steps)
         anchors = store.anchors("val", step, history, self.steps)
         if not len(anchors):
             raise InputError(
@@ -68,7 +66,9 @@ class RolloutValidation:
         chosen = np.linspace(0, len(anchors) - 1, min(starts, len(anchors))).round().astype(int)
         self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))
         self.batch, self.members, self.seed = batch, members, seed
-        self.area = torch.from_numpy(Grid(store.lat, store.lon).area_weights)[:, None]
+        rows, _ = store.interior
+        area = store.grid.area_weights[rows]
+        self.area = torch.from_numpy(area / area.mean())[:, None]
 
     def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """This rank's starts and their weights.
@@ -114,16 +114,18 @@ class RolloutValidation:
     def _error(self, field: Any, past: Tensor, times: Tensor, truth: Tensor) -> Tensor:
         """Area-mean square errors (B, S, C) of one forecast."""
         forecast = field.forecast(past, times, self.steps).cpu()
-        return ((forecast - truth).double().square() * self.area).mean((-1, -2))
+        error = self.store.without_halo(forecast - truth)
+        return (error.double().square() * self.area).mean((-1, -2))
 
     def _ensemble(
         self, field: Any, past: Tensor, times: Tensor, truth: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
         drawn = field.forecast_ensemble(past, times, self.steps, self.members, self.seed)
-        drawn = drawn.double().cpu().transpose(0, 1)
+        drawn, truth = (self.store.without_halo(x).double().cpu() for x in (drawn, truth))
+        drawn = drawn.transpose(0, 1)
         square = (drawn.mean(0) - truth).square()
-        parts = (crps(drawn, truth.double()), drawn.var(0), square)
+        parts = (crps(drawn, truth), drawn.var(0), square)
         scores = [(part * self.area).mean((-1, -2)) for part in parts]
         return scores[0], scores[1], scores[2]
 

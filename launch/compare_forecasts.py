@@ -12,11 +12,11 @@ def main(cfg: DictConfig) -> None:
     from pathlib import Path
 
     from climate.report import write_comparison
-    from climate.store.layout import open_store
+    from climate.store.views import open_for_forecast
     from climate.verification.comparison import compare, format_comparison
     from climate.verification.forecasts import open_forecast
 
-    store, out = open_store(cfg.truth), Path(cfg.out)
+    store, out = open_for_forecast(cfg.truth, cfg.a), Path(cfg.out)
     comparison = compare(open_forecast(cfg.a, store), open_forecast(cfg.b, store), store, cfg.seed)
     out.mkdir(parents=True, exist_ok=True)
     comparison.table.to_csv(out / "comparison.csv", index=False, float_format="%.8g")

@@ -13,12 +13,12 @@ def main(cfg: DictConfig) -> None:
     from pathlib import Path
 
     from climate.report import write_report
-    from climate.store.layout import open_store
+    from climate.store.views import open_for_forecast
     from climate.verification.forecasts import open_forecast
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
 
-    store, out = open_store(cfg.store), Path(cfg.out)
+    store, out = open_for_forecast(cfg.store, cfg.forecast), Path(cfg.out)
     forecast = open_forecast(cfg.forecast, store)
     dress = open_forecast(cfg.dress, store) if cfg.dress else None
     result = score(forecast, store, dress, cfg.seed)

@@ -13,10 +13,11 @@ def main(cfg: DictConfig) -> None:
 
     from climate.forecast import write_forecast
     from climate.models import load_model
-    from climate.store.layout import open_store
+    from climate.store.views import open_for_model
     from climate.training import parse_hours
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = load_model(cfg.run_dir, cfg.checkpoint)
     # no clock and no folders: the same run makes the same file
     told = ("leads", "split", "members", "seed", "checkpoint")
     history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)
@@ -24,8 +25,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.institution:
         about["institution"] = cfg.institution
     write_forecast(
-        load_model(cfg.run_dir, cfg.checkpoint),
-        open_store(cfg.store),
+        model,
+        open_for_model(cfg.store, model),
         cfg.out,
         lead=parse_hours("leads", cfg.leads),
         split=cfg.split,

@@ -23,6 +23,22 @@ def store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def fine_store(tmp_path_factory):
+    """A finished store of 20 six-hourly days, fine enough for regions; only to be read."""
+    from builders import make_fine_store
+
+    return make_fine_store(tmp_path_factory.mktemp("fine"))
+
+
+@pytest.fixture(scope="session")
+def years(tmp_path_factory):
+    """A finished store of four six-hourly years; only its monthly means may be added."""
+    from builders import make_years
+
+    return make_years(tmp_path_factory.mktemp("years"))
+
+
+@pytest.fixture(scope="session")
 def winds():
     """The folder of real winds, where it is."""
     if not WINDS.is_dir():

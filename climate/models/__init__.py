@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,7 @@ def load_model(run_dir: str | Path, pointer: str = "best") -> nn.Module:
         pointer: ``best`` or ``last``.
 
     Returns:
-        The model, with ``statistics_hash`` of the store it was trained on.
+        The model, with ``statistics_hash`` of the store it was trained on, and its ``region``.
 
     Raises:
         InputError: if there is no whole checkpoint.
@@ -29,7 +30,9 @@ def load_model(run_dir: str | Path, pointer: str = "best") -> nn.Module:
     if folder is None:
         raise InputError(f"run_dir={run_dir}: no {pointer} checkpoint; train first")
     facts = checkpoint.read_state(folder)["must_match"]
-    model: nn.Module = build(facts["model"], Domain.from_description(facts["domain"]))
+    domain = Domain.from_description(facts["domain"])
+    model: Any = build(facts["model"], domain)
     model.load_state_dict(checkpoint.read_tensors(folder, "model"))
-    model.statistics_hash = facts["statistics"]
-    return model.eval()
+    model.statistics_hash, model.region = facts["statistics"], domain.region
+    trained: nn.Module = model.eval()
+    return trained

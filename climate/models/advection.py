@@ -19,18 +19,18 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from climate.models.domain import Domain
 from climate.models.field import Context, WeatherField
 from climate.models.networks import soft_bound
 from climate.models.transport import Resolved
+from climate.models.wind import Wind, bounded, potential_unit, wind_of
 from vgbdm.fields import LogNormalParameters, Tendency, Theta
 from vgbdm.rollout import Solver
 
 DAY = 86400.0
-WIND_SCALE, WIND_DEGREE = 5.0, 8.0
-"""A network output of 1 at degree 8 is a wind of about 5 m/s."""
 RK4_LIMIT = 2.5
 """Courant number that the classical Runge–Kutta step stands (2.83) less a margin for damping."""
 
@@ -49,18 +49,6 @@ class Closure(NamedTuple):
     stream: Tensor
     potential: Tensor
     source: Tensor | None
-
-
-class Wind(NamedTuple):
-    """The advecting wind of each variable: east, north (m/s) and divergence (1/s), (B, G, H, W).
-
-    ``correction`` (B, G, H, W) is the squared size of its learned part ÷ ``wind_limit``².
-    """
-
-    east: Tensor
-    north: Tensor
-    divergence: Tensor
-    correction: Tensor
 
 
 class GreyBoxAdvection(WeatherField):
@@ -114,29 +102,23 @@ class GreyBoxAdvection(WeatherField):
         source = soft_bound(out[:, 2 * count :], self.source_limit) if self.source else None
         return Closure(state, out[:, :count], out[:, count : 2 * count], source)
 
-    def advecting_wind(self, theta: Theta, closure: Closure) -> Wind:
-        """The wind of each variable; one factor per sample and variable bounds |c| and |∇·c|."""
+    def advecting_wind(self, theta: Theta, closure: Closure) -> tuple[Wind, Tensor]:
+        """The wind of each variable, and the squared size ÷ ``wind_limit``² of its learned part.
+
+        Both (B, G, H, W); one factor per sample and variable bounds |c| and |∇·c|.
+        """
         sphere, state = self.transport.spectral, closure.state
-        shape, unit = closure.stream.shape, WIND_SCALE * sphere.radius / WIND_DEGREE
-        psi = sphere.analysis(closure.stream * unit)
-        chi = sphere.analysis(closure.potential * unit)
-        psi_east, psi_north = sphere.gradient_of(psi)
-        chi_east, chi_north = sphere.gradient_of(chi)
-        east = (chi_east - psi_north).view(shape)
-        north = (chi_north + psi_east).view(shape)
-        divergence = sphere.synthesis(sphere.laplacian(chi)).view(shape)
-        correction = (east.square() + north.square()) / self.wind_limit**2
+        potentials = torch.cat((closure.stream, closure.potential), 1)
+        wind = wind_of(sphere, potentials * potential_unit(sphere, self.wind_limit))
+        correction = (wind.east.square() + wind.north.square()) / self.wind_limit**2
         if self.wind is not None:
             own = sphere.to_tangent(state.smooth[:, self.transport.slices[self.wind]])
-            scale = self.scale[self.domain.variables[self.wind][0]]
-            factor = theta["wind_factor"][..., None, None] * scale
-            east = east + factor * own[0].unsqueeze(1)
-            north = north + factor * own[1].unsqueeze(1)
-            divergence = divergence + factor * self.transport.spin(state, self.wind)[0].unsqueeze(1)
-        speed = (east.square() + north.square()).amax((2, 3), keepdim=True) / self.wind_limit**2
-        spread = divergence.square().amax((2, 3), keepdim=True) / self.divergence_limit**2
-        bound = (1 + speed.square() + spread.square()) ** -0.25
-        return Wind(east * bound, north * bound, divergence * bound, correction)
+            factor = theta["wind_factor"][..., None, None]
+            factor = factor * self.scale[self.domain.variables[self.wind][0]]
+            spread = self.transport.spin(state, self.wind)[0]
+            parts = zip(wind, (*own, spread), strict=True)
+            wind = Wind(*(part + factor * more.unsqueeze(1) for part, more in parts))
+        return bounded(sphere, wind, self.wind_limit, self.divergence_limit), correction
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; the formula stands at the top of this file."""
@@ -144,25 +126,16 @@ class GreyBoxAdvection(WeatherField):
 
     def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
         """Physics, scaled by ``weight``, with what the network said."""
-        sphere, state, owner = self.transport.spectral, closure.state, self.transport.owner
-        wind = self.advecting_wind(theta, closure)
-        moved = wind.east[:, owner] * state.east + wind.north[:, owner] * state.north
-        moved = moved + 0.5 * wind.divergence[:, owner] * state.smooth
-        days = self.step_seconds / DAY
-        rates = {n: rate[:, owner] * days for n, rate in theta.items() if n != "wind_factor"}
-        largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
-        damped = sphere.laplacian(state.anomaly, 2) / largest**2
-        diffusion = rates["diffusion"].flatten().repeat(2)[:, None]
-        tendency = sphere.analysis(moved) * self.step_seconds + diffusion * damped
-        smooth = -sphere.synthesis(tendency).view_as(state.smooth)
-        rough = rates["unresolved"][..., None, None] * state.rough
-        relaxed = theta["relaxation"][:, self.transport.variable_of] * days
-        physics = self.transport.to_channels(smooth - rough)
+        transport, state, days = self.transport, closure.state, self.step_seconds / DAY
+        wind, correction = self.advecting_wind(theta, closure)
+        moved = transport.advection(state, wind) * self.step_seconds
+        damped = transport.damping(state, theta["diffusion"] * days)
+        physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
+        relaxed = theta["relaxation"][:, transport.variable_of] * days
         physics = physics - relaxed[..., None, None] * (x - self.climate)
-        total, residual = weight * physics, {"wind": wind.correction.mean(1, keepdim=True)}
+        total, residual = weight * physics, {"wind": correction.mean(1, keepdim=True)}
         if closure.source is not None:
             total = total + closure.source * self.change
             residual["source"] = closure.source.square()
-        speed = (wind.east.square() + wind.north.square()).amax((1, 2, 3)).sqrt()
-        waves = sphere.truncation / sphere.radius * self.step_seconds / self.solver.substeps
-        return Tendency(total, residual, theta, {"courant": speed * waves})
+        courant = wind.courant(transport.spectral, self.step_seconds / self.solver.substeps)
+        return Tendency(total, residual, theta, {"courant": courant})

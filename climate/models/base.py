@@ -1,4 +1,4 @@
-"""What a weather model that is not trained by matching knows of its data: units, clock, statistics.
+"""What every weather model knows of its data: units, clock, statistics, place.
 
 Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` longitudes.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from climate.features import CalendarFeatures, position_features
+from climate.features import position_features
 from climate.models.domain import Domain
 from climate.models.transport import Transport
 
@@ -21,7 +21,6 @@ class WeatherModel(nn.Module):
         transport: between channels and transported scalars.
     """
 
-    stochastic = False
     mean: Tensor
     scale: Tensor
     change: Tensor
@@ -34,7 +33,7 @@ class WeatherModel(nn.Module):
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
         self.domain, self.transport = domain, transport
-        self.calendar = CalendarFeatures(domain.grid)
+        self.calendar = domain.clock_features()
         for name, values in domain.buffers().items():
             self.register_buffer(name, values)
         self.register_buffer("climate_modes", transport.modes(self.climate[None]))
@@ -58,14 +57,23 @@ class WeatherModel(nn.Module):
         return self.domain.channels
 
     @property
+    def stochastic(self) -> bool:
+        """Whether forecasts can be drawn."""
+        return False
+
+    @property
     def features(self) -> int:
         """Channels of `surroundings`."""
         return self.calendar.count + len(self.position) + len(self.static)
 
     def surroundings(self, seconds: Tensor) -> Tensor:
         """Calendar, position and static fields (B, n, H, W) at times (B,)."""
-        fixed = torch.cat((self.position, self.static)).expand(len(seconds), -1, -1, -1)
-        return torch.cat((self.calendar(seconds), fixed), 1)
+        return torch.cat((self.calendar(seconds), self.ground.expand(len(seconds), -1, -1, -1)), 1)
+
+    @property
+    def ground(self) -> Tensor:
+        """Position and static fields, (n, H, W)."""
+        return torch.cat((self.position, self.static))
 
     def standardise(self, states: Tensor) -> Tensor:
         """Physical (..., C, H, W) → standardised."""

@@ -26,7 +26,7 @@ from climate.models.domain import Domain
 from climate.models.integration import WindowSolver
 from climate.models.networks import Trunk
 from climate.models.transport import Resolved, Transport
-from climate.models.wind import Wind, bounded_wind, wind_unit
+from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.models.wind_fit import WindFit, end_velocity
 from climate.sphere import Grid, TangentBasis
 from vgbdm.fields import LogNormalParameters
@@ -122,7 +122,8 @@ class ClimODE(WeatherModel):
     def wind(self, potentials: Tensor) -> Wind:
         """The bounded wind of stream functions and potentials (B, 2·G, H, W)."""
         sphere = self.transport.spectral
-        return bounded_wind(sphere, potentials, self.wind_limit, self.divergence_limit)
+        wind = wind_of(sphere, potentials * potential_unit(sphere, self.wind_limit))
+        return bounded(sphere, wind, self.wind_limit, self.divergence_limit)
 
     def forward(self, z: Tensor, seconds: Tensor) -> Tensor:
         """Dz per model step.
@@ -150,28 +151,24 @@ class ClimODE(WeatherModel):
 
     def advection(self, state: Resolved, wind: Wind) -> Tensor:
         """Dx (B, C, H, W) per model step, standardised."""
-        sphere, owner = self.transport.spectral, self.transport.owner
-        moved = wind.east[:, owner] * state.east + wind.north[:, owner] * state.north
-        moved = (moved + 0.5 * wind.divergence[:, owner] * state.smooth) * self.step_seconds
-        days = self.step_seconds / DAY
-        rates = {name: rate[owner] * days for name, rate in self.theta().items()}
-        largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
-        damped = sphere.laplacian(state.anomaly, 2) / largest**2
-        diffusion = rates["diffusion"].repeat(2 * len(moved))[:, None]
-        tendency = sphere.analysis(moved * self.slowing(moved)) + diffusion * damped
-        smooth = sphere.synthesis(tendency).view_as(state.smooth)
-        rough = rates["unresolved"][:, None, None] * state.rough
-        return -self.transport.to_channels(smooth + rough)
+        transport, days = self.transport, self.step_seconds / DAY
+        rates = {name: rate[None] * days for name, rate in self.theta().items()}
+        moved = transport.advection(state, wind) * self.step_seconds
+        moved = moved * self.slowing(moved, state)
+        damped = transport.damping(state, rates["diffusion"])
+        return -transport.assemble(moved + damped, state, rates["unresolved"])
 
-    def slowing(self, moved: Tensor) -> Tensor:
-        """One factor per sample and variable (B, T, 1, 1): an explicit step cannot run away."""
+    def slowing(self, moved: Tensor, state: Resolved) -> Tensor:
+        """One factor per sample and variable, for coefficients: Euler's step cannot run away."""
         unit = torch.stack(
             [self.change[list(v)].square().mean().sqrt() for v in self.domain.variables]
         )
-        square = (moved.square() * self.area).mean((2, 3))
+        fields = self.transport.spectral.synthesis(moved).view_as(state.smooth)
+        square = (fields.square() * self.area).mean((2, 3))
         total = torch.stack([square[:, at].sum(1) for at in self.transport.slices], 1)
         excess = total / (unit * self.tendency_limit).square()
-        return ((1 + excess.square()) ** -0.25)[:, self.transport.owner, None, None]
+        factor = (1 + excess.square()) ** -0.25
+        return factor[:, self.transport.owner].flatten().repeat(2)[:, None]
 
     # --- windows and forecasts -------------------------------------------------------------------
 
@@ -205,10 +202,9 @@ class ClimODE(WeatherModel):
 
     def courant(self, fitted: Tensor) -> Tensor:
         """The Courant number (B,) of the initial wind at the smallest scale kept."""
-        wind, sphere = self.wind(self.fit.potentials(fitted)), self.transport.spectral
-        speed = (wind.east.square() + wind.north.square()).amax((1, 2, 3)).sqrt()
-        step = self.step_seconds / self.solver.substeps
-        return speed * step * sphere.truncation / sphere.radius
+        wind = self.wind(self.fit.potentials(fitted))
+        seconds = self.step_seconds / self.solver.substeps
+        return wind.courant(self.transport.spectral, seconds)
 
     @torch.no_grad()
     def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:

@@ -81,7 +81,7 @@ class Emission(nn.Module):
         blocks: int,
         limit: float,
         *,
-        poles: bool,
+        poles: bool | None,
         vector_inputs: Sequence[int],
     ) -> None:
         super().__init__()

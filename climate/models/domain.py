@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climate.features import CalendarFeatures, MonthFeatures
+from climate.regions import Region
 from climate.sphere import Grid
+from climate.store.calendar import as_step, is_monthly, step_seconds
 from vgbdm.errors import InputError
 
 if TYPE_CHECKING:
@@ -34,11 +37,12 @@ class Domain:
         lon: (W,) degrees east from 0.
         channels: short names, in the order of the state.
         vectors: pairs of channels that are the eastward and northward parts of a vector.
-        step_seconds: the model's step.
+        step_seconds: the model's step; of calendar months the mean one.
         history: past states a sample carries besides the current one.
         static_names: of the static fields.
         arrays: ``mean``, ``scale``, ``change`` (C,), ``climate`` (C, H, W), ``static`` (n, H, W);
             empty where the buffers are about to be loaded from a checkpoint.
+        region: the box and halo that the grid covers; None: the globe.
     """
 
     lat: tuple[float, ...]
@@ -49,6 +53,7 @@ class Domain:
     history: int
     static_names: tuple[str, ...]
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
+    region: Region | None = None
 
     @classmethod
     def from_store(
@@ -76,9 +81,18 @@ class Domain:
         shape = (len(store.lat), len(store.lon))
         static = [_standardised(store.static[name]) for name in names]
         arrays["static"] = np.stack(static) if static else np.zeros((0, *shape))
-        seconds = int(step / np.timedelta64(1, "s"))
         lat, lon = tuple(map(float, store.lat)), tuple(map(float, store.lon))
-        return cls(lat, lon, store.channels, held, seconds, history, names, arrays)
+        return cls(
+            lat,
+            lon,
+            store.channels,
+            held,
+            step_seconds(step),
+            history,
+            names,
+            arrays,
+            store.region,
+        )
 
     @classmethod
     def from_description(cls, text: dict[str, Any]) -> Domain:
@@ -91,6 +105,7 @@ class Domain:
             int(text["step_seconds"]),
             int(text["history"]),
             tuple(text["static_names"]),
+            region=Region(**text["region"]) if text.get("region") else None,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -107,12 +122,19 @@ class Domain:
                 "static_names",
             )
         }
+        facts["region"] = asdict(self.region) if self.region else None
         return dict(json.loads(json.dumps(facts)))
 
     @cached_property
     def grid(self) -> Grid:
         """The grid."""
-        return Grid(np.array(self.lat), np.array(self.lon))
+        halo = self.region.halo if self.region else 0
+        return Grid(np.array(self.lat), np.array(self.lon), halo)
+
+    def clock_features(self) -> CalendarFeatures | MonthFeatures:
+        """What a network is told of the time: the day and the season, or the month."""
+        kind = MonthFeatures if is_monthly(as_step(self.step_seconds)) else CalendarFeatures
+        return kind(self.grid)
 
     @cached_property
     def variables(self) -> tuple[tuple[int, ...], ...]:
@@ -163,8 +185,8 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
         raise InputError(
             f"{store.path}: no two training states are {step} apart; check step and split"
         )
-    stride = int(step / store.step)
-    weights = Grid(store.lat, store.lon).area_weights[:, None] / len(store.lon) / len(store.lat)
+    stride = store.stride(step)
+    weights = store.grid.area_weights[:, None] / len(store.lon) / len(store.lat)
     total = np.zeros(len(store.channels))
     for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
         inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]

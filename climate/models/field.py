@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from climate.features import CalendarFeatures, position_features
+from climate.models.base import WeatherModel
 from climate.models.domain import Domain
 from climate.models.latents import Gaussians, Member, WeatherLatents
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
@@ -36,7 +36,7 @@ class Context(NamedTuple):
     zeta: Tensor | None
 
 
-class WeatherField(GreyBoxField):
+class WeatherField(WeatherModel, GreyBoxField):
     """A network on states, gradients, history, calendar, ground and latents; its rollouts.
 
     Args:
@@ -53,15 +53,6 @@ class WeatherField(GreyBoxField):
         latents: makes the latents of a stochastic model; None for a deterministic one.
     """
 
-    mean: Tensor
-    scale: Tensor
-    change: Tensor
-    climate: Tensor
-    climate_modes: Tensor
-    static: Tensor
-    position: Tensor
-    area: Tensor
-
     def __init__(
         self,
         domain: Domain,
@@ -77,19 +68,11 @@ class WeatherField(GreyBoxField):
         truncation: int | None,
         latents: Callable[..., WeatherLatents] | None,
     ) -> None:
-        super().__init__()
-        self.domain, grid, self.theta = domain, domain.grid, parameters
-        self.transport = Transport(grid, domain.variables, truncation, operators)
-        self.calendar = CalendarFeatures(grid)
-        for name, values in domain.buffers().items():
-            self.register_buffer(name, values)
-        self.register_buffer("climate_modes", self.transport.modes(self.climate[None]))
-        self.register_buffer("position", position_features(grid), persistent=False)
-        area = torch.from_numpy(grid.area_weights).float()[:, None]
-        self.register_buffer("area", area, persistent=False)
-
+        grid = domain.grid
+        super().__init__(domain, Transport(grid, domain.variables, truncation, operators))
+        self.theta = parameters
         channels, vectors = len(domain.channels), domain.vector_channels
-        poles, ground = grid.includes_poles, len(self.position) + len(self.static)
+        poles = grid.includes_poles
         self.history_encoder = self.attention = None
         if domain.history:
             self.history_encoder = HistoryEncoder(
@@ -99,14 +82,14 @@ class WeatherField(GreyBoxField):
                 channels, history_width, heads, poles=poles, vector_inputs=vectors
             )
         thetas = 0 if parameters is None else parameters.count
-        self.latents = None if latents is None else latents(domain, ground, thetas)
+        self.latents = None if latents is None else latents(domain, len(self.ground), thetas)
         gradients = [
             channels + 2 * g + k
             for g, v in enumerate(domain.variables)
             if len(v) == 1
             for k in (0, 1)
         ]
-        inputs = channels + 2 * len(domain.variables) + self.calendar.count + ground
+        inputs = channels + 2 * len(domain.variables) + self.features
         inputs += history_width if domain.history else 0
         inputs += self.latents.channels if self.latents else 0
         self.trunk = Trunk(
@@ -117,21 +100,6 @@ class WeatherField(GreyBoxField):
     # --- units ---------------------------------------------------------------------------------
 
     @property
-    def step_seconds(self) -> int:
-        """The model's step."""
-        return self.domain.step_seconds
-
-    @property
-    def history(self) -> int:
-        """Past states a forecast needs besides the current one."""
-        return self.domain.history
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        """Short names of the state's channels."""
-        return self.domain.channels
-
-    @property
     def stochastic(self) -> bool:
         """Whether forecasts can be drawn."""
         return self.latents is not None
@@ -140,14 +108,6 @@ class WeatherField(GreyBoxField):
     def solver(self) -> Solver:
         """How one model step is integrated."""
         raise AssertionError("a model says how it is integrated")
-
-    def standardise(self, states: Tensor) -> Tensor:
-        """Physical (..., C, H, W) → standardised."""
-        return (states - self.mean) / self.scale
-
-    def unstandardise(self, states: Tensor) -> Tensor:
-        """Standardised (..., C, H, W) → physical."""
-        return states * self.scale + self.mean
 
     def area_mean(self, values: Tensor) -> Tensor:
         """Mean over channels and area of (..., C, H, W): (...)."""
@@ -169,16 +129,11 @@ class WeatherField(GreyBoxField):
         features = [x, self.transport.slopes(state)]
         if self.attention is not None and context.history is not None:
             features.append(self.attention(x, context.history))
-        features += [self.calendar(seconds), self.ground.expand(len(x), -1, -1, -1)]
+        features.append(self.surroundings(seconds))
         if context.zeta is not None:
             features.append(context.zeta)
         out: Tensor = self.trunk(torch.cat(features, 1)).float()
         return state, out
-
-    @property
-    def ground(self) -> Tensor:
-        """Position and static fields, (n, H, W)."""
-        return torch.cat((self.position, self.static))
 
     # --- what stands still during a step -------------------------------------------------------
 

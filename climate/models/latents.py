@@ -95,7 +95,7 @@ class PointEncoder(nn.Module):
         width: int,
         blocks: int,
         *,
-        poles: bool,
+        poles: bool | None,
         vector_inputs: list[int],
     ) -> None:
         super().__init__()

@@ -21,13 +21,13 @@ class SphereConv(nn.Module):
     """A convolution whose halo is periodic in longitude and goes on across the poles.
 
     Beyond a pole lies the row on its other side, half a turn away; there the components of a
-    vector change sign.
+    vector change sign. Beyond the edge of a box lies the edge again.
 
     Args:
         inputs: channels in.
         outputs: channels out.
         kernel: odd kernel size.
-        poles: whether the first and last rows lie on the poles.
+        poles: whether the first and last rows lie on the poles; None on a box.
         vector_inputs: indices of input channels that are vector components.
     """
 
@@ -39,7 +39,7 @@ class SphereConv(nn.Module):
         outputs: int,
         kernel: int = 3,
         *,
-        poles: bool,
+        poles: bool | None,
         vector_inputs: Sequence[int] = (),
     ) -> None:
         super().__init__()
@@ -53,7 +53,10 @@ class SphereConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) → (B, outputs, H, W)."""
-        first, halo = int(self.poles), self.halo
+        halo = self.halo
+        if self.poles is None:
+            return self.conv(F.pad(x, (halo, halo, halo, halo), mode="replicate"))
+        first = int(self.poles)
         opposite = x.roll(x.shape[-1] // 2, -1)
         if self.sign is not None:
             opposite = opposite * self.sign
@@ -67,7 +70,7 @@ class SphereConv(nn.Module):
 class ResidualBlock(nn.Module):
     """Two convolutions around a skip; GroupNorm, so that no statistic crosses samples."""
 
-    def __init__(self, width: int, *, poles: bool, dropout: float) -> None:
+    def __init__(self, width: int, *, poles: bool | None, dropout: float) -> None:
         super().__init__()
         groups = max(width // 16, 1)
         self.norm_1, self.norm_2 = nn.GroupNorm(groups, width), nn.GroupNorm(groups, width)
@@ -88,12 +91,18 @@ class HistoryEncoder(nn.Module):
         channels: of a state.
         frames: of history.
         width: of keys and of values.
-        poles: whether the grid has rows at the poles.
+        poles: whether the grid has rows at the poles; None on a box.
         vector_inputs: state channels that are vector components.
     """
 
     def __init__(
-        self, channels: int, frames: int, width: int, *, poles: bool, vector_inputs: Sequence[int]
+        self,
+        channels: int,
+        frames: int,
+        width: int,
+        *,
+        poles: bool | None,
+        vector_inputs: Sequence[int],
     ) -> None:
         super().__init__()
         self.conv = SphereConv(channels, 2 * width, poles=poles, vector_inputs=vector_inputs)
@@ -113,12 +122,18 @@ class HistoryAttention(nn.Module):
         channels: of a state.
         width: of the result; divisible by ``heads``.
         heads: of the attention.
-        poles: whether the grid has rows at the poles.
+        poles: whether the grid has rows at the poles; None on a box.
         vector_inputs: state channels that are vector components.
     """
 
     def __init__(
-        self, channels: int, width: int, heads: int, *, poles: bool, vector_inputs: Sequence[int]
+        self,
+        channels: int,
+        width: int,
+        heads: int,
+        *,
+        poles: bool | None,
+        vector_inputs: Sequence[int],
     ) -> None:
         super().__init__()
         self.heads = heads
@@ -142,7 +157,7 @@ class Trunk(nn.Module):
         width: of the hidden layers.
         blocks: how many residual blocks.
         dropout: of whole hidden channels.
-        poles: whether the grid has rows at the poles.
+        poles: whether the grid has rows at the poles; None on a box.
         vector_inputs: feature channels that are vector components.
     """
 
@@ -154,7 +169,7 @@ class Trunk(nn.Module):
         blocks: int,
         dropout: float,
         *,
-        poles: bool,
+        poles: bool | None,
         vector_inputs: Sequence[int],
     ) -> None:
         super().__init__()

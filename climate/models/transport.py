@@ -14,7 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from climate.sphere import Grid, SpectralOperators, TangentBasis
+from climate.limited_area import modal_operators
+from climate.models.wind import Wind
+from climate.sphere import Grid, TangentBasis
 
 SLOPE_SCALE = 2.0
 """Gradients per radian ÷ truncation are about half the size of the field; this makes them 1."""
@@ -44,7 +46,7 @@ class Transport(nn.Module):
     Args:
         grid: the grid.
         variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
-        truncation: largest degree kept; None: ⌊(W-1)/3⌋.
+        truncation: largest degree kept; None: ⌊(W-1)/3⌋, W longitudes around the circle.
         operators: another ∇ than the spectral one, made from the grid.
     """
 
@@ -62,7 +64,7 @@ class Transport(nn.Module):
     ) -> None:
         super().__init__()
         self.variables = variables
-        self.spectral = SpectralOperators(grid, truncation)
+        self.spectral = modal_operators(grid, truncation)
         self.operators = operators(grid) if operators else self.spectral
         sizes = [2 * len(v) - 1 for v in variables]
         starts = [sum(sizes[:g]) for g in range(len(sizes))]
@@ -137,3 +139,31 @@ class Transport(nn.Module):
                 features += [state.east[:, at.start], state.north[:, at.start]]
         unit = self.spectral.radius / self.spectral.truncation * SLOPE_SCALE
         return torch.stack(features, 1) * unit
+
+    # --- tendencies ----------------------------------------------------------------------------
+
+    def advection(self, state: Resolved, wind: Wind) -> Tensor:
+        """P[c·∇x + ½ x ∇·c] of each scalar by its variable's wind: coefficients, per second."""
+        carrier = tuple(part[:, self.owner] for part in wind)
+        east, north, divergence = carrier
+        return self.spectral.skew_advection(
+            (east, north, divergence), state.smooth, (state.east, state.north)
+        )
+
+    def damping(self, state: Resolved, rate: Tensor) -> Tensor:
+        """κ ∇⁴(x - x̄) / λ_N²: coefficients, per the unit of time of ``rate`` (B or 1, G)."""
+        sphere = self.spectral
+        largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
+        rates = rate[:, self.owner].expand(len(state.smooth), -1).flatten().repeat(2)
+        return rates[:, None] * (sphere.laplacian(state.anomaly, 2) / largest**2)
+
+    def assemble(self, tendency: Tensor, state: Resolved, unresolved: Tensor) -> Tensor:
+        """Channels (B, C, H, W) of coefficients and of the damping beyond the truncation.
+
+        Args:
+            tendency: coefficients, of `advection` and `damping`.
+            state: the state.
+            unresolved: (B or 1, G) rate of that damping.
+        """
+        smooth = self.spectral.synthesis(tendency).view_as(state.smooth)
+        return self.to_channels(smooth + unresolved[:, self.owner][..., None, None] * state.rough)

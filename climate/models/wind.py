@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from climate.sphere import SpectralOperators
+from climate.sphere import ModalOperators
 
 WIND_SHARE, WIND_DEGREE = 1 / 12, 8.0
 """A stream function of 1 at degree 8 is a wind of about a twelfth of its bound: 5 m/s of 60."""
@@ -20,7 +20,7 @@ def wind_unit(wind_limit: float) -> float:
     return WIND_SHARE * wind_limit
 
 
-def potential_unit(sphere: SpectralOperators, wind_limit: float) -> float:
+def potential_unit(sphere: ModalOperators, wind_limit: float) -> float:
     """The unit of stream functions and potentials, m²/s."""
     return wind_unit(wind_limit) * sphere.radius / WIND_DEGREE
 
@@ -32,26 +32,42 @@ class Wind(NamedTuple):
     north: Tensor
     divergence: Tensor
 
+    def courant(self, sphere: ModalOperators, seconds: float) -> Tensor:
+        """Courant number (B,) at the smallest scale kept, of a step of so many seconds."""
+        speed = (self.east.square() + self.north.square()).amax((1, 2, 3)).sqrt()
+        return speed * (seconds * sphere.truncation / sphere.radius)
 
-def bounded_wind(
-    sphere: SpectralOperators, potentials: Tensor, wind_limit: float, divergence_limit: float
-) -> Wind:
-    """The wind k×∇ψ + ∇χ, scaled by one factor per sample and variable so that it stays in bounds.
+
+def wind_of(sphere: ModalOperators, potentials: Tensor) -> Wind:
+    """The wind k×∇ψ + ∇χ.
 
     Args:
         sphere: its derivatives.
-        potentials: (B, 2·G, H, W) ψ of each variable, then χ of each, in `potential_unit`.
+        potentials: (B, 2·G, H, W) ψ of each variable, then χ of each, m²/s.
+    """
+    modes = sphere.analysis(potentials)
+    east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
+    count = potentials.shape[1] // 2
+    chi = modes.unflatten(1, (2, len(potentials), 2 * count))[:, :, :, count:].flatten(1, 3)
+    divergence = sphere.synthesis(sphere.laplacian(chi))
+    return Wind(
+        east[:, count:] - north[:, :count],
+        north[:, count:] + east[:, :count],
+        divergence.view_as(east[:, count:]),
+    )
+
+
+def bounded(sphere: ModalOperators, wind: Wind, wind_limit: float, divergence_limit: float) -> Wind:
+    """The wind confined to the grid, scaled by one factor per sample and variable.
+
+    Args:
+        sphere: its derivatives.
+        wind: to bound.
         wind_limit: bound of |c|, m/s.
         divergence_limit: bound of |∇·c|, 1/s.
     """
-    modes = sphere.analysis(potentials * potential_unit(sphere, wind_limit))
-    east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
-    count = potentials.shape[1] // 2
-    wind_east = east[:, count:] - north[:, :count]
-    wind_north = north[:, count:] + east[:, :count]
-    chi = modes.unflatten(1, (2, len(potentials), 2 * count))[:, :, :, count:].flatten(1, 3)
-    divergence = sphere.synthesis(sphere.laplacian(chi)).view_as(wind_east)
-    speed = (wind_east.square() + wind_north.square()).amax((2, 3), keepdim=True) / wind_limit**2
+    east, north, divergence = sphere.confine(*wind)
+    speed = (east.square() + north.square()).amax((2, 3), keepdim=True) / wind_limit**2
     spread = divergence.square().amax((2, 3), keepdim=True) / divergence_limit**2
     bound = (1 + speed.square() + spread.square()) ** -0.25
-    return Wind(wind_east * bound, wind_north * bound, divergence * bound)
+    return Wind(east * bound, north * bound, divergence * bound)

@@ -95,6 +95,8 @@ class WindFit(nn.Module):
     ) -> None:
         super().__init__()
         sphere = transport.spectral
+        if not isinstance(sphere, SpectralOperators):
+            raise InputError("model=climode: its winds are fitted on the globe; take task=hourly")
         if degree < 1 or not smoothness > 0:
             raise InputError(
                 f"model.fit: degree={degree}, smoothness={smoothness}; want a degree of at least 1 "

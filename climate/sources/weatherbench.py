@@ -155,9 +155,13 @@ def _normalise(field: xr.DataArray, path: Path) -> xr.DataArray:
     if not bool((np.diff(field["lon"].values) > 0).all()):
         field = field.sortby("lon")
     try:
-        Grid(field["lat"].values, field["lon"].values)
+        whole = Grid(field["lat"].values, field["lon"].values).is_global
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    if not whole:
+        raise InputError(
+            f"{path}: covers a box, not the globe; convert the globe and train with task=regional"
+        )
     return field
 
 

@@ -1,4 +1,9 @@
-"""Periods, splits and gaps."""
+"""Periods, splits, gaps, and steps of hours or of calendar months.
+
+A step is a numpy timedelta in seconds or in months. numpy refuses to compare the two, so that a
+month is never taken for a number of seconds by mistake; where a length in seconds is wanted, a
+month is the mean Gregorian one.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,49 @@ from vgbdm.errors import InputError
 Period = tuple[np.datetime64, np.datetime64]
 SPLITS = ("train", "val", "test")
 DAY = np.timedelta64(1, "D")
+MONTH_SECONDS = 2629746
+"""The mean Gregorian month: 365.2425 / 12 days."""
+
+
+def as_step(seconds: int) -> np.timedelta64:
+    """A step of so many seconds; a whole number of mean months is that many calendar months."""
+    months, rest = divmod(int(seconds), MONTH_SECONDS)
+    if rest or not months:
+        return np.timedelta64(int(seconds), "s")
+    return np.timedelta64(months, "M")
+
+
+def step_seconds(step: np.timedelta64) -> int:
+    """The length of a step; the mean one where it is of calendar months."""
+    return int(step.astype("timedelta64[s]").astype(np.int64))
+
+
+def is_monthly(step: np.timedelta64) -> bool:
+    """Whether a step is of calendar months."""
+    return np.datetime_data(step.dtype)[0] == "M"
+
+
+def in_unit_of(step: np.timedelta64, times: np.ndarray) -> np.ndarray:
+    """Times in a step's own unit, so that their differences are counted by the calendar."""
+    return times.astype("datetime64[M]" if is_monthly(step) else "datetime64[s]")
+
+
+def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: str) -> int:
+    """How many steps a length is.
+
+    Args:
+        name: of the length, for the message.
+        length: in hours or months.
+        step: in the same.
+        whose: the step is, for the message.
+
+    Raises:
+        InputError: if it is no whole number, or below one.
+    """
+    alike = is_monthly(length) == is_monthly(step)
+    if not alike or length < step or length % step != np.timedelta64(0):
+        raise InputError(f"{name}={length}: not a multiple of {whose} step, {step}")
+    return int(length // step)
 
 
 def parse_period(name: str, ends: Sequence[object]) -> Period:
@@ -62,9 +110,14 @@ def inside(times: np.ndarray, period: Period) -> np.ndarray:
     return (times >= period[0]) & (times <= period[1])
 
 
+def lead_hours(step: np.timedelta64, leads: int) -> list[int]:
+    """Leads of 1…``leads`` steps in hours; months are mean ones, rounded to an hour."""
+    return [round(k * step_seconds(step) / 3600) for k in range(1, leads + 1)]
+
+
 def find_gaps(times: np.ndarray, step: np.timedelta64) -> list[tuple[np.datetime64, np.datetime64]]:
     """Last time before and first time after each stretch of missing steps."""
-    breaks = np.flatnonzero(np.diff(times) != step)
+    breaks = np.flatnonzero(np.diff(in_unit_of(step, times)) != step)
     return [(times[i], times[i + 1]) for i in breaks]
 
 
@@ -73,9 +126,14 @@ def leap_day_of_year(times: np.ndarray) -> np.ndarray:
     days = times.astype("datetime64[D]")
     months = days.astype("datetime64[M]")
     day = (days - months.astype("datetime64[D]")) // DAY
-    month = months.astype(np.int64) % 12
+    month = month_of_year(times)
     before = np.array([0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335])
     return before[month] + day
+
+
+def month_of_year(times: np.ndarray) -> np.ndarray:
+    """Month 0…11."""
+    return times.astype("datetime64[M]").astype(np.int64) % 12
 
 
 def hour_of_day(times: np.ndarray) -> np.ndarray:

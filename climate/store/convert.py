@@ -26,12 +26,13 @@ from tqdm import tqdm
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.sphere import Grid
-from climate.store.calendar import Period, find_gaps, inside, parse_splits
+from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
 from climate.store.layout import FORMAT, MANIFEST, chunk_shape
 from climate.store.statistics import (
+    Binning,
     Partial,
     Statistics,
-    climatology_bins,
+    binning_of,
     climatology_of,
     has_seasons,
     merge,
@@ -63,7 +64,7 @@ class _Job:
     channels: tuple[str, ...]
     times: np.ndarray
     training: Period
-    seasons: bool
+    binning: Binning
     weights: np.ndarray
     nan_allowance: float
     state: zarr.Array
@@ -76,6 +77,7 @@ def convert(
     splits: Mapping[str, Sequence[object]],
     *,
     source: Mapping[str, Any],
+    step: np.timedelta64 | None = None,
     nan_allowance: float = 0.0,
     workers: int | None = None,
 ) -> None:
@@ -86,6 +88,7 @@ def convert(
         store: folder to make; one left by a stopped conversion is started anew.
         splits: ``train``, ``val``, ``test`` → [start, end], ISO 8601, ends inclusive.
         source: what to say of the origin; no paths, hosts or clocks, it is part of the store.
+        step: between times where none is missing; by default the most frequent one.
         nan_allowance: share of missing values per channel and shard that may be filled, by the
             channel's mean over the shard.
         workers: Dask threads; by default as many as cores.
@@ -96,9 +99,10 @@ def convert(
     path = Path(store)
     times = dataset["time"].values.astype("datetime64[s]")
     periods = parse_splits(splits, times)
-    steps = np.diff(times)
-    values, counts = np.unique(steps, return_counts=True)
-    step = values[counts.argmax()]
+    if step is None:
+        values, counts = np.unique(np.diff(times), return_counts=True)
+        step = values[counts.argmax()]
+    seasons = has_seasons(periods["train"])
     channels = tuple(str(n) for n, v in dataset.data_vars.items() if "time" in v.dims)
     static = tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims)
     _prepare(path)
@@ -111,7 +115,7 @@ def convert(
         channels,
         times,
         periods["train"],
-        has_seasons(periods["train"]),
+        binning_of(step, seasons),
         grid.area_weights,
         nan_allowance,
         state,
@@ -120,17 +124,17 @@ def convert(
     log.info("%d times, %d channels, %d shards", len(times), len(channels), len(shards))
     digests, total = _run(job, shards, workers)
     statistics = statistics_of(total, periods["train"], channels)
-    _write_derived(group, statistics, climatology_of(total, job.seasons))
+    _write_derived(group, statistics, climatology_of(total, job.binning))
     manifest = {
         "format": FORMAT,
         "channels": list(channels),
         "static": list(static),
-        "step_seconds": int(step / np.timedelta64(1, "s")),
+        "step_seconds": step_seconds(step),
         "splits": {name: [str(a), str(b)] for name, (a, b) in periods.items()},
         "gaps": [[str(a), str(b)] for a, b in find_gaps(times, step)],
         "channel_attrs": {n: channel_attributes(n, dict(dataset[n].attrs)) for n in channels},
         "statistics": statistics.to_json(),
-        "climatology_seasons": job.seasons,
+        "climatology_seasons": seasons,
         "shards": digests,
         "provenance": {**source, **{k: str(v) for k, v in dataset.attrs.items()}},
     }
@@ -252,7 +256,7 @@ def _write_shard(job: _Job, shard: _Shard) -> tuple[str, Partial | None]:
     sync(shard.path.parent)
     times = job.times[shard.start : shard.stop]
     chosen = inside(times, job.training)
-    bins = climatology_bins(times[chosen], job.seasons)
+    bins = job.binning.index(times[chosen])
     digest = hashlib.sha256(shard.path.read_bytes()).hexdigest()
     return digest, summarise(values[chosen], bins, job.weights)
 

@@ -7,6 +7,7 @@
     STORE/climatology      (bin, channel, lat, lon) of the training period
     STORE/filled           (time, channel, lat, lon) bool, where missing values were filled
     STORE/manifest.json    written last: its presence marks the store as finished
+    STORE/monthly/         a store of monthly means made from this one, where it was asked for
 
 Shapes: ``T`` times, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -16,14 +17,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
-from climate.store.calendar import SPLITS, Period, inside
-from climate.store.statistics import Climatology, Statistics
+from climate.regions import Region
+from climate.sphere import Grid
+from climate.store.boxed import BoxedArray
+from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
+from climate.store.statistics import Climatology, Statistics, binning_of
 from vgbdm.errors import InputError
 
 FORMAT = 1
@@ -54,7 +59,8 @@ class TrainingStore:
         lat: (H,) degrees north, ascending.
         lon: (W,) degrees east from 0.
         times: (T,) datetime64[s], increasing; steps may be missing.
-        step: between times where none is missing.
+        step: between times where none is missing, in seconds or in calendar months; the time of a
+            monthly mean is the first second of its month.
         static: name → (H, W).
         splits: name → period.
         channel_attrs: CF attributes by channel.
@@ -62,6 +68,8 @@ class TrainingStore:
         climatology: of the training period.
         provenance: where the data came from.
         state: the array (T, C, H, W).
+        region: that it is cropped to, with its halo; None where it is whole.
+        interior: rows and columns without the halo: what is forecast and scored.
     """
 
     path: Path
@@ -76,7 +84,19 @@ class TrainingStore:
     statistics: Statistics
     climatology: Climatology
     provenance: dict[str, Any]
-    state: zarr.Array
+    state: zarr.Array | BoxedArray
+    region: Region | None = None
+    interior: tuple[slice, slice] = (slice(None), slice(None))
+
+    @cached_property
+    def grid(self) -> Grid:
+        """The grid of its states."""
+        return Grid(self.lat, self.lon, self.region.halo if self.region else 0)
+
+    def without_halo(self, values: Any) -> Any:
+        """The interior of an array or tensor (..., H, W)."""
+        rows, columns = self.interior
+        return values[..., rows, columns]
 
     def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
         """States ``start`` to ``stop`` (N, C, H, W) float32, physical units.
@@ -112,9 +132,12 @@ class TrainingStore:
         Raises:
             InputError: if it is no whole number.
         """
-        if step <= np.timedelta64(0) or step % self.step != np.timedelta64(0):
-            raise InputError(f"step={step}: not a multiple of the store's step, {self.step}")
-        return int(step // self.step)
+        return count_steps("step", step, self.step, "the store's")
+
+    def elapsed(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+        """Time from indices to others, in the unit of the step."""
+        clock = in_unit_of(self.step, self.times)
+        return clock[last] - clock[first]
 
     def anchors(
         self, split: str, step: np.timedelta64, history: int = 3, ahead: int = 1
@@ -140,7 +163,7 @@ class TrainingStore:
         before, after = history * stride, ahead * stride
         index = np.arange(before, max(len(self.times) - after, before))
         span = (before + after) * self.step
-        whole = self.times[index + after] - self.times[index - before] == span
+        whole = self.elapsed(index - before, index + after) == span
         usable = whole & allowed[index] & allowed[index + after]
         if split == "train":
             usable &= allowed[index - before]
@@ -165,7 +188,7 @@ def open_store(path: str | Path) -> TrainingStore:
         raise InputError(f"{manifest}: damaged ({error}); convert again") from None
     if facts.get("format") != FORMAT:
         raise InputError(f"{manifest}: format {facts.get('format')}, this version reads {FORMAT}")
-    numbers = facts["statistics"]
+    step, numbers = as_step(facts["step_seconds"]), facts["statistics"]
     statistics = Statistics(
         np.array(numbers["mean"]),
         np.array(numbers["std"]),
@@ -182,13 +205,13 @@ def open_store(path: str | Path) -> TrainingStore:
         lat=np.asarray(_open_array(path, "lat")[:]),
         lon=np.asarray(_open_array(path, "lon")[:]),
         times=np.asarray(_open_array(path, "time")[:]).astype("datetime64[s]"),
-        step=np.timedelta64(int(facts["step_seconds"]), "s"),
+        step=step,
         static={name: np.asarray(_open_array(path, name)[:]) for name in facts["static"]},
         splits={name: _period(ends) for name, ends in facts["splits"].items()},
         channel_attrs=facts["channel_attrs"],
         statistics=statistics,
         climatology=Climatology(
-            _open_array(path, "climatology"), bool(facts["climatology_seasons"])
+            _open_array(path, "climatology"), binning_of(step, bool(facts["climatology_seasons"]))
         ),
         provenance=facts["provenance"],
         state=_open_array(path, "state"),

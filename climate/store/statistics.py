@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,16 +18,48 @@ from typing import Any
 import numpy as np
 import zarr
 
-from climate.store.calendar import Period, hour_of_day, leap_day_of_year
+from climate.store.boxed import BoxedArray
+from climate.store.calendar import (
+    Period,
+    hour_of_day,
+    is_monthly,
+    leap_day_of_year,
+    month_of_year,
+)
 
 YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (METHOD §10, trivial rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
-RULES = {
-    False: "mean of the training period per hour of day",
-    True: f"mean of the training period per day of year and hour, over ±{HALF_WINDOW} days",
-}
+
+
+@dataclass(frozen=True)
+class Binning:
+    """How a climatology divides the year.
+
+    Attributes:
+        rule: in words, for the scorecard.
+        shape: days (smoothed over, or one) and parts of a day or of the year.
+        index: times (N,) → their bins (N,), the second axis of ``shape`` fastest.
+    """
+
+    rule: str
+    shape: tuple[int, int]
+    index: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def smoothed(self) -> bool:
+        """Whether a bin is the mean over the days around it."""
+        return self.shape[0] > 1
+
+
+HOURS = Binning("mean of the training period per hour of day", (1, 24), hour_of_day)
+DAYS = Binning(
+    f"mean of the training period per day of year and hour, over ±{HALF_WINDOW} days",
+    (366, 24),
+    lambda times: 24 * leap_day_of_year(times) + hour_of_day(times),
+)
+MONTHS = Binning("mean of the training period per month of the year", (1, 12), month_of_year)
 
 
 @dataclass
@@ -82,26 +115,25 @@ def has_seasons(period: Period) -> bool:
     return bool((period[1] - period[0]) / np.timedelta64(1, "D") >= 365 * YEARS_FOR_SEASONS - 1)
 
 
-def climatology_bins(times: np.ndarray, seasons: bool) -> np.ndarray:
-    """The bin of each time: the hour, or 24 · day of year + hour."""
-    hours = hour_of_day(times)
-    return 24 * leap_day_of_year(times) + hours if seasons else hours
+def binning_of(step: np.timedelta64, seasons: bool) -> Binning:
+    """The binning of a store with this step, trained on whole years or not."""
+    if is_monthly(step):
+        return MONTHS
+    return DAYS if seasons else HOURS
 
 
-def climatology_of(total: Partial, seasons: bool) -> np.ndarray:
-    """(bins, C, H, W) float32 means; hours without data take the mean over the hours that have.
+def climatology_of(total: Partial, binning: Binning) -> np.ndarray:
+    """(bins, C, H, W) float32 means; hours or months without data take the mean of those that have.
 
     With seasons, a bin is the mean over ±30 days of the year at its hour.
     """
     shape = next(iter(total.bins.values()))[1].shape
-    days = 366 if seasons else 1
-    counts, sums = (
-        np.zeros((days, 24)),
-        np.zeros((days, 24, *shape), np.float32 if seasons else None),
-    )
+    counts = np.zeros(binning.shape)
+    sums = np.zeros((*binning.shape, *shape), np.float32 if binning.smoothed else None)
     for key, (times, values) in total.bins.items():
-        counts[divmod(key, 24)], sums[divmod(key, 24)] = times, values
-    if seasons:
+        place = divmod(key, binning.shape[1])
+        counts[place], sums[place] = times, values
+    if binning.smoothed:
         counts = _running_sum(counts)
         for hour in range(24):
             sums[:, hour] = _running_sum(sums[:, hour].astype(np.float64))
@@ -173,11 +205,11 @@ class Climatology:
 
     Args:
         array: (bins, C, H, W) in the store.
-        seasons: whether bins are days and hours, or hours.
+        binning: of its first axis.
     """
 
-    def __init__(self, array: zarr.Array, seasons: bool) -> None:
-        self.array, self.seasons, self.rule = array, seasons, RULES[seasons]
+    def __init__(self, array: zarr.Array | BoxedArray, binning: Binning) -> None:
+        self.array, self.binning, self.rule = array, binning, binning.rule
         self._bin = lru_cache(maxsize=256)(self._read)
 
     def _read(self, index: int) -> np.ndarray:
@@ -185,4 +217,4 @@ class Climatology:
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """Climatology (N, C, H, W) at datetime64 times (N,), physical units."""
-        return np.stack([self._bin(int(b)) for b in climatology_bins(times, self.seasons)])
+        return np.stack([self._bin(int(b)) for b in self.binning.index(times)])

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from climate.store.calendar import as_step
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from climate.verification.area import Area
@@ -116,14 +117,15 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     leads = dataset["lead_time"].values.astype("timedelta64[s]")
     if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
         raise InputError(f"forecast={path}: its leads are not multiples of the first")
-    last = starts + len(leads) * store.stride(leads[0])
-    if (last >= len(store.times)).any() or (store.times[last] - times != leads[-1]).any():
+    step = as_step(int(leads[0].astype(np.int64)))
+    last = starts + len(leads) * store.stride(step)
+    if (last >= len(store.times)).any() or (store.elapsed(starts, last) != len(leads) * step).any():
         raise InputError(
             f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
             "the store they were made from"
         )
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
-    return Forecast(Path(path), dataset, starts, leads[0], area, chunk)
+    return Forecast(Path(path), dataset, starts, step, area, chunk)
 
 
 def batches(

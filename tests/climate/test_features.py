@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from climate.features import CalendarFeatures, position_features
+from climate.features import CalendarFeatures, MonthFeatures, position_features
 from climate.sphere import Grid
 
 GRID = Grid(-90 + 5.625 * (np.arange(32) + 0.5), np.arange(64) * 5.625)
@@ -46,3 +46,13 @@ def test_positions_lie_on_the_unit_sphere():
     position = position_features(GRID)
     assert position.shape == (3, 32, 64)
     assert torch.allclose(position.square().sum(0), torch.ones(32, 64), atol=1e-6)
+
+
+def test_months_go_round_the_year_and_do_not_know_the_hour():
+    dates = ["2016-01-01T00:00", "2016-04-01T00:00", "2016-07-01T00:00", "2017-01-01T18:00"]
+    seconds = torch.from_numpy(np.array(dates, "datetime64[s]").astype(np.int64))
+    months = MonthFeatures(GRID)(seconds)
+    assert months.shape == (4, 2, 32, 64)
+    want = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
+    assert torch.allclose(months[:, :, 3, 5], want, atol=0.03)
+    assert bool((months == months[..., :1, :1]).all())

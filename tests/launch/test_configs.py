@@ -126,7 +126,7 @@ def test_every_parameter_is_in_one_group(store):
     assert [group.weight_decay for group in groups] == [0.1, 0.0, 0.0]
 
 
-@pytest.mark.parametrize("text", ["6", "h", "0h", "6m", "-6h", "six hours"])
+@pytest.mark.parametrize("text", ["6", "h", "0h", "6m", "-6h", "six hours", "0mo", "mo"])
 def test_durations_that_cannot_be_read_are_refused(text):
     with pytest.raises(InputError, match="duration"):
         parse_hours("step", text)
@@ -134,6 +134,7 @@ def test_durations_that_cannot_be_read_are_refused(text):
 
 def test_durations():
     assert parse_hours("step", "6h") * 4 == parse_hours("leads", "1d")
+    assert parse_hours("step", "1mo") * 6 == parse_hours("leads", "6mo") == np.timedelta64(6, "M")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -92,4 +93,45 @@ def make_store(
     """A finished store of 20 hourly days on an 8 × 16 grid."""
     root = write_folder(base / "files", variables)
     convert(source(root, variables).open(), base / "store", SPLITS, source={}, **options)
+    return open_store(base / "store")
+
+
+FINE_LAT = -90.0 + 11.25 * (np.arange(16) + 0.5)
+FINE_LON = 11.25 * np.arange(32)
+
+
+def make_fine_store(
+    base: Path, change: Callable[[np.ndarray], None] | None = None
+) -> TrainingStore:
+    """A store of 20 six-hourly days on a 16 × 32 grid; ``change`` may alter each variable."""
+    times, names = hours("2016-01-01", 80, 6), ("z", "u10", "v10")
+    for k, name in ((0, "z"), (2, "u10"), (3, "v10")):
+        values = waves(times, k, FINE_LAT, FINE_LON)
+        if change:
+            change(values)
+        write_variable(
+            base / "files", name, times, values=values, lat=FINE_LAT, lon=FINE_LON
+        )  # fmt: skip
+    write_constants(base / "files", FINE_LAT, FINE_LON)
+    convert(source(base / "files", names).open(), base / "store", SPLITS, source={})
+    return open_store(base / "store")
+
+
+YEARS = {
+    "train": ["2014-01-10", "2016-03"],
+    "val": ["2016-04", "2016-12"],
+    "test": ["2017-01", "2017-11-15"],
+}
+
+
+def make_years(base: Path, splits: dict[str, list[str]] = YEARS) -> TrainingStore:
+    """Six-hourly years 2014 to 2017 with a yearly cycle; one step of May 2015 is missing."""
+    times = hours("2014-01-01", 4 * 1461, 6)
+    year = np.sin(2 * np.pi * np.arange(len(times)) / 1461.0)[:, None, None]
+    kept = times != np.datetime64("2015-05-17T12")
+    for k, name in ((0, "z"), (2, "u10"), (3, "v10")):
+        values = (waves(times, k) + 7 * year).astype(np.float32)
+        write_variable(base / "files", name, times[kept], values=values[kept])
+    write_constants(base / "files")
+    convert(source(base / "files").open(), base / "store", splits, source={})
     return open_store(base / "store")

@@ -82,7 +82,7 @@ def test_wind_and_divergence_stay_below_their_limits(grid):
     history = model.standardise(states(model)[:, :4])
     context = model.encode(history)
     closure = model.closure(x, torch.zeros(2), context)
-    wind = model.advecting_wind(context.theta, closure)
+    wind, _ = model.advecting_wind(context.theta, closure)
     assert (wind.east**2 + wind.north**2).sqrt().max().item() <= 60.0
     assert wind.divergence.abs().max().item() <= 1e-4
     assert closure.source.abs().max().item() <= 5.0

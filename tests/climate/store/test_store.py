@@ -12,7 +12,7 @@ from climate.sphere import Grid
 from climate.store.calendar import leap_day_of_year, parse_period
 from climate.store.convert import convert
 from climate.store.layout import SHARD_BYTES, chunk_shape, open_store
-from climate.store.statistics import Partial, climatology_of
+from climate.store.statistics import DAYS, Partial, climatology_of
 from vgbdm.errors import InputError
 
 HOUR = np.timedelta64(3600, "s")
@@ -86,7 +86,7 @@ def test_short_climatology_is_the_mean_of_the_hour(store):
 
 def test_seasonal_climatology_is_a_running_mean_over_days_at_the_same_hour():
     bins = {24 * day + 6: (2, np.full((1, 1, 1), 2.0 * day)) for day in range(366)}
-    mean = climatology_of(Partial(732, np.zeros(1), np.zeros(1), bins), True)
+    mean = climatology_of(Partial(732, np.zeros(1), np.zeros(1), bins), DAYS)
     assert mean.shape == (366 * 24, 1, 1, 1)
     assert mean[24 * 100 + 6, 0, 0, 0] == pytest.approx(100)
     around_new_year = np.concatenate((np.arange(336, 366), np.arange(31)))

@@ -1,0 +1,142 @@
+"""Regions: latitude–longitude boxes, with a halo, and the points of a grid that they hold.
+
+Shapes: ``H`` latitudes, ``W`` longitudes of a grid; ``h``, ``w`` those of a box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vgbdm.errors import InputError
+
+REGIONS: dict[str, tuple[float, float, float, float]] = {
+    "NorthAmerica": (15, 65, 220, 300),
+    "SouthAmerica": (-55, 20, 270, 330),
+    "Europe": (30, 65, 0, 40),
+    "SouthAsia": (-15, 45, 25, 110),
+    "EastAsia": (5, 65, 70, 150),
+    "Australia": (-50, 10, 100, 180),
+}
+"""South, north, west, east in degrees (METHOD §10, the boxes of ClimODE)."""
+MIN_POINTS = 4
+"""Rows and columns that a box must have without its halo."""
+SLACK = 1e-6
+"""Degrees by which a grid point may miss a border and still lie on it."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The points of a grid that lie in a box and its halo.
+
+    Attributes:
+        rows: of the latitudes (h).
+        columns: (w,) indices into the longitudes, eastwards; they may go around the circle.
+        lon: (w,) their longitudes, increasing without a jump; west of Greenwich below 0.
+        interior: where the box lies in them: rows, columns.
+    """
+
+    rows: slice
+    columns: np.ndarray
+    lon: np.ndarray
+    interior: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of latitudes and longitudes, ends included, and the halo a model sees around it.
+
+    Attributes:
+        name: of the region.
+        south: degrees north.
+        north: degrees north.
+        west: degrees east; beyond ``east`` where the box crosses Greenwich.
+        east: degrees east.
+        halo: grid points around the box; fewer towards a pole, never its outermost row.
+    """
+
+    name: str
+    south: float
+    north: float
+    west: float
+    east: float
+    halo: int
+
+    def attributes(self) -> dict[str, Any]:
+        """What a forecast says of it: the name, and the box in degrees."""
+        return {"region": self.name, "region_box": [self.south, self.north, self.west, self.east]}
+
+    def cut(self, lat: np.ndarray, lon: np.ndarray) -> Cut:
+        """Where the box lies on a global grid.
+
+        Args:
+            lat: (H,) degrees north, ascending.
+            lon: (W,) degrees east from 0, evenly around the circle.
+
+        Raises:
+            InputError: if it holds too few points, reaches a pole, or spans all longitudes.
+        """
+        inside = np.flatnonzero((lat >= self.south - SLACK) & (lat <= self.north + SLACK))
+        offset = (lon - self.west + SLACK) % 360.0
+        order = np.argsort(offset)
+        columns = order[offset[order] <= (self.east - self.west) % 360.0 + 2 * SLACK]
+        if min(len(inside), len(columns)) < MIN_POINTS:
+            raise InputError(
+                f"region={self.name}: {len(inside)} × {len(columns)} points of this grid; at least "
+                f"{MIN_POINTS} × {MIN_POINTS} are needed, choose a larger box"
+            )
+        if inside[0] == 0 or inside[-1] == len(lat) - 1:
+            raise InputError(
+                f"region={self.name}: reaches a pole; stay between {lat[1]:g} and {lat[-2]:g} north"
+            )
+        if len(columns) + 2 * self.halo >= len(lon):
+            raise InputError(
+                f"region={self.name}: with a halo of {self.halo} it spans all longitudes; take "
+                "task=hourly, or a narrower box"
+            )
+        first, last = max(inside[0] - self.halo, 1), min(inside[-1] + self.halo, len(lat) - 2)
+        width = len(columns) + 2 * self.halo
+        start = int(columns[0]) - self.halo
+        spacing = 360.0 / len(lon)
+        eastwards = lon[start % len(lon)] + spacing * np.arange(width)
+        return Cut(
+            slice(int(first), int(last) + 1),
+            np.arange(start, start + width) % len(lon),
+            eastwards - 360.0 if eastwards[-1] >= 360.0 else eastwards,
+            (
+                slice(int(inside[0] - first), int(inside[-1] - first) + 1),
+                slice(self.halo, self.halo + len(columns)),
+            ),
+        )
+
+
+def parse_region(value: str | Sequence[float], halo: int) -> Region:
+    """A region by name, or as [south, north, west, east] in degrees.
+
+    Raises:
+        InputError: for a name that is unknown, or numbers that make no box.
+    """
+    if halo < 0:
+        raise InputError(f"halo={halo}: want 0 or more grid points")
+    if isinstance(value, str):
+        names = {name.lower(): name for name in REGIONS}
+        name = names.get(value.lower().replace(" ", "").replace("_", ""))
+        if name is None:
+            raise InputError(
+                f"region={value}: unknown; there are {', '.join(REGIONS)}, and boxes such as "
+                "[30,65,350,40] (south, north, west, east)"
+            )
+        return Region(name, *REGIONS[name], halo)
+    text = f"region={list(value)}"
+    try:
+        south, north, west, east = (float(number) for number in value)
+    except (TypeError, ValueError):
+        raise InputError(f"{text}: want [south, north, west, east] in degrees") from None
+    if not (-90 <= south < north <= 90 and -180 <= west <= 360 and -180 <= east <= 360):
+        raise InputError(f"{text}: want -90 ≤ south < north ≤ 90 and degrees east from -180 to 360")
+    if (east - west) % 360.0 == 0:
+        raise InputError(f"{text}: has no width, or spans all longitudes; take task=hourly for it")
+    return Region(f"[{south:g},{north:g},{west:g},{east:g}]", south, north, west, east, halo)

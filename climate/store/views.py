@@ -1,0 +1,58 @@
+"""The store as a task needs it: of hours or of months, whole or a region."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from climate.regions import Region
+from climate.store.calendar import as_step, is_monthly
+from climate.store.crop import crop
+from climate.store.layout import TrainingStore, open_store
+from climate.store.monthly import open_monthly
+
+
+def open_view(
+    path: str | Path, step: np.timedelta64, region: Region | None = None
+) -> TrainingStore:
+    """A store for models of some step and region; monthly means are made where they are needed.
+
+    Args:
+        path: of the converted store.
+        step: of the model.
+        region: that it sees; None: the globe.
+
+    Raises:
+        InputError: one line, where the store has no such view.
+    """
+    store = open_store(path)
+    if is_monthly(step) and not is_monthly(store.step):
+        store = open_monthly(store)
+    return crop(store, region) if region else store
+
+
+def open_for_model(path: str | Path, model: Any) -> TrainingStore:
+    """The store as a trained model saw it: its step and its region with the halo."""
+    return open_view(path, as_step(model.step_seconds), model.region)
+
+
+def open_for_forecast(path: str | Path, forecast: str | Path) -> TrainingStore:
+    """The truth of a forecast dataset: its step, and its region without a halo.
+
+    What the forecast does not say is taken as the whole store's; that it fits is checked later,
+    by `climate.verification.scorecard.open_forecast`.
+    """
+    try:
+        with xr.open_zarr(forecast, consolidated=False) as dataset:
+            step = dataset["lead_time"].values[:1].astype("timedelta64[s]").astype(np.int64)
+            name, box = dataset.attrs.get("region"), dataset.attrs.get("region_box")
+    except (OSError, ValueError, KeyError):
+        return open_store(path)
+    region = None
+    if box is not None:
+        south, north, west, east = map(float, box)
+        region = Region(str(name), south, north, west, east, halo=0)
+    return open_view(path, as_step(int(step[0])), region)

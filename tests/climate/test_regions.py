@@ -1,0 +1,87 @@
+"""Regions: which points they hold, across Greenwich too, and the refusals."""
+
+import numpy as np
+import pytest
+
+from climate.regions import REGIONS, parse_region
+from climate.sphere import Grid
+from vgbdm.errors import InputError
+
+LAT = -90 + 5.625 * (np.arange(32) + 0.5)
+LON = np.arange(64) * 5.625
+
+
+@pytest.mark.parametrize("name", REGIONS)
+def test_a_region_holds_every_point_of_its_box_and_no_other(name):
+    south, north, west, east = REGIONS[name]
+    cut = parse_region(name, 3).cut(LAT, LON)
+    rows, columns = cut.interior
+    lat = LAT[(south <= LAT) & (north >= LAT)]
+    lon = LON[(west <= LON) & (east >= LON)]
+    assert np.array_equal(LAT[cut.rows][rows], lat)
+    assert np.array_equal(LON[cut.columns][columns], lon)
+    assert np.allclose(cut.lon % 360, LON[cut.columns])
+    assert np.allclose(np.diff(cut.lon), 5.625)
+    assert len(cut.lon) == len(lon) + 6
+    assert not Grid(LAT[cut.rows], cut.lon, 3).is_global
+
+
+@pytest.mark.parametrize("west", [350, -10])
+def test_a_box_may_cross_greenwich(west):
+    cut = parse_region([35, 70, west, 40], 2).cut(LAT, LON)
+    _, columns = cut.interior
+    assert cut.lon[columns].tolist() == [-5.625 + 5.625 * k for k in range(9)]
+    assert LON[cut.columns][columns][0] == 354.375
+
+
+def test_a_box_that_ends_at_greenwich_keeps_it():
+    cut = parse_region([0, 40, 300, 360], 0).cut(LAT, LON)
+    assert LON[cut.columns][-1] == 0.0
+    assert cut.lon[-1] == 0.0
+    assert cut.lon[0] == -56.25
+
+
+def test_a_halo_stops_short_of_the_pole():
+    cut = parse_region([50, 83, 0, 60], 4).cut(LAT, LON)
+    rows, _ = cut.interior
+    assert LAT[cut.rows][-1] == LAT[-2]
+    assert LAT[cut.rows][rows][-1] == LAT[30]
+
+
+@pytest.mark.parametrize("name", ["south asia", "South_Asia", "SouthAsia"])
+def test_names_are_read_as_people_write_them(name):
+    assert parse_region(name, 4).name == "SouthAsia"
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("Atlantis", "region=Atlantis: unknown; there are NorthAmerica, SouthAmerica, Europe"),
+        ([30, 65, 0], r"want \[south, north, west, east\]"),
+        (["a", 1, 2, 3], r"want \[south, north, west, east\]"),
+        ([65, 30, 0, 40], "south < north"),
+        ([30, 65, 0, 400], "degrees east from -180 to 360"),
+        ([30, 65, 0, 360], "spans all longitudes"),
+    ],
+)
+def test_boxes_that_cannot_be_are_refused(value, words):
+    with pytest.raises(InputError, match=words):
+        parse_region(value, 4)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ([30, 40, 0, 40], "2 × 8 points of this grid; at least 4 × 4"),
+        ([60, 90, 0, 40], "reaches a pole"),
+        ([30, 65, 0, 350], "spans all longitudes; take task=hourly"),
+    ],
+)
+def test_boxes_that_do_not_fit_the_grid_are_refused(value, words):
+    with pytest.raises(InputError, match=words):
+        parse_region(value, 4).cut(LAT, LON)
+
+
+def test_a_negative_halo_is_refused():
+    with pytest.raises(InputError, match="halo=-1"):
+        parse_region("Europe", -1)
