@@ -41,7 +41,7 @@ def make_model(box, operators=None) -> GreyBoxAdvection:
     model = GreyBoxAdvection(
         domain, operators=operators, width=16, blocks=1, history_width=8, heads=2, dropout=0.0,
         truncation=None, wind=("u10", "v10"), wind_limit=60.0, divergence_limit=1e-4,
-        source_limit=5.0, priors=PRIORS,
+        source=True, source_limit=5.0, priors=PRIORS, latents=None,
     )  # fmt: skip
     with torch.no_grad():
         for layer in (model.trunk.last, model.attention.mix):
@@ -96,8 +96,9 @@ def test_every_parameter_gets_a_gradient(operators):
 def test_wind_and_divergence_stay_below_their_limits():
     model = make_model("Europe")
     x = 5 * model.standardise(windows(model, 2, 4))
-    closure = model.network(x[:, -1], torch.zeros(2), model.encode(x))
-    wind = model.advecting_wind(model.theta(), closure)
+    context = model.encode(x)
+    closure = model.closure(x[:, -1], torch.zeros(2), context)
+    wind, _ = model.advecting_wind(context.theta, closure)
     assert (wind.east**2 + wind.north**2).sqrt().max().item() <= 60.0
     assert wind.divergence.abs().max().item() <= 1e-4
     assert wind.east[..., 0, :].abs().max().item() <= 60.0 * 0.05

@@ -5,10 +5,11 @@ import pytest
 from builders import FINE_LAT, FINE_LON, make_fine_store
 
 from climate.models.domain import Domain
-from climate.models.trivial import fit_damping
+from climate.models.trivial import fit_trivial
 from climate.regions import parse_region
 from climate.store.crop import crop
 from climate.stream import WindowStream, read_windows
+from climate.verification.area import Area
 
 SIX = np.timedelta64(6 * 3600, "s")
 BOX = [-35, 50, 340, 60]
@@ -58,7 +59,8 @@ def test_area_weights_are_the_box_s(boxed):
     assert np.allclose(boxed.grid.area_weights.mean(), 1)
     ratio = boxed.grid.area_weights / np.cos(np.deg2rad(boxed.lat))
     assert np.allclose(ratio, ratio[0])
-    assert fit_damping(boxed, SIX, 2).shape == (2, 3)
+    area = Area.of(boxed.lat, boxed.lon, boxed.lat, boxed.lon)
+    assert fit_trivial(boxed, area, SIX, 2).damping.shape == (2, 3)
 
 
 def test_a_domain_remembers_its_region(boxed):
