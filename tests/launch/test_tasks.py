@@ -21,7 +21,8 @@ from climate.regions import parse_region
 from climate.store.crop import crop
 from climate.store.views import open_for_forecast, open_for_model
 from climate.training import build_model, open_task_store, parse_hours
-from climate.verification.scorecard import open_forecast, score
+from climate.verification.forecasts import open_forecast
+from climate.verification.scorecard import score
 from vgbdm.errors import InputError
 
 REPO = Path(__file__).resolve().parents[2]
@@ -162,7 +163,7 @@ def test_no_truth_outside_box_and_halo_reaches_a_forecast_nor_halo_truth_a_score
     cards = []
     for store in (fine_store, around):
         view = open_for_forecast(store.path, tmp_path / "own")
-        cards.append(score(open_forecast(tmp_path / "own", view), view))
+        cards.append(score(open_forecast(tmp_path / "own", view), view).scorecard)
     pd.testing.assert_frame_equal(*cards)
 
 
