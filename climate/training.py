@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from climate.models.domain import Domain
+from climate.models.field import WeatherField
 from climate.regions import parse_region
 from climate.store.layout import TrainingStore
 from climate.store.views import open_view
@@ -28,7 +29,7 @@ from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 log = logging.getLogger(__name__)
 
 
-def parse_hours(name: str, text: str) -> np.timedelta64:
+def parse_duration(name: str, text: str) -> np.timedelta64:
     """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
 
     Raises:
@@ -80,6 +81,17 @@ def freeze(field: nn.Module, parts: Sequence[str]) -> None:
             parameter.requires_grad_(False)
 
 
+def check_tunable(field: nn.Module, init: str | None) -> None:
+    """Refuse to fine-tune what was not trained, or is trained by rollouts anyway."""
+    if init is None:
+        raise InputError("finetune=… goes on from a trained model; give init=<its run folder>")
+    if not isinstance(field, WeatherField):
+        raise InputError(
+            f"finetune=…: {type(field).__name__} is trained by rollouts already; choose gbdm, "
+            "vgbdm or blackbox"
+        )
+
+
 def open_stream(
     cfg: DictConfig,
     store: TrainingStore,
@@ -93,7 +105,7 @@ def open_stream(
     return WindowStream(
         store,
         "train",
-        step=parse_hours("step", cfg.step),
+        step=parse_duration("step", cfg.step),
         history=cfg.history,
         ahead=ahead,
         global_batch=cfg.batch,
@@ -109,7 +121,7 @@ def open_stream(
 
 def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[str, Any]]:
     """The untrained model, alike on every rank, and what a checkpoint must say to rebuild it."""
-    step = parse_hours("step", cfg.step)
+    step = parse_duration("step", cfg.step)
     domain = Domain.from_store(store, step, cfg.vectors, cfg.history)
     torch.manual_seed(cfg.seed)
     model = OmegaConf.to_container(cfg.model, resolve=True)
@@ -119,7 +131,7 @@ def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[
 def open_task_store(cfg: DictConfig) -> TrainingStore:
     """The store as the task sees it; see the config group ``task``."""
     region = parse_region(cfg.region, cfg.halo) if "region" in cfg else None
-    return open_view(cfg.store, parse_hours("step", cfg.step), region)
+    return open_view(cfg.store, parse_duration("step", cfg.step), region)
 
 
 def train(cfg: DictConfig) -> None:
@@ -136,8 +148,8 @@ def train(cfg: DictConfig) -> None:
     store = open_task_store(cfg)
     field, rebuild = build_model(cfg, store)
     stage = cfg.get("finetune", cfg)
-    if stage is not cfg and cfg.init is None:
-        raise InputError("finetune=… goes on from a trained model; give init=<its run folder>")
+    if stage is not cfg:
+        check_tunable(field, cfg.init)
     if cfg.init is not None:
         start_from(field, cfg.init, {"statistics": store.statistics.hash, **rebuild})
     freeze(field, stage.get("frozen", []))
@@ -167,9 +179,9 @@ def train(cfg: DictConfig) -> None:
         RolloutValidation(
             store,
             backend,
-            step=parse_hours("step", cfg.step),
+            step=parse_duration("step", cfg.step),
             history=cfg.history,
-            lead=parse_hours("validation.lead", cfg.validation.lead),
+            lead=parse_duration("validation.lead", cfg.validation.lead),
             starts=cfg.validation.starts,
             batch=cfg.validation.batch,
             members=cfg.validation.members,

@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> None:
     from climate.forecast import write_forecast
     from climate.models import load_model
     from climate.store.views import open_for_model
-    from climate.training import parse_hours
+    from climate.training import parse_duration
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load_model(cfg.run_dir, cfg.checkpoint)
@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
         model,
         open_for_model(cfg.store, model),
         cfg.out,
-        lead=parse_hours("leads", cfg.leads),
+        lead=parse_duration("leads", cfg.leads),
         split=cfg.split,
         members=cfg.members,
         seed=cfg.seed,

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from climate.models.domain import Domain
 from climate.stream import WindowBatch, read_windows
-from climate.training import build_model, parameter_groups, parse_hours
+from climate.training import build_model, parameter_groups, parse_duration
 from physics_systems.training import build_field
 from vgbdm.build import build
 from vgbdm.errors import InputError
@@ -129,12 +129,16 @@ def test_every_parameter_is_in_one_group(store):
 @pytest.mark.parametrize("text", ["6", "h", "0h", "6m", "-6h", "six hours", "0mo", "mo"])
 def test_durations_that_cannot_be_read_are_refused(text):
     with pytest.raises(InputError, match="duration"):
-        parse_hours("step", text)
+        parse_duration("step", text)
 
 
 def test_durations():
-    assert parse_hours("step", "6h") * 4 == parse_hours("leads", "1d")
-    assert parse_hours("step", "1mo") * 6 == parse_hours("leads", "6mo") == np.timedelta64(6, "M")
+    assert parse_duration("step", "6h") * 4 == parse_duration("leads", "1d")
+    assert (
+        parse_duration("step", "1mo") * 6
+        == parse_duration("leads", "6mo")
+        == np.timedelta64(6, "M")
+    )
 
 
 @pytest.mark.parametrize(

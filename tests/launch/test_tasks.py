@@ -20,7 +20,7 @@ from climate.models import load_model
 from climate.regions import parse_region
 from climate.store.crop import crop
 from climate.store.views import open_for_forecast, open_for_model
-from climate.training import build_model, open_task_store, parse_hours
+from climate.training import build_model, open_task_store, parse_duration
 from climate.verification.forecasts import open_forecast
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
@@ -153,7 +153,7 @@ def test_no_truth_outside_box_and_halo_reaches_a_forecast_nor_halo_truth_a_score
     model = load_model(regional / "run")
     for name, store in (("own", fine_store), ("spoilt", beyond)):
         view = open_for_model(store.path, model)
-        write_forecast(model, view, tmp_path / name, lead=parse_hours("leads", "18h"))
+        write_forecast(model, view, tmp_path / name, lead=parse_duration("leads", "18h"))
     ours, theirs = (
         xr.open_zarr(tmp_path / name, consolidated=False)["z"].values for name in ("own", "spoilt")
     )
@@ -229,5 +229,5 @@ def test_leads_in_the_wrong_unit_and_beyond_the_period_are_refused(
             model,
             open_for_model(years.path, model),
             tmp_path / "out",
-            lead=parse_hours("leads", leads),
+            lead=parse_duration("leads", leads),
         )
