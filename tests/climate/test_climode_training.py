@@ -7,12 +7,13 @@ import pytest
 import torch
 import xarray as xr
 from builders import make_store
+from climode import GRIDS, make_climode
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS
 
 from climate.forecast import write_forecast
 from climate.models import load_model
-from climate.training import train
+from climate.training import check_tunable, train
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import TorchBackend
@@ -107,3 +108,11 @@ def test_a_trained_model_forecasts(own_store, whole, tmp_path):
     error = made["z"].values[:, 0] - truth[starts + 6, 0]
     change = truth[starts, 0] - truth[starts + 6, 0]
     assert np.sqrt((error**2).mean()) < 2 * np.sqrt((change**2).mean())
+
+
+def test_it_is_not_tuned_by_rollouts_which_it_is_trained_by():
+    model = make_climode(GRIDS["small"])
+    with pytest.raises(InputError, match="ClimODE is trained by rollouts already"):
+        check_tunable(model, "somewhere")
+    with pytest.raises(InputError, match="give init="):
+        check_tunable(model, None)

@@ -1,0 +1,67 @@
+"""Runs of many models as one table: means over seeds, paired verdicts, what is missing."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from climate.verification.table import collect, markdown
+from vgbdm.errors import InputError
+
+
+def card(row, rmse, spread=np.nan):
+    return {
+        "row": row, "variable": "z", "lead_hours": 6, "rmse_root_of_mean": rmse, "acc": 0.9,
+        "crps": rmse / 2, "spread_skill": spread, "n_starts": 40,
+    }  # fmt: skip
+
+
+def write_run(folder, rmse, spread=np.nan, interval=None):
+    (folder / "run").mkdir(parents=True)
+    (folder / "run" / "last.json").write_text(json.dumps({"step": 100}))
+    (folder / "scores").mkdir()
+    rows = [card("model", rmse, spread), card("model_dressed", rmse, 1.0), card("persistence", 9.0)]
+    pd.DataFrame(rows).to_csv(folder / "scores" / "scorecard.csv", index=False)
+    if interval is not None:
+        (folder / "compared").mkdir()
+        line = {"variable": "z", "lead_hours": 6, "score": "rmse_root_of_mean"}
+        line |= {"difference": sum(interval) / 2, "low": interval[0], "high": interval[1]}
+        other = {**line, "score": "mse", "difference": 99.0}
+        pd.DataFrame([line, other]).to_csv(folder / "compared" / "comparison.csv", index=False)
+
+
+@pytest.fixture
+def runs(tmp_path):
+    for seed, (ours, other, interval) in enumerate(
+        [(1.0, 2.0, (-1.2, -0.8)), (2.0, 2.0, (-0.2, 0.2)), (3.0, 2.5, (0.1, 0.9))], 1
+    ):
+        write_run(tmp_path / f"gbdm-{seed}", ours)
+        write_run(tmp_path / f"vgbdm-{seed}", other, 0.8, interval)
+    return tmp_path
+
+
+def test_seeds_are_averaged_and_rows_keep_their_names(runs):
+    table = collect(runs, ("gbdm", "vgbdm"), (1, 2, 3))
+    scores = table.scores.set_index("row")
+    assert list(scores.index)[:3] == ["gbdm", "vgbdm", "gbdm_dressed"]
+    assert scores.loc["gbdm", "rmse_root_of_mean"] == pytest.approx(2.0)
+    assert scores.loc["gbdm", "rmse_root_of_mean_std"] == pytest.approx(1.0)
+    assert scores.loc["gbdm", "steps"] == 100 and np.isnan(scores.loc["persistence", "steps"])
+    assert (scores["seeds"] == [3, 3, 3, 6, 3]).all()
+
+
+def test_verdicts_count_the_seeds_whose_interval_leaves_out_zero(runs):
+    table = collect(runs, ("gbdm", "vgbdm"), (1, 2, 3))
+    line = table.differences.iloc[0]
+    assert line["row"] == "vgbdm" and line["difference"] == pytest.approx((-1.0 + 0.0 + 0.5) / 3)
+    assert (line["first_better"], line["first_worse"], line["seeds"]) == (1, 1, 3)
+    text = markdown(table, (6, 24))
+    assert "better in 1, worse in 1 of 3 seeds" in text
+    assert "spread/skill 0.80" in text and "24 h" not in text
+
+
+def test_a_run_without_scores_is_named(runs):
+    (runs / "vgbdm-2" / "scores" / "scorecard.csv").unlink()
+    with pytest.raises(InputError, match="vgbdm-2: has no scores"):
+        collect(runs, ("gbdm", "vgbdm"), (1, 2, 3))
