@@ -15,8 +15,8 @@ from torch import nn
 
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
-from climate.regions import parse_region
-from climate.store.layout import TrainingStore
+from climate.regions import Region, parse_region
+from climate.store.layout import TrainingStore, open_store
 from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
 from climate.validation import RolloutValidation
@@ -128,10 +128,14 @@ def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[
     return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
 
 
+def region_of(cfg: DictConfig) -> Region | None:
+    """The region of the task; None for the globe."""
+    return parse_region(cfg.region, cfg.halo) if "region" in cfg else None
+
+
 def open_task_store(cfg: DictConfig) -> TrainingStore:
     """The store as the task sees it; see the config group ``task``."""
-    region = parse_region(cfg.region, cfg.halo) if "region" in cfg else None
-    return open_view(cfg.store, parse_duration("step", cfg.step), region)
+    return open_view(cfg.store, parse_duration("step", cfg.step), region_of(cfg))
 
 
 def train(cfg: DictConfig) -> None:
@@ -140,6 +144,8 @@ def train(cfg: DictConfig) -> None:
     Raises:
         InputError: one line, for what cannot be trained on or gone on from.
     """
+    region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
+    open_store(cfg.store)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
     if backend.rank == 0:
         open_task_store(cfg)  # which makes the monthly means, once
