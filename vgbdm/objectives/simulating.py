@@ -18,6 +18,9 @@ from vgbdm.objectives.windows import TrajectoryBatch, first_frames, gather, span
 from vgbdm.paths import Path
 from vgbdm.randomness import keyed_normal, keyed_uniform
 
+OVERFLOW = 100.0
+"""Standard deviations beyond which a simulation from a drawn θ has left the solver's stability."""
+
 
 class Simulated(NamedTuple):
     """A window's posterior and draw, and the trajectory simulated from its first frame.
@@ -179,5 +182,13 @@ class PhysVAE(RolloutMatching):
                 known_field(field.physics), done.start, times, named, field.solver
             )
             window = torch.cat((done.start[:, None], made), 1)[:, :, : field.size]
+            # a drawn θ may be too stiff for the solver (RLC: L near 0): it teaches nothing
+            far = field.standardise(window).flatten(1).abs().amax(1)
+            usable = far < OVERFLOW
+            window = torch.where(
+                usable.reshape(-1, *[1] * (window.dim() - 1)),
+                window,
+                done.start[:, None, : field.size],
+            )
         theta = field.theta_of(window, times, done.latents.zeta.detach())
-        return (theta.mean - y).square().sum(1)
+        return torch.where(usable, (theta.mean - y).square().sum(1), 0.0)

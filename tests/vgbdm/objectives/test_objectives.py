@@ -145,3 +145,17 @@ def test_the_gauge_is_smooth_at_zero_and_an_rms_far_from_it():
     gauge(squares).sum().backward()
     assert squares.grad.isfinite().all()
     assert float(gauge(torch.tensor([[4.0, 9.0]]))) == pytest.approx(5.0, rel=1e-3)
+
+
+def test_a_drawn_parameter_that_overflows_the_solver_teaches_nothing():
+    """An inductance near 0 is too stiff for a step of Δ: no term, and a finite gradient."""
+    field, objective = field_for("physvae", "rlc"), make("physvae")
+    batch = batch_of(trajectories("rlc"), HermitePath())
+    done = objective.simulate(field, batch)
+    fair = objective._self_supervision(field, batch, done)
+    assert (fair > 0).all()
+    field.prior.mean[0], field.prior.std[0], field.prior.bend[0] = 1e-4, 1e-6, 1e-5
+    stiff = objective._self_supervision(field, batch, done)
+    assert (stiff == 0).all()
+    stiff.sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in field.parameters())
