@@ -115,7 +115,7 @@ def markdown(table: Table, hours: Sequence[int]) -> str:
 def _cell(values: pd.Series) -> str:
     """RMSE ± std; where there is a distribution, CRPS and spread/skill."""
     std = values["rmse_root_of_mean_std"]
-    text = f"{values['rmse_root_of_mean']:.3g}" + ("" if np.isnan(std) else f" ± {std:.1g}")
+    text = f"{values['rmse_root_of_mean']:.3g}" + (f" ± {std:.1g}" if std > 0 else "")
     if not np.isnan(values["spread_skill"]):
         text += f" (CRPS {values['crps']:.3g}, spread/skill {values['spread_skill']:.2f})"
     return text
@@ -128,11 +128,14 @@ def _verdict(table: Table, variable: str, hours: Sequence[int]) -> str:
     for row, block in of_variable.groupby("row", sort=False):
         cells = block.set_index("lead_hours").loc[list(hours)]
         for hour, line in cells.iterrows():
-            word = f"better in {line['first_better']:.0f}, worse in {line['first_worse']:.0f}"
-            said.append(
-                f"{row} at {hour} h {line['difference']:+.2g} [{line['low']:.2g}, "
-                f"{line['high']:.2g}] ({word} of {line['seeds']:.0f} seeds)"
-            )
+            claim = "no interval, no claim"
+            if not np.isnan(line["low"]):
+                claim = (
+                    f"[{line['low']:.2g}, {line['high']:.2g}], better in "
+                    f"{line['first_better']:.0f}, worse in {line['first_worse']:.0f} of "
+                    f"{line['seeds']:.0f} seeds"
+                )
+            said.append(f"{row} at {hour} h {line['difference']:+.2g} ({claim})")
     if not said:
         return ""
     return f"{table.rows[0]} less the other, RMSE, paired over starts: {'; '.join(said)}."
