@@ -119,7 +119,7 @@ def describe(system: str, out: Path) -> str:
 
 
 def parameters(scores: Path, alone: Path) -> list[str]:
-    """θ errors of VGB-DM by parameter: with its preset, by R alone, and the limit of that."""
+    """θ errors by parameter: with the preset, by R alone, and of the exact minimiser of R."""
     limits = pd.read_csv(scores / "limits.csv").set_index("parameter")["minimum_norm_error"]
     preset, free = (
         pd.read_csv(place / "summary.csv").set_index("objective").loc["vgbdm"]
@@ -127,7 +127,7 @@ def parameters(scores: Path, alone: Path) -> list[str]:
     )
     return [
         f"{name} {preset[f'theta_error_{name}']:.2g} with the preset's inputs, "
-        f"{free[f'theta_error_{name}']:.2g} by R alone (least possible {limit:.2g})"
+        f"{free[f'theta_error_{name}']:.2g} by R alone (exact minimiser of R {limit:.2g})"
         for name, limit in limits.items()
     ]
 

@@ -177,7 +177,7 @@ def sanity_rows(
 def limits(
     system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
 ) -> pd.DataFrame:
-    """θ errors that the gauge penalty alone cannot go below: `physics_systems.limits`."""
+    """θ errors of the exact minimiser of the gauge penalty: `physics_systems.limits`."""
     names = tuple(system.prior) if truth is not None else ()
     errors = []
     if truth is not None:

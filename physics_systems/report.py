@@ -128,7 +128,7 @@ def write_report(
 
 
 def parameters(summary: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
-    """θ errors by parameter, beside what the gauge penalty alone cannot go below."""
+    """θ errors by parameter, beside those of the exact minimiser of the gauge penalty."""
     if limits.empty:
         return []
     names = list(limits["parameter"])
@@ -136,7 +136,7 @@ def parameters(summary: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
     found = summary[summary[columns[0]].notna()]
     shown = found[columns].set_axis(names, axis=1)
     shown.index = pd.Index([label(row, summary) for _, row in found.iterrows()])
-    shown.loc["limit of R alone"] = limits["minimum_norm_error"].to_numpy()
+    shown.loc["exact minimiser of R"] = limits["minimum_norm_error"].to_numpy()
     return [
         "<h2>θ by parameter</h2>",
         "<p class=quiet>Squared error ÷ variance of the true values. The last row is what the "
