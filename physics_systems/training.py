@@ -115,7 +115,7 @@ def midway_field(field: LatentField, run_dir: Path) -> LatentField:
     learning rate has fallen (a ten-minute Lorenz run: widths three times too large).
     """
     folder = checkpoint.find(run_dir, "last")
-    if folder is None:
+    if folder is None or not field.grey:  # a black box has no widths to calibrate
         return field
     weights = checkpoint.read_tensors(folder, "model")
     midway = copy.deepcopy(field)
