@@ -20,7 +20,7 @@ from physics_systems.system import System
 from physics_systems.trajectories import Trajectories
 from vgbdm.latents import PhysicalPrior
 from vgbdm.objectives.gauge import gauge
-from vgbdm.paths import slopes
+from vgbdm.paths import derivatives
 from vgbdm.regression import STENCIL
 
 REACH = 10.0
@@ -42,7 +42,7 @@ def minimum_norm(
     """
     x, t = data.x.double(), data.t
     if system.order == 2:
-        x = torch.cat((x, slopes(x, t, STENCIL)), 2)
+        x = torch.cat((x, derivatives(x, t, STENCIL)[0]), 2)
     every = max(1, x.shape[1] // FRAMES)
     x, t = x[:, ::every], t[:, ::every]
     size, frames, channels = len(x), x.shape[1], len(system.components)

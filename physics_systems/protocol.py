@@ -21,7 +21,7 @@ from vgbdm.latent_field import (
     LatentField,
     known_field,
 )
-from vgbdm.paths import slopes
+from vgbdm.paths import derivatives
 from vgbdm.randomness import keyed_normal
 
 
@@ -101,7 +101,8 @@ def _simulate(
     frames, clock = data.x[:, :window].double(), data.t[:, :window]
     start = frames[:, -1]
     if system.order == 2:
-        tail = slopes(frames[:, -SLOPE_FRAMES:], clock[:, -SLOPE_FRAMES:], SLOPE_FRAMES)[:, -1]
+        last = slice(-SLOPE_FRAMES, None)
+        tail = derivatives(frames[:, last], clock[:, last], SLOPE_FRAMES)[0][:, -1]
         start = torch.cat((start, tail), 1)
     states = integrate(dynamics, start, data.t[:, window - 1 :], parameters, "true dynamics")
     return states[:, 1:, : len(system.components)].float()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import logging
@@ -70,11 +69,9 @@ class ForecastValidation:
         data: validation trajectories.
         backend: for the share of this rank and the sum over ranks.
         limit: trajectories at most.
-        run_dir: of the run, whose last checkpoint leads to the other model that calibration needs.
     """
 
-    def __init__(self, data: Trajectories, backend: Backend, limit: int, run_dir: Path) -> None:
-        self.run_dir = run_dir
+    def __init__(self, data: Trajectories, backend: Backend, limit: int) -> None:
         count = min(limit, len(data))
         self.data, self.backend = Trajectories(data.x[:count], data.t[:count]), backend
         self.rows = torch.arange(backend.rank, count, backend.world_size)
@@ -83,7 +80,7 @@ class ForecastValidation:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         device, cut = self.backend.device, slice(0, field.window)
         frames, times = (values[:, cut].to(device) for values in (self.data.x, self.data.t))
-        calibrate_width(field, midway_field(field, self.run_dir), frames, times, seed=0)
+        calibrate_width(field, frames, times, seed=0)
         whole = self.data.x[:, field.window :]
         size = whole.shape[2]
         variance = whole.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
@@ -106,23 +103,6 @@ class ForecastValidation:
             "forecast_mse": FAILED if broken else float(mse.mean()),
             "n_failed": failed,
         }
-
-
-def midway_field(field: LatentField, run_dir: Path) -> LatentField:
-    """A field whose weights lie midway from a run's last checkpoint; itself before the first.
-
-    It errs about as much as the present field, and not alike: the whole way is too far once the
-    learning rate has fallen (a ten-minute Lorenz run: widths three times too large).
-    """
-    folder = checkpoint.find(run_dir, "last")
-    if folder is None or not field.grey:  # a black box has no widths to calibrate
-        return field
-    weights = checkpoint.read_tensors(folder, "model")
-    midway = copy.deepcopy(field)
-    with torch.no_grad():
-        for name, parameter in midway.named_parameters():
-            parameter.lerp_(weights[name].to(parameter), 0.5)
-    return midway
 
 
 def build_field(
@@ -210,7 +190,7 @@ def train(cfg: DictConfig) -> None:
         lambda consumed: TrajectoryStream(
             data, nodes, order, consumed, backend.rank, backend.world_size, backend.device
         ),
-        ForecastValidation(held_out, backend, cfg.validation.limit, run_dir),
+        ForecastValidation(held_out, backend, cfg.validation.limit),
         build(cfg.rate),
         {name: build(schedule) for name, schedule in cfg.objective.schedules.items()},
         batch,

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from vgbdm.errors import InputError
 from vgbdm.fields import GreyBoxField, Tendency
 from vgbdm.latents import DiagonalGaussian, GaussianHead, Latents, PhysicalPrior, Posterior
-from vgbdm.paths import PathPoint, slopes
+from vgbdm.paths import PathPoint, derivatives
 from vgbdm.regression import STENCIL, WindowRates, WindowRegression, inner
 from vgbdm.rollout import Solver, rollout
 
@@ -232,9 +232,8 @@ class LatentField(GreyBoxField):
 
     def _rates(self, frames: Tensor, times: Tensor) -> WindowRates:
         """Rates of a window, and what they may be made of."""
-        state, rate = frames, slopes(frames, times, STENCIL)
-        if self.order == 2:
-            state, rate = torch.cat((frames, rate), 2), slopes(rate, times, STENCIL)
+        slope, bend = derivatives(frames, times, STENCIL)
+        state, rate = (frames, slope) if self.order == 1 else (torch.cat((frames, slope), 2), bend)
         cut = inner(frames.shape[1])
         state, rate, times = state[:, cut], rate[:, cut], times[:, cut]
         seen = ((state - self.mean) / self.std)[:, :, self.seen]
@@ -312,7 +311,8 @@ class LatentField(GreyBoxField):
         """State (B, Q, ...) at one of the frames; velocities are estimated from those around it."""
         if self.order == 1:
             return frames[:, place]
-        return torch.cat((frames[:, place], slopes(frames, times, SLOPE_FRAMES)[:, place]), 1)
+        velocity, _ = derivatives(frames, times, SLOPE_FRAMES)
+        return torch.cat((frames[:, place], velocity[:, place]), 1)
 
     def simulate(self, start: Tensor, history: Tensor, times: Tensor, latents: Latents) -> Tensor:
         """States (B, n, Q, ...) at the n last of ``times`` (B, n + 1), θ and ζ fixed."""

@@ -145,10 +145,10 @@ class LagrangePath(Path):
         return PathPoint(state, velocity, 2 * curvature)
 
 
-def slopes(frames: Tensor, times: Tensor, width: int) -> Tensor:
-    """Derivative at every frame of the polynomial through the ``width`` nearest frames.
+def derivatives(frames: Tensor, times: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """First and second derivative at every frame of the polynomial through the nearest frames.
 
-    Barycentric differentiation weights for any spacing (Berrut & Trefethen 2004).
+    Barycentric differentiation weights for any spacing (Berrut & Trefethen 2004, §9.3).
 
     Args:
         frames: (B, L, ...).
@@ -156,34 +156,41 @@ def slopes(frames: Tensor, times: Tensor, width: int) -> Tensor:
         width: frames of a stencil; one-sided towards the ends.
 
     Returns:
-        (B, L, ...).
+        Both (B, L, ...).
     """
     count, width = frames.shape[1], min(width, frames.shape[1])
     nodes = torch.arange(count, device=frames.device)
-    first = (nodes - width // 2).clamp(0, count - width)
-    index = first[:, None] + torch.arange(width, device=frames.device)
-    t, own = times[:, index], (nodes - first)[None, :, None].expand(len(times), -1, 1)
+    start = (nodes - width // 2).clamp(0, count - width)
+    index = start[:, None] + torch.arange(width, device=frames.device)
+    t, own = times[:, index], (nodes - start)[None, :, None].expand(len(times), -1, 1)
     gaps = t[..., :, None] - t[..., None, :] + torch.eye(width, dtype=t.dtype, device=t.device)
     weights = 1.0 / gaps.prod(3)
     distance = (t.gather(2, own) - t).scatter(2, own, 1.0)
-    row = (weights / weights.gather(2, own) / distance).scatter(2, own, 0.0)
-    row = row.scatter(2, own, -row.sum(2, keepdim=True))
-    return torch.einsum("blw,blw...->bl...", row.to(frames.dtype), frames[:, index])
+    first = (weights / weights.gather(2, own) / distance).scatter(2, own, 0.0)
+    middle = -first.sum(2, keepdim=True)
+    second = (2 * first * (middle - 1 / distance)).scatter(2, own, 0.0)
+    second = second.scatter(2, own, -second.sum(2, keepdim=True))
+    rows = torch.stack((first.scatter(2, own, middle), second)).to(frames.dtype)
+    slope, bend = torch.einsum("kblw,blw...->kbl...", rows, frames[:, index])
+    return slope, bend
 
 
 class HermitePath(Path):
-    """The cubic on a, b and node slopes of high-order differences: velocity of third order.
+    """The quintic on the values, slopes and second derivatives of both ends, by wide differences.
 
-    Node values: the frame and its slope.
+    Velocity of fifth order, where the stencil allows. What its bend is worth: the cubic through
+    slopes alone biases σ of Lorenz by 2e-3 of its prior's width for every stencil, this by 3e-4.
+
+    Node values: the frame, its slope and its second derivative.
 
     Args:
-        stencil: frames a node slope is taken from; 5 give fourth order, 7 a third of their error
-            on the Lorenz benchmark, at more amplification of noise.
+        stencil: frames that derivatives are taken from; 11 give σ a fifth of the error of 7, at a
+            seventh more amplification of noise.
     """
 
     frames = 3
 
-    def __init__(self, stencil: int = 7) -> None:
+    def __init__(self, stencil: int = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil
@@ -191,13 +198,25 @@ class HermitePath(Path):
     def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """See `Path`."""
         parts = zip(frames.split(64), times.split(64), strict=True)  # bounds the memory of stencils
-        return (torch.cat([slopes(x, t, self.stencil) for x, t in parts]),)
+        found = [derivatives(x, t, self.stencil) for x, t in parts]
+        return tuple(torch.cat(part) for part in zip(*found, strict=True))
 
     def __call__(
         self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
     ) -> PathPoint:
         """See `Path`."""
-        return cubic(a[:, 0], b[:, 0], a[:, 1], b[:, 1], length, s)
+        length, s = _expand(length, a[:, 0]), _expand(s, a[:, 0])
+        slope, bend = a[:, 1] * length, a[:, 2] * length**2 / 2
+        rise = b[:, 0] - a[:, 0] - slope - bend
+        turn = b[:, 1] * length - slope - 2 * bend
+        twist = b[:, 2] * length**2 / 2 - bend
+        c3 = 10 * rise - 4 * turn + twist
+        c4 = -15 * rise + 7 * turn - 2 * twist
+        c5 = 6 * rise - 3 * turn + twist
+        state = a[:, 0] + s * (slope + s * (bend + s * (c3 + s * (c4 + s * c5))))
+        velocity = slope + s * (2 * bend + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))
+        acceleration = 2 * bend + s * (6 * c3 + s * (12 * c4 + s * 20 * c5))
+        return PathPoint(state, velocity / length, acceleration / length**2)
 
 
 def cubic(

@@ -52,7 +52,7 @@ def test_there_is_a_row_per_run_and_per_sanity_check(folder, tmp_path):
     assert summary.loc["vgbdm", "runs"] == 2
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png") >= 5
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "https:" not in page and "http:" not in page.replace("http://www.w3.org", "")
     assert len(pd.read_csv(tmp_path / "paired.csv")) == 4
     limits = pd.read_csv(tmp_path / "limits.csv").set_index("parameter")["minimum_norm_error"]
     assert (limits.loc[["sigma", "beta"]] < 1e-6).all()

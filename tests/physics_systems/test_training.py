@@ -119,7 +119,7 @@ def test_the_encoder_stands_still_while_the_gauge_is_let_go():
 def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     field, data = make_field(name), trajectories(name)
     backend = TorchBackend("fp32", 1.0, 1)
-    validate = training.ForecastValidation(data, backend, 10, tmp_path)
+    validate = training.ForecastValidation(data, backend, 10)
     fine = validate(field)
     assert 0 < fine["score"] < 1e5 and fine["n_failed"] == 0
 
@@ -132,20 +132,6 @@ def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     monkeypatch.setattr(type(field), "forecast", astray)
     broken = validate(field)
     assert broken["n_failed"] == 1 and broken["score"] == training.FAILED
-
-
-def test_the_other_model_lies_midway_from_the_last_checkpoint(tmp_path):
-    field = make_field("rlc")
-    assert training.midway_field(field, tmp_path) is field
-    weights = {name: value + 1 for name, value in field.state_dict().items()}
-    folder = checkpoint.write_checkpoint(tmp_path, {"model": weights}, {"step": 3})
-    checkpoint.point(tmp_path, "last", folder)
-    before = {name: value.clone() for name, value in field.state_dict().items()}
-    midway = training.midway_field(field, tmp_path)
-    for name, value in midway.named_parameters():
-        assert torch.allclose(value, before[name] + 0.5)
-    for name, value in field.state_dict().items():
-        assert torch.equal(value, before[name])
 
 
 def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_path):

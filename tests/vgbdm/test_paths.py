@@ -12,7 +12,7 @@ from vgbdm.paths import (
     LagrangePath,
     LinearPath,
     SmoothingPath,
-    slopes,
+    derivatives,
 )
 
 PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
@@ -75,13 +75,17 @@ def test_acceleration_converges_with_the_order_of_the_path(name, order, irregula
 
 
 @pytest.mark.parametrize(("width", "order"), [(3, 2), (5, 4), (7, 6)])
-def test_slopes_converge_with_the_width_of_their_stencil(width, order):
+def test_derivatives_converge_with_the_width_of_their_stencil(width, order):
     errors = []
     for spacing in (0.04, 0.02):
         offsets = torch.arange(9, dtype=torch.float64) + 0.2 * torch.tensor([0, 1, -1] * 3)
         times = 0.3 + spacing * offsets[None]
-        errors.append((slopes(solution(times), times, width) - velocity(times)).abs().max())
-    assert math.log2(errors[0] / errors[1]) > order - 0.4
+        slope, bend = derivatives(solution(times), times, width)
+        pairs = ((slope, velocity(times)), (bend, acceleration(times)))
+        errors.append([float((a - b).abs().max()) for a, b in pairs])
+    (coarse, coarse_bend), (fine, fine_bend) = errors
+    assert math.log2(coarse / fine) > order - 0.4
+    assert math.log2(coarse_bend / fine_bend) > order - 1.4
 
 
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
@@ -154,6 +158,20 @@ def test_a_smoothing_spline_that_hardly_smooths_has_third_order_inside():
         inside = slice(count * 2 // 5, count * 3 // 5)
         errors.append((point.velocity - velocity(middle))[inside].abs().max())
     assert math.log2(errors[0] / errors[2]) / 2 > 2.8
+
+
+def test_a_hermite_path_has_fifth_order_where_its_stencil_allows():
+    errors = []
+    for spacing in (0.08, 0.04):
+        frames, times = long_window(spacing, 20)
+        nodes, s = HermitePath(9).nodes(frames, times)[0], torch.full((19,), 0.2).double()
+        gaps = times[0].diff()
+        point = HermitePath(9)(nodes[:-1], nodes[1:], gaps, s)
+        now = times[0, :-1] + 0.2 * gaps
+        pairs = ((point.velocity, velocity(now)), (point.acceleration, acceleration(now)))
+        errors.append(torch.stack([(a - b)[6:-6].abs().max() for a, b in pairs]))
+    orders = torch.log2(errors[0] / errors[1])
+    assert float(orders[0]) > 4.6 and float(orders[1]) > 3.6
 
 
 def test_much_smoothing_is_the_least_squares_line():
