@@ -6,7 +6,7 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from climate.models.base import WeatherModel
 from climate.models.domain import Domain
-from climate.models.latents import Gaussians, Member, WeatherLatents
+from climate.models.latents import Gaussians, Members, WeatherLatents
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
 from climate.models.transport import Resolved, Transport
 from climate.sphere import Grid, TangentBasis
@@ -179,11 +179,11 @@ class WeatherField(WeatherModel, GreyBoxField):
             shift = posterior.theta.draw(for_theta)
         return self.context(history, shift, posterior.zeta.draw(for_zeta)), kl
 
-    def draw(self, history: Tensor, member: Member) -> Context:
-        """The context of a member's next model step, drawn from the prior."""
+    def draw(self, history: Tensor, members: Members) -> Context:
+        """The context of members' next model step, drawn from the prior."""
         prior = self.prior(history)
-        shift = None if prior.theta is None else prior.theta.draw(member.theta())
-        return self.context(history, shift, prior.zeta.draw(member.next_zeta()))
+        shift = None if prior.theta is None else prior.theta.draw(members.theta())
+        return self.context(history, shift, prior.zeta.draw(members.next_zeta()))
 
     def penalty(self) -> Tensor | None:
         """-log prior of the learned θ up to a constant, a scalar; None without θ."""
@@ -196,7 +196,7 @@ class WeatherField(WeatherModel, GreyBoxField):
         states: Tensor,
         times: Tensor,
         n_steps: int,
-        member: Member | None = None,
+        members: Members | None = None,
         *,
         checkpoint: bool = False,
     ) -> Iterator[Tensor]:
@@ -206,7 +206,7 @@ class WeatherField(WeatherModel, GreyBoxField):
             states: (B, F, C, H, W) physical, the last frame is the initial state.
             times: (B,) seconds since 1970 of the initial state.
             n_steps: model steps.
-            member: whose draws; None: latents at their prior mean.
+            members: whose draws, a row of ``states`` each; None: latents at their prior mean.
             checkpoint: recompute activations backwards rather than keep them.
 
         Yields:
@@ -217,15 +217,15 @@ class WeatherField(WeatherModel, GreyBoxField):
         lengths = torch.ones((len(times), n_steps), device=times.device)
 
         def condition(past: Tensor) -> Context:
-            return self.encode(past) if member is None else self.draw(past, member)
+            return self.encode(past) if members is None else self.draw(past, members)
 
         return rollout(
             self, condition, history[:, -1], history, clock, lengths, self.solver, checkpoint
         )
 
-    def member(self, seed: int, ids: Tensor, number: int) -> Member | None:
-        """The draws of an ensemble member for samples (B,); None where nothing is drawn."""
-        return None if self.latents is None else Member(self.latents, seed, ids, number)
+    def members(self, seed: int, ids: Tensor, numbers: Sequence[int]) -> Members | None:
+        """The draws of M members for each of the samples (B,); None where nothing is drawn."""
+        return None if self.latents is None else Members(self.latents, seed, ids, numbers)
 
     @torch.no_grad()
     def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
@@ -258,9 +258,8 @@ class WeatherField(WeatherModel, GreyBoxField):
         Returns:
             (B, M, n_steps, C, H, W) physical.
         """
-        runs = [
-            self.simulate(states, times, n_steps, self.member(seed, times, number))
-            for number in range(members)
-        ]
-        drawn = [torch.stack([self.unstandardise(x) for x in run], 1) for run in runs]
-        return torch.stack(drawn, 1)
+        draws = self.members(seed, times, range(members))
+        states, clock = (x.repeat_interleave(members, 0) for x in (states, times))
+        steps = self.simulate(states, clock, n_steps, draws)
+        drawn = torch.stack([self.unstandardise(x) for x in steps], 1)
+        return drawn.unflatten(0, (-1, members))

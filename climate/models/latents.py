@@ -12,7 +12,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``Z`` latent fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -241,29 +241,38 @@ class WeatherLatents(nn.Module):
         return torch.cat((history.flatten(1, 2), fixed.expand(len(history), -1, -1, -1)), 1)
 
 
-class Member:
-    """The normal numbers of one ensemble member, keyed by (seed, sample, member, step).
+class Members:
+    """The normal numbers of ensemble members, keyed by (seed, sample, member, step).
+
+    Rows are samples times members, the members of a sample side by side.
 
     Args:
         latents: that they are for.
         seed: of the ensemble.
         ids: (B,) int64 sample ids, or initial times.
-        member: its number.
+        numbers: of the M members.
     """
 
-    def __init__(self, latents: WeatherLatents, seed: int, ids: Tensor, member: int) -> None:
-        self.latents = latents
-        self.draw: Callable[[str, int], Tensor] = lambda name, count: keyed_normal(
-            seed, f"{name} of member {member}", ids, count
-        ).float()
+    def __init__(
+        self, latents: WeatherLatents, seed: int, ids: Tensor, numbers: Sequence[int]
+    ) -> None:
+        self.latents, self.seed, self.ids, self.numbers = latents, seed, ids, numbers
         self.step, self.state = 0, torch.zeros(())
 
+    def draw(self, name: str, count: int) -> Tensor:
+        """(B·M, count) for one use."""
+        each = [
+            keyed_normal(self.seed, f"{name} of member {number}", self.ids, count).float()
+            for number in self.numbers
+        ]
+        return torch.stack(each, 1).flatten(0, 1)
+
     def theta(self) -> Tensor:
-        """(B, P·G), the same over the whole forecast."""
+        """(B·M, P·G), the same over the whole forecast."""
         return self.draw("theta", self.latents.thetas)
 
     def next_zeta(self) -> Tensor:
-        """(B, Z, N) of the next model step: an autoregressive process of first order."""
+        """(B·M, Z, N) of the next model step: an autoregressive process of first order."""
         count, memory = self.latents.size - self.latents.thetas, self.latents.memory
         fresh = self.draw(f"zeta {self.step}", count).unflatten(1, (self.latents.channels, -1))
         old = memory * self.state

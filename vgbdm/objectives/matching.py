@@ -16,6 +16,9 @@ from vgbdm.paths import Path
 from vgbdm.randomness import keyed_generator, keyed_normal
 from vgbdm.scores import crps
 
+PAIR = 2
+"""Draws from the prior that the CRPS of training compares."""
+
 
 class WindowBatch(Protocol):
     """What an objective reads of a batch."""
@@ -72,7 +75,7 @@ class FlowMatching:
 
         Args:
             field: with `standardise`, `infer`, `penalty`, `step_seconds`, `stochastic`, and, where
-                that is true, `draw`, `member` and units.
+                that is true, `draw`, `members` and units.
             batch: windows.
             values: schedules at this step: ``noise`` (σ, on state and history), ``physics``
                 (weight of the physics), and a weight for each further term that the field has.
@@ -123,10 +126,12 @@ class FlowMatching:
         weight: float,
     ) -> Tensor:
         """Fair CRPS (B,) of two draws' velocities at ``start``, in units of the change per step."""
-        drawn = []
-        for number in range(2):
-            context = field.draw(history, field.member(self.seed, batch.ids, number))
-            drawn.append(field(start, batch.times.double(), context, weight).total)
-        members, truth = field.in_changes(torch.stack(drawn)), field.in_changes(velocity)
+        numbers = range(PAIR)
+        history, start, times = (
+            x.repeat_interleave(PAIR, 0) for x in (history, start, batch.times.double())
+        )
+        context = field.draw(history, field.members(self.seed, batch.ids, numbers))
+        drawn = field(start, times, context, weight).total.unflatten(0, (-1, PAIR)).transpose(0, 1)
+        members, truth = field.in_changes(drawn), field.in_changes(velocity)
         score: Tensor = field.area_mean(crps(members, truth))
         return score

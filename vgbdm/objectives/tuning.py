@@ -43,7 +43,7 @@ class RolloutTuning:
         """Terms per sample (B,): ``loss`` and its parts.
 
         Args:
-            field: with `standardise`, `simulate`, `member`, `stochastic`, `penalty` and units.
+            field: with `standardise`, `simulate`, `members`, `stochastic`, `penalty` and units.
             batch: windows with ``ahead`` states after the current one.
             values: schedules at this step: ``horizon`` (steps, rounded; the same on every rank, so
                 that each makes as many field calls) and ``prior``.
@@ -52,16 +52,16 @@ class RolloutTuning:
         steps = min(max(round(values["horizon"]), 1), self.ahead)
         past = batch.states[:, : current + 1]
         truth = field.standardise(batch.states[:, current + 1 : current + 1 + steps])
-        runs = []
-        for number in range(self.members if field.stochastic else 1):
-            member = field.member(self.seed, batch.ids, number)
-            run = field.simulate(past, batch.times, steps, member, checkpoint=self.checkpoint)
-            runs.append(torch.stack(list(run), 1))
+        numbers = range(self.members if field.stochastic else 1)
+        members = field.members(self.seed, batch.ids, numbers)
+        past, times = (x.repeat_interleave(len(numbers), 0) for x in (past, batch.times))
+        run = field.simulate(past, times, steps, members, checkpoint=self.checkpoint)
+        drawn = torch.stack(list(run), 1).unflatten(0, (-1, len(numbers))).transpose(0, 1)
         if field.stochastic:
-            drawn = field.in_changes(torch.stack(runs))
-            error = field.area_mean(crps(drawn, field.in_changes(truth))).mean(1)
+            score = crps(field.in_changes(drawn), field.in_changes(truth))
+            error = field.area_mean(score).mean(1)
         else:
-            error = field.mean_square(runs[0] - truth).mean(1)
+            error = field.mean_square(drawn[0] - truth).mean(1)
         terms, loss, prior = {"rollout": error}, error, field.penalty()
         if prior is not None:
             terms["prior"] = prior.expand_as(error)
