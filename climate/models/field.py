@@ -36,6 +36,33 @@ class Context(NamedTuple):
     zeta: Tensor | None
 
 
+class Past(NamedTuple):
+    """What a history says.
+
+    Attributes:
+        rows: B.
+        encoded: keys and values of the states, (B, F, width, H, W) each, or None without history.
+        stacked: (B, F·C + fixed, H, W) what the encoders of latents read; None without latents.
+        prior: p(ζ | history) and p(θ); None without latents.
+    """
+
+    rows: int
+    encoded: tuple[Tensor, Tensor] | None
+    stacked: Tensor | None
+    prior: Gaussians | None
+
+    def repeat(self, count: int) -> Past:
+        """Each sample ``count`` times in a row."""
+
+        def again(value: Tensor) -> Tensor:
+            return value.repeat_interleave(count, 0)
+
+        keys_values = self.encoded and (again(self.encoded[0]), again(self.encoded[1]))
+        stacked = None if self.stacked is None else again(self.stacked)
+        prior = None if self.prior is None else self.prior.map(again)
+        return Past(self.rows * count, keys_values, stacked, prior)
+
+
 class WeatherField(WeatherModel, GreyBoxField):
     """A network on states, gradients, history, calendar, ground and latents; its rollouts.
 
@@ -137,53 +164,62 @@ class WeatherField(WeatherModel, GreyBoxField):
 
     # --- what stands still during a step -------------------------------------------------------
 
-    def context(self, history: Tensor, shift: Tensor | None, zeta: Tensor | None) -> Context:
-        """Of a standardised history (B, F, C, H, W), a shift of θ (B, P·G) and ζ (B, Z, N)."""
+    def past(self, history: Tensor) -> Past:
+        """What a standardised history (B, F, C, H, W) says, once for all uses."""
         encoded = None if self.history_encoder is None else self.history_encoder(history)
+        if self.latents is None:
+            return Past(len(history), encoded, None, None)
+        stacked = self.latents.stack(history, self.ground)
+        return Past(len(history), encoded, stacked, self.latents.prior(stacked))
+
+    def context(self, past: Past, shift: Tensor | None, zeta: Tensor | None) -> Context:
+        """Of a past, a shift of θ (B, P·G) and ζ (B, Z, N)."""
         fields = None if zeta is None or self.latents is None else self.latents.points.fields(zeta)
         theta = {} if self.theta is None else self.theta(shift)
-        return Context(encoded, {k: v.expand(len(history), -1) for k, v in theta.items()}, fields)
-
-    def prior(self, history: Tensor) -> Gaussians:
-        """p(ζ | history) and p(θ) of a stochastic model."""
-        assert self.latents is not None
-        prior: Gaussians = self.latents.prior(self.latents.stack(history, self.ground))
-        return prior
+        theta = {name: value.expand(past.rows, -1) for name, value in theta.items()}
+        return Context(past.encoded, theta, fields)
 
     def encode(self, history: Tensor) -> Context:
         """The context of a standardised history (B, F, C, H, W), latents at their prior mean."""
-        zeta = None if self.latents is None else self.prior(history).zeta.mean
-        return self.context(history, None, zeta)
+        past = self.past(history)
+        return self.context(past, None, None if past.prior is None else past.prior.zeta.mean)
 
     def infer(
-        self, history: Tensor, change: Tensor, noise: Callable[[int], Tensor]
+        self, past: Past, change: Tensor, noise: Callable[[int], Tensor]
     ) -> tuple[Context, dict[str, Tensor]]:
         """The context of a draw from the posterior, and its distance from the prior.
 
         Args:
-            history: (B, F, C, H, W) standardised, as the forecast sees it.
+            past: of the history, as the forecast sees it.
             change: (B, C, H, W) the target less the current state, standardised.
             noise: how many normal numbers per sample → (B, count).
 
         Returns:
             The context; ``kl_zeta`` and ``kl_theta`` (B,) of what latents there are.
         """
-        if self.latents is None:
-            return self.context(history, None, None), {}
-        prior, past = self.prior(history), self.latents.stack(history, self.ground)
-        posterior: Gaussians = self.latents.posterior(torch.cat((past, self.in_changes(change)), 1))
+        if self.latents is None or past.prior is None or past.stacked is None:
+            return self.context(past, None, None), {}
+        seen = torch.cat((past.stacked, self.in_changes(change)), 1)
+        posterior: Gaussians = self.latents.posterior(seen)
         for_zeta, for_theta = self.latents.split(noise(self.latents.size))
-        kl, shift = {"kl_zeta": posterior.zeta.kl(prior.zeta)}, None
+        kl, shift = {"kl_zeta": posterior.zeta.kl(past.prior.zeta)}, None
         if posterior.theta is not None:
-            kl["kl_theta"] = posterior.theta.kl(prior.theta)
+            kl["kl_theta"] = posterior.theta.kl(past.prior.theta)
             shift = posterior.theta.draw(for_theta)
-        return self.context(history, shift, posterior.zeta.draw(for_zeta)), kl
+        return self.context(past, shift, posterior.zeta.draw(for_zeta)), kl
 
-    def draw(self, history: Tensor, members: Members) -> Context:
-        """The context of members' next model step, drawn from the prior."""
-        prior = self.prior(history)
-        shift = None if prior.theta is None else prior.theta.draw(members.theta())
-        return self.context(history, shift, prior.zeta.draw(members.next_zeta()))
+    def draw(self, past: Past, members: Members) -> Context:
+        """The context of members' next model step, drawn from the prior.
+
+        Args:
+            past: of as many histories as there are rows of members, or of samples.
+            members: whose draws.
+        """
+        if past.rows < members.rows:
+            past = past.repeat(members.rows // past.rows)
+        assert past.prior is not None
+        shift = None if past.prior.theta is None else past.prior.theta.draw(members.theta())
+        return self.context(past, shift, past.prior.zeta.draw(members.next_zeta()))
 
     def penalty(self) -> Tensor | None:
         """-log prior of the learned θ up to a constant, a scalar; None without θ."""
@@ -216,8 +252,8 @@ class WeatherField(WeatherModel, GreyBoxField):
         clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
         lengths = torch.ones((len(times), n_steps), device=times.device)
 
-        def condition(past: Tensor) -> Context:
-            return self.encode(past) if members is None else self.draw(past, members)
+        def condition(frames: Tensor) -> Context:
+            return self.encode(frames) if members is None else self.draw(self.past(frames), members)
 
         return rollout(
             self, condition, history[:, -1], history, clock, lengths, self.solver, checkpoint

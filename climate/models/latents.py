@@ -12,7 +12,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``Z`` latent fie
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -176,6 +176,12 @@ class Gaussians(NamedTuple):
     zeta: DiagonalGaussian
     theta: DiagonalGaussian | None
 
+    def map(self, change: Callable[[Tensor], Tensor]) -> Gaussians:
+        """Both with their tensors changed alike."""
+        zeta = DiagonalGaussian(*map(change, self.zeta))
+        theta = None if self.theta is None else DiagonalGaussian(*map(change, self.theta))
+        return Gaussians(zeta, theta)
+
 
 class WeatherLatents(nn.Module):
     """Prior, posterior and the fields that ζ makes.
@@ -257,6 +263,7 @@ class Members:
         self, latents: WeatherLatents, seed: int, ids: Tensor, numbers: Sequence[int]
     ) -> None:
         self.latents, self.seed, self.ids, self.numbers = latents, seed, ids, numbers
+        self.rows = len(ids) * len(numbers)
         self.step, self.state = 0, torch.zeros(())
 
     def draw(self, name: str, count: int) -> Tensor:

@@ -74,8 +74,8 @@ class FlowMatching:
         """Terms per sample (B,): ``loss``, what is minimised, and its parts.
 
         Args:
-            field: with `standardise`, `infer`, `penalty`, `step_seconds`, `stochastic`, and, where
-                that is true, `draw`, `members` and units.
+            field: with `standardise`, `past`, `infer`, `penalty`, `step_seconds`, `stochastic`
+                and, where that is true, `draw`, `members` and units.
             batch: windows.
             values: schedules at this step: ``noise`` (σ, on state and history), ``physics``
                 (weight of the physics), and a weight for each further term that the field has.
@@ -89,8 +89,9 @@ class FlowMatching:
         seconds = batch.times.double() + s.double() * field.step_seconds
         state = point.state + values["noise"] * noise[:, 1]
         history = frames[:, :-1] + values["noise"] * noise[:, 2:]
+        past = field.past(history)
         context, kl = field.infer(
-            history,
+            past,
             frames[:, -1] - frames[:, -2],
             lambda count: keyed_normal(self.seed, "latents", batch.ids, count).to(frames.dtype),
         )
@@ -102,7 +103,7 @@ class FlowMatching:
             zero = torch.zeros_like(s)
             begin = self.path(nodes[:, -2], nodes[:, -1], zero + 1, zero, noise[:, 0])
             start = begin.state + values["noise"] * noise[:, 1]
-            score = self.score_prior(field, batch, history, start, begin.velocity, weight)
+            score = self.score_prior(field, batch, past, start, begin.velocity, weight)
             weighted["crps"] = ("crps", score)
         if answer.residual:
             sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
@@ -120,17 +121,15 @@ class FlowMatching:
         self,
         field: Any,
         batch: WindowBatch,
-        history: Tensor,
+        past: Any,
         start: Tensor,
         velocity: Tensor,
         weight: float,
     ) -> Tensor:
         """Fair CRPS (B,) of two draws' velocities at ``start``, in units of the change per step."""
         numbers = range(PAIR)
-        history, start, times = (
-            x.repeat_interleave(PAIR, 0) for x in (history, start, batch.times.double())
-        )
-        context = field.draw(history, field.members(self.seed, batch.ids, numbers))
+        start, times = (x.repeat_interleave(PAIR, 0) for x in (start, batch.times.double()))
+        context = field.draw(past, field.members(self.seed, batch.ids, numbers))
         drawn = field(start, times, context, weight).total.unflatten(0, (-1, PAIR)).transpose(0, 1)
         members, truth = field.in_changes(drawn), field.in_changes(velocity)
         score: Tensor = field.area_mean(crps(members, truth))

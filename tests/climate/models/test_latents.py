@@ -56,7 +56,9 @@ def infer(model, window):
     x = model.standardise(window)
     noise = torch.randn((len(x), model.latents.size), generator=torch.manual_seed(0))
     with torch.no_grad():
-        return model.infer(x[:, :-1], x[:, -1] - x[:, -2], lambda count: noise[:, :count])
+        return model.infer(
+            model.past(x[:, :-1]), x[:, -1] - x[:, -2], lambda count: noise[:, :count]
+        )
 
 
 def test_the_posterior_sees_the_target_and_the_prior_does_not():
@@ -72,7 +74,7 @@ def test_the_posterior_sees_the_target_and_the_prior_does_not():
     assert not torch.allclose(kl["kl_zeta"], other_kl["kl_zeta"], rtol=1e-3)
     # forecasts are given the history alone; what the history says changes the prior
     history = model.standardise(window[:, :-1])
-    before, after = model.prior(history), model.prior(history + 0.1)
+    before, after = (model.past(x).prior for x in (history, history + 0.1))
     assert not torch.allclose(before.zeta.mean, after.zeta.mean, rtol=1e-3)
     assert torch.equal(before.theta.log_std, after.theta.log_std)
 
@@ -145,7 +147,7 @@ def test_two_draws_of_the_prior_are_scored_at_the_current_state():
         model(
             history[:, -1],
             batch.times.double(),
-            model.draw(history, model.members(3, batch.ids, [k])),
+            model.draw(model.past(history), model.members(3, batch.ids, [k])),
         ).total
         for k in range(2)
     )
