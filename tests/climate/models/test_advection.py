@@ -16,7 +16,9 @@ from weather import (
     states,
 )
 
+from climate.models.advection import Closure
 from climate.models.networks import SphereConv
+from climate.models.wind import potential_unit
 from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators
 from vgbdm.objectives.matching import FlowMatching
 from vgbdm.paths import HermitePath
@@ -72,6 +74,51 @@ def test_solid_body_wind_advects_with_its_known_tendency(operators):
     # steady flow: the meridional force on the wind is the metric term, -u² tan φ / R
     metric = -(20**2) * phi.sin() * phi.cos() / EARTH_RADIUS * 21600 + 0 * lam
     assert torch.allclose(got[0, 3], -metric.float() * -1, atol=0.05 * float(metric.abs().max()))
+
+
+@pytest.mark.parametrize("grid", ["centred", "poles"])
+def test_ten_days_of_solid_body_rotation_move_a_bell_and_keep_its_mean(grid):
+    """exp(10 (cos γ - 1)), carried across both poles by a turn of 8 days about an axis at 40° N."""
+    grid, period, days = GRIDS[grid], 8.0, 10
+    model = make_model(grid, channels=("z",), wind_limit=200.0, source=False)
+    with torch.no_grad():
+        for name in ("diffusion", "relaxation", "unresolved"):
+            model.theta.raw[name].fill_(-200.0)
+    phi, lam = (torch.deg2rad(torch.tensor(x)) for x in (grid.lat, grid.lon))
+    phi, lam = phi[:, None].expand(-1, len(lam)), lam.expand(len(phi), -1)
+    places = torch.stack((phi.cos() * lam.cos(), phi.cos() * lam.sin(), phi.sin()))
+    north = math.radians(40.0)
+    axis = torch.tensor([math.cos(north), 0.0, math.sin(north)]).double()
+    speed = 2 * math.pi * EARTH_RADIUS / (period * 86400)
+    speed *= (1 - (speed / model.wind_limit) ** 4) ** -0.25  # what the soft bound takes off
+    stream = -speed * EARTH_RADIUS * torch.einsum("i,ihw->hw", axis, places)
+    unit = potential_unit(model.transport.spectral, model.wind_limit)
+    turning = (stream / unit).float()[None, None]
+
+    def closure(x, seconds, context):
+        state = model.transport.resolve(x - model.climate, model.climate_modes)
+        return Closure(state, turning, torch.zeros_like(turning), None)
+
+    model.closure = closure
+
+    def bell(turn):
+        """Around the start (0, 1, 0) turned about the axis (Rodrigues)."""
+        start = torch.tensor([0.0, 1.0, 0.0]).double()
+        centre = start * math.cos(turn) + torch.linalg.cross(axis, start) * math.sin(turn)
+        return torch.exp(10 * (torch.einsum("i,ihw->hw", centre, places) - 1))
+
+    begin = model.unstandardise(bell(0.0).float()[None, None])
+    forecast = model.forecast(begin[:, None].expand(-1, 4, -1, -1, -1), torch.zeros(1), 4 * days)
+    got = model.standardise(forecast[0, -1])[0].double()
+    want = bell(2 * math.pi * days / period)
+    weights = torch.from_numpy(grid.quadrature_weights)[:, None]
+    error = ((got - want).square() * weights).mean().sqrt() / (
+        want.square() * weights
+    ).mean().sqrt()
+    assert float(error) < 0.01
+    assert float((bell(0.0) - want).abs().max()) > 0.5
+    kept = ((got - bell(0.0)) * weights).mean() / (bell(0.0) * weights).mean()
+    assert abs(float(kept)) < 1e-5
 
 
 @pytest.mark.parametrize("grid", ["centred", "poles"])
