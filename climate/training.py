@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,30 @@ def open_task_store(cfg: DictConfig) -> TrainingStore:
     return open_view(cfg.store, parse_duration("step", cfg.step), region_of(cfg))
 
 
+def open_validation(cfg: DictConfig, store: TrainingStore, backend: Backend) -> RolloutValidation:
+    """Rollouts over the validation period, as the config says."""
+    options = dict(cfg.validation) | {
+        "lead": parse_duration("validation.lead", cfg.validation.lead)
+    }
+    step = parse_duration("step", cfg.step)
+    return RolloutValidation(
+        store, backend, step=step, history=cfg.history, seed=cfg.seed, **options
+    )
+
+
+def identity_of(
+    cfg: DictConfig, store: TrainingStore, stream: WindowStream, objective: DictConfig
+) -> dict[str, Any]:
+    """What a checkpoint must agree in with a run that goes on from it."""
+    return {
+        "statistics": store.statistics.hash,
+        "order": stream.order.digest,
+        "batch": cfg.batch,
+        "seed": cfg.seed,
+        "objective": OmegaConf.to_container(objective, resolve=True),
+    }
+
+
 def train(cfg: DictConfig) -> None:
     """Train as a config says; see configs/train_era5.yaml. *Collective.*
 
@@ -165,40 +189,20 @@ def train(cfg: DictConfig) -> None:
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    identity: Mapping[str, Any] = {
-        "must_match": {
-            "statistics": store.statistics.hash,
-            "order": first.order.digest,
-            "batch": cfg.batch,
-            "seed": cfg.seed,
-            "objective": OmegaConf.to_container(stage.objective, resolve=True),
-            **rebuild,
-        },
-        "config": resolved,
-    }
+    must_match = identity_of(cfg, store, first, stage.objective) | rebuild
     trainer = Trainer(
         field,
         objective,
         parameter_groups(field, **cfg.optimizer),
         backend,
         lambda consumed: open_stream(cfg, store, backend, objective.ahead, consumed, aside),
-        RolloutValidation(
-            store,
-            backend,
-            step=parse_duration("step", cfg.step),
-            history=cfg.history,
-            lead=parse_duration("validation.lead", cfg.validation.lead),
-            starts=cfg.validation.starts,
-            batch=cfg.validation.batch,
-            members=cfg.validation.members,
-            seed=cfg.seed,
-        ),
+        open_validation(cfg, store, backend),
         build(stage.rate),
         {name: build(schedule) for name, schedule in stage.schedules.items()},
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,
-        identity,
+        {"must_match": must_match, "config": resolved},
     )
     if backend.rank == 0:
         write_json(run_dir / "config.json", resolved)
