@@ -1,8 +1,8 @@
 """Coarsening of regular global grids by a whole factor: area-weighted means of cells, conservative.
 
-A coarse grid has a point wherever the fine one keeps its kind: longitudes from 0, and latitudes at
-cell centres or poles included, as before. So coarse cells lie around fine points, and an even factor
-splits the fine cells at their borders in two.
+A coarse grid is of the fine one's kind: longitudes from 0, latitudes at cell centres or poles
+included. So coarse cells lie around fine points, save for latitudes at cell centres, and an even
+factor splits the fine cells at their borders in two.
 
 Shapes: ``...`` leading axes, ``H`` latitudes, ``W`` longitudes, ``h``, ``w`` those of the coarse
 grid, ``m`` fine cells that touch a coarse one.
@@ -61,7 +61,9 @@ def coarsening(grid: Grid, factor: int) -> Coarsening:
     intervals, width = len(grid.lat) - poles, len(grid.lon)
     for what, count in (("intervals between latitudes", intervals), ("longitudes", width)):
         if count % factor:
-            divisors = ", ".join(str(k) for k in range(2, 65) if not (intervals % k or width % k))
+            divisors = ", ".join(
+                str(k) for k in range(2, 65) if not (intervals % k or width % (4 * k))
+            )
             raise InputError(
                 f"coarsen={factor}: does not divide the grid's {count} {what}; "
                 f"{divisors or 'no factor'} would"
@@ -75,9 +77,7 @@ def coarsening(grid: Grid, factor: int) -> Coarsening:
     )
 
 
-def _rows(
-    lat: np.ndarray, factor: int, poles: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _rows(lat: np.ndarray, factor: int, poles: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coarse latitudes (h,), and the fine rows (h, m) with their shares of the area."""
     height, spacing = len(lat), (lat[-1] - lat[0]) / (len(lat) - 1)
     if poles:

@@ -190,8 +190,8 @@ class _Blocks:
         times, part_of, position = times[order], part_of[order], position[order]
         again = np.flatnonzero(np.diff(times) == np.timedelta64(0)) + 1
         for k in again:
-            twice = [self._read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k)]
-            if not np.array_equal(*twice, equal_nan=True):
+            once, twice = (self._read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k))
+            if not np.array_equal(once, twice, equal_nan=True):
                 raise InputError(
                     f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
                     "twice with different values; remove the wrong file"
@@ -276,4 +276,3 @@ def _static(
         attributes = {"units": field.units}
     return xr.DataArray(values, {a: dataset[a] for a in ("lat", "lon")}, ("lat", "lon"),
                         attrs=attributes)  # fmt: skip
-

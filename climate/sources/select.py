@@ -7,16 +7,23 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from climate.regions import Cut, Region
+from climate.regions import Cut, Region, parse_region
 from climate.sources.axes import Oriented, Part, as_slice, orient
 from climate.sources.coarsen import Coarsening, coarsening
-from climate.store.calendar import Period, count_steps, inside, is_monthly
+from climate.store.calendar import (
+    Period,
+    count_steps,
+    inside,
+    is_monthly,
+    parse_duration,
+    parse_period,
+)
 from vgbdm.errors import InputError
 
 STORED = ("time", "level", "lat", "lon")
@@ -89,6 +96,17 @@ class Selection:
     region: Region | None = None
     coarsen: int | None = None
 
+    def facts(self) -> dict[str, Any]:
+        """What a store says of it: nothing of what is taken whole."""
+        facts: dict[str, Any] = {}
+        if self.period is not None:
+            facts["period"] = [str(end) for end in self.period]
+        if self.step is not None:
+            facts["subsampled_to"] = str(self.step)
+        if self.coarsen is not None:
+            facts["coarsened_by"] = self.coarsen
+        return {**facts, **(self.region.attributes() if self.region else {})}
+
     def frame(self, lat: np.ndarray, lon: np.ndarray, where: str) -> Frame:
         """How fields stored at some latitudes and longitudes are read.
 
@@ -137,10 +155,30 @@ class Selection:
         chosen = np.flatnonzero(seconds % self.step.astype("timedelta64[s]").astype(np.int64) == 0)
         if not len(chosen):
             raise InputError(
-                f"step={self.step}: {where} has no time at whole steps from midnight UTC, its first "
-                f"is {np.datetime_as_string(times[0], 'm')}; take another step"
+                f"step={self.step}: {where} has no time at whole steps from midnight UTC, its "
+                f"first is {np.datetime_as_string(times[0], 'm')}; take another step"
             )
         return chosen
+
+
+def parse_selection(
+    period: Sequence[object] | None,
+    step: str | None,
+    region: str | Sequence[float] | None,
+    halo: int,
+    coarsen: int | None,
+) -> Selection:
+    """A selection as configs/convert_era5.yaml gives it; None: whole.
+
+    Raises:
+        InputError: one line, for a value that cannot be read.
+    """
+    return Selection(
+        None if period is None else parse_period("period", period),
+        None if step is None else parse_duration("step", step),
+        None if region is None else parse_region(region, halo),
+        coarsen,
+    )
 
 
 def check_calendar(times: np.ndarray, where: str) -> np.timedelta64:

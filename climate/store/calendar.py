@@ -8,6 +8,7 @@ month is the mean Gregorian one.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -60,6 +61,21 @@ def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: 
     if not alike or length < step or length % step != np.timedelta64(0):
         raise InputError(f"{name}={length}: not a multiple of {whose} step, {step}")
     return int(length // step)
+
+
+def parse_duration(name: str, text: str) -> np.timedelta64:
+    """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
+
+    Raises:
+        InputError: for anything else.
+    """
+    found = re.fullmatch(r"([1-9][0-9]*)(h|d|mo)", str(text))
+    if not found:
+        raise InputError(f"{name}={text}: want a duration such as 6h, 5d or 2mo")
+    count, unit = int(found[1]), found[2]
+    if unit == "mo":
+        return np.timedelta64(count, "M")
+    return np.timedelta64(count * (86400 if unit == "d" else 3600), "s")
 
 
 def parse_period(name: str, ends: Sequence[object]) -> Period:
