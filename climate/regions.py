@@ -90,20 +90,15 @@ class Region:
                 f"{MIN_POINTS} × {MIN_POINTS} are needed, choose a larger box"
             )
         spacing = (lon[-1] - lon[0]) / (len(lon) - 1)
-        around = len(lon) * spacing > 360.0 - spacing / 2
-        if around and (inside[0] == 0 or inside[-1] == len(lat) - 1):
-            raise InputError(
-                f"region={self.name}: reaches a pole; stay between {lat[1]:g} and {lat[-2]:g} north"
-            )
-        if len(columns) + 2 * self.halo >= 360.0 / spacing - SLACK:
+        width = len(columns) + 2 * self.halo
+        if width >= 360.0 / spacing - SLACK:
             raise InputError(
                 f"region={self.name}: with a halo of {self.halo} it spans all longitudes; take "
                 "task=hourly, or a narrower box"
             )
-        width = len(columns) + 2 * self.halo
         start = int(columns[0]) - self.halo
-        if around:
-            first, last = max(inside[0] - self.halo, 1), min(inside[-1] + self.halo, len(lat) - 2)
+        if len(lon) * spacing > 360.0 - spacing / 2:
+            first, last = self._rows_of_globe(lat, inside)
             eastwards = lon[start % len(lon)] + spacing * np.arange(width)
             eastwards = eastwards - 360.0 if eastwards[-1] >= 360.0 else eastwards
         else:
@@ -111,7 +106,7 @@ class Region:
             self._check_inside(lat, lon, start, width)
             eastwards = lon[start : start + width]
         return Cut(
-            slice(int(first), int(last) + 1),
+            slice(first, last + 1),
             np.arange(start, start + width) % len(lon),
             eastwards,
             (
@@ -119,6 +114,15 @@ class Region:
                 slice(self.halo, self.halo + len(columns)),
             ),
         )
+
+    def _rows_of_globe(self, lat: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
+        """First and last row with the halo, never the outermost ones."""
+        if inside[0] == 0 or inside[-1] == len(lat) - 1:
+            raise InputError(
+                f"region={self.name}: reaches a pole; stay between {lat[1]:g} and {lat[-2]:g} north"
+            )
+        first, last = inside[0] - self.halo, inside[-1] + self.halo
+        return int(max(first, 1)), int(min(last, len(lat) - 2))
 
     def _rows_of_box(self, lat: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
         """First and last row with the halo, on a grid that is a box itself.

@@ -2,5 +2,6 @@
 
 Dimensions (time, lat, lon), latitudes ascending, longitudes from 0 (of a box: eastwards from its
 west), times increasing; one float32 variable per channel by its short name; static fields
-(lat, lon) where there are any. Dask chunks are blocks of time, one per shard of the training store.
+(lat, lon) where there are any. Nothing is read before it is loaded; load some times of all channels
+at once.
 """

@@ -1,9 +1,10 @@
-"""What a source has found, and the lazy dataset made of it: blocks of time, read when asked for.
+"""What a source has found, and the lazy dataset made of it: times are read when asked for.
 
-Levels of one stored variable are read together, so that a stored chunk which spans many of them is
-decoded once per block. A block is one shard of the training store; it is read in pieces, so that
-what is decoded at once is bounded by `PIECE_BYTES` or by a stored chunk. A graph has one layer per
-variable and one more per channel, whatever the length: nothing grows with the years but indices.
+Variables are lazy by xarray's own indexing, without a Dask graph: whoever loads some times, such as
+a Dask task that makes a shard, reads those times and no others, and nothing grows with the years
+but a table of indices. Levels of one stored variable are read together, so that a stored chunk
+which spans many of them is decoded once. Reading goes in pieces, so that what is decoded at once is
+bounded by `PIECE_BYTES` or by a stored chunk.
 
 Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes of the dataset.
 """
@@ -12,13 +13,16 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
 from climate.sources.axes import Part, as_slice
 from climate.sources.select import Frame, Selection, check_calendar
@@ -86,37 +90,29 @@ def make_dataset(
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
-    blocks = [_Blocks(one, selection, valid) for one in series]
+    blocks = [Blocks(one, selection, valid) for one in series]
     first = blocks[0]
     for other in blocks[1:]:
         _check_alike(first, other)
     shape = (len(first.frame.lat), len(first.frame.lon))
     steps = chunk_shape(len(variables), *shape)[1][0]
     coords = {"time": first.times, "lat": first.frame.lat, "lon": first.frame.lon}
-    fields: dict[str, xr.DataArray] = {}
+    fields: dict[str, xr.Variable] = {}
     for block in blocks:
         block.warn_of_rereads(steps)
-        nothing = np.empty((0, 0, 0, 0), np.float32)
-        stack = da.from_array(block, chunks=(steps, -1, -1, -1), name=False, meta=nothing)
+        stored = dict(block.series.parts[0].variable.attrs)
         for k, channel in enumerate(block.series.channels):
-            values = da.map_blocks(_level, stack, k, drop_axis=1, dtype=np.float32)
-            fields[channel] = xr.DataArray(
-                values,
-                coords,
-                ("time", "lat", "lon"),
-                attrs=channel_attributes(channel, dict(block.series.parts[0].variable.attrs)),
+            lazy = indexing.LazilyIndexedArray(_Channel(block, k))
+            fields[channel] = xr.Variable(
+                ("time", "lat", "lon"), lazy, channel_attributes(channel, stored)
             )
-    dataset = xr.Dataset({name: fields[name] for name in variables}, attrs=dict(attributes))
+    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
     return dataset.assign(
         {name: _static(name, field, selection, dataset) for name, field in static.items()}
     )
 
 
-def _level(stack: np.ndarray, k: int) -> np.ndarray:
-    return stack[:, k]
-
-
-def _check_alike(first: _Blocks, other: _Blocks) -> None:
+def _check_alike(first: Blocks, other: Blocks) -> None:
     for axis, what, a, b in (
         ("lat", "grid", first.frame.lat, other.frame.lat),
         ("lon", "grid", first.frame.lon, other.frame.lon),
@@ -138,7 +134,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.array_equal(a, b))
 
 
-class _Blocks:
+class Blocks:
     """A series as an array (T, L, H, W) float32 that reads what is asked of it.
 
     Args:
@@ -146,9 +142,6 @@ class _Blocks:
         selection: times and grid wanted.
         valid: the only times that hold data, where the source says so.
     """
-
-    dtype = np.dtype(np.float32)
-    ndim = 4
 
     def __init__(self, series: Series, selection: Selection, valid: Period | None) -> None:
         self.series = series
@@ -190,7 +183,7 @@ class _Blocks:
         times, part_of, position = times[order], part_of[order], position[order]
         again = np.flatnonzero(np.diff(times) == np.timedelta64(0)) + 1
         for k in again:
-            once, twice = (self._read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k))
+            once, twice = (self.read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k))
             if not np.array_equal(once, twice, equal_nan=True):
                 raise InputError(
                     f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
@@ -201,30 +194,43 @@ class _Blocks:
         check_calendar(times[kept], self.where)
         return times[kept].astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
 
-    def __getitem__(self, key: tuple[slice, ...]) -> np.ndarray:
-        """Read some times whole; Dask asks for nothing else before it slices."""
-        start, stop, _ = key[0].indices(len(self.times))
-        out = np.empty((stop - start, *self.shape[1:]), self.dtype)
-        while start < stop:
-            end = self._piece_end(start, stop)
-            index = int(self.part[start])
-            first = start + len(out) - stop
-            out[first : first + end - start] = self._read(index, self.position[start:end])
+    def level(self, k: int, index: np.ndarray) -> np.ndarray:
+        """Some times of one level (n, H, W).
+
+        All levels of these times are read, and kept for this thread until each was asked for.
+        """
+        count = self.shape[1]
+        if count == 1:
+            return self.take(index)[:, 0]
+        kept = _kept.levels.get(self)
+        if kept is None or k not in kept.waiting or not np.array_equal(kept.index, index):
+            kept = _Kept(index, self.take(index), set(range(count)))
+            _kept.levels[self] = kept
+        kept.waiting.discard(k)
+        if not kept.waiting:
+            del _kept.levels[self]
+        return kept.values[:, k]
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """Some times (n,) as (n, L, H, W), read in pieces."""
+        part, position = self.part[index], self.position[index]
+        out = np.empty((len(index), *self.shape[1:]), np.float32)
+        start = 0
+        while start < len(index):
+            end = self._piece_end(part, position, start)
+            out[start:end] = self.read(int(part[start]), position[start:end])
             start = end
-        return out[(slice(None), *key[1:])]
+        return out
 
-    def _piece_end(self, start: int, stop: int) -> int:
+    def _piece_end(self, part: np.ndarray, position: np.ndarray, start: int) -> int:
         """The end of a piece from a time on: of one file, and of few stored chunks."""
-        variable = self.series.parts[int(self.part[start])].variable
-        along, chunk_bytes = _stored_chunk(variable)
+        along, chunk_bytes = _stored_chunk(self.series.parts[int(part[start])].variable)
         count = along * max(1, PIECE_BYTES // chunk_bytes)
-        end_position = (self.position[start] // along) * along + count
-        inside = (self.part[start:stop] == self.part[start]) & (
-            self.position[start:stop] < end_position
-        )
-        return stop if inside.all() else start + int(inside.argmin())
+        end = (position[start] // along) * along + count
+        inside = (part[start:] == part[start]) & (position[start:] < end)
+        return len(part) if inside.all() else start + int(inside.argmin())
 
-    def _read(self, index: int, positions: np.ndarray) -> np.ndarray:
+    def read(self, index: int, positions: np.ndarray) -> np.ndarray:
         """Times of one part as (T, L, H, W) float32."""
         part, frame = self.series.parts[index], self.frames[index]
         chosen: dict[str, Any] = {"time": as_slice(positions)}
@@ -241,6 +247,42 @@ class _Blocks:
                 "chunk will be read %d times; rechunk it first",
                 self.where, self.series.parts[0].name, along, steps, -(-along // steps),
             )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Levels that were read and not all handed out."""
+
+    index: np.ndarray
+    values: np.ndarray
+    waiting: set[int]
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.levels: weakref.WeakKeyDictionary[Blocks, _Kept] = weakref.WeakKeyDictionary()
+
+
+_kept = _PerThread()
+
+
+class _Channel(BackendArray):
+    """One level of a series as xarray indexes it lazily."""
+
+    def __init__(self, blocks: Blocks, k: int) -> None:
+        self.blocks, self.k = blocks, k
+        self.shape = (blocks.shape[0], *blocks.shape[2:])
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> np.ndarray:
+        times, rows, columns = key
+        index = np.atleast_1d(np.arange(self.shape[0])[times])
+        values = self.blocks.level(self.k, index)[:, :, columns][:, rows]
+        return values[0] if np.ndim(times) == 0 and not isinstance(times, slice) else values
 
 
 def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:

@@ -1,5 +1,7 @@
 """CF NetCDF files: times and variables split over files, calendars, and the refusals."""
 
+import pickle
+
 import builders
 import numpy as np
 import pytest
@@ -38,6 +40,11 @@ def test_one_file_of_everything(tmp_path):
     dataset = cf_source(tmp_path).open()
     check(dataset)
     assert {"orography", "lsm"} <= set(dataset.data_vars)
+
+
+def test_a_lazy_dataset_can_be_sent_to_other_processes(tmp_path):
+    write(archive(TIMES), tmp_path / "all.nc")
+    check(pickle.loads(pickle.dumps(cf_source(tmp_path).open())))
 
 
 def test_variables_and_times_over_folders_with_boundary_steps_twice(tmp_path):

@@ -8,7 +8,7 @@ from builders import FINE_LAT, FINE_LON, hours
 
 from climate.regions import parse_region
 from climate.sources.coarsen import coarsening
-from climate.sources.fields import _Blocks
+from climate.sources.fields import Blocks
 from climate.sources.select import parse_selection
 from climate.sphere import Grid
 from climate.store.convert import convert
@@ -43,9 +43,9 @@ def wave(times, k=1):
 
 
 def test_only_the_period_and_the_step_are_read(root, monkeypatch):
-    read, asked = _Blocks._read, []
+    read, asked = Blocks.read, []
     monkeypatch.setattr(
-        _Blocks, "_read", lambda self, part, at: asked.extend(at) or read(self, part, at)
+        Blocks, "read", lambda self, part, at: asked.extend(at) or read(self, part, at)
     )
     dataset = zarr_source(root, ("z",)).open(select(["2016-01-02T03", "2016-01-03"], "6h"))
     want = hours("2016-01-02T06", 7, 6)

@@ -110,7 +110,7 @@ def _write(draw, dataset, root):
 
 
 @settings(
-    max_examples=40,
+    max_examples=30,
     derandomize=True,
     deadline=None,
     database=None,
