@@ -10,6 +10,7 @@ say which do.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,10 +65,12 @@ class ZarrStoreSource:
     def _open_store(self) -> xr.Dataset:
         options = dict(self.storage_options) if "://" in self.root else None
         try:
-            return xr.open_dataset(
-                self.root, engine="zarr", chunks=None, cache=False, decode_timedelta=False,
-                storage_options=options,
-            )  # fmt: skip
+            with warnings.catch_warnings():  # consolidated metadata is faster, not needed
+                warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+                return xr.open_dataset(
+                    self.root, engine="zarr", chunks=None, cache=False, decode_timedelta=False,
+                    storage_options=options,
+                )  # fmt: skip
         except ImportError as error:
             raise InputError(
                 f"{self.root}: its kind of URL needs a package ({_line(error)}); "
