@@ -70,14 +70,15 @@ class Region:
         return {"region": self.name, "region_box": [self.south, self.north, self.west, self.east]}
 
     def cut(self, lat: np.ndarray, lon: np.ndarray) -> Cut:
-        """Where the box lies on a global grid.
+        """Where the box lies on a global grid, or on that of a store which holds a box around it.
 
         Args:
             lat: (H,) degrees north, ascending.
-            lon: (W,) degrees east from 0, evenly around the circle.
+            lon: (W,) degrees east, evenly spaced: from 0 around the circle, or of a box.
 
         Raises:
-            InputError: if it holds too few points, reaches a pole, or spans all longitudes.
+            InputError: if it holds too few points, reaches a pole, spans all longitudes, or is not
+                wholly inside the grid.
         """
         inside = np.flatnonzero((lat >= self.south - SLACK) & (lat <= self.north + SLACK))
         offset = (lon - self.west + SLACK) % 360.0
@@ -88,28 +89,70 @@ class Region:
                 f"region={self.name}: {len(inside)} × {len(columns)} points of this grid; at least "
                 f"{MIN_POINTS} × {MIN_POINTS} are needed, choose a larger box"
             )
-        if inside[0] == 0 or inside[-1] == len(lat) - 1:
-            raise InputError(
-                f"region={self.name}: reaches a pole; stay between {lat[1]:g} and {lat[-2]:g} north"
-            )
-        if len(columns) + 2 * self.halo >= len(lon):
+        spacing = (lon[-1] - lon[0]) / (len(lon) - 1)
+        width = len(columns) + 2 * self.halo
+        if width >= 360.0 / spacing - SLACK:
             raise InputError(
                 f"region={self.name}: with a halo of {self.halo} it spans all longitudes; take "
                 "task=hourly, or a narrower box"
             )
-        first, last = max(inside[0] - self.halo, 1), min(inside[-1] + self.halo, len(lat) - 2)
-        width = len(columns) + 2 * self.halo
         start = int(columns[0]) - self.halo
-        spacing = 360.0 / len(lon)
-        eastwards = lon[start % len(lon)] + spacing * np.arange(width)
+        if len(lon) * spacing > 360.0 - spacing / 2:
+            first, last = self._rows_of_globe(lat, inside)
+            eastwards = lon[start % len(lon)] + spacing * np.arange(width)
+            eastwards = eastwards - 360.0 if eastwards[-1] >= 360.0 else eastwards
+        else:
+            first, last = self._rows_of_box(lat, inside)
+            self._check_inside(lat, lon, start, width)
+            eastwards = lon[start : start + width]
         return Cut(
-            slice(int(first), int(last) + 1),
+            slice(first, last + 1),
             np.arange(start, start + width) % len(lon),
-            eastwards - 360.0 if eastwards[-1] >= 360.0 else eastwards,
+            eastwards,
             (
                 slice(int(inside[0] - first), int(inside[-1] - first) + 1),
                 slice(self.halo, self.halo + len(columns)),
             ),
+        )
+
+    def _rows_of_globe(self, lat: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
+        """First and last row with the halo, never the outermost ones."""
+        if inside[0] == 0 or inside[-1] == len(lat) - 1:
+            raise InputError(
+                f"region={self.name}: reaches a pole; stay between {lat[1]:g} and {lat[-2]:g} north"
+            )
+        first, last = inside[0] - self.halo, inside[-1] + self.halo
+        return int(max(first, 1)), int(min(last, len(lat) - 2))
+
+    def _rows_of_box(self, lat: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
+        """First and last row with the halo, on a grid that is a box itself.
+
+        Where the box ends one row short of a pole, the halo does too.
+        """
+        spacing, first, last = lat[1] - lat[0], inside[0] - self.halo, inside[-1] + self.halo
+        short_south = lat[0] + 90.0 < 1.75 * spacing
+        short_north = 90.0 - lat[-1] < 1.75 * spacing
+        if (first < 0 and not short_south) or (last >= len(lat) and not short_north):
+            raise self._outside(lat, "north")
+        return int(max(first, 0)), int(min(last, len(lat) - 1))
+
+    def _check_inside(self, lat: np.ndarray, lon: np.ndarray, start: int, width: int) -> None:
+        """Refuse what a grid that is a box itself does not hold."""
+        d_lat, d_lon = lat[1] - lat[0], lon[1] - lon[0]
+        if lat[0] - d_lat > self.south - SLACK or lat[-1] + d_lat < self.north + SLACK:
+            raise self._outside(lat, "north")
+        reach = (self.east - self.west) % 360.0
+        west = (lon[0] - self.west + 180.0) % 360.0 - 180.0
+        if start < 0 or start + width > len(lon):
+            raise self._outside(lon, "east")
+        if west - d_lon > -SLACK or west + d_lon * len(lon) < reach + SLACK:
+            raise self._outside(lon, "east")
+
+    def _outside(self, axis: np.ndarray, direction: str) -> InputError:
+        return InputError(
+            f"region={self.name}: with a halo of {self.halo} it is not inside the store, which "
+            f"holds {axis[0]:g} to {axis[-1]:g} {direction}; choose a smaller region or halo, or "
+            "convert a larger region"
         )
 
 

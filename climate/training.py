@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
@@ -16,6 +14,7 @@ from torch import nn
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
+from climate.store.calendar import parse_duration
 from climate.store.layout import TrainingStore, open_store
 from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
@@ -27,21 +26,6 @@ from vgbdm.training.checkpoint import start_from, write_json
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 
 log = logging.getLogger(__name__)
-
-
-def parse_duration(name: str, text: str) -> np.timedelta64:
-    """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
-
-    Raises:
-        InputError: for anything else.
-    """
-    found = re.fullmatch(r"([1-9][0-9]*)(h|d|mo)", str(text))
-    if not found:
-        raise InputError(f"{name}={text}: want a duration such as 6h, 5d or 2mo")
-    count, unit = int(found[1]), found[2]
-    if unit == "mo":
-        return np.timedelta64(count, "M")
-    return np.timedelta64(count * (86400 if unit == "d" else 3600), "s")
 
 
 def parameter_groups(

@@ -10,16 +10,19 @@ from omegaconf import DictConfig, OmegaConf
 
 def main(cfg: DictConfig) -> None:
     """Open the source, write the store, say what it holds."""
+    from climate.sources.select import parse_selection
     from climate.store.convert import convert
     from climate.store.layout import open_store
     from vgbdm.build import build
 
     source = build(cfg.source)
+    wanted = OmegaConf.masked_copy(cfg, ["period", "step", "region", "halo", "coarsen"])
+    selection = parse_selection(**OmegaConf.to_container(wanted, resolve=True))
     convert(
-        source.open(),
+        source.open(selection),
         cfg.store,
         OmegaConf.to_container(cfg.split, resolve=True),
-        source={"source": str(cfg.source._target_)},
+        source={"source": str(cfg.source._target_), **selection.facts()},
         nan_allowance=cfg.nan_allowance,
         workers=cfg.workers,
     )

@@ -8,6 +8,7 @@ month is the mean Gregorian one.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -62,6 +63,21 @@ def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: 
     return int(length // step)
 
 
+def parse_duration(name: str, text: str) -> np.timedelta64:
+    """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
+
+    Raises:
+        InputError: for anything else.
+    """
+    found = re.fullmatch(r"([1-9][0-9]*)(h|d|mo)", str(text))
+    if not found:
+        raise InputError(f"{name}={text}: want a duration such as 6h, 5d or 2mo")
+    count, unit = int(found[1]), found[2]
+    if unit == "mo":
+        return np.timedelta64(count, "M")
+    return np.timedelta64(count * (86400 if unit == "d" else 3600), "s")
+
+
 def parse_period(name: str, ends: Sequence[object]) -> Period:
     """[start, end] in ISO 8601, both inclusive; an end of a day, month or year is its last second.
 
@@ -69,17 +85,17 @@ def parse_period(name: str, ends: Sequence[object]) -> Period:
         InputError: if a date cannot be read or the end lies before the start.
     """
     if len(ends) != 2:
-        raise InputError(f"split.{name}={list(ends)}: want [START, END]")
+        raise InputError(f"{name}={list(ends)}: want [START, END]")
     try:
         start, end = (np.datetime64(str(value)) for value in ends)
     except ValueError:
-        raise InputError(f"split.{name}={list(ends)}: dates must be ISO 8601") from None
+        raise InputError(f"{name}={list(ends)}: dates must be ISO 8601") from None
     last = end.astype("datetime64[s]")
     if np.datetime_data(end.dtype)[0] in ("Y", "M", "D"):
         last = (end + 1).astype("datetime64[s]") - np.timedelta64(1, "s")
     first = start.astype("datetime64[s]")
     if np.isnat(first) or np.isnat(last) or last < first:
-        raise InputError(f"split.{name}={list(ends)}: the end lies before the start")
+        raise InputError(f"{name}={list(ends)}: the end lies before the start")
     return first, last
 
 
@@ -89,7 +105,7 @@ def parse_splits(config: Mapping[str, Sequence[object]], times: np.ndarray) -> d
     Raises:
         InputError: one line otherwise.
     """
-    splits = {name: parse_period(name, config[name]) for name in SPLITS}
+    splits = {name: parse_period(f"split.{name}", config[name]) for name in SPLITS}
     for earlier, later in itertools.pairwise(SPLITS):
         if splits[later][0] <= splits[earlier][1]:
             raise InputError(

@@ -13,6 +13,7 @@ from climate.store.calendar import as_step, is_monthly
 from climate.store.crop import crop
 from climate.store.layout import TrainingStore, open_store
 from climate.store.monthly import open_monthly
+from vgbdm.errors import InputError
 
 
 def open_view(
@@ -29,6 +30,11 @@ def open_view(
         InputError: one line, where the store has no such view.
     """
     store = open_store(path)
+    if region is None and not store.grid.is_global:
+        raise InputError(
+            f"store {path}: holds a box, {store.lat[0]:g} to {store.lat[-1]:g} north and "
+            f"{store.lon[0]:g} to {store.lon[-1]:g} east; take task=regional and a region inside it"
+        )
     if is_monthly(step) and not is_monthly(store.step):
         store = open_monthly(store)
     return crop(store, region) if region else store

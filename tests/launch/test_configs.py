@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -104,12 +103,18 @@ def test_fine_tuning_is_a_config(model):
     assert objective.ahead == 4 and build(cfg.finetune.rate)(100, 1000) < 1e-3
 
 
-def test_sources_and_backends_are_known():
-    assert GROUPS["source"] == ["weatherbench"]
+def test_backends_are_known():
     assert GROUPS["backend"] == ["deepspeed", "torch"]
-    source = yaml.safe_load((CONFIGS / "source/weatherbench.yaml").read_text())
-    source |= {"root": ".", "variables": ["z"]}
-    assert build(source).variables == ["z"]
+
+
+@pytest.mark.parametrize("name", GROUPS["source"])
+def test_every_source_builds(name):
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        cfg = compose("convert_era5", ["store=s", f"source={name}", "source.root=r"])
+    source = build(cfg.source)
+    assert source.variables == ["z", "t", "t2m", "u10", "v10"]
+    with pytest.raises(InputError, match=r"^r: "):
+        source.open()
 
 
 def test_two_builds_start_alike(store):

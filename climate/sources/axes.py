@@ -1,0 +1,238 @@
+"""What the axes of a stored variable are, and how they become those of every source.
+
+Axes are found by their CF attributes or by their names; stored dimensions may come in any order,
+latitudes from either pole, longitudes from 0 or from -180. Grids that are not regular are refused.
+
+Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from climate.sphere import Grid
+from vgbdm.errors import InputError
+
+REGRID = (
+    "regrid it to a regular latitude–longitude grid first, e.g. with xESMF, earthkit-regrid or "
+    "cdo remapcon"
+)
+NAMES = {
+    "time": {"time", "valid_time"},
+    "lat": {"lat", "latitude"},
+    "lon": {"lon", "longitude"},
+    "level": {"level", "lev", "plev", "pressure_level", "isobaricinhpa", "height", "depth"},
+}
+STANDARD_NAMES = {"time": "time", "lat": "latitude", "lon": "longitude", "level": "air_pressure"}
+UNITS = {
+    "time": set(),
+    "lat": {"degrees_north", "degree_north", "degrees_n", "degree_n"},
+    "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
+    "level": {"hpa", "millibars", "millibar", "mbar"},
+}
+CYCLIC = 1e-4
+"""Degrees below which two longitudes are one."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A variable of one file or store, not read yet.
+
+    Attributes:
+        variable: lazy, dimensions out of time, level, lat, lon in the order they are stored.
+        times: (T,) datetime64[s] as stored; None for a static field.
+        levels: (L,) as stored, one where the variable names its only level; None where it names
+            none.
+        lat: (H,) degrees as stored.
+        lon: (W,) degrees as stored.
+        where: file or store, for messages.
+        name: of the variable there.
+    """
+
+    variable: xr.Variable
+    times: np.ndarray | None
+    levels: np.ndarray | None
+    lat: np.ndarray
+    lon: np.ndarray
+    where: str
+    name: str
+
+    def level_index(self, level: float | None) -> int:
+        """Where a level is stored.
+
+        Raises:
+            InputError: if it is not there, or which of several is meant is not said.
+        """
+        held = np.zeros(1) if self.levels is None else self.levels
+        text = ", ".join(f"{value:g}" for value in held)
+        if level is None:
+            if len(held) > 1:
+                raise InputError(f"{self.where}: {self.name} has the levels {text}; give one")
+            return 0
+        if self.levels is None:
+            raise InputError(f"{self.where}: {self.name} has no levels, {level:g} is asked for")
+        near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
+        if not len(near):
+            raise InputError(f"{self.where}: {self.name} has the levels {text}, not {level:g}")
+        return int(near[0])
+
+
+def open_part(dataset: xr.Dataset, name: str, where: str) -> Part:
+    """Find the axes of a variable.
+
+    Args:
+        dataset: lazy, as xarray opens it, without Dask.
+        name: of the variable in it.
+        where: file or store, for messages.
+
+    Raises:
+        InputError: one line, where there is no such variable, or not on such axes.
+    """
+    if name not in dataset.variables:
+        raise InputError(f"{where}: holds {', '.join(map(str, dataset.data_vars))}, not {name}")
+    variable = dataset[name].variable
+    lat_axis, lat = _horizontal(dataset, variable, "lat", where)
+    lon_axis, lon = _horizontal(dataset, variable, "lon", where)
+    if lat_axis == lon_axis:
+        raise InputError(f"{where}: {name} is on a reduced or unstructured grid; {REGRID}")
+    axes = {lat_axis: "lat", lon_axis: "lon"}
+    found = _find(dataset, variable, "time")
+    times = None
+    if found is not None and found[0] in variable.dims:
+        times = _decode_times(found[1], where)
+        axes[found[0]] = "time"
+    levels = None
+    found = _find(dataset, variable, "level")
+    if found is not None:
+        levels = np.atleast_1d(found[1].values.astype(np.float64))
+        if found[1].ndim:
+            axes[found[0]] = "level"
+    indexers = {}
+    for dim in variable.dims:
+        if dim not in axes and variable.sizes[dim] > 1:
+            raise InputError(
+                f"{where}: {name} has {variable.sizes[dim]} of {dim} besides time, level, latitude "
+                "and longitude; choose one of them first"
+            )
+        if dim not in axes:
+            indexers[dim] = 0
+    variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
+    variable.dims = tuple(axes[dim] for dim in variable.dims)
+    return Part(variable, times, levels, lat, lon, where, name)
+
+
+def _find(
+    dataset: xr.Dataset, variable: xr.Variable, axis: str
+) -> tuple[Hashable, xr.Variable] | None:
+    """The dimension and the coordinate of an axis; one along its own dimension goes first."""
+    near = [
+        (name, candidate)
+        for name, candidate in dataset.variables.items()
+        if candidate is not variable
+        and set(candidate.dims) <= set(variable.dims)
+        and _names(axis, str(name), candidate)
+        and (axis in ("lat", "lon") or candidate.dims in ((), (name,)))
+    ]
+    near.sort(key=lambda pair: (pair[1].dims != (pair[0],), abs(pair[1].ndim - 1), str(pair[0])))
+    if not near:
+        return None
+    name, coordinate = near[0]
+    return (coordinate.dims[0] if coordinate.ndim else name), coordinate
+
+
+def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
+    attributes = {k: str(v).lower() for k, v in candidate.attrs.items()}
+    return (
+        name.lower() in NAMES[axis]
+        or attributes.get("standard_name") == STANDARD_NAMES[axis]
+        or attributes.get("units") in UNITS[axis]
+    ) and (axis == "time" or candidate.dtype.kind in "fiu")
+
+
+def _horizontal(
+    dataset: xr.Dataset, variable: xr.Variable, axis: str, where: str
+) -> tuple[Hashable, np.ndarray]:
+    found = _find(dataset, variable, axis)
+    if found is None or found[1].ndim == 0:
+        raise InputError(
+            f"{where}: no {STANDARD_NAMES[axis]} along any of its dimensions "
+            f"{', '.join(map(str, variable.dims))}; {REGRID}"
+        )
+    if found[1].ndim > 1:
+        raise InputError(f"{where}: a curvilinear grid ({axis} has two dimensions); {REGRID}")
+    return found[0], found[1].values.astype(np.float64)
+
+
+def _decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
+    """Whole seconds; what is stored as a fraction of days is rounded."""
+    values = coordinate.values
+    if values.dtype.kind == "O" and len(values):
+        calendar = getattr(values[0], "calendar", "unknown")
+        raise InputError(
+            f"{where}: its calendar is not the Gregorian one ({calendar}); convert the times first"
+        )
+    if values.dtype.kind != "M" or bool(np.isnat(values).any()):
+        raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
+    return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+@dataclass(frozen=True)
+class Oriented:
+    """A regular grid and where its rows and columns are stored.
+
+    Attributes:
+        grid: latitudes ascending; on the globe longitudes from 0.
+        rows: (H,) indices of the stored latitudes.
+        columns: (W,) indices of the stored longitudes.
+    """
+
+    grid: Grid
+    rows: np.ndarray
+    columns: np.ndarray
+
+
+def orient(lat: np.ndarray, lon: np.ndarray, where: str) -> Oriented:
+    """Latitudes ascending, longitudes eastwards from 0 or from the west of a box.
+
+    Raises:
+        InputError: one line, for a grid that is not regular.
+    """
+    rows = np.argsort(lat, kind="stable")
+    east = lon % 360.0
+    east = np.where(east > 360.0 - CYCLIC, east - 360.0, east)
+    columns = np.argsort(east, kind="stable")
+    gaps = np.diff(east[columns])
+    if len(gaps) and gaps.min() < CYCLIC:
+        raise InputError(
+            f"{where}: longitude {east[columns][gaps.argmin()]:g} comes twice; drop one first"
+        )
+    if len(gaps) and gaps.max() > 1.5 * np.median(gaps):  # a box across Greenwich
+        start = int(gaps.argmax()) + 1
+        columns = np.roll(columns, -start)
+        east = np.where(east >= east[columns[0]], east - 360.0, east)
+    if len(lat) > 2 and not np.allclose(np.diff(lat[rows]), np.diff(lat[rows]).mean(), atol=1e-3):
+        kind = "a Gaussian" if _is_gaussian(lat[rows]) else "an irregular"
+        raise InputError(f"{where}: {kind} grid of {len(lat)} latitudes; {REGRID}")
+    try:
+        return Oriented(Grid(lat[rows], east[columns]), rows, columns)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def _is_gaussian(lat: np.ndarray) -> bool:
+    nodes = np.polynomial.legendre.leggauss(len(lat))[0]
+    return bool(np.allclose(lat, np.rad2deg(np.arcsin(nodes)), atol=0.01))
+
+
+def as_slice(indices: np.ndarray) -> slice | np.ndarray:
+    """Indices as a slice where they are evenly spaced: stores read those faster."""
+    steps = np.diff(indices)
+    if len(steps) and (steps[0] == 0 or (steps != steps[0]).any()):
+        return indices
+    step = int(steps[0]) if len(steps) else 1
+    stop = int(indices[-1]) + (1 if step > 0 else -1)
+    return slice(int(indices[0]), None if stop < 0 else stop, step)

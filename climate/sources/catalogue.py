@@ -1,0 +1,103 @@
+"""Channels and static fields by the names and levels that files or a store give them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import xarray as xr
+
+from climate.sources.axes import Part, open_part
+from climate.sources.fields import Series, StaticField
+from vgbdm.errors import InputError
+
+
+def check_variables(variables: Sequence[str], known: Mapping[str, Any], more: str) -> None:
+    """Refuse variables that are none, named twice or unknown.
+
+    Args:
+        variables: short names wanted.
+        known: what is known, by short name.
+        more: how to add another, with {name} for its name.
+    """
+    if not variables or len(set(variables)) != len(variables):
+        raise InputError(f"variables={list(variables)}: name each wanted variable once")
+    for name in variables:
+        if name not in known:
+            raise InputError(
+                f"variable {name} is unknown; known are {', '.join(sorted(known))}; add "
+                f"{more.format(name=name)} for another"
+            )
+
+
+class Catalogue:
+    """Which stored variable and level each short name is.
+
+    Args:
+        fields: short name → ``name`` as stored, and ``level`` in the stored units where it has any.
+        static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
+    """
+
+    def __init__(
+        self, fields: Mapping[str, Mapping[str, Any]], static: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.fields, self.static = dict(fields), dict(static)
+
+    def series(self, variables: Sequence[str], held: Mapping[str, xr.Dataset]) -> list[Series]:
+        """The wanted channels, levels of one variable together.
+
+        Args:
+            variables: short names, in the order of the channels.
+            held: lazy datasets by file or store.
+
+        Raises:
+            InputError: one line, for a variable or level that is not there.
+        """
+        check_variables(variables, self.fields, "+source.fields.{name}={{name: …, level: …}}")
+        opened: dict[str, list[Part]] = {}
+        grouped: dict[tuple[str, tuple[int, ...]], list[tuple[str, float | None]]] = {}
+        for channel in variables:
+            name, level = str(self.fields[channel]["name"]), self.fields[channel].get("level")
+            if name not in opened:
+                opened[name] = _open(name, held)
+            places = tuple(k for k, part in enumerate(opened[name]) if _holds(part, level))
+            if not places:
+                opened[name][0].level_index(level)
+            grouped.setdefault((name, places), []).append((channel, level))
+        return [
+            Series(
+                tuple(channel for channel, _ in members),
+                tuple(level for _, level in members),
+                tuple(opened[name][k] for k in places),
+            )
+            for (name, places), members in grouped.items()
+        ]
+
+    def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
+        """The static fields that are there."""
+        found: dict[str, StaticField] = {}
+        for channel, entry in self.static.items():
+            for where, dataset in held.items():
+                if entry["name"] in dataset.data_vars and channel not in found:
+                    part = open_part(dataset, str(entry["name"]), where)
+                    factor = float(entry.get("factor", 1.0))
+                    found[channel] = StaticField(part, factor, entry.get("units"))
+        return found
+
+
+def _open(name: str, held: Mapping[str, xr.Dataset]) -> list[Part]:
+    parts = [open_part(d, name, where) for where, d in held.items() if name in d.data_vars]
+    if not parts:
+        names = sorted({str(n) for dataset in held.values() for n in dataset.data_vars})
+        shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
+        raise InputError(f"{next(iter(held))}: no variable {name} there; it holds {shown}")
+    return parts
+
+
+def _holds(part: Part, level: float | None) -> bool:
+    """Whether a part holds a level; what it holds without being told which is an error later."""
+    try:
+        part.level_index(level)
+    except InputError:
+        return False
+    return True

@@ -1,0 +1,320 @@
+"""What a source has found, and the lazy dataset made of it: times are read when asked for.
+
+Variables are lazy by xarray's own indexing, without a Dask graph: whoever loads some times, such as
+a Dask task that makes a shard, reads those times and no others, and nothing grows with the years
+but a table of indices. Levels of one stored variable are read together, so that a stored chunk
+which spans many of them is decoded once. Reading goes in pieces, so that what is decoded at once is
+bounded by `PIECE_BYTES` or by a stored chunk.
+
+Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes of the dataset.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from climate.sources.axes import Part, as_slice
+from climate.sources.select import Frame, Selection, check_calendar
+from climate.store.calendar import Period
+from climate.store.layout import chunk_shape
+from climate.variables import channel_attributes
+from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
+
+PIECE_BYTES = 128 * 2**20
+"""Of stored chunks, decoded, that a block reads at a time."""
+MAX_REREADS = 32
+"""Blocks in a stored chunk above which a warning says that conversion will be slow."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Channels that are levels of the same stored variable, over all its files.
+
+    Attributes:
+        channels: short names.
+        levels: of the channels, in the files' units; None where the variable has no levels.
+        parts: one per file.
+    """
+
+    channels: tuple[str, ...]
+    levels: tuple[float | None, ...]
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class StaticField:
+    """A field without time; where one is stored for every time, the first selected one is taken.
+
+    Attributes:
+        part: where it is.
+        factor: that makes it ``units``.
+        units: after the factor; None: those stored.
+    """
+
+    part: Part
+    factor: float = 1.0
+    units: str | None = None
+
+
+def make_dataset(
+    series: Sequence[Series],
+    variables: Sequence[str],
+    static: Mapping[str, StaticField],
+    attributes: Mapping[Any, Any],
+    selection: Selection,
+    valid: Period | None = None,
+) -> xr.Dataset:
+    """The lazy dataset of `climate.sources`.
+
+    Args:
+        series: what holds the variables.
+        variables: short names, in the order of the channels.
+        static: fields without time, by short name.
+        attributes: of the dataset.
+        selection: times and grid wanted.
+        valid: the only times that hold data, where the source says so.
+
+    Raises:
+        InputError: one line, for whatever cannot be taken as it is.
+    """
+    blocks = [Blocks(one, selection, valid) for one in series]
+    first = blocks[0]
+    for other in blocks[1:]:
+        _check_alike(first, other)
+    shape = (len(first.frame.lat), len(first.frame.lon))
+    steps = chunk_shape(len(variables), *shape)[1][0]
+    coords = {"time": first.times, "lat": first.frame.lat, "lon": first.frame.lon}
+    fields: dict[str, xr.Variable] = {}
+    for block in blocks:
+        block.warn_of_rereads(steps)
+        stored = dict(block.series.parts[0].variable.attrs)
+        for k, channel in enumerate(block.series.channels):
+            lazy = indexing.LazilyIndexedArray(_Channel(block, k))
+            fields[channel] = xr.Variable(
+                ("time", "lat", "lon"), lazy, channel_attributes(channel, stored)
+            )
+    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
+    return dataset.assign(
+        {name: _static(name, field, selection, dataset) for name, field in static.items()}
+    )
+
+
+def _check_alike(first: Blocks, other: Blocks) -> None:
+    for axis, what, a, b in (
+        ("lat", "grid", first.frame.lat, other.frame.lat),
+        ("lon", "grid", first.frame.lon, other.frame.lon),
+        ("time", "calendar", first.times, other.times),
+    ):
+        if not same(a, b):
+            raise InputError(
+                f"{other.where}: its {what} ({axis}: {len(b)} values from {b[0]}) is not that of "
+                f"{first.series.channels[0]} ({len(a)} from {a[0]}); convert alike variables only"
+            )
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
+    if a.shape != b.shape:
+        return False
+    if np.issubdtype(a.dtype, np.floating):
+        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
+    return bool(np.array_equal(a, b))
+
+
+class Blocks:
+    """A series as an array (T, L, H, W) float32 that reads what is asked of it.
+
+    Args:
+        series: what to read.
+        selection: times and grid wanted.
+        valid: the only times that hold data, where the source says so.
+    """
+
+    def __init__(self, series: Series, selection: Selection, valid: Period | None) -> None:
+        self.series = series
+        self.where = series.parts[0].where
+        self.levels = [
+            [part.level_index(level) for level in series.levels] for part in series.parts
+        ]
+        self.frames = [selection.frame(part.lat, part.lon, part.where) for part in series.parts]
+        for part, frame in zip(series.parts, self.frames, strict=True):
+            for axis in ("lat", "lon"):
+                if not same(getattr(frame, axis), getattr(self.frame, axis)):
+                    raise InputError(f"{part.where}: its {axis} differ from those of {self.where}")
+        self.times, self.part, self.position = self._index(selection, valid)
+
+    @property
+    def frame(self) -> Frame:
+        """The grid of the dataset."""
+        return self.frames[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, L, H, W)."""
+        return (len(self.times), len(self.levels[0]), len(self.frame.lat), len(self.frame.lon))
+
+    def _index(
+        self, selection: Selection, valid: Period | None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Selected times (T,), increasing, and the part and the place in it where each is."""
+        parts = self.series.parts
+        for part in parts:
+            if part.times is None:
+                raise InputError(f"{part.where}: {part.name} has no time; leave it out")
+        stored = [part.times for part in parts if part.times is not None]
+        times = np.concatenate(stored)
+        part_of = np.repeat(np.arange(len(parts)), [len(t) for t in stored])
+        position = np.concatenate([np.arange(len(t)) for t in stored])
+        order = np.argsort(times, kind="stable")
+        order = order[selection.within(times[order], valid, self.where)]
+        times, part_of, position = times[order], part_of[order], position[order]
+        again = np.flatnonzero(np.diff(times) == np.timedelta64(0)) + 1
+        for k in again:
+            once, twice = (self.read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k))
+            if not np.array_equal(once, twice, equal_nan=True):
+                raise InputError(
+                    f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
+                    "twice with different values; remove the wrong file"
+                )
+        kept = np.setdiff1d(np.arange(len(times)), again)
+        kept = kept[selection.subsample(times[kept], self.where)]
+        check_calendar(times[kept], self.where)
+        return times[kept].astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
+
+    def level(self, k: int, index: np.ndarray) -> np.ndarray:
+        """Some times of one level (n, H, W).
+
+        All levels of these times are read, and kept for this thread until each was asked for.
+        """
+        count = self.shape[1]
+        if count == 1:
+            return self.take(index)[:, 0]
+        kept = _kept.levels.get(self)
+        if kept is None or k not in kept.waiting or not np.array_equal(kept.index, index):
+            kept = _Kept(index, self.take(index), set(range(count)))
+            _kept.levels[self] = kept
+        kept.waiting.discard(k)
+        if not kept.waiting:
+            del _kept.levels[self]
+        return kept.values[:, k]
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """Some times (n,) as (n, L, H, W), read in pieces."""
+        part, position = self.part[index], self.position[index]
+        out = np.empty((len(index), *self.shape[1:]), np.float32)
+        start = 0
+        while start < len(index):
+            end = self._piece_end(part, position, start)
+            out[start:end] = self.read(int(part[start]), position[start:end])
+            start = end
+        return out
+
+    def _piece_end(self, part: np.ndarray, position: np.ndarray, start: int) -> int:
+        """The end of a piece from a time on: of one file, and of few stored chunks."""
+        along, chunk_bytes = _stored_chunk(self.series.parts[int(part[start])].variable)
+        count = along * max(1, PIECE_BYTES // chunk_bytes)
+        end = (position[start] // along) * along + count
+        inside = (part[start:] == part[start]) & (position[start:] < end)
+        return len(part) if inside.all() else start + int(inside.argmin())
+
+    def read(self, index: int, positions: np.ndarray) -> np.ndarray:
+        """Times of one part as (T, L, H, W) float32."""
+        part, frame = self.series.parts[index], self.frames[index]
+        chosen: dict[str, Any] = {"time": as_slice(positions)}
+        if "level" in part.variable.dims:
+            chosen["level"] = as_slice(np.array(self.levels[index]))
+        return frame.read(part, chosen)
+
+    def warn_of_rereads(self, steps: int) -> None:
+        """Say so where every stored chunk will be read for many blocks of ``steps``."""
+        along, _ = _stored_chunk(self.series.parts[0].variable)
+        if along > MAX_REREADS * steps:
+            log.warning(
+                "%s: %s is stored %d times to a chunk, the training store takes %d at once: each "
+                "chunk will be read %d times; rechunk it first",
+                self.where, self.series.parts[0].name, along, steps, -(-along // steps),
+            )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Levels that were read and not all handed out."""
+
+    index: np.ndarray
+    values: np.ndarray
+    waiting: set[int]
+
+
+class _PerThread(threading.local):
+    def __init__(self) -> None:
+        self.levels: weakref.WeakKeyDictionary[Blocks, _Kept] = weakref.WeakKeyDictionary()
+
+
+_kept = _PerThread()
+
+
+class _Channel(BackendArray):
+    """One level of a series as xarray indexes it lazily."""
+
+    def __init__(self, blocks: Blocks, k: int) -> None:
+        self.blocks, self.k = blocks, k
+        self.shape = (blocks.shape[0], *blocks.shape[2:])
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> np.ndarray:
+        times, rows, columns = key
+        index = np.atleast_1d(np.arange(self.shape[0])[times])
+        values = self.blocks.level(self.k, index)[:, :, columns][:, rows]
+        return values[0] if np.ndim(times) == 0 and not isinstance(times, slice) else values
+
+
+def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:
+    """Times in a stored chunk, and its bytes when decoded; a state where nothing is chunked."""
+    chunks = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
+    sizes = dict(variable.sizes)
+    if chunks is None or len(chunks) != variable.ndim:
+        along = {**sizes, "time": 1}
+    else:
+        along = dict(zip(variable.sizes, map(int, chunks), strict=True))
+    return along["time"], variable.dtype.itemsize * math.prod(along.values())
+
+
+def _static(
+    name: str, field: StaticField, selection: Selection, dataset: xr.Dataset
+) -> xr.DataArray:
+    part = field.part
+    frame = selection.frame(part.lat, part.lon, part.where)
+    if not (same(frame.lat, dataset["lat"].values) and same(frame.lon, dataset["lon"].values)):
+        raise InputError(f"{part.where}: {name} is on another grid than the variables")
+    chosen: dict[str, Any] = {}
+    if part.times is not None:
+        first = dataset["time"].values[0].astype("datetime64[s]")
+        place = np.flatnonzero(part.times >= first)
+        chosen["time"] = as_slice(place[:1] if len(place) else np.array([len(part.times) - 1]))
+    if "level" in part.variable.dims:
+        chosen["level"] = as_slice(np.array([part.level_index(None)]))
+    values = np.float32(field.factor) * frame.read(part, chosen)[0, 0]
+    if not bool(np.isfinite(values).all()):
+        raise InputError(f"{part.where}: {name} holds NaN; mend it or leave it out")
+    attributes = {str(k): v for k, v in part.variable.attrs.items()}
+    if field.units is not None:
+        attributes = {"units": field.units}
+    return xr.DataArray(values, {a: dataset[a] for a in ("lat", "lon")}, ("lat", "lon"),
+                        attrs=attributes)  # fmt: skip

@@ -1,0 +1,201 @@
+"""What is taken of a source: period, time step, a box, a coarser grid.
+
+A selection is worked out on indices before anything is read, so that only what is wanted is.
+
+Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from climate.regions import Cut, Region, parse_region
+from climate.sources.axes import Oriented, Part, as_slice, orient
+from climate.sources.coarsen import Coarsening, coarsening
+from climate.store.calendar import (
+    Period,
+    count_steps,
+    inside,
+    is_monthly,
+    parse_duration,
+    parse_period,
+)
+from vgbdm.errors import InputError
+
+STORED = ("time", "level", "lat", "lon")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How fields as stored become those of the dataset.
+
+    Attributes:
+        lat: (H,) of the dataset.
+        lon: (W,) of the dataset.
+        stored: the grid that is read, and where.
+        coarse: what makes it coarser.
+        cut: what is kept of it after that.
+    """
+
+    lat: np.ndarray
+    lon: np.ndarray
+    stored: Oriented
+    coarse: Coarsening | None
+    cut: Cut | None
+
+    def read(self, part: Part, chosen: Mapping[str, Any]) -> np.ndarray:
+        """Read (T, L, H, W) float32; an axis the part has not has length 1.
+
+        Args:
+            part: what to read.
+            chosen: indices by ``time`` and ``level``, where it has those.
+        """
+        rows, columns = self.stored.rows, self.stored.columns
+        if self.cut is not None and self.coarse is None:
+            rows, columns = rows[self.cut.rows], columns[self.cut.columns]
+        box = {"lat": slice(rows.min(), rows.max() + 1),
+               "lon": slice(columns.min(), columns.max() + 1)}  # fmt: skip
+        try:
+            raw = part.variable.isel({**chosen, **box}).values
+        except (OSError, RuntimeError, ValueError) as error:
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(
+                f"{part.where}: {part.name} cannot be read ({reason}); fetch it again"
+            ) from None
+        order = [part.variable.dims.index(axis) for axis in STORED if axis in part.variable.dims]
+        values = raw.transpose(order)
+        for k, axis in enumerate(STORED):
+            if axis not in part.variable.dims:
+                values = np.expand_dims(values, k)
+        values = values[..., as_slice(rows - rows.min()), :]
+        values = values[..., as_slice(columns - columns.min())]
+        if self.coarse is not None:
+            values = self.coarse(values)
+            if self.cut is not None:
+                values = values[..., self.cut.rows, :][..., self.cut.columns]
+        return values.astype(np.float32, copy=False)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is wanted of a source.
+
+    Attributes:
+        period: the only times read; None: all.
+        step: between the times read, counted from midnight UTC; None: as stored.
+        region: the only box kept, with its halo; None: the whole grid.
+        coarsen: whole factor by which the grid is coarsened; None: as stored.
+    """
+
+    period: Period | None = None
+    step: np.timedelta64 | None = None
+    region: Region | None = None
+    coarsen: int | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What a store says of it: nothing of what is taken whole."""
+        facts: dict[str, Any] = {}
+        if self.period is not None:
+            facts["period"] = [str(end) for end in self.period]
+        if self.step is not None:
+            facts["subsampled_to"] = str(self.step)
+        if self.coarsen is not None:
+            facts["coarsened_by"] = self.coarsen
+        return {**facts, **(self.region.attributes() if self.region else {})}
+
+    def frame(self, lat: np.ndarray, lon: np.ndarray, where: str) -> Frame:
+        """How fields stored at some latitudes and longitudes are read.
+
+        Raises:
+            InputError: one line, if the grid is not regular, or does not hold what is wanted.
+        """
+        stored = orient(lat, lon, where)
+        coarse = None if self.coarsen is None else coarsening(stored.grid, self.coarsen)
+        grid = stored.grid if coarse is None else coarse.grid
+        if self.region is None:
+            return Frame(grid.lat, grid.lon, stored, coarse, None)
+        cut = self.region.cut(grid.lat, grid.lon)
+        return Frame(grid.lat[cut.rows], cut.lon, stored, coarse, cut)
+
+    def within(self, times: np.ndarray, valid: Period | None, where: str) -> np.ndarray:
+        """Indices of the increasing times (T,) that lie in the period and hold data.
+
+        Raises:
+            InputError: if there are none.
+        """
+        chosen = np.ones(len(times), bool)
+        for period in (self.period, valid):
+            if period is not None:
+                chosen &= inside(times, period)
+        if len(times) and not chosen.any():
+            ends = (times[0], times[-1]) if valid is None else valid
+            raise InputError(
+                f"period={[str(t) for t in self.period or ()]}: {where} has no time there, only "
+                f"{ends[0]} … {ends[1]}"
+            )
+        return np.flatnonzero(chosen)
+
+    def subsample(self, times: np.ndarray, where: str) -> np.ndarray:
+        """Indices of the increasing times (T,) that lie on the step.
+
+        Raises:
+            InputError: if the step is no multiple of the source's, or hits none of its times.
+        """
+        if self.step is None:
+            return np.arange(len(times))
+        if is_monthly(self.step):
+            raise InputError("step: months are means, not steps; train with task=monthly for them")
+        base = check_calendar(times, where)
+        count_steps("step", self.step.astype("timedelta64[s]"), base, "the source's")
+        seconds = times.astype("datetime64[s]").astype(np.int64)
+        chosen = np.flatnonzero(seconds % self.step.astype("timedelta64[s]").astype(np.int64) == 0)
+        if not len(chosen):
+            raise InputError(
+                f"step={self.step}: {where} has no time at whole steps from midnight UTC, its "
+                f"first is {np.datetime_as_string(times[0], 'm')}; take another step"
+            )
+        return chosen
+
+
+def parse_selection(
+    period: Sequence[object] | None,
+    step: str | None,
+    region: str | Sequence[float] | None,
+    halo: int,
+    coarsen: int | None,
+) -> Selection:
+    """A selection as configs/convert_era5.yaml gives it; None: whole.
+
+    Raises:
+        InputError: one line, for a value that cannot be read.
+    """
+    return Selection(
+        None if period is None else parse_period("period", period),
+        None if step is None else parse_duration("step", step),
+        None if region is None else parse_region(region, halo),
+        coarsen,
+    )
+
+
+def check_calendar(times: np.ndarray, where: str) -> np.timedelta64:
+    """The base step of increasing times; steps may be missing, none may lie in between.
+
+    Raises:
+        InputError: if there is only one time, or a step is no whole multiple of the usual one.
+    """
+    if len(times) < 2:
+        raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
+    steps = np.diff(times.astype("datetime64[s]"))
+    values, counts = np.unique(steps, return_counts=True)
+    base: np.timedelta64 = values[counts.argmax()]
+    odd = np.flatnonzero(steps % base != np.timedelta64(0))
+    if len(odd):
+        raise InputError(
+            f"{where}: the step after {np.datetime_as_string(times[odd[0]], 'm')} is "
+            f"{steps[odd[0]]}, not a multiple of {base}; give regular times"
+        )
+    return base

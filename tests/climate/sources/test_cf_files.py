@@ -1,0 +1,125 @@
+"""CF NetCDF files: times and variables split over files, calendars, and the refusals."""
+
+import pickle
+
+import builders
+import numpy as np
+import pytest
+import xarray as xr
+from archives import archive, cf_source
+from builders import hours
+
+from vgbdm.errors import InputError
+
+TIMES = hours("2016-02-28", 72)
+WAVE = {"z": 1, "z8": 2, "t2m": 3}
+
+
+def refused(source, *words):
+    with pytest.raises(InputError) as caught:
+        source.open()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+def write(dataset, path, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    dataset.to_netcdf(path, **options)
+
+
+def check(dataset, times=TIMES):
+    assert np.array_equal(dataset["time"], times)
+    for name, k in WAVE.items():
+        assert np.array_equal(dataset[name].values, builders.waves(times, k))
+
+
+def test_one_file_of_everything(tmp_path):
+    write(archive(TIMES), tmp_path / "all.nc")
+    dataset = cf_source(tmp_path).open()
+    check(dataset)
+    assert {"orography", "lsm"} <= set(dataset.data_vars)
+
+
+def test_a_lazy_dataset_can_be_sent_to_other_processes(tmp_path):
+    write(archive(TIMES), tmp_path / "all.nc")
+    check(pickle.loads(pickle.dumps(cf_source(tmp_path).open())))
+
+
+def test_variables_and_times_over_folders_with_boundary_steps_twice(tmp_path):
+    content = archive(TIMES)
+    for k, (start, stop) in enumerate([(0, 25), (24, 49), (48, 72)]):
+        part = content.isel(time=slice(start, stop))
+        write(part[["geopotential"]], tmp_path / f"levels/{k}.nc")
+        write(part[["2m_temperature"]], tmp_path / f"surface/{2 - k}.nc")
+    write(content[["land_sea_mask"]], tmp_path / "ground.nc")
+    dataset = cf_source(tmp_path).open()
+    check(dataset)
+    assert "lsm" in dataset and "orography" not in dataset
+
+
+def test_levels_in_files_of_their_own(tmp_path):
+    content = archive(TIMES)
+    for level in (500, 850):
+        part = content[["geopotential"]].sel(level=level)
+        write(part, tmp_path / f"z{level}.nc")
+    write(content[["2m_temperature"]], tmp_path / "t.nc")
+    check(cf_source(tmp_path).open())
+
+
+def test_names_of_the_climate_data_store(tmp_path):
+    content = archive(TIMES).rename(time="valid_time", level="pressure_level").expand_dims("number")
+    content = content.assign_coords(number=[0], expver=("valid_time", ["0001"] * len(TIMES)))
+    write(content, tmp_path / "all.nc")
+    check(cf_source(tmp_path).open())
+
+
+def test_fractions_of_days_are_whole_seconds(tmp_path):
+    clock = {"units": "days since 1900-01-01", "dtype": "float64"}
+    write(archive(TIMES), tmp_path / "all.nc", encoding={"time": clock})
+    check(cf_source(tmp_path).open())
+
+
+def test_times_over_a_leap_day(tmp_path):
+    dataset = archive(TIMES)
+    write(dataset.isel(time=slice(0, 24)), tmp_path / "feb.nc")
+    write(dataset.isel(time=slice(48, 72)), tmp_path / "mar.nc")
+    assert np.array_equal(cf_source(tmp_path).open()["time"], np.delete(TIMES, range(24, 48)))
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_other_calendars(tmp_path, calendar):
+    content = archive(TIMES)
+    other = xr.date_range("2016-02-20", periods=72, freq="h", calendar=calendar, use_cftime=True)
+    write(content.assign_coords(time=other), tmp_path / "all.nc")
+    refused(cf_source(tmp_path), "not the Gregorian one", calendar)
+
+
+def test_duplicate_times_that_disagree(tmp_path):
+    write(archive(TIMES), tmp_path / "a.nc")
+    write(archive(TIMES[-2:]) + 1, tmp_path / "b.nc")
+    refused(cf_source(tmp_path), "b.nc", "2016-03-01T22:00", "comes twice")
+
+
+def test_variables_of_other_times(tmp_path):
+    content = archive(TIMES)
+    write(content[["geopotential"]], tmp_path / "z.nc")
+    write(content[["2m_temperature"]].isel(time=slice(0, 70)), tmp_path / "t.nc")
+    refused(cf_source(tmp_path), "t.nc", "its calendar (time: 70 values")
+
+
+def test_what_is_not_there(tmp_path):
+    refused(cf_source(tmp_path / "none"), "no such folder")
+    refused(cf_source(tmp_path), "no file **/*.nc")
+    (tmp_path / "a.grib").write_bytes(b"GRIB")
+    refused(cf_source(tmp_path, pattern="*.grib"), "a.grib", "convert it first")
+    (tmp_path / "a.nc").write_bytes(b"nonsense")
+    refused(cf_source(tmp_path), "a.nc", "not a readable NetCDF file")
+
+
+def test_no_times(tmp_path):
+    write(archive(TIMES).isel(time=0), tmp_path / "a.nc")
+    refused(cf_source(tmp_path), "has no time")
+    write(archive(TIMES).assign_coords(time=np.arange(72)), tmp_path / "b/a.nc")
+    refused(cf_source(tmp_path / "b"), "times cannot be read")
