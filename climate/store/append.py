@@ -72,7 +72,7 @@ def append(
             return  # it had been killed between its manifest and its end
         if not new.any():
             raise InputError(f"store {path}: the source has no time after {held.times[-1]}")
-        request = _request(held, dataset.isel(time=new), splits, source)
+        request = _request(held, dataset.isel(time=slice(int(new.argmax()), None)), splits, source)
         fingerprint = request.fingerprint() | {
             "store": hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
         }

@@ -113,8 +113,8 @@ class Request:
             training=self.splits["train"],
             weights=grid.area_weights,
             nan_allowance=self.nan_allowance,
-            out=out,
-            records=records,
+            out=out.resolve(),
+            records=records.resolve(),
         )
 
 

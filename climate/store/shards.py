@@ -123,6 +123,8 @@ def write_shard(job: Job, index: int) -> Partial | None:
     """Write one shard and its record; what its training states add up to."""
     start, stop = job.span(index)
     values, mask = load_states(job, start, stop)
+    for name in shard_files(index):
+        (job.out / name).unlink(missing_ok=True)  # zarr-python would read what is damaged
     written = [write_array(job.out, "state", start, values)]
     if mask.any():
         written.append(write_array(job.out, "filled", start, mask))
@@ -142,7 +144,7 @@ def write_shard(job: Job, index: int) -> Partial | None:
 
 def write_array(root: Path, name: str, start: int, values: np.ndarray) -> str:
     """Put times into an array; zarr-python writes aside and renames."""
-    array = zarr.open_array(root / name, mode="r+", config={"write_empty_chunks": True})
+    array = zarr.open_array(root / name, mode="r+")
     array[start : start + len(values)] = values
     return name
 

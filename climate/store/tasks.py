@@ -8,10 +8,8 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
 
 import dask
-from dask.callbacks import Callback
 from tqdm import tqdm
 
 from climate.store.shards import Job, write_shard
@@ -64,14 +62,14 @@ def write_shards(job: Job, indices: Sequence[int], scheduler: str, workers: int 
 def _here(
     job: Job, indices: Sequence[int], scheduler: str, threads: int, advance: Callable[[], None]
 ) -> None:
-    def posttask(*_: Any) -> None:
+    def write(index: int) -> None:
+        write_shard(job, index)
         advance()
 
-    task = dask.delayed(partial(write_shard, job), pure=False, traverse=False)
+    task = dask.delayed(write, pure=False, traverse=False)
     pool = ThreadPoolExecutor(threads)
     try:
-        with Callback(posttask=posttask):
-            dask.compute(*map(task, indices), scheduler=scheduler, pool=pool, optimize_graph=False)
+        dask.compute(*map(task, indices), scheduler=scheduler, pool=pool, optimize_graph=False)
     finally:
         pool.shutdown(cancel_futures=True)  # none writes after the lock is given back
 
