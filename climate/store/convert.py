@@ -242,7 +242,7 @@ def create_group(request: Request, path: Path) -> zarr.Group:
     own = {
         k: str(v) for k, v in request.dataset.attrs.items() if k in ("title", "comment", "source")
     }
-    about = {"kind": MARK, "Conventions": "CF-1.11", **own}
+    about: dict[str, Any] = {"kind": MARK, "Conventions": "CF-1.11", **own}
     group = zarr.open_group(path, mode="a", attributes=about)
     create_arrays(group, request.shape, request.times)
 
