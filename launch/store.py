@@ -26,6 +26,8 @@ def main(cfg: DictConfig) -> None:
         print("\n".join(lines) if lines else f"{path}: whole")
         sys.exit(1 if lines else 0)
     elif cfg.action == "repair":
+        if "source" not in cfg:
+            raise InputError("repair reads the source: give source=weatherbench source.root=DIR")
         source = {"source": str(cfg.source._target_)}
         mended = repair(path, build(cfg.source).open(), source, cfg.force_unlock)
         print("\n".join(f"mended {name}" for name in mended) or f"{path}: was whole")
