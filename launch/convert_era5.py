@@ -2,6 +2,8 @@
 
 python launch/convert_era5.py source.root=DIR store=STORE variables=[u10,v10] \
     split.train=[START,END] split.val=[START,END] split.test=[START,END]
+
+A conversion that was stopped is continued by the same command.
 """
 
 from entry import launch
@@ -10,22 +12,24 @@ from omegaconf import DictConfig, OmegaConf
 
 def main(cfg: DictConfig) -> None:
     """Open the source, write the store, say what it holds."""
-    from climate.sources.select import parse_selection
+    from climate.sources.opening import open_source
+    from climate.store.append import append
     from climate.store.convert import convert
     from climate.store.layout import open_store
-    from vgbdm.build import build
 
-    source = build(cfg.source)
-    wanted = OmegaConf.masked_copy(cfg, ["period", "step", "region", "halo", "coarsen"])
-    selection = parse_selection(**OmegaConf.to_container(wanted, resolve=True))
-    convert(
-        source.open(selection),
-        cfg.store,
-        OmegaConf.to_container(cfg.split, resolve=True),
-        source={"source": str(cfg.source._target_), **selection.facts()},
-        nan_allowance=cfg.nan_allowance,
-        workers=cfg.workers,
-    )
+    dataset, origin = open_source(cfg)
+    about = {
+        "splits": OmegaConf.to_container(cfg.split, resolve=True),
+        "source": origin,
+        "scheduler": cfg.dask.scheduler,
+        "workers": cfg.workers,
+        "restart": cfg.restart,
+        "force_unlock": cfg.force_unlock,
+    }
+    if cfg.append:
+        append(dataset, cfg.store, **about)
+    else:
+        convert(dataset, cfg.store, nan_allowance=cfg.nan_allowance, **about)
     store = open_store(cfg.store)
     print(f"{cfg.store}: {len(store.times)} times from {store.times[0]} to {store.times[-1]}")
     for name, (start, end) in store.splits.items():

@@ -1,9 +1,10 @@
-"""A source → the training store: one Dask task per shard.
+"""A source → the training store: one Dask task per shard, never half-written.
 
-A shard is read, checked, written, synced and only then counted; the manifest comes last. A
-conversion that was stopped leaves no manifest and is run again.
+Every shard is written, synced, digested and then recorded; the manifest comes last. The same
+command continues a conversion that was stopped, and ends with the same bytes. What is new for a
+finished store is appended (`climate.store.append`).
 
-Shapes: ``N`` times of a shard, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
@@ -18,57 +19,130 @@ from functools import reduce
 from pathlib import Path
 from typing import Any
 
-import dask
 import numpy as np
 import xarray as xr
 import zarr
-from tqdm import tqdm
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.sphere import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
+from climate.store.climatology import write_climatology
+from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, chunk_shape
-from climate.store.statistics import (
-    Binning,
-    Partial,
-    Statistics,
-    binning_of,
-    climatology_of,
-    has_seasons,
-    merge,
-    statistics_of,
-    summarise,
-)
+from climate.store.lock import LOCK, locked
+from climate.store.plan import make_plan
+from climate.store.shards import Job, create_arrays
+from climate.store.statistics import Binning, Partial, binning_of, has_seasons, statistics_of
+from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import sync, write_json
+from vgbdm.training.checkpoint import write_json
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"
 
 
 @dataclass(frozen=True)
-class _Shard:
-    """One task: which times, and where they go."""
+class Request:
+    """A dataset and what to make of it, checked.
 
-    start: int
-    stop: int
-    path: Path
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What every task needs to know."""
+    Attributes:
+        dataset: lazy, as `climate.sources` says.
+        times: datetime64[s].
+        splits: name → period.
+        step: between times where none is missing.
+        channels: in the order of the state.
+        static: names of static fields.
+        nan_allowance: share of missing values per channel and shard that may be filled.
+        source: what to say of the origin.
+    """
 
     dataset: xr.Dataset
-    channels: tuple[str, ...]
     times: np.ndarray
-    training: Period
-    binning: Binning
-    weights: np.ndarray
+    splits: dict[str, Period]
+    step: np.timedelta64
+    channels: tuple[str, ...]
+    static: tuple[str, ...]
     nan_allowance: float
-    state: zarr.Array
-    filled: zarr.Array
+    source: Mapping[str, Any]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return len(self.channels), self.dataset.sizes["lat"], self.dataset.sizes["lon"]
+
+    @property
+    def seasons(self) -> bool:
+        """Whether the climatology has seasons."""
+        return has_seasons(self.splits["train"])
+
+    @property
+    def binning(self) -> Binning:
+        """Of the climatology."""
+        return binning_of(self.step, self.seasons)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What may not change between the parts of a conversion."""
+        axes = {
+            "times": self.times.astype("<i8"),
+            "latitudes": self.dataset["lat"].values.astype("<f8"),
+            "longitudes": self.dataset["lon"].values.astype("<f8"),
+        }
+        return {
+            **{name: hashlib.sha256(axis.tobytes()).hexdigest() for name, axis in axes.items()},
+            "format": FORMAT,
+            "channels": list(self.channels),
+            "static fields": list(self.static),
+            "splits": periods_to_json(self.splits),
+            "step": step_seconds(self.step),
+            "chunks": chunk_shape(*self.shape),
+            "nan_allowance": self.nan_allowance,
+            "source": {**self.source, **{k: str(v) for k, v in self.dataset.attrs.items()}},
+        }
+
+    def job(self, out: Path, records: Path) -> Job:
+        """The job that writes all of the dataset."""
+        grid = Grid(self.dataset["lat"].values, self.dataset["lon"].values)
+        return Job(
+            dataset=self.dataset[list(self.channels)],
+            offset=0,
+            earlier=None,
+            channels=self.channels,
+            times=self.times,
+            step=self.step,
+            steps=chunk_shape(*self.shape)[1][0],
+            training=self.splits["train"],
+            weights=grid.area_weights,
+            nan_allowance=self.nan_allowance,
+            out=out.resolve(),
+            records=records.resolve(),
+        )
+
+
+def read_request(
+    dataset: xr.Dataset,
+    splits: Mapping[str, Sequence[object]],
+    source: Mapping[str, Any],
+    step: np.timedelta64 | None = None,
+    nan_allowance: float = 0.0,
+    times: np.ndarray | None = None,
+) -> Request:
+    """Check what is wanted; see `convert`. ``times`` are the dataset's if not given."""
+    if times is None:
+        times = dataset["time"].values.astype("datetime64[s]")
+    periods = parse_splits(splits, times)
+    if step is None:
+        values, counts = np.unique(np.diff(times), return_counts=True)
+        step = values[counts.argmax()]
+    return Request(
+        dataset=dataset,
+        times=times,
+        splits=periods,
+        step=step,
+        channels=tuple(str(n) for n, v in dataset.data_vars.items() if "time" in v.dims),
+        static=tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims),
+        nan_allowance=nan_allowance,
+        source=source,
+    )
 
 
 def convert(
@@ -79,132 +153,99 @@ def convert(
     source: Mapping[str, Any],
     step: np.timedelta64 | None = None,
     nan_allowance: float = 0.0,
+    scheduler: str = "threads",
     workers: int | None = None,
+    restart: bool = False,
+    force_unlock: bool = False,
 ) -> None:
-    """Write the training store of a dataset.
+    """Write the training store of a dataset, or continue where that was stopped.
 
     Args:
         dataset: lazy, as `climate.sources` says.
-        store: folder to make; one left by a stopped conversion is started anew.
+        store: folder to make.
         splits: ``train``, ``val``, ``test`` → [start, end], ISO 8601, ends inclusive.
         source: what to say of the origin; no paths, hosts or clocks, it is part of the store.
         step: between times where none is missing; by default the most frequent one.
         nan_allowance: share of missing values per channel and shard that may be filled, by the
             channel's mean over the shard.
-        workers: Dask threads; by default as many as cores.
+        scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
+        workers: threads here; by default as many as cores.
+        restart: drop what a stopped conversion left, instead of continuing it.
+        force_unlock: take the lock of a process on another host.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
     path = Path(store)
-    times = dataset["time"].values.astype("datetime64[s]")
-    periods = parse_splits(splits, times)
-    if step is None:
-        values, counts = np.unique(np.diff(times), return_counts=True)
-        step = values[counts.argmax()]
-    seasons = has_seasons(periods["train"])
-    channels = tuple(str(n) for n, v in dataset.data_vars.items() if "time" in v.dims)
-    static = tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims)
-    _prepare(path)
-    group = zarr.open_group(path, mode="w", attributes=_attributes(dataset))
-    shards, state, filled = _create_state(group, path, dataset, channels, len(times))
-    _write_coordinates(group, dataset, times, channels, static)
-    grid = Grid(dataset["lat"].values, dataset["lon"].values)
-    job = _Job(
-        dataset[list(channels)],
-        channels,
-        times,
-        periods["train"],
-        binning_of(step, seasons),
-        grid.area_weights,
-        nan_allowance,
-        state,
-        filled,
-    )
-    log.info("%d times, %d channels, %d shards", len(times), len(channels), len(shards))
-    digests, total = _run(job, shards, workers)
-    statistics = statistics_of(total, periods["train"], channels)
-    _write_derived(group, statistics, climatology_of(total, job.binning))
-    manifest = {
-        "format": FORMAT,
-        "channels": list(channels),
-        "static": list(static),
-        "step_seconds": step_seconds(step),
-        "splits": {name: [str(a), str(b)] for name, (a, b) in periods.items()},
-        "gaps": [[str(a), str(b)] for a, b in find_gaps(times, step)],
-        "channel_attrs": {n: channel_attributes(n, dict(dataset[n].attrs)) for n in channels},
-        "statistics": statistics.to_json(),
-        "climatology_seasons": seasons,
-        "shards": digests,
-        "provenance": {**source, **{k: str(v) for k, v in dataset.attrs.items()}},
-    }
-    _sync_tree(path)
-    write_json(path / MANIFEST, manifest)
+    request = read_request(dataset, splits, source, step, nan_allowance)
+    thread_count(scheduler, workers)
+    _check_folder(path)
+    with locked(path, force_unlock):
+        journal = Journal(path)
+        if (path / MANIFEST).exists():
+            _tidy(journal)
+            return
+        if restart or not journal.plan.exists():
+            _clear(path)
+            _begin(request, journal)
+        _finish(request, journal, scheduler, workers)
 
 
-def _prepare(path: Path) -> None:
-    """Refuse what is not ours to overwrite; clear what a stopped conversion left."""
-    if (path / MANIFEST).exists():
-        raise InputError(f"store {path}: already finished; remove it or choose another store=")
-    if not path.exists() or not any(path.iterdir()):
+def _check_folder(path: Path) -> None:
+    """Refuse what is not ours to overwrite."""
+    if (path / MANIFEST).exists() and not Journal(path).folder.exists():
+        raise InputError(
+            f"store {path}: already finished; remove it, choose another store=, or give "
+            "append=true to add later times"
+        )
+    ours = {LOCK, LOG}
+    if not path.exists() or Journal(path).folder.exists():
         return
+    if {entry.name for entry in path.iterdir()} <= ours or _is_marked(path):
+        return
+    raise InputError(f"store {path}: holds other files; choose an empty or new folder")
+
+
+def _is_marked(path: Path) -> bool:
     try:
-        ours = json.loads((path / "zarr.json").read_text())["attributes"].get("kind") == MARK
+        held = json.loads((path / "zarr.json").read_text())["attributes"].get("kind")
     except (OSError, ValueError, KeyError):
-        ours = False
-    if not ours:
-        raise InputError(f"store {path}: holds other files; choose an empty or new folder")
-    log.info("starting the stopped conversion of %s anew", path)
-    shutil.rmtree(path)
+        return False
+    return bool(held == MARK)
 
 
-def _attributes(dataset: xr.Dataset) -> dict[str, Any]:
-    own = {k: str(v) for k, v in dataset.attrs.items() if k in ("title", "comment", "source")}
-    return {"kind": MARK, "Conventions": "CF-1.11", **own}
+def _tidy(journal: Journal) -> None:
+    """The conversion was killed between its manifest and its end."""
+    if journal.plan.exists() and (journal.folder / "append").exists():
+        raise InputError(
+            f"store {journal.store}: an append was stopped; give append=true to finish it"
+        )
+    journal.drop()
 
 
-def _create_state(
-    group: zarr.Group, path: Path, dataset: xr.Dataset, channels: tuple[str, ...], count: int
-) -> tuple[list[_Shard], zarr.Array, zarr.Array]:
-    """The empty arrays of the states and of the fill mask, and the shards to write."""
-    height, width = dataset.sizes["lat"], dataset.sizes["lon"]
-    chunks, shards = chunk_shape(len(channels), height, width)
-    names = ["time", "channel", "lat", "lon"]
-    state = group.create_array(
-        "state",
-        shape=(count, len(channels), height, width),
-        dtype="float32",
-        chunks=chunks,
-        shards=shards,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
-        fill_value=float("nan"),
-        dimension_names=names,
-        config={"write_empty_chunks": True},
-    )
-    filled = group.create_array(
-        "filled",
-        shape=state.shape,
-        dtype="bool",
-        chunks=chunks,
-        shards=shards,
-        fill_value=False,
-        dimension_names=names,
-        attributes={"long_name": "missing in the source, filled with the channel's mean"},
-    )
-    tasks = [
-        _Shard(start, min(start + shards[0], count), path / f"state/c/{k}/0/0/0")
-        for k, start in enumerate(range(0, count, shards[0]))
-    ]
-    return tasks, state, filled
+def _clear(path: Path) -> None:
+    for entry in path.iterdir():
+        if entry.name not in (LOCK, LOG):
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
-def _write_coordinates(
-    group: zarr.Group,
-    dataset: xr.Dataset,
-    times: np.ndarray,
-    channels: tuple[str, ...],
-    static: tuple[str, ...],
-) -> None:
+def _begin(request: Request, journal: Journal) -> None:
+    """All but the shards."""
+    journal.folder.mkdir()  # says whose folder it is
+    create_group(request, journal.store)
+    sync_tree(journal.store)
+    journal.begin(request.fingerprint(), digest_tree(journal.store))
+
+
+def create_group(request: Request, path: Path) -> zarr.Group:
+    """The group with its empty states, coordinates and static fields."""
+    own = {
+        k: str(v) for k, v in request.dataset.attrs.items() if k in ("title", "comment", "source")
+    }
+    about: dict[str, Any] = {"kind": MARK, "Conventions": "CF-1.11", **own}
+    group = zarr.open_group(path, mode="a", attributes=about)
+    create_arrays(group, request.shape, request.times)
+
     def put(name: str, values: np.ndarray, dims: list[str], **attributes: Any) -> None:
         array = group.create_array(
             name, shape=values.shape, dtype=values.dtype, dimension_names=dims,
@@ -212,93 +253,92 @@ def _write_coordinates(
         )  # fmt: skip
         array[...] = values
 
-    clock = {"units": "seconds since 1970-01-01", "calendar": "proleptic_gregorian"}
-    put("time", times.astype(np.int64), ["time"], standard_name="time", **clock)
-    put("lat", dataset["lat"].values, ["lat"], standard_name="latitude", units="degrees_north")
-    put("lon", dataset["lon"].values, ["lon"], standard_name="longitude", units="degrees_east")
-    names = np.array(channels, dtype=np.dtypes.StringDType())
+    data = request.dataset
+    put("lat", data["lat"].values, ["lat"], standard_name="latitude", units="degrees_north")
+    put("lon", data["lon"].values, ["lon"], standard_name="longitude", units="degrees_east")
+    names = np.array(request.channels, dtype=np.dtypes.StringDType())
     group.create_array("channel", shape=names.shape, dtype=str, dimension_names=["channel"])[
         ...
     ] = names
-    for name in static:
-        field = dataset[name]
-        units = str(field.attrs.get("units", "1"))
-        put(name, field.values.astype(np.float32), ["lat", "lon"], units=units)
+    for name in request.static:
+        units = str(data[name].attrs.get("units", "1"))
+        put(name, data[name].values.astype(np.float32), ["lat", "lon"], units=units)
+    return group
 
 
-def _run(job: _Job, shards: list[_Shard], workers: int | None) -> tuple[dict[str, str], Partial]:
-    """Write all shards; their digests by file and the merged partial sums."""
-    with tqdm(total=len(shards), unit="shard", desc="converting") as bar:
-
-        def task(shard: _Shard) -> tuple[str, Partial | None]:
-            result = _write_shard(job, shard)
-            bar.update(1)
-            return result
-
-        lazy = [dask.delayed(task, pure=False)(shard) for shard in shards]
-        results = dask.compute(*lazy, scheduler="threads", num_workers=workers)
-    names = [f"state/c/{k}/0/0/0" for k in range(len(shards))]
-    digests = {name: digest for name, (digest, _) in zip(names, results, strict=True)}
-    return digests, reduce(merge, [part for _, part in results if part is not None])
-
-
-def _write_shard(job: _Job, shard: _Shard) -> tuple[str, Partial | None]:
-    """Read, check, write and sync one shard; its digest and its partial sums."""
-    with dask.config.set(scheduler="synchronous"):
-        block = job.dataset.isel(time=slice(shard.start, shard.stop)).load()
-    values = np.stack([block[name].values for name in job.channels], 1).astype(np.float32)
-    missing = ~np.isfinite(values)
-    if missing.any():
-        _fill(values, missing, job, shard)
-        job.filled[shard.start : shard.stop] = missing
-    job.state[shard.start : shard.stop] = values
-    sync(shard.path)
-    sync(shard.path.parent)
-    times = job.times[shard.start : shard.stop]
-    chosen = inside(times, job.training)
-    bins = job.binning.index(times[chosen])
-    digest = hashlib.sha256(shard.path.read_bytes()).hexdigest()
-    return digest, summarise(values[chosen], bins, job.weights)
-
-
-def _fill(values: np.ndarray, missing: np.ndarray, job: _Job, shard: _Shard) -> None:
-    """Fill missing values with their channel's mean over the shard, as far as that is allowed."""
-    for c, name in enumerate(job.channels):
-        share = float(missing[:, c].mean())
-        if share > job.nan_allowance:
-            first = int(np.flatnonzero(missing[:, c].any((1, 2)))[0])
-            raise InputError(
-                f"variable {name}: {share:.2%} of its values around "
-                f"{job.times[shard.start + first]} are missing or not finite, nan_allowance is "
-                f"{job.nan_allowance:.2%}; mend the file or allow more"
-            )
-        if share == 1.0:
-            raise InputError(
-                f"variable {name}: all its values of {job.times[shard.start]} … "
-                f"{job.times[shard.stop - 1]} are missing; leave out the variable or the period"
-            )
-        if share:
-            values[:, c][missing[:, c]] = values[:, c][~missing[:, c]].mean(dtype=np.float64)
-
-
-def _write_derived(group: zarr.Group, statistics: Statistics, climatology: np.ndarray) -> None:
-    """The maps of the training period."""
-    shape = statistics.mean_map.shape
-    dims = ["channel", "lat", "lon"]
-    group.create_array("mean_map", shape=shape, dtype="float32", dimension_names=dims)[...] = (
-        statistics.mean_map
+def _finish(request: Request, journal: Journal, scheduler: str, workers: int | None) -> None:
+    """The shards that have no record yet, what is derived from all, and the manifest."""
+    path = journal.store
+    journal.check(request.fingerprint())
+    files = journal.files()
+    job = request.job(path, journal.shards)
+    _drop_partial_files(path)
+    done = journal.load(path, job.count)
+    left = [k for k in range(job.count) if k not in done]
+    bins = int(np.prod(request.binning.shape))
+    plan = make_plan(job, left, bins, scheduler, workers, path)
+    say(path, f"{'continued' if done else 'begun'}: {plan}")
+    write_shards(job, left, scheduler, workers)
+    records = journal.load_all(job.count)
+    files |= {name: want for record in records for name, want in record["files"].items()}
+    total = reduce(
+        Partial.merge, [Partial.from_json(r["partial"]) for r in records if r["partial"]]
     )
-    group.create_array(
-        "climatology",
-        shape=climatology.shape,
-        dtype="float32",
-        chunks=(min(24, len(climatology)), *shape),
-        dimension_names=["bin", *dims],
-    )[...] = climatology
+    derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
+    statistics = statistics_of(total, derived, request.splits["train"], request.channels)
+    for name in DERIVED:
+        sync_tree(path / name)
+        files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    data = request.dataset
+    manifest = {
+        "format": FORMAT,
+        "channels": list(request.channels),
+        "static": list(request.static),
+        "step_seconds": step_seconds(request.step),
+        "times": len(request.times),
+        "shard_steps": job.steps,
+        "splits": periods_to_json(request.splits),
+        "gaps": gaps_to_json(request.times, request.step),
+        "channel_attrs": {n: channel_attributes(n, dict(data[n].attrs)) for n in request.channels},
+        "statistics": statistics.to_json(),
+        "climatology_seasons": request.seasons,
+        "nan_allowance": request.nan_allowance,
+        "files": files,
+        "provenance": request.fingerprint()["source"],
+    }
+    write_json(path / MANIFEST, manifest)
+    say(path, "finished")
+    journal.drop()
 
 
-def _sync_tree(path: Path) -> None:
-    """Everything on disk before the manifest says so."""
-    for entry in sorted(path.rglob("*")):
-        sync(entry)
-    sync(path)
+DERIVED = ("mean_map", "climatology")
+
+
+def write_derived(request: Request, group: zarr.Group, path: Path) -> np.ndarray:
+    """Climatology and mean map of a store whose shards are whole; the mean map (C, H, W).
+
+    Args:
+        request: of the store.
+        group: to write to.
+        path: of the store that is read.
+    """
+    index = np.flatnonzero(inside(request.times, request.splits["train"]))
+    state = zarr.open_array(path / "state", mode="r")
+    start, stop = int(index[0]), int(index[-1]) + 1
+    return write_climatology(group, state, request.times, start, stop, request.binning)
+
+
+def _drop_partial_files(path: Path) -> None:
+    """What zarr-python was writing aside when it was killed."""
+    for entry in path.rglob("*.partial"):
+        entry.unlink()
+
+
+def periods_to_json(splits: Mapping[str, Period]) -> dict[str, list[str]]:
+    """Splits as the manifest holds them."""
+    return {name: [str(a), str(b)] for name, (a, b) in splits.items()}
+
+
+def gaps_to_json(times: np.ndarray, step: np.timedelta64) -> list[list[str]]:
+    """Gaps as the manifest holds them."""
+    return [[str(a), str(b)] for a, b in find_gaps(times, step)]

@@ -5,7 +5,7 @@ Shapes: ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import zarr
@@ -48,14 +48,9 @@ def crop(store: TrainingStore, region: Region) -> TrainingStore:
         return values[..., cut.rows, :][..., cut.columns]
 
     numbers = store.statistics
+    held = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
     statistics = RegionalStatistics(
-        numbers.mean,
-        numbers.std,
-        maps(numbers.mean_map),
-        numbers.count,
-        numbers.period,
-        numbers.variables,
-        numbers.hash,
+        **held | {"mean_map": maps(numbers.mean_map)}, store_hash=numbers.hash
     )
     return replace(
         store,

@@ -6,7 +6,9 @@
     STORE/mean_map         (channel, lat, lon) of the training period
     STORE/climatology      (bin, channel, lat, lon) of the training period
     STORE/filled           (time, channel, lat, lon) bool, where missing values were filled
-    STORE/manifest.json    written last: its presence marks the store as finished
+    STORE/manifest.json    written last: its presence marks the store as finished; it says how many
+                           times there are, which a stopped append does not change
+    STORE/convert.log      who converted when; in no digest
     STORE/monthly/         a store of monthly means made from this one, where it was asked for
 
 Shapes: ``T`` times, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
@@ -28,10 +30,10 @@ from climate.regions import Region
 from climate.sphere import Grid
 from climate.store.boxed import BoxedArray
 from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
-from climate.store.statistics import Climatology, Statistics, binning_of
+from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
 from vgbdm.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SHARD_BYTES = 128 * 2**20
 SHARD_STEPS, CHUNK_STEPS = 720, 24
@@ -123,7 +125,7 @@ class TrainingStore:
     def _damage(self, start: int, stop: int, reason: str) -> InputError:
         return InputError(
             f"{self.path}: states of {self.times[start]} … {self.times[stop - 1]} cannot be read "
-            f"({reason}); convert again"
+            f"({reason}); mend it with launch/store.py repair"
         )
 
     def stride(self, step: np.timedelta64) -> int:
@@ -190,21 +192,23 @@ def open_store(path: str | Path) -> TrainingStore:
         raise InputError(f"{manifest}: format {facts.get('format')}, this version reads {FORMAT}")
     step, numbers = as_step(facts["step_seconds"]), facts["statistics"]
     statistics = Statistics(
-        np.array(numbers["mean"]),
-        np.array(numbers["std"]),
-        np.asarray(_open_array(path, "mean_map")[:]),
-        int(numbers["count"]),
-        _period(numbers["period"]),
-        tuple(numbers["variables"]),
+        **{name: np.array(numbers[name]) for name in NUMBERS},
+        mean_map=np.asarray(_open_array(path, "mean_map")[:]),
+        count=int(numbers["count"]),
+        period=_period(numbers["period"]),
+        variables=tuple(numbers["variables"]),
     )
     if statistics.hash != numbers["hash"]:
-        raise InputError(f"{manifest}: statistics do not match their hash; convert again")
+        raise InputError(
+            f"{manifest}: statistics do not match their hash; launch/store.py verify says which "
+            "file is damaged"
+        )
     return TrainingStore(
         path=path,
         channels=tuple(facts["channels"]),
         lat=np.asarray(_open_array(path, "lat")[:]),
         lon=np.asarray(_open_array(path, "lon")[:]),
-        times=np.asarray(_open_array(path, "time")[:]).astype("datetime64[s]"),
+        times=np.asarray(_open_array(path, "time")[: facts["times"]]).astype("datetime64[s]"),
         step=step,
         static={name: np.asarray(_open_array(path, name)[:]) for name in facts["static"]},
         splits={name: _period(ends) for name, ends in facts["splits"].items()},

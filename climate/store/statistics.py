@@ -1,4 +1,4 @@
-"""Statistics and climatology of the training period, from one pass over the shards.
+"""Statistics of the training period, from one pass over the shards.
 
 Each shard gives float64 partials; they are merged in shard order, so that the result does not
 depend on which task ended first.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -31,6 +31,10 @@ YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (METHOD §10, trivial rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
+BLOCK_BYTES = 4 * 2**20
+"""States summed at a time: they stay in the cache."""
+NUMBERS = ("mean", "std", "min", "max", "tendency_std")
+"""The statistics with one number per channel."""
 
 
 @dataclass(frozen=True)
@@ -62,52 +66,121 @@ DAYS = Binning(
 MONTHS = Binning("mean of the training period per month of the year", (1, 12), month_of_year)
 
 
-@dataclass
-class Partial:
-    """What a stretch of training times adds up to.
+@dataclass(frozen=True)
+class Moments:
+    """Area-weighted mean and squared departures of some maps, by channel.
 
     Attributes:
-        count: of times.
-        mean: (C,) area-weighted.
-        square: (C,) sum of squared departures from the mean, ÷ points.
-        bins: climatology bin → [times, sum (C, H, W)].
+        count: (C,) maps.
+        mean: (C,).
+        square: (C,) sum over the maps of the area-weighted squared departure from the mean.
     """
 
-    count: int
+    count: np.ndarray
     mean: np.ndarray
     square: np.ndarray
-    bins: dict[int, tuple[int, np.ndarray]]
+
+    @property
+    def std(self) -> np.ndarray:
+        """(C,); 0 where there is no map."""
+        return np.sqrt(self.square / np.maximum(self.count, 1))
+
+    def merge(self, other: Moments) -> Moments:
+        """Both together (Chan, Golub & LeVeque 1983)."""
+        count = self.count + other.count
+        share, delta = other.count / np.maximum(count, 1), other.mean - self.mean
+        square = self.square + other.square + delta**2 * self.count * share
+        return Moments(count, self.mean + delta * share, square)
 
 
-def summarise(values: np.ndarray, bins: np.ndarray, weights: np.ndarray) -> Partial | None:
-    """Partial sums of training states.
+def moments_of(maps: np.ndarray, area: np.ndarray) -> Moments:
+    """Of maps (N, C, H, W) float64 with weights (H,) that sum to 1 over a map."""
+    count, channels = maps.shape[:2]
+    if not count:
+        return Moments(np.zeros(channels), np.zeros(channels), np.zeros(channels))
+    mean = maps.sum((0, 3)) @ area / count
+    departure = maps - mean[:, None, None]
+    square = np.einsum("nchw,nchw->ch", departure, departure) @ area
+    return Moments(np.full(channels, float(count)), mean, square)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """What the training states of a shard add up to; its JSON form gives back the same bits.
+
+    Attributes:
+        states: moments of the states.
+        changes: moments of the changes over one step.
+        low: (C,) smallest value.
+        high: (C,) largest value.
+    """
+
+    states: Moments
+    changes: Moments
+    low: np.ndarray
+    high: np.ndarray
+
+    def merge(self, other: Partial) -> Partial:
+        """Both stretches together."""
+        return Partial(
+            self.states.merge(other.states),
+            self.changes.merge(other.changes),
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Numbers as lists."""
+        groups = {name: getattr(self, name) for name in ("states", "changes")}
+        lists = {
+            name: [m.count.tolist(), m.mean.tolist(), m.square.tolist()]
+            for name, m in groups.items()
+        }
+        return {**lists, "low": self.low.tolist(), "high": self.high.tolist()}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Partial:
+        """What `to_json` gave."""
+        states, changes = (Moments(*map(np.array, facts[name])) for name in ("states", "changes"))
+        return cls(states, changes, np.array(facts["low"]), np.array(facts["high"]))
+
+
+def summarise(
+    values: np.ndarray,
+    before: np.ndarray | None,
+    chosen: np.ndarray,
+    linked: np.ndarray,
+    weights: np.ndarray,
+) -> Partial | None:
+    """Partial sums of a shard's training states; None where it has none.
 
     Args:
-        values: (N, C, H, W).
-        bins: (N,) climatology bin of each time.
-        weights: (H,) area weights of mean 1.
+        values: (N, C, H, W) finite.
+        before: (C, H, W) the state before the first; a channel with missing values gives no
+            change from there.
+        chosen: (N,) whether a time is one of training.
+        linked: (N,) whether it and the time one step before are.
+        weights: (H,) area weights.
     """
-    if not len(values):
-        return None
-    values = values.astype(np.float64)
-    area = (weights / weights.sum() / values.shape[3])[:, None]
-    mean = np.einsum("nchw,hw->c", values, np.broadcast_to(area, values.shape[2:])) / len(values)
-    departure = values - mean[:, None, None]
-    square = np.einsum("nchw,nchw,h->c", departure, departure, area[:, 0])
-    sums = {int(b): (int((bins == b).sum()), values[bins == b].sum(0)) for b in np.unique(bins)}
-    return Partial(len(values), mean, square, sums)
-
-
-def merge(a: Partial, b: Partial) -> Partial:
-    """Both stretches together (Chan, Golub & LeVeque 1983). ``a`` is used up."""
-    count, delta = a.count + b.count, b.mean - a.mean
-    a.mean = a.mean + delta * (b.count / count)
-    a.square = a.square + b.square + delta**2 * (a.count * b.count / count)
-    a.count = count
-    for key, (times, total) in b.bins.items():
-        old = a.bins.get(key)
-        a.bins[key] = (times + old[0], total + old[1]) if old else (times, total)
-    return a
+    area = weights / weights.sum() / values.shape[3]
+    total: Partial | None = None
+    block = max(1, BLOCK_BYTES // values[0].nbytes)
+    for start in range(0, len(values), block):
+        index = start + np.flatnonzero(chosen[start : start + block])
+        if not len(index):
+            continue
+        states = values[index].astype(np.float64)
+        later = index[linked[index] & (index > 0)]
+        changes = moments_of(values[later].astype(np.float64) - values[later - 1], area)
+        if start == 0 and linked[0] and before is not None:
+            whole = np.isfinite(before).all((1, 2))
+            first = np.where(whole[:, None, None], values[0].astype(np.float64) - before, 0.0)
+            own = moments_of(first[None], area)
+            changes = Moments(own.count * whole, own.mean, own.square).merge(changes)
+        low, high = states.min((0, 2, 3)), states.max((0, 2, 3))
+        part = Partial(moments_of(states, area), changes, low, high)
+        total = total.merge(part) if total else part
+    return total
 
 
 def has_seasons(period: Period) -> bool:
@@ -122,36 +195,6 @@ def binning_of(step: np.timedelta64, seasons: bool) -> Binning:
     return DAYS if seasons else HOURS
 
 
-def climatology_of(total: Partial, binning: Binning) -> np.ndarray:
-    """(bins, C, H, W) float32 means; hours or months without data take the mean of those that have.
-
-    With seasons, a bin is the mean over ±30 days of the year at its hour.
-    """
-    shape = next(iter(total.bins.values()))[1].shape
-    counts = np.zeros(binning.shape)
-    sums = np.zeros((*binning.shape, *shape), np.float32 if binning.smoothed else None)
-    for key, (times, values) in total.bins.items():
-        place = divmod(key, binning.shape[1])
-        counts[place], sums[place] = times, values
-    if binning.smoothed:
-        counts = _running_sum(counts)
-        for hour in range(24):
-            sums[:, hour] = _running_sum(sums[:, hour].astype(np.float64))
-    empty = counts == 0
-    mean = sums / np.maximum(counts, 1)[..., None, None, None]
-    fallback = sums.sum(1) / np.maximum(counts.sum(1), 1)[:, None, None, None]
-    mean[empty] = np.broadcast_to(fallback[:, None], mean.shape)[empty]
-    return mean.reshape(-1, *shape).astype(np.float32)
-
-
-def _running_sum(values: np.ndarray) -> np.ndarray:
-    """Sum over ±`HALF_WINDOW` places along the first axis, around the year."""
-    padded = np.concatenate((values[-HALF_WINDOW:], values, values[:HALF_WINDOW]))
-    total = np.concatenate((np.zeros_like(padded[:1]), padded.cumsum(0)))
-    width = 2 * HALF_WINDOW + 1
-    return total[width:] - total[:-width]
-
-
 @dataclass(frozen=True)
 class Statistics:
     """Numbers of the training period.
@@ -159,6 +202,9 @@ class Statistics:
     Attributes:
         mean: (C,) area-weighted mean, physical units.
         std: (C,) area-weighted standard deviation over space and time.
+        min: (C,) smallest value.
+        max: (C,) largest value.
+        tendency_std: (C,) area-weighted standard deviation of the change over one step.
         mean_map: (C, H, W) mean over time.
         count: times they are taken from.
         period: they are taken from.
@@ -167,6 +213,9 @@ class Statistics:
 
     mean: np.ndarray
     std: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
+    tendency_std: np.ndarray
     mean_map: np.ndarray
     count: int
     period: Period
@@ -177,15 +226,14 @@ class Statistics:
         """SHA-256 of the numbers, the period and the variables."""
         key = [str(self.period[0]), str(self.period[1]), self.count, list(self.variables)]
         digest = hashlib.sha256(json.dumps(key).encode())
-        for array in (self.mean, self.std, self.mean_map):
+        for array in (*(getattr(self, name) for name in NUMBERS), self.mean_map):
             digest.update(np.ascontiguousarray(array, "<f8").tobytes())
         return digest.hexdigest()
 
     def to_json(self) -> dict[str, Any]:
         """All but the map."""
         return {
-            "mean": self.mean.tolist(),
-            "std": self.std.tolist(),
+            **{name: getattr(self, name).tolist() for name in NUMBERS},
             "count": self.count,
             "period": [str(self.period[0]), str(self.period[1])],
             "variables": list(self.variables),
@@ -193,11 +241,21 @@ class Statistics:
         }
 
 
-def statistics_of(total: Partial, period: Period, variables: tuple[str, ...]) -> Statistics:
+def statistics_of(
+    total: Partial, mean_map: np.ndarray, period: Period, variables: tuple[str, ...]
+) -> Statistics:
     """The statistics that merged partials come to."""
-    mean_map = np.sum([values for _, values in total.bins.values()], 0) / total.count
-    std = np.sqrt(total.square / total.count)
-    return Statistics(total.mean, std, mean_map.astype(np.float32), total.count, period, variables)
+    return Statistics(
+        mean=total.states.mean,
+        std=total.states.std,
+        min=total.low,
+        max=total.high,
+        tendency_std=total.changes.std,
+        mean_map=mean_map,
+        count=int(total.states.count[0]),
+        period=period,
+        variables=variables,
+    )
 
 
 class Climatology:

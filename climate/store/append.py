@@ -1,0 +1,186 @@
+"""New times at the end of a finished store.
+
+    STORE/.conversion/append/     a group with the changed and the new files, written aside
+    STORE/.conversion/swap.json   their digests, once all of them are whole and on disk
+
+Then each file is moved to its place, and at last the manifest. Readers take the number of times
+from the manifest, and every moved file holds the old times as before: they see the old period
+until the manifest is swapped, at whatever moment the append is stopped. Statistics and climatology
+stay those of their period.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from climate.store.calendar import in_unit_of, step_seconds
+from climate.store.convert import Request, gaps_to_json, periods_to_json, read_request
+from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
+from climate.store.layout import MANIFEST, TrainingStore, open_store
+from climate.store.lock import locked
+from climate.store.plan import make_plan
+from climate.store.shards import create_arrays
+from climate.store.tasks import write_shards
+from vgbdm.errors import InputError
+from vgbdm.training.checkpoint import read_json, sync, write_json
+
+
+def append(
+    dataset: xr.Dataset,
+    store: str | Path,
+    splits: Mapping[str, Sequence[object]],
+    *,
+    source: Mapping[str, Any],
+    scheduler: str = "threads",
+    workers: int | None = None,
+    restart: bool = False,
+    force_unlock: bool = False,
+) -> None:
+    """Add the times of a dataset that are later than a store's, or continue a stopped append.
+
+    Args:
+        dataset: lazy, with the store's channels and grid.
+        store: folder of a finished store.
+        splits: as of a conversion; training must be the store's own.
+        source: what to say of the origin.
+        scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
+        workers: threads here; by default as many as cores.
+        restart: drop what a stopped append left.
+        force_unlock: take the lock of a process on another host.
+
+    Raises:
+        InputError: one line, where the dataset does not continue the store.
+    """
+    path = Path(store)
+    open_store(path)  # refuses before anything is made
+    with locked(path, force_unlock):
+        held, journal, facts = open_store(path), Journal(path), read_json(path / MANIFEST)
+        moved = pending(path)
+        published = bool(moved) and all(facts["files"].get(n) == w for n, w in moved.items())
+        if published or (restart and not moved) or not journal.plan.exists():
+            journal.drop()
+        new = dataset["time"].values.astype("datetime64[s]") > held.times[-1]
+        if published and not new.any():
+            return  # it had been killed between its manifest and its end
+        if not new.any():
+            raise InputError(f"store {path}: the source has no time after {held.times[-1]}")
+        request = _request(held, dataset.isel(time=slice(int(new.argmax()), None)), splits, source)
+        fingerprint = request.fingerprint() | {
+            "store": hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
+        }
+        if not journal.plan.exists():
+            _begin(request, journal, fingerprint)
+        journal.check(fingerprint)
+        if not swapping(path):
+            _write(request, held, facts, journal, scheduler, workers)
+        _swap(path)
+        _publish(request, facts, journal)
+
+
+def swapping(path: Path) -> bool:
+    """Whether an append has begun to move its files into the store."""
+    return (Journal(path).folder / "swap.json").exists()
+
+
+def pending(path: Path) -> dict[str, list[Any]]:
+    """Digests of the files that an append moves into the store, which hold the old times too."""
+    return dict(read_json(Journal(path).folder / "swap.json")) if swapping(path) else {}
+
+
+def _request(
+    held: TrainingStore,
+    dataset: xr.Dataset,
+    splits: Mapping[str, Sequence[object]],
+    source: Mapping[str, Any],
+) -> Request:
+    """The new times after the old ones, checked against the store."""
+    facts = read_json(held.path / MANIFEST)
+    times = np.concatenate((held.times, dataset["time"].values.astype("datetime64[s]")))
+    request = read_request(dataset, splits, source, held.step, facts["nan_allowance"], times)
+    same = {
+        "channels": request.channels == held.channels,
+        "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
+        "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
+        "split.train": request.splits["train"] == held.splits["train"],
+        "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
+    }
+    other = [name for name, alike in same.items() if not alike]
+    if other:
+        raise InputError(
+            f"store {held.path}: the source has other {', '.join(other)}; append the like"
+        )
+    if request.splits["train"][1] > held.times[-1]:
+        raise InputError(
+            f"store {held.path}: training reaches to {request.splits['train'][1]}, beyond the "
+            f"store's end {held.times[-1]}; appended times would change it: convert anew"
+        )
+    return request
+
+
+def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -> None:
+    aside = journal.folder / "append"
+    aside.mkdir(parents=True)
+    create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times)
+    (aside / "zarr.json").unlink()  # the store has its own
+    sync_tree(aside)
+    journal.begin(fingerprint, digest_tree(aside))
+
+
+def _write(
+    request: Request,
+    held: TrainingStore,
+    facts: Mapping[str, Any],
+    journal: Journal,
+    scheduler: str,
+    workers: int | None,
+) -> None:
+    """The changed and the new shards, aside; then the list of what will be moved."""
+    aside = journal.folder / "append"
+    job = replace(
+        request.job(aside, journal.shards), offset=len(held.times), earlier=held.path.resolve()
+    )
+    first = len(held.times) // facts["shard_steps"]
+    done = journal.load(aside, job.count)
+    left = [k for k in range(first, job.count) if k not in done]
+    plan = make_plan(job, left, 0, scheduler, workers, held.path)
+    say(held.path, f"append {'continued' if done else 'begun'}: {plan}")
+    write_shards(job, left, scheduler, workers)
+    files = journal.files()
+    for record in journal.load_all(job.count, first):
+        files |= record["files"]
+    write_json(journal.folder / "swap.json", files)
+
+
+def _swap(path: Path) -> None:
+    """Move the files into the store; those already moved by a stopped append are there."""
+    aside = Journal(path).folder / "append"
+    for name, want in pending(path).items():
+        target = path / name
+        if (aside / name).exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            (aside / name).replace(target)
+        elif not matches(target, want):
+            raise InputError(f"{target}: damaged while it was appended; restore the store")
+        for folder in target.relative_to(path).parents:
+            sync(path / folder)
+
+
+def _publish(request: Request, facts: dict[str, Any], journal: Journal) -> None:
+    facts |= {
+        "times": len(request.times),
+        "splits": periods_to_json(request.splits),
+        "gaps": gaps_to_json(request.times, request.step),
+        "files": facts["files"] | pending(journal.store),
+        "step_seconds": step_seconds(request.step),
+    }
+    write_json(journal.store / MANIFEST, facts)
+    say(journal.store, f"append finished: {len(request.times)} times")
+    journal.drop()

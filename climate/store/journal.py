@@ -1,0 +1,135 @@
+"""What a conversion has done so far, kept beside the data until the manifest is in place.
+
+    STORE/.conversion/plan.json          what is being converted, and the digests of the coordinates
+    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk
+    STORE/convert.log                    who did what when; the only file with a clock
+
+A record is written after its shard is synced and digested, so that a record without its shard
+cannot be.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import shutil
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from climate.store.lock import LOCK
+from vgbdm.errors import InputError
+from vgbdm.training.checkpoint import read_json, sync, write_json
+
+FOLDER, LOG = ".conversion", "convert.log"
+Files = dict[str, list[Any]]
+"""Path inside the store → [SHA-256, bytes]."""
+
+
+def digest_file(path: Path) -> list[Any]:
+    """SHA-256 and size of a file."""
+    with path.open("rb") as stream:
+        return [hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size]
+
+
+def digest_tree(root: Path, skip: tuple[str, ...] = ()) -> Files:
+    """Digests of all files below a folder, by their path in it.
+
+    Args:
+        root: folder.
+        skip: first parts of paths that are left out.
+    """
+    own = (FOLDER, LOG, LOCK, "manifest.json", "monthly", *skip)
+    paths = sorted(p for p in root.rglob("*") if p.is_file())
+    relative = [p.relative_to(root) for p in paths]
+    return {str(name): digest_file(root / name) for name in relative if name.parts[0] not in own}
+
+
+def sync_tree(root: Path) -> None:
+    """Everything below a folder on disk."""
+    for entry in sorted(root.rglob("*")):
+        sync(entry)
+    sync(root)
+
+
+def say(store: Path, text: str) -> None:
+    """A line in the store's log."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    with (store / LOG).open("a") as stream:
+        stream.write(f"{now} {socket.gethostname()} {os.getpid()} {text}\n")
+
+
+class Journal:
+    """The folder of records.
+
+    Args:
+        store: whose conversion it is.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self.store, self.folder = store, store / FOLDER
+        self.plan, self.shards = self.folder / "plan.json", self.folder / "shards"
+
+    def begin(self, fingerprint: Mapping[str, Any], files: Files) -> None:
+        """Say what will be converted, once all but the shards is on disk."""
+        self.shards.mkdir(parents=True, exist_ok=True)
+        write_json(self.plan, {"fingerprint": fingerprint, "files": files})
+
+    def check(self, fingerprint: Mapping[str, Any]) -> None:
+        """Whether the conversion that was begun here is this one.
+
+        Raises:
+            InputError: if it is another.
+        """
+        held = read_json(self.plan)
+        own = json.loads(json.dumps(fingerprint))
+        other = sorted(k for k in own if held["fingerprint"].get(k) != own[k])
+        if other:
+            raise InputError(
+                f"store {self.store}: a conversion with other {', '.join(other)} was begun here; "
+                "give what it was begun with, or restart=true to drop it"
+            )
+
+    def record(self, index: int) -> Path:
+        """The file of a shard's record."""
+        return self.shards / f"{index:06d}.json"
+
+    def load(self, root: Path, count: int) -> dict[int, dict[str, Any]]:
+        """Records whose files are on disk as they say; others are dropped."""
+        found = {}
+        for index in (k for k in range(count) if self.record(k).exists()):
+            facts = read_json(self.record(index))
+            if all(matches(root / name, want) for name, want in facts["files"].items()):
+                found[index] = facts
+            else:
+                self.record(index).unlink()
+        return found
+
+    def load_all(self, count: int, first: int = 0) -> list[dict[str, Any]]:
+        """Records in shard order, without another look at the shards."""
+        return [read_json(self.record(index)) for index in range(first, count)]
+
+    def files(self) -> Files:
+        """Digests of what was there at the beginning."""
+        return dict(read_json(self.plan)["files"])
+
+    def drop(self) -> None:
+        """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""
+        if not self.folder.exists():
+            return
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry != self.plan:
+                entry.unlink()
+        self.plan.unlink(missing_ok=True)
+        self.folder.rmdir()
+        sync(self.store)
+
+
+def matches(path: Path, want: list[Any]) -> bool:
+    """Whether a file is there and has these bytes."""
+    return path.is_file() and path.stat().st_size == want[1] and digest_file(path) == want

@@ -1,0 +1,210 @@
+"""Is a store whole? Which times are damaged? Mend just those from the source.
+
+Every file but the manifest and the log has a digest in the manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from climate.store.append import pending, swapping
+from climate.store.calendar import as_step
+from climate.store.convert import DERIVED, Request, create_group, write_derived
+from climate.store.journal import Journal, digest_file, say, sync_tree
+from climate.store.layout import FORMAT, MANIFEST, open_store
+from climate.store.lock import locked
+from climate.store.shards import write_shard
+from vgbdm.errors import InputError
+from vgbdm.training.checkpoint import read_json, sync
+
+SHARD = re.compile(r"(?:state|filled)/c/(\d+)/0/0/0")
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A file that is not as it was written.
+
+    Attributes:
+        name: path inside the store.
+        reason: in words.
+        shard: its number, None for a file that is no shard.
+        steps: times of a shard.
+    """
+
+    name: str
+    reason: str
+    shard: int | None
+    steps: int
+
+    def describe(self, times: np.ndarray | None) -> str:
+        """One line, with the times it holds where they can be read."""
+        if self.shard is None:
+            return f"{self.name}: {self.reason}"
+        start = self.shard * self.steps
+        if times is None:
+            return f"{self.name}: {self.reason}; holds times {start} … {start + self.steps - 1}"
+        held = times[start : start + self.steps]
+        return f"{self.name}: {self.reason}; holds {held[0]} … {held[-1]}"
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a finished store of this format.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if not (path / MANIFEST).exists():
+        raise InputError(f"store {path}: not there or not finished; run the conversion again")
+    facts = read_json(path / MANIFEST)
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path / MANIFEST}: format {facts.get('format')}, want {FORMAT}")
+    return facts
+
+
+def find_damage(path: Path) -> Iterator[Damage]:
+    """Compare every file with its digest.
+
+    While an append moves its files into the store, these may be as before or as they will be.
+    """
+    facts, moved = read_manifest(path), pending(path)
+    for name, want in sorted(facts["files"].items()):
+        reason = _compare(path / name, [want, *([moved[name]] if name in moved else [])])
+        if reason:
+            found = SHARD.fullmatch(name)
+            yield Damage(name, reason, int(found[1]) if found else None, facts["shard_steps"])
+
+
+def _compare(path: Path, wanted: list[list[Any]]) -> str | None:
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    if size not in {want[1] for want in wanted}:
+        return f"{size} bytes, should be {wanted[0][1]}"
+    return None if digest_file(path) in wanted else "flipped bits (digest differs)"
+
+
+def verify(path: Path) -> list[str]:
+    """One line for each damaged file; none where the store is whole."""
+    facts = read_manifest(path)
+    damages = list(find_damage(path))
+    times = None
+    if not any(damage.name.startswith("time/") for damage in damages):
+        held = np.asarray(zarr.open_array(path / "time", mode="r")[: facts["times"]])
+        times = held.astype("datetime64[s]")
+    return [damage.describe(times) for damage in damages]
+
+
+def repair(
+    path: Path, dataset: xr.Dataset, source: dict[str, Any], force_unlock: bool = False
+) -> list[str]:
+    """Write damaged files again, from the source and from what is whole.
+
+    Args:
+        path: of a finished store.
+        dataset: what it was converted from; it must have the damaged times.
+        source: what the conversion said of the origin.
+        force_unlock: take the lock of a process on another host.
+
+    Returns:
+        The files mended.
+
+    Raises:
+        InputError: if the source gives other bytes than it did.
+    """
+    facts = read_manifest(path)
+    with locked(path, force_unlock):
+        if swapping(path):
+            raise InputError(f"store {path}: an append was stopped; finish it with append=true")
+        damages = list(find_damage(path))
+        if not damages:
+            return []
+        journal = Journal(path)
+        if journal.folder.exists():
+            journal.drop()
+        aside = journal.folder / "repair"
+        request = _request(path, facts, dataset, source)
+        aside.mkdir(parents=True)
+        try:
+            group = create_group(request, aside)
+            _mend_shards(path, request, aside, damages)
+            names = [damage.name for damage in damages]
+            _move(path, facts, aside, [n for n in names if n.split("/")[0] not in DERIVED])
+            derived = [n for n in names if n.split("/")[0] in DERIVED]
+            if derived:
+                write_derived(request, group, path)
+                _move(path, facts, aside, derived)
+        finally:
+            journal.drop()
+        say(path, f"repaired: {', '.join(names)}")
+        return names
+
+
+def _request(
+    path: Path, facts: dict[str, Any], dataset: xr.Dataset, source: dict[str, Any]
+) -> Request:
+    """What the store was made from; its times are those of the source up to the store's end."""
+    times = dataset["time"].values.astype("datetime64[s]")[: facts["times"]]
+    channels = [str(n) for n, v in dataset.data_vars.items() if "time" in v.dims]
+    if len(times) < facts["times"] or channels != facts["channels"]:
+        raise InputError(
+            f"store {path}: holds {facts['times']} times of {', '.join(facts['channels'])}, the "
+            f"source {len(times)} of {', '.join(channels)}; give the source it was made from"
+        )
+    absent = [name for name in facts["static"] if name not in dataset]
+    if absent:
+        raise InputError(f"store {path}: the source lacks {', '.join(absent)}; give it with them")
+    splits = {
+        name: (np.datetime64(a, "s"), np.datetime64(b, "s"))
+        for name, (a, b) in facts["splits"].items()
+    }
+    return Request(
+        dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
+        tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
+    )  # fmt: skip
+
+
+def _mend_shards(path: Path, request: Request, aside: Path, damages: list[Damage]) -> None:
+    records = Journal(path).shards
+    records.mkdir()
+    for shard in sorted({d.shard for d in damages if d.shard is not None}):
+        write_shard(request.job(aside, records), shard)
+
+
+def _move(path: Path, facts: dict[str, Any], aside: Path, names: list[str]) -> None:
+    """Put files in place that have the digest they had."""
+    sync_tree(aside)
+    for name in names:
+        new = aside / name
+        if not new.is_file() or digest_file(new) != facts["files"][name]:
+            raise InputError(
+                f"store {path}: the source gives another {name} than when it was converted; give "
+                "the unchanged source, or convert anew"
+            )
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        new.replace(path / name)
+        sync((path / name).parent)
+
+
+def describe(path: Path) -> list[str]:
+    """Period, channels, grid, shards, bytes, splits and the hash of the statistics."""
+    store, facts = open_store(path), read_manifest(path)
+    shards = [size for name, (_, size) in facts["files"].items() if name.startswith("state/c/")]
+    raw = 4 * len(store.times) * int(np.prod(store.state.shape[1:]))
+    return [
+        f"period      {store.times[0]} … {store.times[-1]}, {len(store.times)} times, step "
+        f"{store.step}, {len(facts['gaps'])} gaps",
+        f"channels    {', '.join(store.channels)}",
+        f"grid        {len(store.lat)} × {len(store.lon)}",
+        f"shards      {len(shards)} of up to {facts['shard_steps']} times",
+        f"bytes       {sum(shards)} on disk, {raw} in memory",
+        *(f"{name:11} {start} … {end}" for name, (start, end) in store.splits.items()),
+        f"statistics  {store.statistics.hash}",
+    ]

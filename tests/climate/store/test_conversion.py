@@ -1,0 +1,387 @@
+"""A conversion that is stopped anywhere ends with the same bytes; damage is found and mended."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import builders
+import numpy as np
+import pytest
+from builders import SPLITS, hours, source, write_folder, write_variable
+
+from climate.store import append as appending
+from climate.store import convert as converting
+from climate.store import journal, lock, plan, shards, verify
+from climate.store.append import append
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from climate.store.verify import find_damage, repair
+from vgbdm.errors import InputError
+
+REPO = Path(__file__).resolve().parents[3]
+NAMES = ("z", "u10", "v10")
+ABOUT = {"source": "waves"}
+LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
+
+
+class Killed(BaseException):
+    """What SIGKILL is for the code under test: nothing below catches it."""
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Ten shards for the 480 hours of `builders`."""
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 48)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return write_folder(tmp_path_factory.mktemp("source") / "files", NAMES)
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    """The same with five days more; 600 hours end inside a shard."""
+    return write_folder(tmp_path_factory.mktemp("longer") / "files", NAMES, days=25)
+
+
+def run(files, path, **options):
+    options = {"scheduler": "synchronous"} | options
+    convert(source(files).open(), path, SPLITS, source=ABOUT, **options)
+
+
+def contents(path):
+    """File → bytes, but for the log."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p.name != "convert.log"
+    }
+
+
+@pytest.fixture
+def whole(files, tmp_path):
+    run(files, tmp_path / "whole")
+    return tmp_path / "whole"
+
+
+def kill_at(monkeypatch, count):
+    """Die at the ``count``-th time that something is made durable."""
+    calls = iter(range(count))
+
+    def dying(function):
+        def call(*args, **kwargs):
+            if next(calls, None) is None:
+                raise Killed
+            return function(*args, **kwargs)
+
+        return call
+
+    for module in (shards, journal, appending, converting):
+        for name in ("sync", "write_json", "digest_file"):
+            if hasattr(module, name):
+                monkeypatch.setattr(module, name, dying(getattr(module, name)))
+
+
+def test_a_shard_is_written_synced_digested_and_recorded_in_this_order(
+    files, tmp_path, monkeypatch
+):
+    calls = []
+
+    def noted(name, real):
+        def call(first, *rest):
+            calls.append((name, Path(first).name))
+            return real(first, *rest)
+
+        return call
+
+    for name in ("write_array", "sync", "digest_file", "write_json"):
+        monkeypatch.setattr(shards, name, noted(name, getattr(shards, name)))
+    run(files, tmp_path / "store")
+    per_shard = len(calls) // 10
+    first = calls[:per_shard]
+    assert [name for name, _ in first] == [
+        "write_array", *["sync"] * (per_shard - 3), "digest_file", "write_json",
+    ]  # fmt: skip
+    assert first[1:3] == [("sync", "0"), ("sync", "0")]
+    assert ("sync", "c") in first
+    assert [name for name, _ in calls] == [name for name, _ in first] * 10
+
+
+@pytest.mark.parametrize("count", [0, 7, 40, 61, 68, 100, 101, 102, 110])
+def test_stopped_anywhere_it_ends_with_the_same_bytes(files, whole, tmp_path, monkeypatch, count):
+    path = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        kill_at(patch, count)
+        with pytest.raises(Killed):
+            run(files, path)
+    with pytest.raises(InputError, match="not finished"):
+        open_store(path)
+    run(files, path)
+    assert contents(path) == contents(whole)
+    assert not list(find_damage(path))
+
+
+def test_threads_give_the_same_bytes(files, whole, tmp_path):
+    run(files, tmp_path / "store", scheduler="threads", workers=4)
+    assert contents(tmp_path / "store") == contents(whole)
+
+
+def test_recorded_shards_are_kept_unless_they_are_damaged(files, whole, tmp_path, monkeypatch):
+    path = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        patch.setattr(converting, "write_derived", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(files, path)
+    shard = path / "state/c/4/0/0/0"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    written = []
+    real = shards.write_array
+    monkeypatch.setattr(shards, "write_array", lambda *a: written.append(a[2]) or real(*a))
+    run(files, path)
+    assert written == [4 * 48]
+    assert contents(path) == contents(whole)
+
+
+def test_another_conversion_does_not_continue_this_one(files, whole, tmp_path, monkeypatch):
+    path = tmp_path / "store"
+    with monkeypatch.context() as patch:
+        patch.setattr(converting, "write_derived", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(files, path, nan_allowance=0.5)
+    with pytest.raises(InputError, match=r"other nan_allowance was begun.*restart=true"):
+        run(files, path)
+    run(files, path, restart=True)
+    assert contents(path) == contents(whole)
+
+
+def test_a_store_that_cannot_fit_is_refused(files, tmp_path, monkeypatch):
+    usage = type("Usage", (), {"free": 10 * 2**20})
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(InputError, match=r"needs up to .* for 480 steps, 10.0 MiB are free"):
+        run(files, tmp_path / "store")
+
+
+def test_a_live_owner_refuses_and_a_dead_one_is_taken_over(files, tmp_path):
+    path = tmp_path / "store"
+    with lock.locked(path):
+        owner = json.loads((path / lock.LOCK).read_text())
+        assert owner["pid"] == os.getpid()
+        with pytest.raises(InputError, match=f"process {os.getpid()} of this host"):
+            run(files, path)
+    assert not (path / lock.LOCK).exists()
+    (path / lock.LOCK).write_text(json.dumps(owner | {"started": "another boot"}))
+    run(files, path)
+    assert not (path / lock.LOCK).exists()
+
+
+def test_the_lock_of_another_host_needs_force(files, tmp_path):
+    path = tmp_path / "store"
+    path.mkdir()
+    owner = {"host": socket.gethostname() + "x", "pid": 1, "started": None}
+    (path / lock.LOCK).write_text(json.dumps(owner))
+    with pytest.raises(InputError, match="force_unlock=true"):
+        run(files, path)
+    run(files, path, force_unlock=True)
+
+
+def test_one_of_many_gets_a_dead_owners_lock(tmp_path):
+    (tmp_path / lock.LOCK).write_text("")
+    inside, most = [], []
+
+    def contend():
+        try:
+            with lock.locked(tmp_path):
+                inside.append(1)
+                most.append(len(inside))
+                time.sleep(0.05)
+                inside.pop()
+        except InputError:
+            pass
+
+    threads = [threading.Thread(target=contend) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def test_damage_is_named_and_mended(files, whole):
+    before = contents(whole)
+    flip(whole / "state/c/3/0/0/0")
+    (whole / "state/c/5/0/0/0").unlink()
+    os.truncate(whole / "state/c/7/0/0/0", 1000)
+    flip(whole / "climatology/c/0/0/0/0")
+    flip(whole / "mean_map/zarr.json")
+    flip(whole / "lat/c/0")
+    lines = verify.verify(whole)
+    assert len(lines) == 6
+    assert (
+        "state/c/3/0/0/0: flipped bits (digest differs); holds 2016-01-07T00:00:00 … "
+        "2016-01-08T23:00:00" in lines
+    )
+    assert any("c/5" in line and "missing" in line for line in lines)
+    assert any("c/7" in line and "1000 bytes" in line for line in lines)
+    assert len(repair(whole, source(files).open(), ABOUT)) == 6
+    assert contents(whole) == before
+    assert verify.verify(whole) == []
+    assert repair(whole, source(files).open(), ABOUT) == []
+
+
+def test_every_file_is_covered(whole):
+    covered = set(json.loads((whole / "manifest.json").read_text())["files"])
+    assert set(contents(whole)) - covered == {"manifest.json"}
+
+
+def test_a_changed_source_mends_nothing(whole, tmp_path):
+    root = write_folder(tmp_path / "changed", NAMES)
+    values = builders.waves(hours("2016-01-01", 480), 0)
+    write_variable(root, "z", hours("2016-01-01", 480), values=values + 1)
+    flip(whole / "state/c/3/0/0/0")
+    with pytest.raises(InputError, match="gives another state/c/3"):
+        repair(whole, source(root).open(), ABOUT)
+    assert [damage.shard for damage in find_damage(whole)] == [3]
+
+
+def test_appended_times_follow_and_change_no_statistic(longer, whole):
+    before = open_store(whole)
+    append(source(longer).open(), whole, LATER, source=ABOUT)
+    after = open_store(whole)
+    assert len(after.times) == 600
+    want = np.stack([builders.waves(hours("2016-01-01", 600), k) for k in (0, 2, 3)], 1)
+    assert np.array_equal(after.read(0, 600), want)
+    assert after.statistics.hash == before.statistics.hash
+    step = np.timedelta64(6, "h").astype("m8[s]")
+    assert np.array_equal(after.anchors("train", step), before.anchors("train", step))
+    assert verify.verify(whole) == []
+    assert set(contents(whole)) - set(json.loads((whole / "manifest.json").read_text())["files"]) \
+        == {"manifest.json"}  # fmt: skip
+    with pytest.raises(InputError, match="no time after"):
+        append(source(longer).open(), whole, LATER, source=ABOUT)
+
+
+@pytest.mark.parametrize("count", [3, 30, 40, 45, 50, 53, 56, 60])
+def test_a_stopped_append_leaves_the_old_period_whole(files, longer, tmp_path, monkeypatch, count):
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 168)  # the last shard is half full
+    for name in ("one", "two"):
+        run(files, tmp_path / name)
+    held = open_store(tmp_path / "two").read(0, 480)
+    append(source(longer).open(), tmp_path / "one", LATER, source=ABOUT)
+    old = open_store(tmp_path / "two")
+    with monkeypatch.context() as patch:
+        kill_at(patch, count)
+        try:
+            append(source(longer).open(), tmp_path / "two", LATER, source=ABOUT)
+        except Killed:
+            assert verify.verify(tmp_path / "two") == []
+            assert np.array_equal(open_store(tmp_path / "two").read(0, 480), held)
+            assert np.array_equal(old.read(0, 480), held)
+    if len(open_store(tmp_path / "two").times) == 480:
+        append(source(longer).open(), tmp_path / "two", LATER, source=ABOUT)
+        assert contents(tmp_path / "two") == contents(tmp_path / "one")
+    assert verify.verify(tmp_path / "two") == []
+
+
+def test_another_training_period_cannot_be_appended(longer, whole):
+    splits = LATER | {"train": ["2016-01-01T00", "2016-01-11T23"]}
+    with pytest.raises(InputError, match=r"other split.train"):
+        append(source(longer).open(), whole, splits, source=ABOUT)
+
+
+def test_the_other_statistics_are_those_of_numpy(files, whole):
+    from climate.sphere import Grid
+
+    store = open_store(whole)
+    training = store.read(0, 288).astype(np.float64)
+    weights = Grid(store.lat, store.lon).area_weights[:, None]
+    change = np.diff(training, axis=0)
+    mean = (change * weights).mean((0, 2, 3))
+    std = np.sqrt((((change - mean[:, None, None]) ** 2) * weights).mean((0, 2, 3)))
+    assert np.allclose(store.statistics.tendency_std, std, rtol=1e-12)
+    assert np.array_equal(store.statistics.min, training.min((0, 2, 3)))
+    assert np.array_equal(store.statistics.max, training.max((0, 2, 3)))
+
+
+def test_a_full_disk_leaves_what_the_same_command_finishes(files, whole, tmp_path):
+    """The limit of a file's size stands for the disk: writing fails in the middle of a shard."""
+    path, script = tmp_path / "store", tmp_path / "run.py"
+    script.write_text(SCRIPT.format(support=str(REPO / "tests/support"), pause=0))
+    small = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+    small += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY)); "
+    small += f"import sys, runpy; sys.argv = {[str(script), str(files), str(path)]!r}; "
+    small += "runpy.run_path(sys.argv[0])"
+    done = subprocess.run([sys.executable, "-c", small], env=environment(), capture_output=True)
+    assert b"File too large" in done.stderr
+    with pytest.raises(InputError, match="not finished"):
+        open_store(path)
+    run(files, path)
+    assert contents(path) == contents(whole)
+
+
+SCRIPT = """
+import sys, time
+sys.path.insert(0, {support!r})
+from builders import SPLITS, source
+import climate.store.layout
+from climate.store import shards
+from climate.store.convert import convert
+climate.store.layout.SHARD_STEPS = 48
+real = shards.write_array
+def slow(*args):
+    time.sleep({pause})
+    return real(*args)
+shards.write_array = slow
+print("ready", flush=True)
+convert(source(sys.argv[1]).open(), sys.argv[2], SPLITS, source={{"source": "waves"}})
+print("done", flush=True)
+"""
+
+
+def environment():
+    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_with_the_same_bytes(files, whole, tmp_path):
+    path, script = tmp_path / "store", tmp_path / "run.py"
+    script.write_text(SCRIPT.format(support=str(REPO / "tests/support"), pause=0.15))
+    moments = np.random.default_rng(0).uniform(0.0, 1.0, 10)
+    for moment in moments:
+        child = subprocess.Popen(
+            [sys.executable, str(script), str(files), str(path)],
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        assert child.stdout.readline() == b"ready\n"
+        time.sleep(moment)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+    if not (path / "manifest.json").exists():
+        run(files, path)
+    assert contents(path) == contents(whole)
+    assert not list(find_damage(path))
+
+
+@pytest.mark.slow
+def test_a_cluster_gives_the_same_bytes(files, whole, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None
+    ) as cluster:
+        run(files, tmp_path / "store", scheduler=cluster.scheduler_address)
+    assert contents(tmp_path / "store") == contents(whole)
+    with pytest.raises(InputError, match="want threads, synchronous or tcp"):
+        run(files, tmp_path / "other", scheduler="process")
