@@ -23,11 +23,10 @@ import numpy as np
 import xarray as xr
 import zarr
 from tqdm import tqdm
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.sphere import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
-from climate.store.layout import FORMAT, MANIFEST, chunk_shape
+from climate.store.layout import FORMAT, MANIFEST, chunk_shape, codecs
 from climate.store.statistics import (
     Binning,
     Partial,
@@ -80,6 +79,7 @@ def convert(
     step: np.timedelta64 | None = None,
     nan_allowance: float = 0.0,
     workers: int | None = None,
+    codec: str = "lz4",
 ) -> None:
     """Write the training store of a dataset.
 
@@ -92,6 +92,7 @@ def convert(
         nan_allowance: share of missing values per channel and shard that may be filled, by the
             channel's mean over the shard.
         workers: Dask threads; by default as many as cores.
+        codec: of the states, see `climate.store.layout.codecs`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
@@ -107,7 +108,7 @@ def convert(
     static = tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims)
     _prepare(path)
     group = zarr.open_group(path, mode="w", attributes=_attributes(dataset))
-    shards, state, filled = _create_state(group, path, dataset, channels, len(times))
+    shards, state, filled = _create_state(group, path, dataset, channels, len(times), codec)
     _write_coordinates(group, dataset, times, channels, static)
     grid = Grid(dataset["lat"].values, dataset["lon"].values)
     job = _Job(
@@ -164,7 +165,12 @@ def _attributes(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _create_state(
-    group: zarr.Group, path: Path, dataset: xr.Dataset, channels: tuple[str, ...], count: int
+    group: zarr.Group,
+    path: Path,
+    dataset: xr.Dataset,
+    channels: tuple[str, ...],
+    count: int,
+    codec: str,
 ) -> tuple[list[_Shard], zarr.Array, zarr.Array]:
     """The empty arrays of the states and of the fill mask, and the shards to write."""
     height, width = dataset.sizes["lat"], dataset.sizes["lon"]
@@ -176,7 +182,7 @@ def _create_state(
         dtype="float32",
         chunks=chunks,
         shards=shards,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        compressors=codecs(codec, len(channels), height, width),
         fill_value=float("nan"),
         dimension_names=names,
         config={"write_empty_chunks": True},
