@@ -195,11 +195,7 @@ class _File:
         """
         parts = [target] if after is None else [target, after]
         wanted = sum(part.nbytes for part in parts)
-        got = (
-            os.preadv(self._number, [memoryview(part) for part in parts], offset)
-            if offset >= 0
-            else 0
-        )
+        got = os.preadv(self._number, [part.data for part in parts], max(offset, 0))
         if got != wanted:
             raise OSError(f"{self.path}: truncated")
         self.bytes_read += got
