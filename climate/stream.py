@@ -175,6 +175,7 @@ class WindowStream:
         self._free_sources: queue.Queue[Source] = queue.Queue()
         self._ready: queue.Queue[WindowBatch | BaseException] = queue.Queue()
         self._free: queue.Queue[WindowBatch] = queue.Queue()
+        self.sources: list[Source] = []
         self._given: list[WindowBatch] = []
         self._threads: list[threading.Thread] = []
 
@@ -211,7 +212,7 @@ class WindowStream:
         log.info("stream: %.2f GiB, %d pools and %d batches", held, self.pools, RING)
         for _ in range(RING):
             self._free.put(self._buffer())
-        sources: list[Source] = [
+        self.sources = [
             Pool(
                 self.store,
                 self.order,
@@ -222,7 +223,9 @@ class WindowStream:
             )
             for _ in range(self.pools)
         ]
-        for source in sources or [Direct(self.store, self.window, self.aside, self._workers)]:
+        if not self.pools:
+            self.sources = [Direct(self.store, self.window, self.aside, self._workers)]
+        for source in self.sources:
             self._free_sources.put(source)
         for name, work, out in (
             ("loader", self._load, self._loaded),

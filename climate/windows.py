@@ -86,6 +86,11 @@ class Workers:
 class Source(Protocol):
     """Gives the windows of a group of samples; anchors may be `PADDING`."""
 
+    @property
+    def memory_bytes(self) -> int:
+        """That it holds."""
+        ...
+
     def load(self, anchors: np.ndarray) -> None:
         """Read ahead what these samples need."""
         ...
@@ -113,8 +118,13 @@ class Pool:
         steps, frame = pool_steps(order, window), store.state.shape[1:]
         self._data = torch.empty((size, steps, *frame))
         self._flat = self._data.view(size * steps, -1)
-        if aside is not None:
-            self._rows = np.empty((size, order.block, *aside.shape), np.float32)
+        beside = aside.shape if aside is not None else (0,)
+        self._rows = np.empty((size, order.block, *beside), np.float32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of its blocks and what stands aside of them."""
+        return self._data.nbytes + self._rows.nbytes
 
     def load(self, anchors: np.ndarray) -> None:
         """Read the blocks of these samples, unless they are here."""
@@ -154,6 +164,8 @@ class Direct:
     ) -> None:
         self._store, self._window, self._aside = store, window, aside
         self._workers = workers
+
+    memory_bytes = 0
 
     def load(self, anchors: np.ndarray) -> None:
         """Nothing: a window is read when its batch is filled."""
