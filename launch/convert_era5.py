@@ -22,6 +22,7 @@ def main(cfg: DictConfig) -> None:
         source={"source": str(cfg.source._target_)},
         nan_allowance=cfg.nan_allowance,
         workers=cfg.workers,
+        codec=cfg.codec,
     )
     store = open_store(cfg.store)
     print(f"{cfg.store}: {len(store.times)} times from {store.times[0]} to {store.times[-1]}")

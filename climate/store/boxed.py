@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from climate.store.shards import ShardedArray
+from climate.store.reader import ShardedArray
 
 
 class BoxedArray:

@@ -13,7 +13,7 @@ import zarr
 from climate.regions import Region
 from climate.store.boxed import BoxedArray
 from climate.store.layout import TrainingStore
-from climate.store.shards import ShardedArray
+from climate.store.reader import ShardedArray
 from climate.store.statistics import Climatology, Statistics
 
 

@@ -29,7 +29,7 @@ from climate.regions import Region
 from climate.sphere import Grid
 from climate.store.boxed import BoxedArray
 from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
-from climate.store.shards import ShardedArray
+from climate.store.reader import ShardedArray
 from climate.store.statistics import Climatology, Statistics, binning_of
 from vgbdm.errors import InputError
 

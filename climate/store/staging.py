@@ -21,7 +21,7 @@ import zarr
 
 from climate.store.calendar import SPLITS, inside
 from climate.store.layout import MANIFEST
-from climate.store.shards import ShardedArray
+from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
 from vgbdm.training.checkpoint import sync
 
@@ -78,8 +78,8 @@ def stage(
 
 
 def _shard_of(name: str) -> int:
-    """The number in time of a shard of states."""
-    return int(name.removeprefix(TIMED[0]).split("/")[0])
+    """The number in time of a shard."""
+    return int(name.split("/")[2])
 
 
 def _wanted(folder: Path, facts: dict, splits: Sequence[str]) -> set[int]:

@@ -7,7 +7,7 @@ import pytest
 import zarr
 
 from climate.store.layout import codecs
-from climate.store.shards import ShardedArray
+from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
 
 SHAPES = {
