@@ -1,30 +1,35 @@
-"""The training store → batches, in process: blocks are read ahead, windows are cut in memory.
+"""The training store → batches, in process: read ahead by threads into reused memory.
 
 A loader thread reads the blocks of the next group (Dask, threads) into one of two reused pools
-while an assembler thread cuts windows out of the other into a ring of reused buffers. The order of
-samples is `vgbdm.order`'s. Memory is bounded by two pools and the ring.
+while an assembler thread cuts windows out of the other into a ring of reused buffers; big maps are
+read straight into the ring (see `climate.windows`). The order of samples is `vgbdm.order`'s. Memory
+is the pools and the ring: known before it is taken, and refused above the budget.
 
 Shapes: ``B`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
-import dask
 import numpy as np
 import torch
 from torch import Tensor
 
 from climate.store.layout import TrainingStore
+from climate.windows import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Group, Order
 
+log = logging.getLogger(__name__)
+GIB = 2**30
 RING = 4
 """Batch buffers: one at the consumer, one kept valid after it, two being filled."""
 POLL_SECONDS = 0.2
@@ -75,19 +80,6 @@ class WindowBatch:
         )
 
 
-class Aside(Protocol):
-    """An array with a row for each time of the store."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of a row."""
-        ...
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows (N, ...) float32 of times ``start`` to ``stop``; NaN where there are none."""
-        ...
-
-
 def read_windows(
     store: TrainingStore, anchors: np.ndarray, *, stride: int, history: int, ahead: int = 0
 ) -> np.ndarray:
@@ -100,23 +92,15 @@ def read_windows(
         history: past states before the current one.
         ahead: states after it.
     """
-    offsets = np.arange(-history, ahead + 1) * stride
-    wanted = anchors[:, None] + offsets
+    wanted = anchors[:, None] + WindowShape(stride, history, ahead).offsets
     first, last = int(wanted.min()), int(wanted.max())
-    if last - first < 4 * wanted.size:
+    if not store.is_big and last - first < 4 * wanted.size:
         return store.read(first, last + 1)[wanted - first]
-    return np.stack([store.read(int(i), int(i) + 1)[0] for i in wanted.ravel()]).reshape(
-        *wanted.shape, *store.state.shape[1:]
-    )
-
-
-class _Pool:
-    """The blocks of one group in memory, each with the halo its windows need."""
-
-    def __init__(self, blocks: int, steps: int, frame: tuple[int, ...]) -> None:
-        self.data = np.empty((blocks, steps, *frame), np.float32)
-        self.place: dict[int, int] = {}
-        self.aside: dict[int, np.ndarray] = {}
+    out = np.empty((*wanted.shape, *store.state.shape[1:]), np.float32)
+    for place in np.ndindex(*wanted.shape):
+        at = int(wanted[place])
+        store.read(at, at + 1, out[place][None])
+    return out
 
 
 class WindowStream:
@@ -141,6 +125,10 @@ class WindowStream:
         threads: of Dask when reading.
         pin: whether buffers are pinned for copies to a GPU.
         aside: an array whose rows at the current states come with the windows.
+        memory_gib: what pools and ring may take.
+
+    Raises:
+        InputError: one line, for what does not fit together, or not into the memory.
     """
 
     def __init__(
@@ -162,52 +150,100 @@ class WindowStream:
         threads: int = 1,
         pin: bool = False,
         aside: Aside | None = None,
+        memory_gib: float = 4.0,
     ) -> None:
         if global_batch % lanes:
             raise InputError(
                 f"stream: a batch of {global_batch} does not divide by {lanes} lanes; choose a "
                 "multiple"
             )
-        self.store, self.threads, self.aside = store, threads, aside
-        self.frames = history + 1 + ahead
-        self.stride = store.stride(step)
+        self.store, self.aside, self.pin = store, aside, pin
+        self.window = WindowShape(store.stride(step), history, ahead)
         anchors = store.anchors(split, step, history, ahead)
         if not len(anchors):
             raise InputError(
-                f"{store.path}: split {split} has no window of {self.frames} states {step} apart; "
-                "choose a longer period or a shorter step"
+                f"{store.path}: split {split} has no window of {history + 1 + ahead} states {step} "
+                "apart; choose a longer period or a shorter step"
             )
         self.order = Order(anchors, block_steps, lanes, pool_blocks, seed)
         self.rank, self.ranks, self.consumed = rank, ranks, consumed
-        self.rows = global_batch // lanes
-        self.before, self.after = history * self.stride, ahead * self.stride
+        self.rows, self.size = global_batch // lanes, global_batch // ranks
+        self._check_memory(memory_gib)
         self._stop = threading.Event()
-        self._loaded: queue.Queue[tuple[Group, _Pool] | BaseException] = queue.Queue(1)
-        self._free_pools: queue.Queue[_Pool] = queue.Queue()
+        self._workers = Workers(threads)
+        self._loaded: queue.Queue[tuple[Group, Source] | BaseException] = queue.Queue(1)
+        self._free_sources: queue.Queue[Source] = queue.Queue()
         self._ready: queue.Queue[WindowBatch | BaseException] = queue.Queue()
         self._free: queue.Queue[WindowBatch] = queue.Queue()
-        size = self.rows * (lanes // ranks)
-        for _ in range(RING):
-            self._free.put(self._buffer(size, pin))
+        self.sources: list[Source] = []
         self._given: list[WindowBatch] = []
-        self._threads = [
-            threading.Thread(
+        self._threads: list[threading.Thread] = []
+
+    # --- memory --------------------------------------------------------------------------------
+
+    @property
+    def pools(self) -> int:
+        """How many pools there are; one where it holds everything, none for big maps."""
+        if self.store.is_big:
+            return 0
+        return 1 if self.order.fits_pool else 2
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of the pools and the ring: what the stream holds, whatever the store's size."""
+        beside = 1 if self.aside is None else 1 + int(np.prod(self.aside.shape)) * 4
+        state = 4 * int(np.prod(self.store.state.shape[1:]))
+        frames = len(self.window.offsets)
+        block = pool_steps(self.order, self.window) * state + self.order.block * (beside - 1)
+        blocks = self.order.blocks_held(self.ranks)
+        return self.pools * blocks * block + RING * self.size * (frames * state + 20 + beside - 1)
+
+    def _check_memory(self, gib: float) -> None:
+        if self.memory_bytes > gib * GIB:
+            raise InputError(
+                f"stream: {self.pools} pools of {self.order.blocks_held(self.ranks)} blocks and "
+                f"{RING} batches of {self.size} need {self.memory_bytes / GIB:.2f} GiB, "
+                f"memory_gib={gib}; lower pool_blocks, block_steps or the batch, or allow more"
+            )
+
+    def _start(self) -> None:
+        """Take the memory and start the threads: when the first batch is asked for."""
+        held = self.memory_bytes / GIB
+        log.info("stream: %.2f GiB, %d pools and %d batches", held, self.pools, RING)
+        for _ in range(RING):
+            self._free.put(self._buffer())
+        self.sources = [
+            Pool(
+                self.store,
+                self.order,
+                self.window,
+                self.order.blocks_held(self.ranks),
+                self.aside,
+                self._workers,
+            )
+            for _ in range(self.pools)
+        ]
+        if not self.pools:
+            self.sources = [Direct(self.store, self.window, self.aside, self._workers)]
+        for source in self.sources:
+            self._free_sources.put(source)
+        for name, work, out in (
+            ("loader", self._load, self._loaded),
+            ("assembler", self._assemble, self._ready),
+        ):
+            thread = threading.Thread(
                 target=self._guard, args=(work, out), name=f"stream-{name}", daemon=True
             )
-            for name, work, out in (
-                ("loader", self._load, self._loaded),
-                ("assembler", self._assemble, self._ready),
-            )
-        ]
-        for thread in self._threads:
+            self._threads.append(thread)
             thread.start()
 
-    def _buffer(self, size: int, pin: bool) -> WindowBatch:
-        frame, aside = self.store.state.shape[1:], None
+    def _buffer(self) -> WindowBatch:
+        frame, size, pin = self.store.state.shape[1:], self.size, self.pin
+        aside = None
         if self.aside is not None:
             aside = torch.zeros((size, *self.aside.shape), pin_memory=pin)
         return WindowBatch(
-            torch.zeros((size, self.frames, *frame), pin_memory=pin),
+            torch.zeros((size, len(self.window.offsets), *frame), pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, pin_memory=pin),
@@ -221,6 +257,8 @@ class WindowStream:
 
     def __next__(self) -> WindowBatch:
         """The next batch; an error in a thread is raised here, with its cause."""
+        if not self._threads:
+            self._start()
         if len(self._given) == 2:
             self._free.put(self._given.pop(0))
         batch: WindowBatch | BaseException = self._get(self._ready)
@@ -246,6 +284,7 @@ class WindowStream:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+        self._workers.close()
 
     # --- threads -------------------------------------------------------------------------------
 
@@ -256,7 +295,8 @@ class WindowStream:
         except _StoppedError:
             pass
         except BaseException as error:
-            out.put(error)
+            with contextlib.suppress(_StoppedError):
+                self._put(out, error)
 
     def _get(self, source: queue.Queue) -> Any:
         while not self._stop.is_set():
@@ -275,89 +315,46 @@ class WindowStream:
         raise _StoppedError
 
     def _load(self) -> None:
-        """Read the blocks of group after group into whichever pool is free."""
-        pools = 0
+        """Read what group after group needs into whichever pool is free."""
         for group in self.order.groups(self.consumed, self.rank, self.ranks):
-            inside = group.anchors[group.anchors != PADDING]
-            blocks = np.unique(inside // self.order.block).tolist()
-            if pools < 2:
-                steps = self.order.block + self.before + self.after
-                size = self._pool_size(len(blocks))
-                self._free_pools.put(_Pool(size, steps, self.store.state.shape[1:]))
-                pools += 1
-            pool: _Pool = self._get(self._free_pools)
-            if list(pool.place) != blocks:
-                self._read_blocks(pool, blocks)
-            self._put(self._loaded, (group, pool))
-
-    def _pool_size(self, blocks: int) -> int:
-        """Blocks a pool must hold: those of the largest group this rank can meet."""
-        if self.order.fits_pool:
-            return blocks
-        lanes = self.order.lanes // self.ranks
-        total = len(np.unique(self.order.anchors // self.order.block))
-        return min(total, self.order.pool // self.ranks + 3 * lanes)
-
-    def _read_blocks(self, pool: _Pool, blocks: list[int]) -> None:
-        """One small Dask graph: read each block and its halo in place."""
-        pool.place = {block: k for k, block in enumerate(blocks)}
-        pool.aside.clear()
-        last = len(self.store.times)
-
-        def read(block: int, slot: int) -> None:
-            start = block * self.order.block - self.before
-            stop = (block + 1) * self.order.block + self.after
-            low, high = max(start, 0), min(stop, last)
-            self.store.read(low, high, pool.data[slot, low - start : high - start])
-            if self.aside is not None:
-                first = block * self.order.block
-                pool.aside[block] = self.aside.read(first, min(first + self.order.block, last))
-
-        tasks = [dask.delayed(read, pure=False)(block, k) for block, k in pool.place.items()]
-        dask.compute(*tasks, scheduler="threads", num_workers=self.threads)
+            source = self._get(self._free_sources)
+            source.load(group.anchors)
+            self._put(self._loaded, (group, source))
 
     def _assemble(self) -> None:
         """Cut the windows of group after group into batches, across groups and epochs."""
-        batch, row = None, 0
+        batch, row = self._get(self._free), 0
         while True:
             loaded = self._get(self._loaded)
             if isinstance(loaded, BaseException):
                 raise loaded
-            group, pool = loaded
-            lanes = group.anchors.shape[1]
-            ids = self.order.sample_ids(group.first_slot, len(group.anchors), self.rank, self.ranks)
-            for k, anchors in enumerate(group.anchors):
-                if batch is None:
-                    batch, row = self._get(self._free), 0
-                for lane, anchor in enumerate(anchors.tolist()):
-                    self._cut(batch, row * lanes + lane, anchor, int(ids[k, lane]), pool)
-                row += 1
+            group, source = loaded
+            done = 0
+            while done < len(group.anchors):
+                count = min(self.rows - row, len(group.anchors) - done)
+                self._fill(batch, row, group, slice(done, done + count), source)
+                row, done = row + count, done + count
                 if row == self.rows:
                     self._put(self._ready, batch)
-                    batch = None
-            self._free_pools.put(pool)
+                    batch, row = self._get(self._free), 0
+            self._free_sources.put(source)
 
-    def _cut(self, batch: WindowBatch, k: int, anchor: int, sample: int, pool: _Pool) -> None:
-        """One window into place ``k`` of a batch."""
-        batch.ids[k], batch.weights[k] = sample, float(anchor != PADDING)
-        if anchor == PADDING:
-            batch.states[k] = 0.0
-            batch.times[k] = 0
-            if batch.aside is not None:
-                batch.aside[k] = 0.0
-            return
-        block, inside = divmod(anchor, self.order.block)
-        if batch.aside is not None:
-            row = pool.aside[block][inside]
-            if np.isnan(row).any():
-                raise InputError(
-                    f"{self.store.path}: nothing stands aside of {self.store.times[anchor]}; "
-                    "remove what is cached in the store and start again"
-                )
-            np.copyto(batch.aside[k].numpy(), row)
-        frames = slice(inside, inside + self.before + self.after + 1, self.stride)
-        np.copyto(batch.states[k].numpy(), pool.data[pool.place[block], frames])
-        batch.times[k] = int(self.store.times[anchor].astype(np.int64))
+    def _fill(
+        self, batch: WindowBatch, row: int, group: Group, slots: slice, source: Source
+    ) -> None:
+        """Some slots of a group into a batch, from its row of slots on."""
+        anchors = group.anchors[slots]
+        ids = self.order.sample_ids(
+            group.first_slot + slots.start, len(anchors), self.rank, self.ranks
+        )
+        lanes, anchors = anchors.shape[1], anchors.ravel()
+        part = batch.part(row * lanes, row * lanes + len(anchors))
+        real = anchors != PADDING
+        part.ids.copy_(torch.from_numpy(ids.ravel()))
+        part.weights.copy_(torch.from_numpy(real))
+        times = np.where(real, self.store.times[anchors].astype(np.int64), 0)
+        part.times.copy_(torch.from_numpy(times))
+        source.cut(anchors, part.states, part.aside)
 
 
 class _StoppedError(Exception):

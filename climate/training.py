@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import nn
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
-from climate.store.calendar import parse_duration
+from climate.store.calendar import SPLITS, is_monthly, parse_duration
 from climate.store.layout import TrainingStore, open_store
+from climate.store.staging import stage as stage_store
 from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
 from climate.validation import RolloutValidation
@@ -119,7 +121,16 @@ def region_of(cfg: DictConfig) -> Region | None:
 
 def open_task_store(cfg: DictConfig) -> TrainingStore:
     """The store as the task sees it; see the config group ``task``."""
-    return open_view(cfg.store, parse_duration("step", cfg.step), region_of(cfg))
+    return open_view(cfg.stage or cfg.store, parse_duration("step", cfg.step), region_of(cfg))
+
+
+def bring_store(cfg: DictConfig) -> None:
+    """Copy a store from elsewhere to this machine's disk, where that is asked for."""
+    if cfg.stage is None:
+        open_store(cfg.store)
+    elif int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        monthly = is_monthly(parse_duration("step", cfg.step))  # monthly means need all of it
+        stage_store(cfg.store, cfg.stage, SPLITS if monthly else ("train", "val"))
 
 
 def open_validation(cfg: DictConfig, store: TrainingStore, backend: Backend) -> RolloutValidation:
@@ -153,7 +164,7 @@ def train(cfg: DictConfig) -> None:
         InputError: one line, for what cannot be trained on or gone on from.
     """
     region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
-    open_store(cfg.store)
+    bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
     if backend.rank == 0:
         open_task_store(cfg)  # which makes the monthly means, once

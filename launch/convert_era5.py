@@ -29,7 +29,7 @@ def main(cfg: DictConfig) -> None:
     if cfg.append:
         append(dataset, cfg.store, **about)
     else:
-        convert(dataset, cfg.store, nan_allowance=cfg.nan_allowance, **about)
+        convert(dataset, cfg.store, nan_allowance=cfg.nan_allowance, codec=cfg.codec, **about)
     store = open_store(cfg.store)
     print(f"{cfg.store}: {len(store.times)} times from {store.times[0]} to {store.times[-1]}")
     for name, (start, end) in store.splits.items():

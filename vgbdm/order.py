@@ -98,6 +98,20 @@ class Order:
         """Whether all blocks are held at once: then all samples are shuffled together."""
         return len(self._blocks) <= self.pool
 
+    def blocks_of(self, anchors: np.ndarray) -> np.ndarray:
+        """The sorted blocks that samples need: all of them where they fit into the pool."""
+        inside = self.anchors if self.fits_pool else anchors[anchors != PADDING]
+        return np.unique(inside // self.block)
+
+    def blocks_held(self, ranks: int) -> int:
+        """Blocks of the largest group that one of the ranks can meet, whatever the permutation."""
+        if self.fits_pool:
+            return len(self._blocks)
+        sizes = np.sort([len(block) for block in self._blocks])
+        # the smallest blocks that a lane's share can hold whole, and one cut at either end
+        lane = int(np.searchsorted(sizes.cumsum(), self.group_slots, "right")) + 2
+        return min(len(self._blocks), self.lanes // ranks * lane)
+
     @lru_cache(maxsize=2)  # noqa: B019 - an order lives as long as the program
     def epoch(self, epoch: int) -> np.ndarray:
         """The samples of an epoch: (slots, V) anchors, or `PADDING` in the last row."""

@@ -104,7 +104,9 @@ def _request(
     """The new times after the old ones, checked against the store."""
     facts = read_json(held.path / MANIFEST)
     times = np.concatenate((held.times, dataset["time"].values.astype("datetime64[s]")))
-    request = read_request(dataset, splits, source, held.step, facts["nan_allowance"], times)
+    request = read_request(
+        dataset, splits, source, held.step, facts["nan_allowance"], times, facts["codec"]
+    )
     same = {
         "channels": request.channels == held.channels,
         "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
@@ -128,7 +130,7 @@ def _request(
 def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -> None:
     aside = journal.folder / "append"
     aside.mkdir(parents=True)
-    create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times)
+    create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times, request.codec)
     (aside / "zarr.json").unlink()  # the store has its own
     sync_tree(aside)
     journal.begin(fingerprint, digest_tree(aside))

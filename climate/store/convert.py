@@ -54,6 +54,7 @@ class Request:
         static: names of static fields.
         nan_allowance: share of missing values per channel and shard that may be filled.
         source: what to say of the origin.
+        codec: of the states, see `climate.store.layout.codecs`.
     """
 
     dataset: xr.Dataset
@@ -64,6 +65,7 @@ class Request:
     static: tuple[str, ...]
     nan_allowance: float
     source: Mapping[str, Any]
+    codec: str
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -96,6 +98,7 @@ class Request:
             "step": step_seconds(self.step),
             "chunks": chunk_shape(*self.shape),
             "nan_allowance": self.nan_allowance,
+            "codec": self.codec,
             "source": {**self.source, **{k: str(v) for k, v in self.dataset.attrs.items()}},
         }
 
@@ -125,6 +128,7 @@ def read_request(
     step: np.timedelta64 | None = None,
     nan_allowance: float = 0.0,
     times: np.ndarray | None = None,
+    codec: str = "lz4",
 ) -> Request:
     """Check what is wanted; see `convert`. ``times`` are the dataset's if not given."""
     if times is None:
@@ -142,6 +146,7 @@ def read_request(
         static=tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims),
         nan_allowance=nan_allowance,
         source=source,
+        codec=codec,
     )
 
 
@@ -157,6 +162,7 @@ def convert(
     workers: int | None = None,
     restart: bool = False,
     force_unlock: bool = False,
+    codec: str = "lz4",
 ) -> None:
     """Write the training store of a dataset, or continue where that was stopped.
 
@@ -172,12 +178,13 @@ def convert(
         workers: threads here; by default as many as cores.
         restart: drop what a stopped conversion left, instead of continuing it.
         force_unlock: take the lock of a process on another host.
+        codec: of the states, see `climate.store.layout.codecs`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
     path = Path(store)
-    request = read_request(dataset, splits, source, step, nan_allowance)
+    request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
     thread_count(scheduler, workers)
     _check_folder(path)
     with locked(path, force_unlock):
@@ -244,7 +251,7 @@ def create_group(request: Request, path: Path) -> zarr.Group:
     }
     about: dict[str, Any] = {"kind": MARK, "Conventions": "CF-1.11", **own}
     group = zarr.open_group(path, mode="a", attributes=about)
-    create_arrays(group, request.shape, request.times)
+    create_arrays(group, request.shape, request.times, request.codec)
 
     def put(name: str, values: np.ndarray, dims: list[str], **attributes: Any) -> None:
         array = group.create_array(
@@ -303,6 +310,7 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         "statistics": statistics.to_json(),
         "climatology_seasons": request.seasons,
         "nan_allowance": request.nan_allowance,
+        "codec": request.codec,
         "files": files,
         "provenance": request.fingerprint()["source"],
     }

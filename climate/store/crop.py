@@ -13,6 +13,7 @@ import zarr
 from climate.regions import Region
 from climate.store.boxed import BoxedArray
 from climate.store.layout import TrainingStore
+from climate.store.reader import ShardedArray
 from climate.store.statistics import Climatology, Statistics
 
 
@@ -40,8 +41,8 @@ def crop(store: TrainingStore, region: Region) -> TrainingStore:
     """
     cut = region.cut(store.lat, store.lon)
 
-    def boxed(array: zarr.Array | BoxedArray) -> BoxedArray:
-        assert isinstance(array, zarr.Array), "only whole stores are cropped"
+    def boxed(array: zarr.Array | ShardedArray | BoxedArray) -> BoxedArray:
+        assert not isinstance(array, BoxedArray), "only whole stores are cropped"
         return BoxedArray(array, cut.rows, cut.columns)
 
     def maps(values: np.ndarray) -> np.ndarray:

@@ -25,11 +25,13 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from climate.regions import Region
 from climate.sphere import Grid
 from climate.store.boxed import BoxedArray
 from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
+from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
 from vgbdm.errors import InputError
 
@@ -49,6 +51,27 @@ def chunk_shape(channels: int, height: int, width: int) -> tuple[tuple[int, ...]
         return (CHUNK_STEPS, channels, height, width), (steps, channels, height, width)
     steps = max(1, min(SHARD_STEPS, SHARD_BYTES // state))
     return (1, 1, height, width), (steps, channels, height, width)
+
+
+def codecs(name: str, channels: int, height: int, width: int) -> list[Any]:
+    """What chunks pass through on their way to disk; the last guards against flipped bits.
+
+    Args:
+        name: ``lz4``: smaller files; ``none``: read at the speed of the disk, where there is room.
+        channels: of a state.
+        height: of a map.
+        width: of a map.
+
+    Raises:
+        InputError: for another name.
+    """
+    if name == "none":
+        return [Crc32cCodec()]
+    if name != "lz4":
+        raise InputError(f"codec={name}: want lz4 or none")
+    small = 4 * channels * height * width <= SMALL_FIELD_BYTES
+    shuffle = BloscShuffle.shuffle if small else BloscShuffle.bitshuffle
+    return [BloscCodec(cname="lz4", clevel=5, shuffle=shuffle), Crc32cCodec()]
 
 
 @dataclass(frozen=True)
@@ -86,7 +109,7 @@ class TrainingStore:
     statistics: Statistics
     climatology: Climatology
     provenance: dict[str, Any]
-    state: zarr.Array | BoxedArray
+    state: ShardedArray | BoxedArray
     region: Region | None = None
     interior: tuple[slice, slice] = (slice(None), slice(None))
 
@@ -94,6 +117,11 @@ class TrainingStore:
     def grid(self) -> Grid:
         """The grid of its states."""
         return Grid(self.lat, self.lon, self.region.halo if self.region else 0)
+
+    @property
+    def is_big(self) -> bool:
+        """Whether states are stored map by map; see `SMALL_FIELD_BYTES`."""
+        return self.state.chunks[0] == 1
 
     def without_halo(self, values: Any) -> Any:
         """The interior of an array or tensor (..., H, W)."""
@@ -106,27 +134,18 @@ class TrainingStore:
         Args:
             start: first time index.
             stop: one past the last.
-            out: filled and returned where given.
+            out: C-contiguous; filled and returned where given.
 
         Raises:
             InputError: if a chunk is missing or damaged, naming the times.
         """
         try:
-            block = np.asarray(self.state[start:stop])
-        except Exception as error:
-            raise self._damage(start, stop, str(error).splitlines()[0]) from error
-        if np.isnan(block.sum()):
-            raise self._damage(start, stop, "a chunk is missing")
-        if out is None:
-            return block
-        out[...] = block
-        return out
-
-    def _damage(self, start: int, stop: int, reason: str) -> InputError:
-        return InputError(
-            f"{self.path}: states of {self.times[start]} … {self.times[stop - 1]} cannot be read "
-            f"({reason}); mend it with launch/store.py repair"
-        )
+            return self.state.read(start, stop, out)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"{self.path}: states of {self.times[start]} … {self.times[stop - 1]} cannot be "
+                f"read ({str(error).splitlines()[0]}); mend it with launch/store.py repair"
+            ) from error
 
     def stride(self, step: np.timedelta64) -> int:
         """Store steps in a model step.
@@ -218,12 +237,12 @@ def open_store(path: str | Path) -> TrainingStore:
             _open_array(path, "climatology"), binning_of(step, bool(facts["climatology_seasons"]))
         ),
         provenance=facts["provenance"],
-        state=_open_array(path, "state"),
+        state=ShardedArray(path / "state"),
     )
 
 
 def _open_array(path: Path, name: str) -> zarr.Array:
-    """One array, by zarr-python: zarrs 0.2.3 is faster but lets flipped bits inside shards pass."""
+    """A small array, read by zarr-python."""
     return zarr.open_array(path / name, mode="r")
 
 

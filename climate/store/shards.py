@@ -12,11 +12,10 @@ import dask
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.store.calendar import Period, in_unit_of, inside
 from climate.store.journal import digest_file
-from climate.store.layout import chunk_shape
+from climate.store.layout import chunk_shape, codecs
 from climate.store.statistics import Partial, summarise
 from vgbdm.errors import InputError
 from vgbdm.training.checkpoint import sync, write_json
@@ -64,13 +63,16 @@ class Job:
         return index * self.steps, min((index + 1) * self.steps, len(self.times))
 
 
-def create_arrays(group: zarr.Group, shape: tuple[int, ...], times: np.ndarray) -> int:
+def create_arrays(
+    group: zarr.Group, shape: tuple[int, int, int], times: np.ndarray, codec: str
+) -> int:
     """The empty states and fill mask, and the times.
 
     Args:
         group: to make them in.
         shape: (C, H, W).
         times: of the store.
+        codec: of the states, see `climate.store.layout.codecs`.
 
     Returns:
         How many times a shard has.
@@ -83,7 +85,7 @@ def create_arrays(group: zarr.Group, shape: tuple[int, ...], times: np.ndarray) 
         dtype="float32",
         chunks=chunks,
         shards=shards,
-        compressors=[BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()],
+        compressors=codecs(codec, *shape),
         fill_value=float("nan"),
         dimension_names=names,
         config={"write_empty_chunks": True},

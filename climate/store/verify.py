@@ -168,6 +168,7 @@ def _request(
     return Request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
+        facts["codec"],
     )  # fmt: skip
 
 

@@ -2,14 +2,18 @@
 
 import threading
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from builders import make_store
+from builders import SPLITS, make_store, source, write_folder
 
 from climate.store.calendar import inside
-from climate.stream import WindowStream, read_windows
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from climate.stream import RING, WindowStream, read_windows
 from vgbdm.errors import InputError
 
 SIX = np.timedelta64(6 * 3600, "s")
@@ -139,3 +143,120 @@ def test_batches_that_do_not_divide_and_empty_splits_are_refused(store):
         WindowStream(store, "train", step=SIX, history=3, global_batch=12)
     with pytest.raises(InputError, match="has no window"):
         WindowStream(store, "val", step=np.timedelta64(4 * 86400, "s"), history=3, global_batch=8)
+
+
+def names_of_threads():
+    return sorted(thread.name for thread in threading.enumerate())
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+class Failing:
+    """A store's states of which some cannot be read."""
+
+    def __init__(self, state, after):
+        self.inner, self.left = state, after
+        self.shape, self.chunks = state.shape, state.chunks
+
+    def read(self, start, stop, out=None):
+        self.left -= 1
+        if self.left < 0:
+            raise OSError("the disk is gone")
+        return self.inner.read(start, stop, out)
+
+
+@pytest.fixture(scope="module")
+def big_store(tmp_path_factory):
+    """The store of the tests, stored map by map as a grid of 0.25° is."""
+    base = tmp_path_factory.mktemp("big")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("climate.store.layout.SMALL_FIELD_BYTES", 1)
+        patch.setattr("climate.store.layout.SHARD_STEPS", 50)
+        dataset = source(write_folder(base / "files")).open()
+        convert(dataset, base / "store", SPLITS, source={}, codec="none")
+    return open_store(base / "store")
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_big_maps_come_in_the_same_order_without_pools(store, big_store, ranks):
+    assert big_store.is_big and not store.is_big
+    with WindowStream(big_store, "train", **OPTIONS) as stream:
+        assert stream.pools == 0
+    served, whole = take(big_store, 20, ranks, **SMALL_POOL), take(store, 20, **SMALL_POOL)
+    assert {k: v[:2] for k, v in served.items()} == {k: v[:2] for k, v in whole.items()}
+    assert all(np.array_equal(served[k][2], whole[k][2]) for k in served)
+
+
+def test_windows_of_big_maps_read_by_hand(store, big_store):
+    anchors = store.anchors("test", SIX, 3, 7)[[3, 9]]
+    options = {"stride": 6, "history": 3, "ahead": 7}
+    windows = read_windows(big_store, anchors, **options)
+    assert np.array_equal(windows, read_windows(store, anchors, **options))
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_a_rank_reads_its_own_lanes(tmp_path, ranks):
+    root = write_folder(tmp_path / "files", days=200)
+    splits = {
+        "train": ["2016-01-01", "2016-06-30"], "val": ["2016-07-01", "2016-07-08"],
+        "test": ["2016-07-09", "2016-07-18"],
+    }  # fmt: skip
+    convert(source(root).open(), tmp_path / "store", splits, source={}, codec="none")
+
+    def bytes_of(rank, number):
+        """Read in one epoch, and what blocks without a halo would be."""
+        store = open_store(tmp_path / "store")
+        options = OPTIONS | {"block_steps": 48, "pool_blocks": 16}
+        stream = WindowStream(store, "train", rank=rank, ranks=number, **options)
+        with stream:
+            slots = stream.order.slots // stream.rows * stream.rows
+            for _ in range(slots // stream.rows):
+                next(stream)
+        return store.state.bytes_read
+
+    whole = bytes_of(0, 1)
+    for rank in range(ranks):
+        assert bytes_of(rank, ranks) <= 1.3 / ranks * whole
+
+
+@pytest.mark.parametrize("after", [0, 9])
+@pytest.mark.parametrize("kind", ["blocks", "big"])
+def test_a_failing_disk_stops_the_consumer_and_leaves_nothing_open(store, big_store, kind, after):
+    whole = big_store if kind == "big" else store
+    broken = replace(whole, state=Failing(whole.state, after))
+    threads, files = names_of_threads(), open_files()
+    stream = WindowStream(broken, "train", **OPTIONS, **SMALL_POOL, threads=2)
+    with pytest.raises(InputError, match="the disk is gone") as info:
+        for _ in range(200):
+            next(stream)
+    assert isinstance(info.value.__cause__, OSError)
+    assert names_of_threads() == threads
+    assert open_files() == files
+
+
+@pytest.mark.parametrize("kind", ["blocks", "big"])
+def test_nothing_is_left_open_by_a_stream_closed_anywhere(store, big_store, kind):
+    whole = big_store if kind == "big" else store
+    threads, files = names_of_threads(), open_files()
+    for batches in (0, 1, 7):
+        with WindowStream(whole, "train", **OPTIONS, **SMALL_POOL, threads=2) as stream:
+            for _ in range(batches):
+                next(stream)
+    assert names_of_threads() == threads
+    assert open_files() == files
+
+
+def test_memory_is_what_was_said_and_refused_above_the_budget(store):
+    with WindowStream(store, "train", **OPTIONS, **SMALL_POOL) as stream:
+        seen = {next(stream).states.data_ptr() for _ in range(40)}
+        assert len(seen) == RING
+        assert len(stream.sources) == 2
+        held = sum(pool.memory_bytes for pool in stream.sources)
+        ring = RING * 16 * (5 * 3 * 8 * 16 * 4 + 20)
+        assert stream.memory_bytes == held + ring
+    with pytest.raises(InputError, match="lower pool_blocks"):
+        WindowStream(
+            store, "train", **OPTIONS, **SMALL_POOL, memory_gib=stream.memory_bytes / 2**31
+        )

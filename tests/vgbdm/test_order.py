@@ -93,6 +93,43 @@ def test_a_group_needs_no_more_blocks_than_the_pool_and_the_borders_of_its_lanes
         assert len(np.unique(inside // order.block)) <= order.pool + 3 * order.lanes
 
 
+def test_no_group_needs_more_blocks_than_are_held():
+    """Blocks of very different sizes, as gaps make them, are counted as they are."""
+    ragged = np.concatenate([np.arange(24 * k, 24 * k + (24 if k % 3 else 1)) for k in range(90)])
+    for ranks in (1, 4):
+        order = make_order(anchors=ragged)
+        held = order.blocks_held(ranks)
+        for group in itertools.takewhile(lambda g: g.epoch < 5, order.groups(0, 0, ranks)):
+            assert len(order.blocks_of(group.anchors)) <= held
+    assert order.blocks_held(8) < order.blocks_held(1) <= 90
+
+
+def test_a_late_position_needs_no_earlier_epoch():
+    order = make_order()
+    with_epochs = order.epoch.cache_info().misses
+    group = next(order.groups(8 * order.slots * 10**6 + 8 * 50, 0, 1))
+    assert (group.epoch, group.first_slot) == (10**6, order.slots * 10**6 + 50)
+    assert order.epoch.cache_info().misses == with_epochs + 1
+
+
+def test_batches_mix_almost_like_a_full_shuffle():
+    """Variance of batch means of slow, weekly and daily signals: 2 years by the hour."""
+    hours = np.arange(2 * 8766)
+    periods = np.array([8766.0, 168.0, 24.0])
+    signals = np.cos(2 * np.pi * hours[:, None] / periods)
+    order = make_order(anchors=hours, block=96, pool=96)
+
+    def spread(sequence: np.ndarray) -> np.ndarray:
+        batches = sequence[: len(sequence) // 32 * 32].reshape(-1, 32)
+        return signals[batches].mean(1).var(0)
+
+    ours = np.mean([spread(order.epoch(e)[:-1].ravel()) for e in range(4)], 0)
+    shuffled = np.random.default_rng(0)
+    full = np.mean([spread(shuffled.permutation(hours)) for _ in range(4)], 0)
+    assert (ours <= 2 * full).all()
+    assert (spread(hours) > 2 * full)[0]
+
+
 @pytest.mark.parametrize(
     "options",
     [{"anchors": ANCHORS[:0]}, {"lanes": 0}, {"block": 0}, {"pool": 4}],

@@ -1,0 +1,373 @@
+"""Speed of conversion and stream, beside what the same machine does without them, in one run.
+
+python benchmarks/data.py out=FILE.json [small.steps=20000 …; see configs/benchmark_data.yaml]
+
+Each figure is a ratio to a reference timed next to it. The run also proves what it times: every row
+of an epoch equals the source, every start comes once, a resume with other ranks goes on the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO / "launch"))
+
+import numpy as np  # noqa: E402
+from entry import compose_config, set_rank_variables  # noqa: E402
+from entry import launch as start  # noqa: E402
+from fields import CHANNELS, HOUR, as_dataset, make_fields, make_store, resident, timed  # noqa: E402
+from omegaconf import DictConfig  # noqa: E402
+
+TARGETS = {
+    "stream_over_ram": "≥ 0.6",
+    "stream_over_ram_uncompressed": "aim 0.8",
+    "stream_over_xarray_dask": "≥ 60",
+    "stream_stall": "≤ 0.05",
+    "real_over_synthetic": "≥ 0.97",
+    "bigfield_over_raw": "≥ 0.6",
+    "bigfield_lz4_over_raw": "–",
+    "convert_over_direct": "≥ 0.5",
+    "convert_peak_rss_gib": "< 1.5",
+    "stream_rss_growth": "< 0.05",
+}
+MARKS = ("<!-- data table -->", "<!-- end of data table -->")
+
+
+# --- conversion --------------------------------------------------------------------------------
+
+
+def time_conversion(folder: Path, values: np.ndarray, threads: int) -> float:
+    """Conversion of uncompressed NetCDF against writing the same shards without any check."""
+    import xarray as xr
+    import zarr
+
+    from climate.store.layout import chunk_shape, codecs
+
+    shape = values.shape[1:]
+    chunks, shards = chunk_shape(*shape)
+    path = folder / "source.nc"
+    as_dataset(values, len(values)).to_netcdf(path)
+
+    def direct() -> None:
+        array = zarr.create_array(
+            folder / "direct", shape=values.shape, dtype="f4", chunks=chunks, shards=shards,
+            compressors=codecs("lz4", *shape), overwrite=True,
+        )  # fmt: skip
+        with xr.open_dataset(path) as dataset:
+            for at in range(0, len(values), shards[0]):
+                block = dataset[list(CHANNELS)].isel(time=slice(at, at + shards[0])).load()
+                array[at : at + shards[0]] = np.stack([block[n].values for n in CHANNELS], 1)
+
+    direct()
+    reference = timed(direct)
+    with xr.open_dataset(path, chunks={"time": shards[0]}) as dataset:
+        return reference / timed(lambda: make_store(folder, "converted", dataset, "lz4", threads))
+
+
+def convert_alone(folder: str, shape: tuple[int, int, int, int], threads: int, result) -> None:
+    """Convert generated fields in a process of its own and send its peak memory in GiB."""
+    import dask
+    import dask.array as da
+
+    state = make_fields(1, *shape[1:])
+    make = dask.delayed(lambda k: state + np.float32(k), pure=False)
+    parts = [da.from_delayed(make(k), state.shape, np.float32) for k in range(shape[0])]
+    make_store(Path(folder), "wide", as_dataset(da.concatenate(parts), shape[0]), "lz4", threads)
+    result.put(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+
+
+def measure_peak(folder: Path, shape: tuple[int, int, int, int], threads: int) -> float:
+    """Peak memory of a conversion, the interpreter and its libraries included."""
+    context = multiprocessing.get_context("spawn")
+    result = context.Queue()
+    job = context.Process(target=convert_alone, args=(str(folder), shape, threads, result))
+    job.start()
+    job.join()
+    if job.exitcode:
+        sys.exit("the conversion whose memory is measured failed")
+    return result.get()
+
+
+# --- stream ------------------------------------------------------------------------------------
+
+
+def open_small(cfg: DictConfig, store, **options):
+    """The stream of the small grid."""
+    from climate.stream import WindowStream
+
+    settings = {
+        "step": HOUR, "history": 6, "ahead": 1, "global_batch": cfg.small.batch,
+        "pool_blocks": cfg.small.pool_blocks, "threads": cfg.threads,
+    }  # fmt: skip
+    return WindowStream(store, "train", **(settings | options))
+
+
+def index_of(times: np.ndarray) -> np.ndarray:
+    """Places in the source of a batch's current states."""
+    begin = np.datetime64("2000-01-01", "s").astype(np.int64)
+    return (times - begin) // 3600
+
+
+def prove(cfg: DictConfig, store, values: np.ndarray) -> dict[int, int]:
+    """An epoch whose every row equals the source, each start once; its sample ids and places.
+
+    A resume from its middle with two ranks must go on the same.
+    """
+    served: dict[int, int] = {}
+    with open_small(cfg, store) as stream:
+        order = stream.order
+        for _ in range(-(-order.slots // stream.rows)):
+            batch = next(stream)
+            places = index_of(batch.times.numpy())
+            inside = (batch.weights > 0) & (batch.ids < order.slots * order.lanes)
+            for k in np.flatnonzero(inside.numpy()):
+                at, sample = int(places[k]), int(batch.ids[k])
+                if not np.array_equal(batch.states[k].numpy(), values[at - 6 : at + 2]):
+                    sys.exit(f"sample {sample} is not the source's")
+                served[sample] = at
+    if sorted(served.values()) != order.anchors.tolist():
+        sys.exit("an epoch has not every start once")
+    middle = len(served) // 2 // cfg.small.batch * cfg.small.batch
+    for rank in range(2):
+        with open_small(cfg, store, rank=rank, ranks=2, consumed=middle) as stream:
+            batch = next(stream)
+            got = zip(batch.ids.tolist(), index_of(batch.times.numpy()).tolist(), strict=True)
+            if any(served[sample] != place for sample, place in got):
+                sys.exit("a resume with two ranks has another order")
+    return served
+
+
+def time_stream(cfg: DictConfig, store, values: np.ndarray, served: dict[int, int]) -> list[float]:
+    """Samples/s of an epoch, from opening on, and of the same windows copied from memory."""
+    import torch
+
+    batches = (len(served) - 8) // cfg.small.batch  # no padding: that is in the last slot
+    spot = np.random.default_rng(0).integers(cfg.small.batch, size=batches)
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def stream_all() -> None:
+        with open_small(cfg, store) as stream:
+            for k in range(batches):
+                batch = next(stream)
+                seen.append((batch.ids.numpy().copy(), batch.times.numpy().copy()))
+                at = int(index_of(batch.times[spot[k]].numpy()))
+                if not np.array_equal(batch.states[spot[k], -1].numpy(), values[at + 1]):
+                    sys.exit("a timed batch is not the source's")
+
+    seconds = timed(stream_all)
+    order = [(int(i), int(at)) for ids, t in seen for i, at in zip(ids, index_of(t), strict=True)]
+    if len(dict(order)) != len(order) or any(served[i] != at for i, at in order):
+        sys.exit("the timed epoch had another order")
+    places = np.array([at for _, at in order]).reshape(batches, -1)
+    ring = [torch.zeros((cfg.small.batch, 8, *values.shape[1:])).numpy() for _ in range(4)]
+    reference = timed(lambda: copy_windows(values, places, ring))
+    count = places.size
+    return [count / seconds, count / reference]
+
+
+def copy_windows(values: np.ndarray, places: np.ndarray, ring: list[np.ndarray]) -> None:
+    """The reference: whole windows, copied from memory into the same number of reused buffers."""
+    for k, row in enumerate(places):
+        target = ring[k % len(ring)]
+        for sample, at in enumerate(row.tolist()):
+            np.copyto(target[sample], values[at - 6 : at + 2])
+
+
+def time_xarray(store, served: dict[int, int], count: int = 200) -> float:
+    """Samples/s of xarray with Dask, one window at a time."""
+    import xarray as xr
+
+    with xr.open_zarr(store.path, consolidated=False) as dataset:
+        state, places = dataset["state"], list(served.values())[:count]
+
+        def read() -> None:
+            for at in places:
+                _ = state.isel(time=slice(at - 6, at + 2)).values
+
+        return len(places) / timed(read)
+
+
+def measure_stall(cfg: DictConfig, store, steps: int = 400) -> float:
+    """Share of the time in which a step of a fixed length waits for its batch."""
+    waited, length = 0.0, cfg.small.step_milliseconds / 1000
+    with open_small(cfg, store) as stream:
+        for _ in range(8):
+            next(stream)
+        begin = time.perf_counter()
+        for _ in range(steps):
+            asked = time.perf_counter()
+            next(stream)
+            waited += time.perf_counter() - asked
+            time.sleep(length)
+        return waited / (time.perf_counter() - begin)
+
+
+def measure_growth(cfg: DictConfig, store) -> float:
+    """Growth of resident memory from a tenth of the batches on to the last."""
+    first = cfg.small.growth_batches // 10
+    with open_small(cfg, store) as stream:
+        for _ in range(first):
+            next(stream)
+        before = resident()
+        for _ in range(cfg.small.growth_batches - first):
+            next(stream)
+        return resident() / before - 1
+
+
+def time_training(cfg: DictConfig, store) -> float:
+    """Steps/s of the small model on the stream over those on one batch that is always there."""
+    from climate.training import build_model, open_stream, parameter_groups
+    from vgbdm.build import build
+
+    options = [f"store={store.path}", "run_dir=none", "backend=torch", "stream.pool_blocks=24"]
+    run = compose_config("train_era5", options)
+    backend, objective = build(run.backend), build(run.objective)
+    field, _ = build_model(run, store)
+    backend.start(field, objective, parameter_groups(field, **run.optimizer), run.batch)
+    values = {name: build(schedule)(0, 1000) for name, schedule in run.schedules.items()}
+    field.train()
+
+    def steps(batches: Iterator) -> float:
+        backend.step(next(batches), values, 1e-4)
+        return timed(
+            lambda: [backend.step(next(batches), values, 1e-4) for _ in range(cfg.train_steps)]
+        )
+
+    ratios = []
+    with open_stream(run, store, backend, objective.ahead, 0) as stream:
+        fixed = next(stream).part(0, run.batch)
+        fixed.states = fixed.states.clone()
+        for _ in range(cfg.rounds):
+            real = steps(stream)
+            ratios.append(steps(iter(lambda: fixed, None)) / real)
+    return median(ratios)
+
+
+# --- big fields --------------------------------------------------------------------------------
+
+
+def time_big(cfg: DictConfig, store, values: np.ndarray, raw: Path) -> float:
+    """Windows of big maps through the stream against `readinto` one reused buffer."""
+    from climate.stream import WindowStream
+
+    buffer = np.empty((3, *values.shape[1:]), np.float32)
+    ratios = []
+    for turn in range(cfg.rounds + 1):
+        places: list[int] = []
+        options = {"global_batch": 2, "lanes": 2, "threads": cfg.threads}
+        begin = time.perf_counter()
+        with WindowStream(store, "train", step=HOUR, history=1, ahead=1, **options) as stream:
+            for _ in range(cfg.big.batches):
+                batch = next(stream)
+                real = batch.weights.numpy() > 0
+                found = index_of(batch.times.numpy())[real].tolist()
+                places.extend(found)
+                if turn == 0:
+                    for window, at in zip(batch.states.numpy()[real], found, strict=True):
+                        if not np.array_equal(window, values[at - 1 : at + 2]):
+                            sys.exit("a window of big maps is not the source's")
+            seconds = time.perf_counter() - begin
+        reference = timed(lambda places=places: read_raw(raw, places, buffer))
+        if turn:
+            ratios.append(reference / seconds)
+    return median(ratios)
+
+
+def read_raw(path: Path, places: list[int], buffer: np.ndarray) -> None:
+    """The reference: the bytes of the windows, unchecked."""
+    size = buffer.nbytes // 3
+    with path.open("rb", buffering=0) as file:
+        for at in places:
+            file.seek((at - 1) * size)
+            if file.readinto(buffer.reshape(-1).view(np.uint8)) != buffer.nbytes:
+                sys.exit("the raw file is short")
+
+
+# --- all ---------------------------------------------------------------------------------------
+
+
+def measure_small(cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """The figures of the small grid."""
+    values = make_fields(cfg.small.steps, len(CHANNELS), 32, 64)
+    figures = {"convert_over_direct": time_conversion(folder, values, cfg.threads)}
+    for codec in ("lz4", "none"):
+        store = make_store(folder, codec, as_dataset(values, len(values)), codec, cfg.threads)
+        with open_small(cfg, store) as stream:
+            share = stream.memory_bytes / values.nbytes
+        served = prove(cfg, store, values)
+        rates = np.array([time_stream(cfg, store, values, served) for _ in range(cfg.rounds)])
+        name = "stream_over_ram" + ("" if codec == "lz4" else "_uncompressed")
+        figures[name] = float(np.median(rates[:, 0] / rates[:, 1]))
+        if codec == "lz4":
+            figures["stream_samples_per_second"] = float(np.median(rates[:, 0]))
+            figures["store_over_memory"] = 1 / share
+            slow = time_xarray(store, served)
+            figures["stream_over_xarray_dask"] = float(np.median(rates[:, 0])) / slow
+            figures["stream_stall"] = measure_stall(cfg, store)
+            figures["stream_rss_growth"] = measure_growth(cfg, store)
+            figures["real_over_synthetic"] = time_training(cfg, store)
+    return figures
+
+
+def measure_big(cfg: DictConfig, folder: Path) -> dict[str, float]:
+    """The figures of the big grid."""
+    values = make_fields(cfg.big.steps, cfg.big.channels, 721, 1440)
+    raw = folder / "raw"
+    values.tofile(raw)
+    figures = {}
+    for codec, name in (("none", "bigfield_over_raw"), ("lz4", "bigfield_lz4_over_raw")):
+        data = as_dataset(values, len(values))
+        store = make_store(folder, f"big-{codec}", data, codec, cfg.threads)
+        figures[name] = time_big(cfg, store, values, raw)
+    return figures
+
+
+def tabulate(figures: dict[str, float]) -> str:
+    """A Markdown table."""
+    rows = [f"| {name} | {figures[name]:.3g} | {want} |" for name, want in TARGETS.items()]
+    return "\n".join(["| figure | measured | target |", "|---|---|---|", *rows])
+
+
+def write_between_marks(page: Path, text: str) -> None:
+    """Put the table between its marks."""
+    old = page.read_text()
+    if any(mark not in old for mark in MARKS):
+        sys.exit(f"{page}: the marks {' and '.join(MARKS)} are missing")
+    head, rest = old.split(MARKS[0])
+    page.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
+
+
+def main(cfg: DictConfig) -> None:
+    """Measure all, write the figures, print the table."""
+    set_rank_variables()
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(tempfile.TemporaryDirectory())
+        folder = Path(cfg.folder or made)
+        folder.mkdir(parents=True, exist_ok=True)
+        wide = (cfg.big.wide_steps, cfg.big.wide_channels, 721, 1440)
+        small = (min(cfg.small.steps, 5000), len(CHANNELS), 32, 64)
+        peaks = [
+            measure_peak(folder / name, shape, cfg.threads)
+            for name, shape in (("peak-small", small), ("peak-wide", wide))
+        ]
+        figures = {"convert_peak_rss_gib": max(peaks)}
+        figures |= measure_small(cfg, folder) | measure_big(cfg, folder)
+    Path(cfg.out).write_text(json.dumps(figures, indent=1) + "\n")
+    text = tabulate(figures)
+    print(text)
+    if cfg.readme is not None:
+        write_between_marks(Path(cfg.readme), f"`python benchmarks/data.py`\n\n{text}")
+
+
+if __name__ == "__main__":
+    start(main, "benchmark_data")

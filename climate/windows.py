@@ -1,0 +1,216 @@
+"""Where the stream's windows come from: blocks held in memory, or big maps read one by one.
+
+States of up to a MiB are chunked many steps at a time: their windows are cut out of whole blocks,
+which are read once per epoch. Larger ones are stored map by map: their windows are read straight
+into the batch. Both serve the same order of samples.
+
+Shapes: ``K`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+import dask
+import numpy as np
+import torch
+from torch import Tensor
+
+from climate.store.layout import TrainingStore
+from vgbdm.errors import InputError
+from vgbdm.order import PADDING, Order
+
+
+class Aside(Protocol):
+    """An array with a row for each time of the store."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a row."""
+        ...
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Rows (N, ...) float32 of times ``start`` to ``stop``; NaN where there are none."""
+        ...
+
+
+@dataclass(frozen=True)
+class WindowShape:
+    """Which states a window has.
+
+    Attributes:
+        stride: store steps between frames.
+        history: past states.
+        ahead: future states.
+    """
+
+    stride: int
+    history: int
+    ahead: int
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """(F,) store steps from the current state, oldest first."""
+        return np.arange(-self.history, self.ahead + 1) * self.stride
+
+    @property
+    def before(self) -> int:
+        """Store steps that it reaches back."""
+        return self.history * self.stride
+
+    @property
+    def after(self) -> int:
+        """Store steps that it reaches forward."""
+        return self.ahead * self.stride
+
+
+class Workers:
+    """Dask's threads of one stream; ended with it."""
+
+    def __init__(self, threads: int) -> None:
+        self._pool = ThreadPoolExecutor(threads, "stream-reader")
+
+    def run(self, work: Callable[..., object], jobs: Iterable[tuple]) -> None:
+        """One small graph: the work on each tuple of arguments."""
+        tasks = [dask.delayed(work, pure=False)(*job) for job in jobs]
+        dask.compute(*tasks, scheduler="threads", pool=self._pool)
+
+    def close(self) -> None:
+        """Join the threads."""
+        self._pool.shutdown()
+
+
+class Source(Protocol):
+    """Gives the windows of a group of samples; anchors may be `PADDING`."""
+
+    @property
+    def memory_bytes(self) -> int:
+        """That it holds."""
+        ...
+
+    def load(self, anchors: np.ndarray) -> None:
+        """Read ahead what these samples need."""
+        ...
+
+    def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
+        """Fill the windows (K, F, C, H, W), and the rows aside, of samples (K,)."""
+        ...
+
+
+class Pool:
+    """The blocks of one group in memory, each with the halo its windows need."""
+
+    def __init__(
+        self,
+        store: TrainingStore,
+        order: Order,
+        window: WindowShape,
+        size: int,
+        aside: Aside | None,
+        workers: Workers,
+    ) -> None:
+        self._store, self._order, self._window = store, order, window
+        self._aside, self._workers = aside, workers
+        self._blocks = np.empty(0, np.int64)
+        steps, frame = pool_steps(order, window), store.state.shape[1:]
+        self._data = torch.empty((size, steps, *frame))
+        self._flat = self._data.view(size * steps, -1)
+        beside = aside.shape if aside is not None else (0,)
+        self._rows = np.empty((size, order.block, *beside), np.float32)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Of its blocks and what stands aside of them."""
+        return self._data.nbytes + self._rows.nbytes
+
+    def load(self, anchors: np.ndarray) -> None:
+        """Read the blocks of these samples, unless they are here."""
+        blocks = self._order.blocks_of(anchors)
+        if not np.array_equal(blocks, self._blocks):
+            self._blocks = blocks
+            self._workers.run(self._read, ((int(block), k) for k, block in enumerate(blocks)))
+
+    def _read(self, block: int, slot: int) -> None:
+        length, last = self._order.block, len(self._store.times)
+        start = block * length - self._window.before
+        low, high = max(start, 0), min((block + 1) * length + self._window.after, last)
+        self._store.read(low, high, self._data[slot, low - start : high - start].numpy())
+        if self._aside is not None:
+            first, stop = block * length, min((block + 1) * length, last)
+            self._rows[slot, : stop - first] = self._aside.read(first, stop)
+
+    def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
+        """One gather for all windows."""
+        real = anchors != PADDING
+        block, inside = np.divmod(np.where(real, anchors, self._blocks[0] * self._order.block),
+                                  self._order.block)  # fmt: skip
+        slot = np.searchsorted(self._blocks, block)
+        first = slot * self._data.shape[1] + inside + self._window.before
+        rows = torch.from_numpy((first[:, None] + self._window.offsets).ravel())
+        torch.index_select(self._flat, 0, rows, out=states.view(len(rows), -1))
+        if aside is not None:
+            np.copyto(aside.numpy(), self._rows[slot, inside])
+        clear_padding(real, states, aside)
+
+
+class Direct:
+    """Windows of big maps, read straight into the batch."""
+
+    def __init__(
+        self, store: TrainingStore, window: WindowShape, aside: Aside | None, workers: Workers
+    ) -> None:
+        self._store, self._window, self._aside = store, window, aside
+        self._workers = workers
+
+    memory_bytes = 0
+
+    def load(self, anchors: np.ndarray) -> None:
+        """Nothing: a window is read when its batch is filled."""
+
+    def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
+        """One task per map, or per window where its frames follow each other."""
+        real = anchors != PADDING
+        out, offsets = states.numpy(), self._window.offsets
+        together = len(offsets) if self._window.stride == 1 else 1
+
+        def read(sample: int, frame: int) -> None:
+            start = int(anchors[sample] + offsets[frame])
+            self._store.read(start, start + together, out[sample, frame : frame + together])
+
+        frames = range(0, len(offsets), together)
+        self._workers.run(read, ((int(k), f) for k in np.flatnonzero(real) for f in frames))
+        if aside is not None and self._aside is not None:
+            for k in np.flatnonzero(real):
+                at = int(anchors[k])
+                aside[k] = torch.from_numpy(self._aside.read(at, at + 1)[0])
+        clear_padding(real, states, aside)
+
+
+def pool_steps(order: Order, window: WindowShape) -> int:
+    """Steps of a block with its halo."""
+    return order.block + window.before + window.after
+
+
+def clear_padding(real: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
+    """Zeros where there is no sample, and nothing missing where there is one.
+
+    Args:
+        real: (K,) which are samples.
+        states: (K, F, C, H, W).
+        aside: (K, ...) or None.
+
+    Raises:
+        InputError: if what stands aside of a sample is missing.
+    """
+    if not real.all():
+        states[torch.from_numpy(~real)] = 0.0
+    if aside is not None:
+        aside[torch.from_numpy(~real)] = 0.0
+        if torch.isnan(aside).any():
+            raise InputError(
+                "nothing stands aside of a state; remove what is cached in the store and start "
+                "again"
+            )

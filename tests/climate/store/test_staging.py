@@ -1,0 +1,74 @@
+"""A store copied from elsewhere reads like the store, whatever stopped the copying."""
+
+import json
+
+import fsspec
+import numpy as np
+import pytest
+from builders import SPLITS, source, write_folder
+
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from climate.store.staging import stage
+from vgbdm.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """A store of ten shards."""
+    base = tmp_path_factory.mktemp("origin")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("climate.store.layout.SHARD_STEPS", 48)
+        convert(source(write_folder(base / "files")).open(), base / "store", SPLITS, source={})
+    return base / "store"
+
+
+@pytest.fixture
+def remote(origin):
+    """The same store in fsspec's memory."""
+    memory = fsspec.filesystem("memory")
+    memory.put(str(origin), "/remote", recursive=True)
+    yield "memory://remote"
+    memory.rm("/remote", recursive=True)
+
+
+def test_a_staged_store_is_the_store(origin, remote, tmp_path):
+    staged, whole = open_store(stage(remote, tmp_path / "s")), open_store(origin)
+    assert np.array_equal(staged.read(0, 480), whole.read(0, 480))
+    assert staged.statistics.hash == whole.statistics.hash
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_only_the_shards_of_the_wanted_splits_are_copied(origin, tmp_path):
+    staged = open_store(stage(str(origin), tmp_path / "s", ["test"]))
+    assert np.array_equal(staged.read(336, 480), open_store(origin).read(336, 480))
+    with pytest.raises(InputError, match="cannot be read"):
+        staged.read(0, 48)
+
+
+def test_stopped_staging_goes_on_and_mends_what_is_broken(origin, remote, tmp_path):
+    memory = fsspec.filesystem("memory")
+    good = memory.cat_file("/remote/state/c/7/0/0/0")
+    memory.pipe_file("/remote/state/c/7/0/0/0", good[:-9] + b"x" + good[-8:])
+    with pytest.raises(InputError, match="not what the manifest says"):
+        stage(remote, tmp_path / "s")
+    with pytest.raises(InputError, match="not finished"):
+        open_store(tmp_path / "s")
+    memory.pipe_file("/remote/state/c/7/0/0/0", good)
+    kept, cut = (tmp_path / f"s/state/c/{k}/0/0/0" for k in (0, 1))
+    stage(remote, tmp_path / "s")
+    before = kept.stat().st_mtime_ns
+    cut.write_bytes(cut.read_bytes()[:-1])
+    stage(remote, tmp_path / "s")
+    assert kept.stat().st_mtime_ns == before
+    assert np.array_equal(open_store(tmp_path / "s").read(0, 480), open_store(origin).read(0, 480))
+
+
+def test_what_is_no_store_or_another_one_is_refused(origin, remote, tmp_path):
+    with pytest.raises(InputError, match="not there"):
+        stage("memory://nowhere", tmp_path / "s")
+    stage(remote, tmp_path / "s")
+    manifest = tmp_path / "s/manifest.json"
+    manifest.write_text(json.dumps({"other": 1}))
+    with pytest.raises(InputError, match="another store"):
+        stage(remote, tmp_path / "s")
