@@ -91,7 +91,7 @@ def _on_cluster(
         client = distributed.Client(address, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(f"dask.scheduler={address}: does not answer ({error})") from None
-    with client:
+    with client, client.as_current():
         shared = client.scatter(job, broadcast=True, hash=False)
         left = iter(indices)
         threads = sum(client.nthreads().values())
