@@ -145,9 +145,8 @@ class Pool:
     def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
         """One gather for all windows."""
         real = anchors != PADDING
-        block, inside = np.divmod(np.where(real, anchors, self._blocks[0] * self._order.block),
-                                  self._order.block)  # fmt: skip
-        slot = np.searchsorted(self._blocks, block)
+        block, inside = np.divmod(np.where(real, anchors, 0), self._order.block)
+        slot = np.where(real, np.searchsorted(self._blocks, block), 0)
         first = slot * self._data.shape[1] + inside + self._window.before
         rows = torch.from_numpy((first[:, None] + self._window.offsets).ravel())
         torch.index_select(self._flat, 0, rows, out=states.view(len(rows), -1))

@@ -14,7 +14,9 @@ from climate.store.calendar import inside
 from climate.store.convert import convert
 from climate.store.layout import open_store
 from climate.stream import RING, WindowStream, read_windows
+from climate.windows import Pool, WindowShape, Workers
 from vgbdm.errors import InputError
+from vgbdm.order import PADDING, Order
 
 SIX = np.timedelta64(6 * 3600, "s")
 OPTIONS = {"step": SIX, "history": 3, "global_batch": 16}
@@ -123,6 +125,18 @@ def test_short_epochs_are_padded_with_weight_zero(tmp_path):
     weights = [w for k, (_, w, _) in served.items() if k < slots]
     assert len(anchors) % 8
     assert sum(weights) == len(anchors) < slots
+
+
+def test_a_group_of_nothing_but_padding_is_zeros(store):
+    """A rank's share of the last group of an epoch, where its lanes are the shorter ones."""
+    order = Order(store.anchors("train", SIX, 3, 1), 12, 8, 8, seed=0)
+    workers = Workers(1)
+    pool = Pool(store, order, WindowShape(6, 3, 1), 2, None, workers)
+    states, padding = torch.ones(2, 5, *store.state.shape[1:]), np.full(2, PADDING)
+    pool.load(padding)
+    pool.cut(padding, states, None)
+    workers.close()
+    assert not states.any()
 
 
 def test_windows_read_by_hand_agree_with_the_store(store):
