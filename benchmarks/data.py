@@ -23,10 +23,11 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "launch"))
 
 import numpy as np  # noqa: E402
-from entry import compose_config, set_rank_variables  # noqa: E402
+from entry import compose_config  # noqa: E402
 from entry import launch as start  # noqa: E402
 from fields import CHANNELS, HOUR, as_dataset, make_fields, make_store, resident, timed  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
+from readme import write_between_marks  # noqa: E402
 
 TARGETS = {
     "stream_over_ram": "≥ 0.6",
@@ -40,7 +41,6 @@ TARGETS = {
     "convert_peak_rss_gib": "< 1.5",
     "stream_rss_growth": "< 0.05",
 }
-MARKS = ("<!-- data table -->", "<!-- end of data table -->")
 
 
 # --- conversion --------------------------------------------------------------------------------
@@ -338,18 +338,8 @@ def tabulate(figures: dict[str, float]) -> str:
     return "\n".join(["| figure | measured | target |", "|---|---|---|", *rows])
 
 
-def write_between_marks(page: Path, text: str) -> None:
-    """Put the table between its marks."""
-    old = page.read_text()
-    if any(mark not in old for mark in MARKS):
-        sys.exit(f"{page}: the marks {' and '.join(MARKS)} are missing")
-    head, rest = old.split(MARKS[0])
-    page.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
-
-
 def main(cfg: DictConfig) -> None:
     """Measure all, write the figures, print the table."""
-    set_rank_variables()
     with contextlib.ExitStack() as stack:
         made = stack.enter_context(tempfile.TemporaryDirectory())
         folder = Path(cfg.folder or made)
@@ -366,7 +356,9 @@ def main(cfg: DictConfig) -> None:
     text = tabulate(figures)
     print(text)
     if cfg.readme is not None:
-        write_between_marks(Path(cfg.readme), f"`python benchmarks/data.py`\n\n{text}")
+        write_between_marks(
+            Path(cfg.readme), "data table", f"`python benchmarks/data.py`\n\n{text}"
+        )
 
 
 if __name__ == "__main__":

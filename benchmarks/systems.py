@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+from readme import write_between_marks
 from tqdm import tqdm
 
 REPO = Path(__file__).resolve().parent.parent
@@ -34,7 +35,6 @@ PRESETS = {
     "laptop": (3.0, (1, 2, 3), 2),
     "full": (60.0, (1, 2, 3, 4, 5), 1),  # for GPUs; not measured
 }
-MARKS = ("<!-- systems table -->", "<!-- end of systems table -->")
 
 
 def launch(name: str, *options: str, forgiven: str | None = None) -> str:
@@ -132,19 +132,6 @@ def parameters(scores: Path, alone: Path) -> list[str]:
     ]
 
 
-def write_table(readme: Path, text: str) -> None:
-    """Put the table between its marks.
-
-    Raises:
-        SystemExit: if the marks are not there.
-    """
-    page = readme.read_text()
-    if any(mark not in page for mark in MARKS):
-        sys.exit(f"{readme}: the marks {' and '.join(MARKS)} are missing")
-    head, rest = page.split(MARKS[0])
-    readme.write_text(f"{head}{MARKS[0]}\n{text}\n{MARKS[1]}{rest.split(MARKS[1])[1]}")
-
-
 def main() -> None:
     """Simulate, train, score, write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
@@ -176,7 +163,8 @@ def main() -> None:
         f"members; {DEFAULT_SCORED} test trajectories ({SCORED['reaction_diffusion']} of "
         "reaction–diffusion).\n\n"
     )
-    write_table(chosen.readme, text + "\n".join(describe(s, out) for s in chosen.systems))
+    table = text + "\n".join(describe(s, out) for s in chosen.systems)
+    write_between_marks(chosen.readme, "systems table", table)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ sys.path.insert(0, str(REPO / "launch"))
 
 from entry import launch as start  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
+from readme import write_between_marks  # noqa: E402
 
 
 def run(name: str, threads: int, *options: str) -> None:
@@ -67,20 +68,6 @@ def compare(cfg: DictConfig, row: str, seed: int) -> None:
         )  # fmt: skip
 
 
-def write_between_marks(page: Path, title: str, text: str) -> None:
-    """Put the table between its marks.
-
-    Raises:
-        SystemExit: if they are not there.
-    """
-    marks = (f"<!-- weather {title} -->", f"<!-- end of weather {title} -->")
-    old = page.read_text()
-    if any(mark not in old for mark in marks):
-        sys.exit(f"{page}: the marks {' and '.join(marks)} are missing")
-    head, rest = old.split(marks[0])
-    page.write_text(f"{head}{marks[0]}\n{text}\n{marks[1]}{rest.split(marks[1])[1]}")
-
-
 def main(cfg: DictConfig) -> None:
     """Train, forecast, score, compare, tabulate."""
     from tqdm import tqdm
@@ -98,10 +85,11 @@ def main(cfg: DictConfig) -> None:
     table.scores.to_csv(out / "table.csv", index=False, float_format="%.6g")
     table.differences.to_csv(out / "differences.csv", index=False, float_format="%.6g")
     command = f"python benchmarks/weather.py minutes={cfg.minutes:g} seeds={cfg.seeds}"
+    command += f" threads={cfg.threads} 'options={list(cfg.options)}'"
     text = markdown(table, tuple(cfg.shown_hours))
     print(text)
     if cfg.readme is not None:
-        write_between_marks(Path(cfg.readme), cfg.title, f"`{command}`\n\n{text}")
+        write_between_marks(Path(cfg.readme), f"weather {cfg.title}", f"`{command}`\n\n{text}")
     page = write_table_report(table, store, out, command)
     print(f"table: {out / 'table.csv'}\nreport: {page}")
 

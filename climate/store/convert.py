@@ -31,7 +31,14 @@ from climate.store.layout import FORMAT, MANIFEST, chunk_shape
 from climate.store.lock import LOCK, locked
 from climate.store.plan import make_plan
 from climate.store.shards import Job, create_arrays
-from climate.store.statistics import Binning, Partial, binning_of, has_seasons, statistics_of
+from climate.store.statistics import (
+    Binning,
+    Partial,
+    Statistics,
+    binning_of,
+    has_seasons,
+    statistics_of,
+)
 from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
@@ -296,14 +303,23 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     for name in DERIVED:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
+    say(path, "finished")
+    journal.drop()
+
+
+def _manifest(
+    request: Request, shard_steps: int, statistics: Statistics, files: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What is written last: its presence says that the store is whole."""
     data = request.dataset
-    manifest = {
+    return {
         "format": FORMAT,
         "channels": list(request.channels),
         "static": list(request.static),
         "step_seconds": step_seconds(request.step),
         "times": len(request.times),
-        "shard_steps": job.steps,
+        "shard_steps": shard_steps,
         "splits": periods_to_json(request.splits),
         "gaps": gaps_to_json(request.times, request.step),
         "channel_attrs": {n: channel_attributes(n, dict(data[n].attrs)) for n in request.channels},
@@ -314,9 +330,6 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         "files": files,
         "provenance": request.fingerprint()["source"],
     }
-    write_json(path / MANIFEST, manifest)
-    say(path, "finished")
-    journal.drop()
 
 
 DERIVED = ("mean_map", "climatology")
