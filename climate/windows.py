@@ -152,7 +152,7 @@ class Pool:
         torch.index_select(self._flat, 0, rows, out=states.view(len(rows), -1))
         if aside is not None:
             np.copyto(aside.numpy(), self._rows[slot, inside])
-        clear_padding(real, states, aside)
+        check_windows(self._store, anchors, states, aside)
 
 
 class Direct:
@@ -185,7 +185,7 @@ class Direct:
             for k in np.flatnonzero(real):
                 at = int(anchors[k])
                 aside[k] = torch.from_numpy(self._aside.read(at, at + 1)[0])
-        clear_padding(real, states, aside)
+        check_windows(self._store, anchors, states, aside)
 
 
 def pool_steps(order: Order, window: WindowShape) -> int:
@@ -193,23 +193,28 @@ def pool_steps(order: Order, window: WindowShape) -> int:
     return order.block + window.before + window.after
 
 
-def clear_padding(real: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
+def check_windows(
+    store: TrainingStore, anchors: np.ndarray, states: Tensor, aside: Tensor | None
+) -> None:
     """Zeros where there is no sample, and nothing missing where there is one.
 
     Args:
-        real: (K,) which are samples.
+        store: that the windows are from.
+        anchors: (K,) of the samples.
         states: (K, F, C, H, W).
         aside: (K, ...) or None.
 
     Raises:
         InputError: if what stands aside of a sample is missing.
     """
-    if not real.all():
-        states[torch.from_numpy(~real)] = 0.0
+    padding = torch.from_numpy(anchors == PADDING)
+    if padding.any():
+        states[padding] = 0.0
     if aside is not None:
-        aside[torch.from_numpy(~real)] = 0.0
-        if torch.isnan(aside).any():
+        aside[padding] = 0.0
+        missing = torch.isnan(aside).flatten(1).any(1).numpy()
+        if missing.any():
             raise InputError(
-                "nothing stands aside of a state; remove what is cached in the store and start "
-                "again"
+                f"{store.path}: nothing stands aside of {store.times[anchors[missing][0]]}; remove "
+                "what is cached in the store and start again"
             )
