@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from vgbdm.errors import InputError
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+WISHES = ("stop", "save")
+"""What a rank may ask of all others with a step."""
 
 
 class Batch(Protocol):
@@ -81,11 +83,11 @@ class ParameterGroup(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one optimiser step gave: means over the global batch, and the gradient's norm."""
+    """What one optimiser step gave: means over the global batch, the norm, any rank's wishes."""
 
     terms: dict[str, float]
     gradient_norm: float
-    flags: float
+    wishes: frozenset[str]
 
 
 class Backend(ABC):
@@ -174,7 +176,7 @@ class Backend(ABC):
         self.wrap(Learner(field.to(self.device), objective, self.autocast), optimizer)
 
     def step(
-        self, batch: Batch, values: Mapping[str, float], rate: float, flags: float = 0.0
+        self, batch: Batch, values: Mapping[str, float], rate: float, wishes: Collection[str] = ()
     ) -> StepResult:
         """One optimiser step on this rank's share of a global batch. *Collective.*
 
@@ -186,7 +188,7 @@ class Backend(ABC):
             batch: this rank's samples.
             values: of the schedules.
             rate: learning rate.
-            flags: a number summed over ranks, for wishes such as "save now".
+            wishes: of `WISHES`; every rank learns of each in the same step.
         """
         size = len(batch) // self.accumulation
         sums: dict[str, Tensor] = {}
@@ -194,14 +196,16 @@ class Backend(ABC):
             micro = batch.part(k * size, (k + 1) * size)
             for name, value in self.gradients(micro, values, k == self.accumulation - 1).items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
-        totals = torch.stack([*sums.values(), torch.full_like(sums["loss"], flags)]).double()
-        *means, flags = self.sum(totals).tolist()
+        own = torch.tensor([float(wish in wishes) for wish in WISHES], device=self.device)
+        totals = self.sum(torch.cat([torch.stack(list(sums.values())), own]).double()).tolist()
+        means, votes = totals[: len(sums)], totals[len(sums) :]
+        heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
         if not all(map(math.isfinite, result.values())):
-            return StepResult(result, math.nan, flags)
+            return StepResult(result, math.nan, heard)
         for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
             place["lr"] = group.rate(rate, values)
-        return StepResult(result, self.move(), flags)
+        return StepResult(result, self.move(), heard)
 
     def buffers(self) -> dict[str, Tensor]:
         """The persistent buffers of the field that validation saw, by name, on the CPU."""
