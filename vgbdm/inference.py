@@ -29,7 +29,7 @@ from vgbdm.regression import STENCIL, inner
 ANCHOR, FAR = 3e-5, 4.0
 """How much the encoder is believed: in the unit of the mean square error, as a Student's t one
 prior wide, alike in every unknown; chosen on 1000 Lorenz trajectories made for it. Held by the
-encoder's own widths, latents that mean little ran off to mend what the one that counts had wrong."""
+encoder's own widths, latents that mean little ran off to mend what one that counts had wrong."""
 SMALLEST_VARIANCE, NOT_KNOWN = 1e-12, 1e-6
 """Of residuals, against windows explained exactly; and the precision that y is given."""
 FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
