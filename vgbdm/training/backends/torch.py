@@ -12,7 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from vgbdm.training.backends.base import MOMENTS, Backend, Batch, Learner, weighted_sums
+from vgbdm.training.backends.base import (
+    COLLECTIVE_TIMEOUT,
+    MOMENTS,
+    Backend,
+    Batch,
+    Learner,
+    weighted_sums,
+)
 
 
 class TorchBackend(Backend):
@@ -36,6 +43,7 @@ class TorchBackend(Backend):
                 "nccl" if self.device.type == "cuda" else "gloo",
                 rank=self.rank,
                 world_size=self.world_size,
+                timeout=COLLECTIVE_TIMEOUT,
             )
 
     def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
@@ -60,6 +68,10 @@ class TorchBackend(Backend):
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         return value
+
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """See `Backend`."""
+        self.optimizer.zero_grad(set_to_none=True)
 
     def weights(self) -> dict[str, Tensor]:
         """See `Backend`."""
