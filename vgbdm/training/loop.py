@@ -14,11 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from vgbdm.errors import InputError
-from vgbdm.training import checkpoint
+from vgbdm.errors import InputError, StoppedError
+from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
+from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.schedules import Schedule
+from vgbdm.training.status import Status
+from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +41,11 @@ class Plan:
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
         patience: validations without a better score after which a run ends; None: never.
+        hang_minutes: without progress after which a run is ended.
+        nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
+        max_skips: steps skipped one after the other; the next one stops the run.
+        explosion: a loss above this multiple of the median of recent ones is treated alike; None:
+            never.
     """
 
     total_steps: int = 1000
@@ -44,6 +53,10 @@ class Plan:
     validations: int = 5
     keep: int = 1
     patience: int | None = None
+    hang_minutes: float = 10.0
+    nonfinite: str = "stop"
+    max_skips: int = 5
+    explosion: float | None = None
 
     def __post_init__(self) -> None:
         if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
@@ -52,6 +65,12 @@ class Plan:
             raise InputError(f"trainer.patience={self.patience}: at least 1, or null for never")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
+        longest = COLLECTIVE_TIMEOUT.total_seconds() / 60
+        if not 0 < self.hang_minutes < longest:
+            raise InputError(
+                f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
+                f"{longest:g}, after which processes no longer wait for each other"
+            )
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
@@ -103,7 +122,9 @@ class Trainer:
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir, self.identity = plan, run_dir, identity
-        self.step, self.best, self.waited = 0, math.inf, 0
+        self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
+        self.status = Status(run_dir)
+        self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
         self.total: int | None = None if plan.max_minutes else plan.total_steps
 
     # --- start and resume ----------------------------------------------------------------------
@@ -126,9 +147,10 @@ class Trainer:
         moments = {
             name: checkpoint.read_tensors(folder, name) for name in ("exp_avg", "exp_avg_sq")
         }
-        self.backend.load_moments(moments, state["step"])
+        self.guard.load(state["guard"])
+        self.backend.load_moments(moments, state["step"] - self.guard.skipped)
         self.step, self.total, self.best = state["step"], state["total_steps"], state["best"]
-        self.waited = state["waited"]
+        self.waited, self.looked = state["waited"], state["looked"]
         log.info("resuming %s at step %d of %d", self.run_dir, self.step, self.total)
 
     def save(self, score: float | None = None) -> None:
@@ -146,6 +168,8 @@ class Trainer:
                 "samples": self.step * self.global_batch,
                 "best": self.best,
                 "waited": self.waited,
+                "looked": self.looked,
+                "guard": self.guard.state(),
             }
             folder = checkpoint.write_checkpoint(self.run_dir, tensors, state)
             if better:
@@ -160,27 +184,45 @@ class Trainer:
         """Train to the end. *Collective.*
 
         Raises:
-            InputError: if a loss or gradient is not finite; the last checkpoint stands.
+            InputError: if the run folder's checkpoint is not one to go on from.
+            StoppedError: if any rank was asked to stop; the run is saved.
+            RunError: for whatever goes wrong on the way; the last checkpoint stands.
         """
-        self.start()
+        rank = self.backend.rank
+        if rank == 0:
+            self.status.clear()
+        stacks = self.run_dir / f"hang-rank{rank}.txt"
+
+        def fail(line: str) -> bool:
+            return self.status.fail(line, self.step)
+
+        with Watchdog(60 * self.plan.hang_minutes, stacks, fail):
+            self.start()
+            with supervised(self.status, self.backend, lambda: self.step):
+                self.run()
+
+    def run(self) -> None:
+        """Step after step from where the run is, validating and saving on the way."""
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
             records = None
             if self.backend.rank == 0:
                 records = stack.enter_context(Records(self.run_dir, self.step))
-            if self.step == 0:
+            if self.is_due() and self.looked != self.step:
                 self.look(records)
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
             seconds: list[float] = []
             while not self.is_over():
                 started = time.perf_counter()
-                self.train_step(next(stream), records, started)
+                result = self.train_step(next(stream), records, started)
                 if self.total is None:
                     seconds.append(time.perf_counter() - started)
                     if self.step == UNTIMED_STEPS + TIMED_STEPS:
                         self.fix_total(begin, looking, median(seconds[-TIMED_STEPS:]))
-                if self.total and self.is_due(self.total):
+                if "stop" in result.wishes:
+                    self.stop()
+                if self.is_due():
                     self.look(records)
 
     def is_over(self) -> bool:
@@ -189,10 +231,12 @@ class Trainer:
             return True
         return self.total is not None and self.step >= self.total
 
-    def is_due(self, total: int) -> bool:
-        """Whether a validation belongs after this step."""
-        marks = [round(total * k / self.plan.validations) for k in range(1, self.plan.validations)]
-        return self.step in marks or self.step == total
+    def is_due(self) -> bool:
+        """Whether a validation belongs here."""
+        total, count = self.total, self.plan.validations
+        if self.step == 0 or total is None:
+            return self.step == 0
+        return self.step in [round(total * k / count) for k in range(1, count + 1)]
 
     def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
         """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
@@ -204,15 +248,19 @@ class Trainer:
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 
     def train_step(self, batch: Batch, records: Records | None, started: float) -> StepResult:
-        """One optimiser step, refused where something is not finite."""
+        """One optimiser step; where something is not finite, the weights stay as they are."""
         values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
         rate = self.rate(self.step, self.total)
         self.field.train()
-        result = self.backend.step(batch, values, rate)
-        numbers = (*result.terms.values(), result.gradient_norm)
-        if not all(map(math.isfinite, numbers)):
-            raise InputError(self.describe_failure(batch, result))
+        wishes = ["stop"] if interrupts.request() else []
+        result = self.backend.step(batch, values, rate, wishes, self.guard.accepts)
+        complaint, goes_on = self.guard.judge(result)
+        if not goes_on:
+            raise InputError(self.describe_failure(batch, complaint))
         self.step += 1
+        progress()
+        if complaint:
+            log.warning("step %d: %s; skipped", self.step, complaint)
         if records:
             seconds = time.perf_counter() - started
             rates = {
@@ -224,12 +272,13 @@ class Trainer:
             records.step(self.step, result.terms, rates, self.total)
         return result
 
-    def describe_failure(self, batch: Batch, result: StepResult) -> str:
+    def describe_failure(self, batch: Batch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
-        bad = [name for name, value in result.terms.items() if not math.isfinite(value)]
-        last = checkpoint.find(self.run_dir, "last")
+        last = self.status.checkpoint
+        skipped = self.guard.in_a_row - 1
+        before = f" after {skipped} skipped" if skipped else ""
         return (
-            f"step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not finite; this rank's "
+            f"step {self.step + 1}: {complaint}{before}; this rank's "
             f"samples are {batch.describe()}; last good checkpoint: {last or 'none'}; "
             "lower the learning rate and resume=true"
         )
@@ -237,7 +286,24 @@ class Trainer:
     def look(self, records: Records | None) -> None:
         """Validate and save. *Collective.*"""
         scores = self.validate(self.backend.whole_field().eval())
+        self.looked = self.step
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better)
         self.save(scores["score"])
+        progress()
+        if self.backend.rank == 0:
+            self.status.write("running", "", self.step)
+
+    def stop(self) -> None:
+        """Save without a look, which a resumed run makes up for. *Collective.*
+
+        Raises:
+            StoppedError: always.
+        """
+        self.save()
+        cause = interrupts.request() or "another rank was asked to"
+        raise StoppedError(
+            f"stopped at step {self.step} ({cause}); {self.status.checkpoint} is saved, "
+            "resume=true goes on"
+        )

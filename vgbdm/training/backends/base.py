@@ -10,6 +10,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -22,6 +23,8 @@ from vgbdm.training.backends.fragments import Fragment, gather, scatter
 MOMENTS = ("exp_avg", "exp_avg_sq")
 WISHES = ("stop", "save")
 """What a rank may ask of all others with a step."""
+COLLECTIVE_TIMEOUT = timedelta(hours=2)
+"""After which a process no longer waits for another; the watchdog of a run comes first."""
 
 
 class Batch(Protocol):
@@ -154,6 +157,15 @@ class Backend(ABC):
         """Clip, let the optimiser step where the gradient is finite, return its norm."""
 
     @abstractmethod
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """Forget the gradients, as if the step had not been. *Collective.*
+
+        Args:
+            micro: the step's last samples.
+            values: of the schedules.
+        """
+
+    @abstractmethod
     def fragments(self) -> list[Fragment]:
         """Where this rank keeps optimiser state of which parameter."""
 
@@ -208,19 +220,26 @@ class Backend(ABC):
     # --- a step ---------------------------------------------------------------------------------
 
     def step(
-        self, batch: Batch, values: Mapping[str, float], rate: float, wishes: Collection[str] = ()
+        self,
+        batch: Batch,
+        values: Mapping[str, float],
+        rate: float,
+        wishes: Collection[str] = (),
+        accepts: Callable[[Mapping[str, float]], bool] = lambda terms: True,
     ) -> StepResult:
         """One optimiser step on this rank's share of a global batch. *Collective.*
 
         Gradients are those of Σ w_i loss_i ÷ global batch, whatever ranks and micro-batches. The
         sums are reduced before the optimiser moves, so that a value that is not finite is seen by
-        every rank in time; the caller must look at ``terms`` — the weights are then untouched.
+        every rank in time. Where a term or the gradient is not finite, or the terms are not
+        accepted, the weights are untouched and the norm is not finite.
 
         Args:
             batch: this rank's samples.
             values: of the schedules.
             rate: learning rate.
             wishes: of `WISHES`; every rank learns of each in the same step.
+            accepts: whether the optimiser may move after such terms; alike on all ranks.
         """
         assert len(batch) * self.world_size == self.global_batch, "ranks must share alike"
         size, before = len(batch) // self.accumulation, self.calls
@@ -236,7 +255,8 @@ class Backend(ABC):
         assert totals[-1] == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
-        if not all(map(math.isfinite, result.values())):
+        if not all(map(math.isfinite, result.values())) or not accepts(result):
+            self.discard(micro, values)
             return StepResult(result, math.nan, heard)
         for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
             place["lr"] = group.rate(rate, values)

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
-from vgbdm.training.backends.base import Backend, Batch, Learner, weighted_sums
+from vgbdm.training.backends.base import (
+    COLLECTIVE_TIMEOUT,
+    Backend,
+    Batch,
+    Learner,
+    weighted_sums,
+)
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
 
 BUCKET = 2**24
@@ -83,7 +89,9 @@ class DeepSpeedBackend(Backend):
         import deepspeed
 
         if not deepspeed.comm.is_initialized():
-            deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
+            deepspeed.init_distributed(
+                auto_mpi_discovery=False, verbose=False, timeout=COLLECTIVE_TIMEOUT
+            )
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()
         self.sharded = self.sharded and self.world_size > 1
@@ -133,7 +141,17 @@ class DeepSpeedBackend(Backend):
         norm = self._whole_norm() if self.stage == 0 else 0.0
         if math.isfinite(norm):
             self.engine.step()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
         return norm if self.stage == 0 else self._sharded_norm()
+
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """See `Backend`; ZeRO forgets gradients by itself where they are not finite."""
+        if self.stage:
+            self.engine.backward(weighted_sums(self.engine, micro, values)["loss"] * math.nan)
+            self.engine.step()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
 
     def _whole_norm(self) -> float:
         """Norm of the gradients, which every rank holds whole and already reduced."""

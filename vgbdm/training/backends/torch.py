@@ -13,7 +13,13 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vgbdm.errors import InputError
-from vgbdm.training.backends.base import Backend, Batch, Learner, weighted_sums
+from vgbdm.training.backends.base import (
+    COLLECTIVE_TIMEOUT,
+    Backend,
+    Batch,
+    Learner,
+    weighted_sums,
+)
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
 
 
@@ -71,6 +77,10 @@ class SingleBackend(Backend):
         self.optimizer.zero_grad(set_to_none=True)
         return value
 
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """See `Backend`."""
+        self.optimizer.zero_grad(set_to_none=True)
+
     def fragments(self) -> list[Fragment]:
         """See `Backend`."""
         return whole_parameters(self.field)
@@ -93,6 +103,7 @@ class DDPBackend(SingleBackend):
                 "nccl" if self.device.type == "cuda" else "gloo",
                 rank=self.rank,
                 world_size=self.world_size,
+                timeout=COLLECTIVE_TIMEOUT,
             )
 
     def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
