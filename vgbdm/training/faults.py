@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from typing import Any
@@ -19,6 +20,8 @@ PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connec
 """What errors of collectives speak of, in lower case, where another process is gone."""
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+FIRST_WORD = 1.0
+"""Seconds that the others leave to rank 0, which knows most where all fail at once."""
 NOT_FINITE = ("stop", "skip")
 RECENT, ENOUGH = 64, 16
 """Losses whose median a loss is compared with, and how many there must be to compare."""
@@ -139,6 +142,8 @@ def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Ite
         raise
     except Exception as error:
         line = explain(error, status)
+        if backend.rank:
+            time.sleep(FIRST_WORD)
         raise RunError(line, status.fail(line, step())) from error
     except BaseException as error:
         status.fail(f"ended by {type(error).__name__}", step())
