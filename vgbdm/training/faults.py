@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 from statistics import median
 from typing import Any
@@ -17,6 +19,9 @@ from vgbdm.training.status import Status
 PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connection refused")
 """What errors of collectives speak of, in lower case, where another process is gone."""
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+FIRST_WORD = 1.0
+"""Seconds that the others leave to rank 0, which knows most where all fail at once."""
 NOT_FINITE = ("stop", "skip")
 RECENT, ENOUGH = 64, 16
 """Losses whose median a loss is compared with, and how many there must be to compare."""
@@ -98,6 +103,17 @@ def first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def explain(error: Exception, status: Status) -> str:
+    """One line on what ended a run."""
+    line = first_line(error)
+    stands = f"the last checkpoint stands: {status.checkpoint or 'none yet'}"
+    if is_peer_loss(error):
+        return f"a peer is gone ({line}); {stands}"
+    if isinstance(error, OSError) and error.errno in FULL:
+        return f"the disk of {status.run_dir} is full ({line}); {stands}"
+    return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
+
+
 @contextlib.contextmanager
 def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Iterator[None]:
     """Keep the status of a run, whatever way it ends.
@@ -125,12 +141,9 @@ def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Ite
         backend.barrier()  # launchers kill those that still write when the first one leaves
         raise
     except Exception as error:
-        line = first_line(error)
-        if is_peer_loss(error):
-            stands = status.checkpoint or "none yet"
-            line = f"a peer is gone ({line}); the last checkpoint stands: {stands}"
-        elif not isinstance(error, InputError):
-            line = f"{type(error).__name__}: {line}"
+        line = explain(error, status)
+        if backend.rank:
+            time.sleep(FIRST_WORD)
         raise RunError(line, status.fail(line, step())) from error
     except BaseException as error:
         status.fail(f"ended by {type(error).__name__}", step())

@@ -259,9 +259,9 @@ class Trainer:
             raise InputError(self.describe_failure(batch, complaint))
         self.step += 1
         progress()
-        if complaint:
-            log.warning("step %d: %s; skipped", self.step, complaint)
         if records:
+            if complaint:
+                records.note(f"step {self.step}: {complaint}; skipped")
             seconds = time.perf_counter() - started
             rates = {
                 "gradient_norm": result.gradient_norm,

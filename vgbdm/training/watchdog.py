@@ -69,7 +69,7 @@ class Watchdog:
         faulthandler.dump_traceback(self._file, all_threads=True)
         line = f"no progress for {self.seconds:.3g} s; {self.path} says where it hangs"
         if self.fail(line):
-            log.error("error: %s", line)
+            log.error("\nerror: %s", line)  # a progress bar may be in the line
         # the first rank to leave breaks the others' collectives: let them write theirs
         time.sleep(2.0 + self.seconds / 10)
         os._exit(1)
