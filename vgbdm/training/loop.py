@@ -145,7 +145,8 @@ class Trainer:
         self.field.load_state_dict(checkpoint.read_tensors(folder, "model"))
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
         moments = {
-            name: checkpoint.read_tensors(folder, name) for name in ("exp_avg", "exp_avg_sq")
+            path.stem: checkpoint.read_tensors(folder, path.stem)
+            for path in folder.glob("*.safetensors")
         }
         self.guard.load(state["guard"])
         self.backend.load_moments(moments, state["step"] - self.guard.skipped)
