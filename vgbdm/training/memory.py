@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import torch
 
 from vgbdm.training.backends import Backend
-from vgbdm.training.backends.deepspeed import KEPT
+from vgbdm.training.backends.deepspeed import KEPT, bucket_of
 
 WORD = 4
 """Bytes of a number: weights are float32 always."""
@@ -22,11 +22,12 @@ LAYOUTS = ("single", "ddp", "zero0", "zero1", "zero2", "zero3")
 
 
 def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) -> int:
-    """State bytes on one rank when the gradient is whole, buffers for sending aside.
+    """State bytes on one rank when the gradient is whole.
 
     Source: Rajbhandari et al. 2020 (ZeRO), for float32 weights. DeepSpeed's stages 1 and 2 keep a
-    second copy of the weights that a rank updates, stage 3 does not; there, parameters with few
-    numbers stay whole on every rank.
+    second copy of the weights that a rank updates; stage 1 differs from 2 only between
+    micro-batches. Stage 3 keeps none, but parameters with few numbers on every rank, and a buffer
+    for sending.
 
     Args:
         sizes: numbers in each trained parameter, by name.
@@ -35,9 +36,10 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
         ema: whether averaged weights are kept.
     """
     count = sum(sizes.values())
-    small = sum(size for size in sizes.values() if size < KEPT) if layout == "zero3" else 0
-    whole = {"zero1": 2 * count, "zero2": count, "zero3": small}.get(layout, 4 * count)
-    shared = {"zero1": 3, "zero2": 4, "zero3": 4}.get(layout, 0)
+    small = sum(size for size in sizes.values() if size < KEPT)
+    stage_3 = small + bucket_of(count)
+    whole = {"zero1": count, "zero2": count, "zero3": stage_3}.get(layout, 4 * count)
+    shared = 4 if layout in ("zero1", "zero2", "zero3") else 0
     if ema:
         whole, shared = (whole, shared + 1) if shared else (whole + count, shared)
     return WORD * (whole + -(-shared * count // ranks))
