@@ -1,9 +1,8 @@
-"""One rank of one layout of `scaling.py`: builds a model, makes steps and saves, writes what it saw.
+"""One rank of one layout of `scaling.py`: a model, steps and a save; it writes what it saw.
 
 Shapes: ``B`` samples, ``F`` frames, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
 
-import contextlib
 import json
 import os
 import sys
@@ -99,7 +98,7 @@ class Bench:
 
 def save(bench: Bench, folder: Path, usual: float) -> dict[str, float]:
     """A checkpoint written beside training, and how long training waited for it. *Collective.*"""
-    found: dict = {}
+    found: dict = {"step": bench.steps}
 
     def gather() -> None:
         found["tensors"] = bench.backend.state()
@@ -107,7 +106,7 @@ def save(bench: Bench, folder: Path, usual: float) -> dict[str, float]:
     gathering = timed(gather)
 
     def write() -> None:
-        checkpoint.write_checkpoint(folder, found["tensors"], {"step": bench.steps})
+        checkpoint.write_checkpoint(folder, found["tensors"], {"step": found["step"]})
 
     writer = threading.Thread(target=write) if bench.backend.rank == 0 else None
     begin, lost, busy = time.perf_counter(), 0.0, 1.0
@@ -130,7 +129,7 @@ def main(job: dict, out: Path) -> None:
     seconds = []
     for _ in range(job["steps"]):
         seconds.append(timed(lambda: losses.append(bench.step())))
-    usual = median(seconds) if seconds else 0.0
+    usual = median(seconds)
     backend = bench.backend
     report = {
         "backend": backend.name, "ranks": backend.world_size, "batch": job["batch"],
@@ -145,9 +144,12 @@ def main(job: dict, out: Path) -> None:
         report["losses_after"] = [bench.step()]
         report["saved_at"] = job["untimed"] + job["steps"]
     report["peak_bytes"] = peak_bytes(backend)
+    if "batch_too" in job:
+        more = Bench(job | {"batch": job["batch_too"]})
+        spent = [timed(more.step) for _ in range(job["untimed"] + job["steps"])]
+        report["seconds_too"] = median(spent[job["untimed"] :])
     out.with_suffix(f".{backend.rank}.json").write_text(json.dumps(report))
-    with contextlib.suppress(Exception):
-        backend.barrier()
+    backend.barrier()
 
 
 if __name__ == "__main__":

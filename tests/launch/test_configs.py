@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from climate.models.domain import Domain
@@ -104,7 +105,15 @@ def test_fine_tuning_is_a_config(model):
 
 
 def test_backends_are_known():
-    assert GROUPS["backend"] == ["deepspeed", "torch"]
+    assert GROUPS["backend"] == ["auto", "ddp", "deepspeed", "single"]
+
+
+def test_a_stage_is_taken_where_it_means_something():
+    for name in ("auto", "deepspeed"):
+        assert compose_training(f"backend={name}", "backend.stage=2").backend.stage == 2
+    for name in ("single", "ddp"):
+        with pytest.raises(ConfigCompositionException, match=r"backend\.stage"):
+            compose_training(f"backend={name}", "backend.stage=2")
 
 
 @pytest.mark.parametrize("name", GROUPS["source"])

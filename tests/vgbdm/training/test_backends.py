@@ -128,3 +128,17 @@ def test_nothing_to_recompute_is_refused():
     group = ParameterGroup([*field.parameters()], 1, 0)
     with pytest.raises(InputError, match="no blocks to recompute"):
         SingleBackend(**PLAIN, recompute=True).start(field, None, [group], 8)
+
+
+def test_field_calls_that_differ_between_ranks_are_noticed(monkeypatch):
+    _, backend, step = started()
+    backend.world_size, backend.global_batch = 2, 16
+
+    def sum_with_other(values):
+        values *= 2
+        values[-1] += 1
+        return values
+
+    monkeypatch.setattr(backend, "sum", sum_with_other)
+    with pytest.raises(AssertionError, match="unequally often"):
+        step(0)

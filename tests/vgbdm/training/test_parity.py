@@ -18,6 +18,12 @@ LAYOUTS = ("ddp", "zero0", "zero1", "zero2", "zero3")
 HALF, STEPS = 25, 50
 CLOSE, LOOSE = 1e-6, 5e-4
 """Relative difference of losses in the first 10 steps, and up to the 50th."""
+OPTIONS = {
+    "parts": {"accumulation": 2, "recompute": True},
+    "compile": {"compile": True},
+    "offload": {"offload": "cpu"},
+    "bf16": {"precision": "bf16"},
+}
 FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
 
 
@@ -81,7 +87,6 @@ def runs(tmp_path_factory):
     whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2)}
     plain = {"layout": "single"}
     controls = [
-        {"name": "two-parts", "layout": "single", "options": {"accumulation": 2}},
         {"name": "divisor", "wrong": "divisor"} | plain,
         {"name": "swapped", "wrong": "swapped"} | plain,
         {"name": "moments", "wrong": "moments", "from": "1-ddp"} | plain,
@@ -92,6 +97,11 @@ def runs(tmp_path_factory):
         *whole[2],
         {"name": "gradient", "wrong": "gradient", "layout": "ddp"},
         {"name": "2-double", "double": True, "layout": "ddp"},
+        *(
+            {"name": f"{name}-{at}", "layout": at, "options": options}
+            for name, options in OPTIONS.items()
+            for at in (LAYOUTS[2:] if name == "offload" else LAYOUTS)
+        ),
     ])  # fmt: skip
     resumed = {
         n: [
@@ -135,8 +145,20 @@ def test_every_layout_goes_on_from_every_other(runs, ranks, layout):
 
 
 @pytest.mark.slow
-def test_micro_batches_change_nothing(runs):
-    assert agree(record(runs, "two-parts"), record(runs, "1-single"))
+@pytest.mark.parametrize("option", ["parts", "compile", "offload"])
+def test_options_change_nothing_in_any_layout(runs, option):
+    for layout in LAYOUTS[2:] if option == "offload" else LAYOUTS:
+        assert agree(record(runs, f"{option}-{layout}"), record(runs, "1-single")), layout
+
+
+@pytest.mark.slow
+def test_half_precision_changes_little_in_any_layout(runs):
+    theirs, drawn = record(runs, "1-single")
+    for layout in LAYOUTS:
+        ours, own = record(runs, f"bf16-{layout}")
+        loss, _ = differences(ours, theirs)
+        assert np.array_equal(own, drawn)
+        assert 1e-6 < loss.max() < 0.05, layout
 
 
 @pytest.mark.slow
