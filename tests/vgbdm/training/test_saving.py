@@ -1,0 +1,191 @@
+"""The trainer saves beside training, goes on from what is whole, and says what went wrong."""
+
+import json
+import logging
+import threading
+from pathlib import Path
+
+import pytest
+from tiny import alike, make_trainer, record
+
+from vgbdm.errors import InputError
+from vgbdm.training import checkpoint
+
+ALWAYS = 1e-9
+"""Minutes between saves that have always passed."""
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """The writer waits for the next step of training: a save that blocks would never reach it."""
+    events, reached = [], threading.Event()
+    commit = checkpoint.commit
+
+    def slow(run_dir, tensors, state, score, keep):
+        if state["step"] == 2:
+            assert reached.wait(60)
+            events.append("written 2")
+        commit(run_dir, tensors, state, score, keep)
+
+    monkeypatch.setattr(checkpoint, "commit", slow)
+    trainer = make_trainer(tmp_path, total_steps=4, validations=1)
+    trainer.start()
+    with trainer.open_stream(0) as batches:
+        for step in range(1, 5):
+            trainer.train_step(next(batches), None, 0.0)
+            if step == 2:
+                trainer.save()
+                before = record(trainer)
+            if step == 3:
+                assert trainer.writer.is_busy
+                events.append("step 3")
+                reached.set()
+        trainer.save()  # waits for the first: never two at once
+        events.append("save 4")
+        trainer.settle()
+    assert events == ["step 3", "written 2", "save 4"]
+    folder = checkpoint.folder_of(tmp_path, 2)
+    held = {name: checkpoint.read_tensors(folder, name) for name in checkpoint.tensor_files(folder)}
+    assert alike(before, held) and not alike(before, record(trainer))
+
+
+def test_saves_come_by_the_clock_and_not_on_top_of_validations(tmp_path, monkeypatch):
+    saved = []
+    commit = checkpoint.commit
+
+    def watched(run_dir, tensors, state, score, keep):
+        saved.append(state["step"])
+        commit(run_dir, tensors, state, score, keep)
+
+    monkeypatch.setattr(checkpoint, "commit", watched)
+    trainer = make_trainer(tmp_path, save_minutes=ALWAYS)
+    monkeypatch.setattr(type(trainer.writer), "is_busy", False)
+    trainer.fit()
+    assert saved == [0, 1, 2, 3, 4, 5, 6]
+    saved.clear()
+    make_trainer(tmp_path / "other", save_minutes=60).fit()
+    assert saved == [0, 3, 6]
+    assert not any(t.name == "checkpoint writer" for t in threading.enumerate())
+
+
+def test_a_wish_waits_for_the_writer(tmp_path):
+    trainer, go = make_trainer(tmp_path, save_minutes=ALWAYS), threading.Event()
+    assert trainer.wishes() == {"save"}
+    trainer.writer.begin(lambda: go.wait(60))
+    assert trainer.wishes() == set()
+    go.set()
+    trainer.settle()
+    trainer.plan = make_trainer(tmp_path).plan
+    assert trainer.wishes() == set()
+
+
+def test_resuming_in_the_middle_is_as_if_nothing_had_been(tmp_path):
+    whole, part = make_trainer(tmp_path / "whole"), make_trainer(tmp_path / "part")
+    whole.fit()
+    part.start()
+    with part.open_stream(0) as batches:
+        for _ in range(2):
+            part.train_step(next(batches), None, 0.0)
+        part.save()
+        part.settle()
+    again = make_trainer(tmp_path / "part")
+    again.fit()
+    assert alike(record(whole), record(again)) and again.best == whole.best
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, name):
+    whole = make_trainer(tmp_path)
+    whole.fit()
+    path = checkpoint.folder_of(tmp_path, 6) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    again = make_trainer(tmp_path)
+    with caplog.at_level(logging.INFO):
+        again.fit()
+    said = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert str(path) in said[0] and "\n" not in said[0]
+    assert f"resuming {tmp_path} at step 3 of 6" in caplog.messages
+    assert alike(record(whole), record(again)) and again.best == whole.best
+    assert checkpoint.find_whole(tmp_path, "best") == checkpoint.folder_of(tmp_path, 6)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3", "4", "5", "6"]
+
+
+def test_a_lost_best_is_said_and_set_by_the_next_validation(tmp_path, caplog):
+    first = make_trainer(tmp_path, total_steps=4)
+    first.fit()
+    (tmp_path / "best.json").write_text('{"checkpoint": "step-00000077"}')
+    longer = make_trainer(tmp_path, total_steps=4)
+    longer.start()
+    assert longer.best == float("inf")
+    assert "step-00000077" in caplog.text and "next validation sets best anew" in caplog.text
+    longer.save(0.5)
+    longer.settle()
+    assert json.loads((tmp_path / "best.json").read_text())["score"] == 0.5
+
+
+def test_no_whole_checkpoint_is_one_line(tmp_path):
+    make_trainer(tmp_path).fit()
+    for path in tmp_path.glob("checkpoints/*/state.json"):
+        path.write_text("{}")
+    with pytest.raises(InputError, match="none of 2 is whole; start with another run_dir"):
+        make_trainer(tmp_path).fit()
+
+
+def fill_disk(monkeypatch, from_step):
+    """Let the disk be full from a step on."""
+    describe = checkpoint._fill
+
+    def full(folder, tensors, state):
+        describe(folder, tensors, state)
+        if state["step"] >= from_step:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_fill", full)
+
+
+@pytest.mark.parametrize(("step", "seen"), [(3, 4), (6, 6)])
+def test_a_full_disk_ends_a_run_with_a_line_and_what_was_there(tmp_path, monkeypatch, step, seen):
+    """In the middle it is seen a step later, at the end before the run ends."""
+    fill_disk(monkeypatch, step)
+    trainer = make_trainer(tmp_path)
+    join = trainer.wishes
+    monkeypatch.setattr(trainer, "wishes", lambda: (trainer.writer.join(), join())[1])
+    with pytest.raises(InputError, match=f"step {step} cannot be written .*No space left"):
+        trainer.fit()
+    assert trainer.step == seen
+    last = {3: 0, 6: 3}[step]
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] == f"step-{last:08d}"
+    assert checkpoint.find_whole(tmp_path, "last") == checkpoint.folder_of(tmp_path, last)
+    assert checkpoint.find_whole(tmp_path, "best") == checkpoint.folder_of(tmp_path, last)
+    monkeypatch.undo()
+    again, whole = make_trainer(tmp_path), make_trainer(tmp_path / "whole")
+    again.fit()
+    whole.fit()
+    assert alike(record(again), record(whole))
+
+
+def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    trainer.backend.rank = 1
+    monkeypatch.setattr(trainer.backend, "broadcast", lambda value: 1.0)
+    for collective in (trainer.settle, trainer.save, trainer.find_start):
+        with pytest.raises(InputError, match="rank 0"):
+            collective()
+
+
+def test_nothing_that_is_written_holds_a_password(tmp_path):
+    make_trainer(tmp_path).fit()
+    texts = [p.read_text() for p in tmp_path.rglob("*.json")]
+    assert json.loads((tmp_path / "config.json").read_text()) == {"store": "s3://***@host/store"}
+    assert len(texts) == 7 and not any("secret" in text for text in texts)
+
+
+def test_the_state_says_where_the_run_stood(tmp_path):
+    make_trainer(tmp_path).fit()
+    state = checkpoint.read_state(Path(tmp_path / "checkpoints/step-00000003"))
+    assert state.keys() == {
+        "must_match", "config", "step", "total_steps", "samples", "best", "waited"
+    }  # fmt: skip
+    assert (state["step"], state["samples"], state["total_steps"]) == (3, 12, 6)
