@@ -35,15 +35,17 @@ BUILDABLE = (
     "vgbdm.objectives.tuning.RolloutTuning",
     "vgbdm.objectives.variational.VariationalMatching",
     "vgbdm.objectives.windows.WindowSampler",
+    "vgbdm.training.backends.choice.automatic",
     "vgbdm.training.backends.deepspeed.DeepSpeedBackend",
-    "vgbdm.training.backends.torch.TorchBackend",
+    "vgbdm.training.backends.torch.DDPBackend",
+    "vgbdm.training.backends.torch.SingleBackend",
     "vgbdm.training.schedules.Constant",
     "vgbdm.training.schedules.Geometric",
     "vgbdm.training.schedules.Growing",
     "vgbdm.training.schedules.Linear",
     "vgbdm.training.schedules.WarmupCosine",
 )
-"""Classes of this package that a config may name; a new one is added here."""
+"""What a config may name of this package besides, to train; a new class is added here."""
 
 
 def __getattr__(name: str) -> Any:

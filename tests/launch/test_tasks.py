@@ -27,7 +27,7 @@ from vgbdm.loading import load
 
 REPO = Path(__file__).resolve().parents[2]
 QUICK = [
-    "size=tiny", "batch=8", "trainer.total_steps=4", "trainer.validations=1", "backend=torch",
+    "size=tiny", "batch=8", "trainer.total_steps=4", "trainer.validations=1", "backend=single",
     "validation.starts=2",
 ]  # fmt: skip
 BOX = "region=[-35,50,340,60]"

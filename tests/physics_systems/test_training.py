@@ -14,7 +14,7 @@ from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.training import checkpoint
-from vgbdm.training.backends.torch import TorchBackend
+from vgbdm.training.backends.torch import SingleBackend
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):
 
 def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch):
     training.train(config(stores, tmp_path / "whole"))
-    backend = TorchBackend.step
+    backend = SingleBackend.step
     calls = 0
 
     def stop(self, *args, **options):
@@ -59,7 +59,7 @@ def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return backend(self, *args, **options)
 
-    monkeypatch.setattr(TorchBackend, "step", stop)
+    monkeypatch.setattr(SingleBackend, "step", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(config(stores, tmp_path / "part"))
     assert checkpoint.read_state(checkpoint.find(tmp_path / "part", "last"))["step"] == 3
@@ -121,7 +121,7 @@ def test_the_encoder_stands_still_while_the_gauge_is_let_go():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     field, data = make_field(name), trajectories(name)
-    backend = TorchBackend("fp32", 1.0, 1)
+    backend = SingleBackend(precision="fp32", clip=1.0, accumulation=1)
     validate = training.ForecastValidation(data, backend, 10)
     fine = validate(field)
     assert 0 < fine["score"] < 1e5 and fine["n_failed"] == 0

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vgbdm.training.backends import ParameterGroup
-from vgbdm.training.backends.torch import TorchBackend
+from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.schedules import Constant
 
@@ -47,7 +47,7 @@ def misfit(field, batch, values):
 
 
 def validate(field):
-    return {"score": float(misfit(field, Points(torch.arange(8.0)), {})["loss"].mean())}
+    return {"score": misfit(field, Points(torch.arange(8.0)), {})["loss"].mean().item()}
 
 
 @contextlib.contextmanager
@@ -62,8 +62,9 @@ def make_trainer(run_dir, **options):
     plan = {"total_steps": 6, "validations": 2, "save_minutes": None} | options
     return Trainer(
         field, misfit, [ParameterGroup(list(field.parameters()), 1.0, 0.0)],
-        TorchBackend("fp32", 1.0, 1), stream, validate, Constant(0.05), {}, 4, Plan(**plan),
-        run_dir, {"must_match": {"seed": 0}, "config": {"store": "s3://me:secret@host/store"}},
+        SingleBackend(precision="fp32", clip=1.0, accumulation=1), stream, validate,
+        Constant(0.05), {}, 4, Plan(**plan), run_dir,
+        {"must_match": {"seed": 0}, "config": {"store": "s3://me:secret@host/store"}},
     )  # fmt: skip
 
 

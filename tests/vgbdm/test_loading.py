@@ -84,7 +84,7 @@ ATTACKS = {
     "own": {"_target_": "vgbdm.training.checkpoint.write_json", "path": "MADE", "value": {}},
     "positional": {**CONFIG["encoder"], "_args_": ["MADE"]},
     "resolver": "${oc.env:HOME}",
-    "backend": {"_target_": "vgbdm.training.backends.torch.TorchBackend", "clip": 0},
+    "backend": {"_target_": "vgbdm.training.backends.torch.SingleBackend", "clip": 0},
 }
 
 

@@ -243,6 +243,16 @@ def find_whole(run_dir: Path, pointer: str) -> Path:
     return folder
 
 
+def has_whole(run_dir: Path, pointer: str) -> bool:
+    """Whether a pointer names a whole checkpoint; if not, a warning says why."""
+    try:
+        find_whole(run_dir, pointer)
+    except InputError as error:
+        log.warning("%s", error)
+        return False
+    return True
+
+
 def find_resumable(run_dir: Path) -> Path | None:
     """Where to go on: at last, or the newest whole checkpoint; None where there is none yet.
 

@@ -14,13 +14,17 @@ from typing import Any
 
 from torch import nn
 
-from vgbdm.errors import InputError
+from vgbdm.errors import InputError, StoppedError
 from vgbdm.masking import mask
-from vgbdm.training import checkpoint
+from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
+from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
+from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule
-from vgbdm.training.writer import Writer
+from vgbdm.training.status import Status
+from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,11 @@ class Plan:
         keep: checkpoints kept besides best and last.
         save_minutes: time between checkpoints, besides those of validations; None: only those.
         patience: validations without a better score after which a run ends; None: never.
+        hang_minutes: without progress after which a run is ended.
+        nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
+        max_skips: steps skipped one after the other; the next one stops the run.
+        explosion: a loss above this multiple of the median of recent ones is treated alike; None:
+            never.
     """
 
     total_steps: int = 1000
@@ -48,6 +57,10 @@ class Plan:
     keep: int = 1
     save_minutes: float | None = 10.0
     patience: int | None = None
+    hang_minutes: float = 10.0
+    nonfinite: str = "stop"
+    max_skips: int = 5
+    explosion: float | None = None
 
     def __post_init__(self) -> None:
         if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
@@ -58,6 +71,12 @@ class Plan:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
         if self.save_minutes is not None and not self.save_minutes > 0:
             raise InputError(f"trainer.save_minutes={self.save_minutes}: positive, or null")
+        longest = COLLECTIVE_TIMEOUT.total_seconds() / 60
+        if not 0 < self.hang_minutes < longest:
+            raise InputError(
+                f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
+                f"{longest:g}, after which processes no longer wait for each other"
+            )
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
@@ -111,15 +130,17 @@ class Trainer:
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
         self.identity = {**identity, "config": mask(identity["config"])}
-        self.writer, self.saved = Writer(), time.perf_counter()
-        self.step, self.best, self.waited = 0, math.inf, 0
+        self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
+        self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
+        self.status = Status(run_dir)
+        self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
         self.total: int | None = None if plan.max_minutes else plan.total_steps
 
     # --- start and resume ----------------------------------------------------------------------
 
     def start(self) -> None:
         """Build the engine, from the last whole checkpoint where there is one. *Collective.*"""
-        folder = self.find_start()
+        folder = self.saver.find_start()
         if folder is None:
             self.backend.start(self.field, self.objective, self.groups, self.global_batch)
         else:
@@ -140,92 +161,31 @@ class Trainer:
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
         held = set(checkpoint.tensor_files(folder)) - {"model"}
         tensors = {name: checkpoint.read_tensors(folder, name) for name in sorted(held)}
-        self.backend.load_moments(tensors, state["step"])
-        self.step, self.total, self.waited = state["step"], state["total_steps"], state["waited"]
-        self.best = math.inf if state["best"] is None else state["best"]
-        self.check_best()
+        self.guard.load(state["guard"])
+        self.backend.load_moments(tensors, state["step"] - self.guard.skipped)
+        self.step, self.total = state["step"], state["total_steps"]
+        self.waited, self.looked = state["waited"], state["looked"]
+        if state["best"] is not None and self.saver.has_best():  # else the next one is the best
+            self.best = state["best"]
         log.info("resuming %s at step %d of %s", self.run_dir, self.step, self.total)
 
-    def find_start(self) -> Path | None:
-        """Rank 0's choice of the checkpoint to go on from, on every rank. *Collective.*"""
-        folder, error = None, None
-        if self.backend.rank == 0:
-            try:
-                folder = checkpoint.find_resumable(self.run_dir)
-            except InputError as caught:
-                error = caught
-        self.agree(error)
-        step = int(self.backend.broadcast(-1 if folder is None else checkpoint.step_of(folder)))
-        return None if step < 0 else checkpoint.folder_of(self.run_dir, step)
-
-    def check_best(self) -> None:
-        """Where the best checkpoint is lost, let the next validation set it. *Collective.*"""
-        lost = 0.0
-        if self.backend.rank == 0:
-            try:
-                checkpoint.find_whole(self.run_dir, "best")
-            except InputError as error:
-                log.warning("%s; the next validation sets best anew", error)
-                lost = 1.0
-        if self.backend.broadcast(lost):
-            self.best = math.inf
-
-    def agree(self, error: Exception | None) -> None:
-        """Raise rank 0's error on every rank, so that none waits for another. *Collective.*"""
-        failed = self.backend.broadcast(float(error is not None))
-        if error is not None:
-            raise error
-        if failed:
-            raise InputError("rank 0 has an error with its checkpoints")
-
-    # --- checkpoints ---------------------------------------------------------------------------
-
-    def wishes(self) -> set[str]:
-        """What this rank asks of all others: rank 0 a save when it is time for one.
-
-        It asks, too, when the last one could not be written, for `save` says so on every rank.
-        """
-        minutes = self.plan.save_minutes
-        late = minutes is not None and time.perf_counter() - self.saved >= 60 * minutes
-        due = (late and not self.writer.is_busy) or self.writer.has_failed
-        return {"save"} if self.backend.rank == 0 and due else set()
-
     def save(self, score: float | None = None) -> None:
-        """Begin a checkpoint, as last and, if it is, as best. *Collective.*
-
-        The tensors are gathered and copied here; they are written while training goes on.
-
-        Raises:
-            InputError: if the checkpoint before could not be written.
-        """
-        self.settle()
+        """Begin a checkpoint, as last and, if it is, as best. *Collective.*"""
         better = score is not None and score < self.best
         if score is not None:
             self.waited = 0 if better else self.waited + 1
             self.best = score if better else self.best
-        tensors = self.backend.state()
-        if self.backend.rank == 0:
-            state = {
-                **self.identity,
-                "step": self.step,
-                "total_steps": self.total,
-                "samples": self.step * self.global_batch,
-                "best": self.best if math.isfinite(self.best) else None,
-                "waited": self.waited,
-            }
-            best = score if better else None
-            self.writer.begin(
-                lambda: checkpoint.commit(self.run_dir, tensors, state, best, self.plan.keep)
-            )
-        self.saved = time.perf_counter()
-
-    def settle(self) -> None:
-        """Wait until the checkpoint under way is on disk. *Collective.*
-
-        Raises:
-            InputError: on every rank, if it could not be written.
-        """
-        self.agree(self.writer.wait())
+        state = {
+            **self.identity,
+            "step": self.step,
+            "total_steps": self.total,
+            "samples": self.step * self.global_batch,
+            "best": self.best if math.isfinite(self.best) else None,
+            "waited": self.waited,
+            "looked": self.looked,
+            "guard": self.guard.state(),
+        }
+        self.saver.save(state, score if better else None)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -233,16 +193,32 @@ class Trainer:
         """Train to the end. *Collective.*
 
         Raises:
-            InputError: if a loss or gradient is not finite; the last checkpoint stands.
+            InputError: if the run folder's checkpoint is not one to go on from.
+            StoppedError: if any rank was asked to stop; the run is saved.
+            RunError: for whatever goes wrong on the way; the last checkpoint stands.
         """
-        self.start()
+        rank = self.backend.rank
+        if rank == 0:
+            self.status.clear()
+        stacks = self.run_dir / f"hang-rank{rank}.txt"
+
+        def fail(line: str) -> bool:
+            return self.status.fail(line, self.step)
+
+        with Watchdog(60 * self.plan.hang_minutes, stacks, fail):
+            self.start()
+            with supervised(self.status, self.backend, lambda: self.step):
+                self.run()
+
+    def run(self) -> None:
+        """Step after step from where the run is, validating and saving on the way."""
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self.writer)
+            stack.enter_context(self.saver.writer)
             records = None
             if self.backend.rank == 0:
                 records = stack.enter_context(Records(self.run_dir, self.step))
-            if self.step == 0:
+            if self.is_due() and self.looked != self.step:
                 self.look(records)
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
@@ -254,11 +230,13 @@ class Trainer:
                     seconds.append(time.perf_counter() - started)
                     if self.step == UNTIMED_STEPS + TIMED_STEPS:
                         self.fix_total(begin, looking, median(seconds[-TIMED_STEPS:]))
-                if self.total and self.is_due(self.total):
+                if "stop" in result.wishes:
+                    self.stop()
+                if self.is_due():
                     self.look(records)
                 elif "save" in result.wishes:
                     self.save()
-            self.settle()
+            self.saver.settle()
 
     def is_over(self) -> bool:
         """Whether the last step is done, or the score has not improved for too long."""
@@ -266,10 +244,12 @@ class Trainer:
             return True
         return self.total is not None and self.step >= self.total
 
-    def is_due(self, total: int) -> bool:
-        """Whether a validation belongs after this step."""
-        marks = [round(total * k / self.plan.validations) for k in range(1, self.plan.validations)]
-        return self.step in marks or self.step == total
+    def is_due(self) -> bool:
+        """Whether a validation belongs here."""
+        total, count = self.total, self.plan.validations
+        if self.step == 0 or total is None:
+            return self.step == 0
+        return self.step in [round(total * k / count) for k in range(1, count + 1)]
 
     def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
         """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
@@ -281,16 +261,21 @@ class Trainer:
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 
     def train_step(self, batch: Batch, records: Records | None, started: float) -> StepResult:
-        """One optimiser step, refused where something is not finite."""
+        """One optimiser step; where something is not finite, the weights stay as they are."""
         values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
         rate = self.rate(self.step, self.total)
         self.field.train()
-        result = self.backend.step(batch, values, rate, self.wishes())
-        numbers = (*result.terms.values(), result.gradient_norm)
-        if not all(map(math.isfinite, numbers)):
-            raise InputError(self.describe_failure(batch, result))
+        stop = ["stop"] if interrupts.request() else []
+        wishes = [*stop, "save"] if self.saver.is_due() else stop
+        result = self.backend.step(batch, values, rate, wishes, self.guard.accepts)
+        complaint, goes_on = self.guard.judge(result)
+        if not goes_on:
+            raise InputError(self.describe_failure(batch, complaint))
         self.step += 1
+        progress()
         if records:
+            if complaint:
+                records.note(f"step {self.step}: {complaint}; skipped")
             seconds = time.perf_counter() - started
             rates = {
                 "gradient_norm": result.gradient_norm,
@@ -301,13 +286,14 @@ class Trainer:
             records.step(self.step, result.terms, rates, self.total)
         return result
 
-    def describe_failure(self, batch: Batch, result: StepResult) -> str:
+    def describe_failure(self, batch: Batch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
-        self.writer.join()  # for the last checkpoint to be the last
-        bad = [name for name, value in result.terms.items() if not math.isfinite(value)]
-        last = checkpoint.find(self.run_dir, "last")
+        self.saver.writer.join()  # for the last checkpoint to be the last
+        last = self.status.checkpoint
+        skipped = self.guard.in_a_row - 1
+        before = f" after {skipped} skipped" if skipped else ""
         return (
-            f"step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not finite; this rank's "
+            f"step {self.step + 1}: {complaint}{before}; this rank's "
             f"samples are {batch.describe()}; last good checkpoint: {last or 'none'}; "
             "lower the learning rate and resume=true"
         )
@@ -315,7 +301,25 @@ class Trainer:
     def look(self, records: Records | None) -> None:
         """Validate and save. *Collective.*"""
         scores = self.validate(self.backend.whole_field().eval())
+        self.looked = self.step
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better)
         self.save(scores["score"])
+        progress()
+        if self.backend.rank == 0:
+            self.status.write("running", "", self.step)
+
+    def stop(self) -> None:
+        """Save without a look, which a resumed run makes up for. *Collective.*
+
+        Raises:
+            StoppedError: always.
+        """
+        self.save()
+        self.saver.settle()
+        cause = interrupts.request() or "another rank was asked to"
+        raise StoppedError(
+            f"stopped at step {self.step} ({cause}); {self.status.checkpoint} is saved, "
+            "resume=true goes on"
+        )

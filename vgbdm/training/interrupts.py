@@ -1,0 +1,58 @@
+"""Requests to stop: signals, and launchers that vanish.
+
+A handler only notes the signal, so that it may come at any time and as often as it likes. The loop
+asks `request` at a step boundary and lets all ranks agree.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from types import FrameType
+
+import psutil
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+_heard: list[str] = []
+_launchers: list[tuple[int, int]] = []
+
+
+def listen(generations: int = 0) -> None:
+    """From now on `SIGNALS` ask this process to stop instead of ending it.
+
+    Args:
+        generations: how many of its parents, one above the other, belong to its launcher. Once one
+            of them is gone, nobody can signal this process any more: that is a request too.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _note)
+    _launchers.clear()
+    process = os.getpid()
+    for _ in range(generations):
+        parent = parent_of(process)
+        if parent is None:
+            return
+        _launchers.append((process, parent))
+        process = parent
+
+
+def request() -> str | None:
+    """What asked this process to stop, in words; None as long as nothing did."""
+    if _heard:
+        return _heard[0]
+    if any(parent_of(process) != parent for process, parent in _launchers):
+        return "its launcher is gone"
+    return None
+
+
+def parent_of(process: int) -> int | None:
+    """The parent of a process; None where either is gone."""
+    try:
+        return psutil.Process(process).ppid() or None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _heard.append(signal.Signals(number).name)
