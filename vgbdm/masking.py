@@ -8,7 +8,7 @@ from typing import Any
 MASK = "***"
 SECRET = r"(?:[\w-]*[_-])?(?:token|passw(?:or)?d|secret|key|sig(?:nature)?|credentials?)"
 NAME = re.compile(SECRET, re.IGNORECASE)
-USER = re.compile(r"(\w://)[^/@\s]+@")
+USER = re.compile(r"(\w:/{1,2})[^/@\s]+@")  # a URL that went through a path has one slash
 QUERY = re.compile(rf"([?&]{SECRET}=)[^&#\s]+", re.IGNORECASE)
 HARMLESS = (None, True, False, "", "anon")
 """Values that are no secret, such as ``token: anon`` for public buckets."""

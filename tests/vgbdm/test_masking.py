@@ -10,6 +10,7 @@ from vgbdm.masking import mask, mask_text
     [
         ("s3://me:secret@host/a", "s3://***@host/a"),
         ("at https://u:p@h/x?a=1&token=abc&b=2 now", "at https://***@h/x?a=1&token=***&b=2 now"),
+        ("/here/s3:/me:secret@host/a", "/here/s3:/***@host/a"),
         ("https://h/x?X-Amz-Signature=abc", "https://h/x?X-Amz-Signature=***"),
         ("/data/me@home/store", "/data/me@home/store"),
         ("gs://bucket/a@b", "gs://bucket/a@b"),
