@@ -51,19 +51,22 @@ def validate(field):
 
 
 @contextlib.contextmanager
-def stream(consumed):
-    yield (Points(torch.arange(k, k + 4.0)) for k in range(consumed, 10**9, 4))
+def stream(consumed, backend):
+    """This rank's share of batches of four."""
+    share = slice(backend.rank, None, backend.world_size)
+    yield (Points(torch.arange(k, k + 4.0)[share]) for k in range(consumed, 10**9, 4))
 
 
-def make_trainer(run_dir, **options):
+def make_trainer(run_dir, backend=None, **options):
     """A trainer of six steps and two validations, unless ``options`` of the plan say otherwise."""
     field = Line()
+    backend = backend or SingleBackend(precision="fp32", clip=1.0, accumulation=1)
     run_dir.mkdir(exist_ok=True)
     plan = {"total_steps": 6, "validations": 2, "save_minutes": None} | options
     return Trainer(
         field, misfit, [ParameterGroup(list(field.parameters()), 1.0, 0.0)],
-        SingleBackend(precision="fp32", clip=1.0, accumulation=1), stream, validate,
-        Constant(0.05), {}, 4, Plan(**plan), run_dir,
+        backend, lambda consumed: stream(consumed, backend), validate, Constant(0.05), {}, 4,
+        Plan(**plan), run_dir,
         {"must_match": {"seed": 0}, "config": {"store": "s3://me:secret@host/store"}},
     )  # fmt: skip
 

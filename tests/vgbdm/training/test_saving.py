@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from tiny import alike, make_trainer, record
 from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
 
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
 ALWAYS = 1e-9
 """Minutes between saves that have always passed."""
 
@@ -174,6 +177,27 @@ def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
     for collective in (saver.settle, trainer.save, saver.find_start):
         with pytest.raises(InputError, match="rank 0"):
             collective()
+
+
+@pytest.mark.slow
+def test_two_ranks_save_fail_and_go_on_alike(tmp_path):
+    def run(full_from):
+        command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc-per-node=2"]
+        worker = [str(SUPPORT / "saving_worker.py"), str(tmp_path / "run"), str(full_from)]
+        subprocess.run([*command, *worker], check=True, timeout=300, capture_output=True)
+        return [json.loads((tmp_path / f"run-rank{r}.json").read_text()) for r in (0, 1)]
+
+    failed = run(4)
+    assert "step 4 cannot be written" in failed[0]["error"] and "rank 0" in failed[1]["error"]
+    assert {end["error"].split(":")[0] for end in failed} == {"RunError"}
+    last = checkpoint.find_whole(tmp_path / "run", "last")
+    assert failed[0]["ended"] == failed[1]["ended"] == 5 and last.name == "step-00000003"
+    (last / "exp_avg.safetensors").write_bytes(b"")
+    done = run(99)
+    assert [(end["began"], end["ended"], end["error"]) for end in done] == [(2, 6, "")] * 2
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit()
+    assert done[0]["best"] == pytest.approx(whole.best, rel=1e-5)
 
 
 def test_nothing_that_is_written_holds_a_password(tmp_path):
