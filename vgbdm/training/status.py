@@ -3,7 +3,7 @@
     state       running | finished | stopped | failed
     cause       one line; empty while nothing happened
     checkpoint  name of the last whole checkpoint, null before the first
-    step        optimiser steps done
+    step        optimiser steps done when it was written
 
 It is replaced at once, never half. A run whose processes were all killed still says ``running``.
 """
