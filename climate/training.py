@@ -170,6 +170,19 @@ def train(cfg: DictConfig) -> None:
         open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
+    trainer = build_trainer(cfg, backend, run_dir)
+    trainer.fit()
+    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+
+
+def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
+    """Everything of a run, ready to start. *Collective.*
+
+    Args:
+        cfg: see configs/train_era5.yaml.
+        backend: of this process.
+        run_dir: exists; instead of that of the config.
+    """
     store = open_task_store(cfg)
     field, facts = build_model(cfg, store)
     stage = cfg.get("finetune", cfg)
@@ -206,5 +219,4 @@ def train(cfg: DictConfig) -> None:
             "%d parameters, %d samples, %d rank(s) on %s",
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
-    trainer.fit()
-    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+    return trainer

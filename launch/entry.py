@@ -132,14 +132,16 @@ def present(ranks: Ranks, cfg: DictConfig) -> None:
     """Say once what trains where; refuse what the machine cannot do."""
     import torch
 
+    from vgbdm.training.backends.choice import backend_name
+
     accelerators = torch.accelerator.device_count()
     ranks.check_devices(accelerators)
     device = str(torch.accelerator.current_accelerator()) if accelerators else "cpu"
     threads = int(cfg.trainer.get("threads", ranks.threads))
     if threads < 1:
         raise InputError(f"trainer.threads={threads}: want at least 1")
-    backend = str(cfg.backend.get("_target_")).rsplit(".", 1)[-1]
-    logging.getLogger(__name__).info(ranks.describe(device, backend, threads))
+    described = ranks.describe(device, backend_name(cfg.backend), threads)
+    logging.getLogger(__name__).info(described)
 
 
 class Lines(logging.Formatter):

@@ -3,7 +3,7 @@
 Usage: parity_worker.py FOLDER JOBS, with the rank variables set; JOBS is a JSON list of jobs
     {"name", "layout": single | ddp | zero0 … zero3, "from": another job's name or null,
      "wrong": a control's name or null, "double": whether in float64}
-Each leaves FOLDER/NAME (a run folder) and FOLDER/NAME-rankR.json: losses, norms, and what was drawn.
+Each leaves FOLDER/NAME (a run folder) and FOLDER/NAME-rankR.json: losses, norms, and draws.
 """
 
 from __future__ import annotations

@@ -37,10 +37,10 @@ def test_one_process_among_several_is_refused(monkeypatch):
 
 
 def test_zero_is_told_where_state_lives():
-    assert "offload_optimizer" not in zero_config(3, None, None)
-    assert zero_config(1, "cpu", None)["offload_optimizer"] == {"device": "cpu"}
-    assert "offload_param" not in zero_config(2, "cpu", None)
-    fast = zero_config(3, "nvme", "/fast")
+    assert "offload_optimizer" not in zero_config(9, 3, None, None)
+    assert zero_config(9, 1, "cpu", None)["offload_optimizer"] == {"device": "cpu"}
+    assert "offload_param" not in zero_config(9, 2, "cpu", None)
+    fast = zero_config(9, 3, "nvme", "/fast")
     assert fast["offload_optimizer"] == fast["offload_param"]
     assert fast["offload_param"] == {"device": "nvme", "nvme_path": "/fast"}
 
@@ -51,7 +51,7 @@ def test_zero_is_told_where_state_lives():
 )  # fmt: skip
 def test_what_zero_cannot_do_is_refused(place):
     with pytest.raises(InputError, match="backend"):
-        zero_config(*place)
+        zero_config(9, *place)
 
 
 @pytest.mark.parametrize("wrong", [{"ema": 1.0}, {"ema": 0.0}, {"precision": "fp16"}])

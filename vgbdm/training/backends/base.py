@@ -206,7 +206,7 @@ class Backend(ABC):
         for module in blocks:
             module.recompute = self.recompute
         own = self.ema is not None or self.split_weights
-        self.validated = copy.deepcopy(field) if own else field
+        self.validated = without_weights(field) if own else field
         if self.compile:  # hooks that fetch split weights cannot be part of a graph
             field.compile(fullgraph=not self.split_weights)
         optimizer = torch.optim.AdamW(
@@ -242,6 +242,7 @@ class Backend(ABC):
             accepts: whether the optimiser may move after such terms; alike on all ranks.
         """
         assert len(batch) * self.world_size == self.global_batch, "ranks must share alike"
+        self.drop_copy()
         size, before = len(batch) // self.accumulation, self.calls
         sums: dict[str, Tensor] = {}
         for k in range(self.accumulation):
@@ -339,9 +340,16 @@ class Backend(ABC):
         A copy where weights are in parts or averaged: ranks may call it unequally often.
         """
         if self.validated is not self.field:
-            averaged = self.ema is not None
-            self.validated.load_state_dict(self.averaged() if averaged else self.weights())
+            whole = self.weights() if self.ema is None else self.averaged()
+            for name, parameter in self.validated.named_parameters():
+                parameter.data = whole[name].to(self.device)
         return self.validated
+
+    def drop_copy(self) -> None:
+        """Give back the memory of the weights that validation saw."""
+        if self.validated is not self.field:
+            for parameter in self.validated.parameters():
+                parameter.data = parameter.data.new_empty(0)
 
     # --- ranks ----------------------------------------------------------------------------------
 
@@ -362,6 +370,12 @@ class Backend(ABC):
         """Wait for every rank. *Collective.*"""
         if self.world_size > 1:
             torch.distributed.barrier()
+
+
+def without_weights(field: nn.Module) -> nn.Module:
+    """A copy of a module whose parameters hold nothing yet."""
+    empty = {id(p): nn.Parameter(p.detach().new_empty(0), False) for p in field.parameters()}
+    return copy.deepcopy(field, empty)
 
 
 def weighted_sums(

@@ -24,6 +24,15 @@ def backend_class(environment: Mapping[str, str]) -> type[Backend]:
     return SingleBackend
 
 
+def backend_name(config: Mapping[str, Any]) -> str:
+    """The class that a backend's config leads to, for a message."""
+    made, zero = str(config["_target_"]).rsplit(".", 1)[-1], ("stage", "offload", "nvme_path")
+    if made != automatic.__name__:
+        return made
+    asked = any(config.get(name) is not None for name in zero)
+    return (DeepSpeedBackend if asked else backend_class(os.environ)).__name__
+
+
 def automatic(
     stage: int | None = None,
     offload: str | None = None,

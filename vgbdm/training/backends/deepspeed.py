@@ -22,14 +22,24 @@ from vgbdm.training.backends.fragments import Fragment, whole_parameters
 
 BUCKET = 2**24
 """Numbers sent at a time, at most; DeepSpeed's own default would hold 2 GB ready for them."""
+BUCKETS, LEAST = 8, 2**16
+"""A model is sent in about so many parts, of at least so many numbers."""
 KEPT = 10**5
 """At stage 3, parameters with fewer numbers stay whole on every rank."""
 
 
-def zero_config(stage: int, offload: str | None, nvme_path: str | None) -> dict[str, Any]:
+def bucket_of(count: int) -> int:
+    """Numbers sent at a time, of a model with ``count``."""
+    return min(max(count // BUCKETS, LEAST), BUCKET)
+
+
+def zero_config(
+    count: int, stage: int, offload: str | None, nvme_path: str | None
+) -> dict[str, Any]:
     """What DeepSpeed is told of ZeRO.
 
     Args:
+        count: numbers in the model.
         stage: 0 to 3.
         offload: where optimiser state lives, and at stage 3 weights: ``cpu``, ``nvme``, or None
             for the device.
@@ -50,12 +60,12 @@ def zero_config(stage: int, offload: str | None, nvme_path: str | None) -> dict[
         raise InputError("backend: nvme_path=FOLDER goes with offload=nvme, and only with it")
     config: dict[str, Any] = {
         "stage": stage,
-        "reduce_bucket_size": BUCKET,
-        "allgather_bucket_size": BUCKET,
+        "reduce_bucket_size": bucket_of(count),
+        "allgather_bucket_size": bucket_of(count),
     }
     if stage == 3:
         config |= {
-            "stage3_prefetch_bucket_size": BUCKET,
+            "stage3_prefetch_bucket_size": bucket_of(count),
             "stage3_param_persistence_threshold": KEPT,
         }
     if offload is not None:
@@ -84,7 +94,8 @@ class DeepSpeedBackend(Backend):
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.stage, self.zero = stage, zero_config(stage, offload, nvme_path)
+        self.stage, self.asked = stage, (stage, offload, nvme_path)
+        zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
         self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
         import deepspeed
 
@@ -105,12 +116,13 @@ class DeepSpeedBackend(Backend):
         """See `Backend`."""
         import deepspeed
 
+        count = sum(p.numel() for p in self.field.parameters())
         config = {
             "train_micro_batch_size_per_gpu": self.global_batch
             // (self.world_size * self.accumulation),
             "gradient_accumulation_steps": self.accumulation,
             "gradient_clipping": self.clip,
-            "zero_optimization": self.zero,
+            "zero_optimization": zero_config(count, *self.asked),
             "zero_allow_untested_optimizer": True,
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 10**9,
