@@ -163,6 +163,7 @@ def measure(trainer: Trainer, backend: Backend, before: int) -> Measured:
             seconds = time.perf_counter() - begin
     begin = time.perf_counter()
     trainer.save()
+    trainer.saver.settle()
     return Measured(
         samples,
         state,

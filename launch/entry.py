@@ -23,6 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
 
 from vgbdm.errors import InputError, RunError, StoppedError
+from vgbdm.masking import mask_text
 from vgbdm.training import interrupts
 
 STOPPED = 75
@@ -143,11 +144,21 @@ def present(ranks: Ranks, cfg: DictConfig) -> None:
     logging.getLogger(__name__).info(described)
 
 
+class Lines(logging.Formatter):
+    """Messages as they are, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return mask_text(super().format(record))
+
+
 def set_up_logging() -> None:
     """Rank 0 speaks, the others only warn; libraries are quiet."""
     rank = int(os.environ["RANK"])
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(message)s"))
     logging.basicConfig(
-        level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s", force=True
+        level=logging.INFO if rank == 0 else logging.ERROR, handlers=[handler], force=True
     )
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -182,7 +193,7 @@ def write_traceback(cfg: DictConfig | None) -> Path | None:
     place = folder / f"error-rank{os.environ['RANK']}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place.write_text(traceback.format_exc())
+        place.write_text(mask_text(traceback.format_exc()))
     except OSError:
         return None
     return place
@@ -196,6 +207,6 @@ def is_first() -> bool:
 def fail(message: str, code: int, kind: str = "error: ", speaks: bool | None = None) -> NoReturn:
     """Say it once and end; threads and process groups are not waited for."""
     if is_first() if speaks is None else speaks:
-        print(f"{kind}{message}", file=sys.stderr, flush=True)
+        print(f"{kind}{mask_text(message)}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)

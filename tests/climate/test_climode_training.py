@@ -12,9 +12,9 @@ from hydra import compose, initialize_config_dir
 from runs import CONFIGS
 
 from climate.forecast import write_forecast
-from climate.models import load_model
 from climate.training import check_tunable, train
 from vgbdm.errors import InputError
+from vgbdm.loading import load
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend
 
@@ -98,7 +98,7 @@ def test_micro_batches_and_ways_to_the_gradient_train_alike(own_store, whole, tm
 
 
 def test_a_trained_model_forecasts(own_store, whole, tmp_path):
-    model = load_model(whole)
+    model = load(whole)
     lead = np.timedelta64(12 * 3600, "s")
     write_forecast(model, own_store, tmp_path / "forecast", lead=lead, batch=64)
     made = xr.open_zarr(tmp_path / "forecast", consolidated=False)

@@ -69,3 +69,10 @@ def test_no_outputs_folder_is_left(tmp_path):
     before = set(Path.cwd().iterdir())
     run("make_sample", f"out={tmp_path}", "days=0")
     assert set(Path.cwd().iterdir()) == before
+
+
+def test_no_line_holds_a_password(tmp_path):
+    line = refusal(
+        run("train_era5", "store=/none/s3://me:secret@host/x", f"run_dir={tmp_path}/run")
+    )
+    assert "secret" not in line and "s3:/***@host" in line

@@ -138,7 +138,8 @@ def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Ite
     except StoppedError as stop:
         if backend.rank == 0:
             status.write("stopped", str(stop), step())
-        backend.barrier()  # launchers kill those that still write when the first one leaves
+        with contextlib.suppress(RuntimeError):  # what is saved is saved
+            backend.barrier()  # launchers kill those that still write when the first one leaves
         raise
     except Exception as error:
         line = explain(error, status)

@@ -6,7 +6,6 @@ asks `request` at a step boundary and lets all ranks agree.
 
 from __future__ import annotations
 
-import os
 import signal
 from types import FrameType
 
@@ -15,7 +14,7 @@ import psutil
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
 _heard: list[str] = []
-_launchers: list[tuple[int, int]] = []
+_parents: list[tuple[psutil.Process, int]] = []
 
 
 def listen(generations: int = 0) -> None:
@@ -27,13 +26,12 @@ def listen(generations: int = 0) -> None:
     """
     for number in SIGNALS:
         signal.signal(number, _note)
-    _launchers.clear()
-    process = os.getpid()
+    _parents.clear()
+    process: psutil.Process | None = psutil.Process()
     for _ in range(generations):
-        parent = parent_of(process)
-        if parent is None:
-            return
-        _launchers.append((process, parent))
+        parent = process.parent() if process else None
+        if process and parent:
+            _parents.append((process, parent.pid))
         process = parent
 
 
@@ -41,17 +39,11 @@ def request() -> str | None:
     """What asked this process to stop, in words; None as long as nothing did."""
     if _heard:
         return _heard[0]
-    if any(parent_of(process) != parent for process, parent in _launchers):
-        return "its launcher is gone"
-    return None
-
-
-def parent_of(process: int) -> int | None:
-    """The parent of a process; None where either is gone."""
     try:
-        return psutil.Process(process).ppid() or None
+        gone = any(process.ppid() != parent for process, parent in _parents)
     except psutil.NoSuchProcess:
-        return None
+        gone = True
+    return "its launcher is gone" if gone else None
 
 
 def _note(number: int, frame: FrameType | None) -> None:

@@ -15,11 +15,13 @@ from typing import Any
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
+from vgbdm.masking import mask
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
 from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
+from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule
 from vgbdm.training.status import Status
 from vgbdm.training.watchdog import Watchdog, progress
@@ -40,6 +42,7 @@ class Plan:
         max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good.
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
+        save_minutes: time between checkpoints, besides those of validations; None: only those.
         patience: validations without a better score after which a run ends; None: never.
         hang_minutes: without progress after which a run is ended.
         nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
@@ -52,6 +55,7 @@ class Plan:
     max_minutes: float | None = None
     validations: int = 5
     keep: int = 1
+    save_minutes: float | None = 10.0
     patience: int | None = None
     hang_minutes: float = 10.0
     nonfinite: str = "stop"
@@ -65,6 +69,8 @@ class Plan:
             raise InputError(f"trainer.patience={self.patience}: at least 1, or null for never")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
+        if self.save_minutes is not None and not self.save_minutes > 0:
+            raise InputError(f"trainer.save_minutes={self.save_minutes}: positive, or null")
         longest = COLLECTIVE_TIMEOUT.total_seconds() / 60
         if not 0 < self.hang_minutes < longest:
             raise InputError(
@@ -99,8 +105,9 @@ class Trainer:
         global_batch: samples per step over all ranks.
         plan: length and validations.
         run_dir: where everything goes.
-        identity: hashes and configs that a checkpoint carries; those under ``must_match`` are
-            compared on resume.
+        identity: what a checkpoint carries: under ``must_match`` hashes and configs that are
+            compared on resume, under ``rebuild`` the config of the field as `vgbdm.load` builds it,
+            under ``config`` that of the run; it goes to ``config.json`` too, without credentials.
     """
 
     def __init__(
@@ -121,7 +128,9 @@ class Trainer:
         self.field, self.objective, self.groups, self.backend = field, objective, groups, backend
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
-        self.plan, self.run_dir, self.identity = plan, run_dir, identity
+        self.plan, self.run_dir = plan, run_dir
+        self.identity = {**identity, "config": mask(identity["config"])}
+        self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
         self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
         self.status = Status(run_dir)
         self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
@@ -130,11 +139,17 @@ class Trainer:
     # --- start and resume ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Build the engine, from the last checkpoint where there is one. *Collective.*"""
-        folder = checkpoint.find(self.run_dir, "last")
+        """Build the engine, from the last whole checkpoint where there is one. *Collective.*"""
+        folder = self.saver.find_start()
         if folder is None:
             self.backend.start(self.field, self.objective, self.groups, self.global_batch)
-            return
+        else:
+            self.resume(folder)
+        if self.backend.rank == 0:
+            checkpoint.write_json(self.run_dir / "config.json", self.identity["config"])
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a whole checkpoint of a run that is alike. *Collective.*"""
         state = checkpoint.read_state(folder)
         for name, value in self.identity["must_match"].items():
             if state["must_match"].get(name) != value:
@@ -144,40 +159,33 @@ class Trainer:
                 )
         self.field.load_state_dict(checkpoint.read_tensors(folder, "model"))
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
-        moments = {
-            path.stem: checkpoint.read_tensors(folder, path.stem)
-            for path in folder.glob("*.safetensors")
-        }
+        held = set(checkpoint.tensor_files(folder)) - {"model"}
+        tensors = {name: checkpoint.read_tensors(folder, name) for name in sorted(held)}
         self.guard.load(state["guard"])
-        self.backend.load_moments(moments, state["step"] - self.guard.skipped)
-        self.step, self.total, self.best = state["step"], state["total_steps"], state["best"]
+        self.backend.load_moments(tensors, state["step"] - self.guard.skipped)
+        self.step, self.total = state["step"], state["total_steps"]
         self.waited, self.looked = state["waited"], state["looked"]
-        log.info("resuming %s at step %d of %d", self.run_dir, self.step, self.total)
+        if state["best"] is not None and self.saver.has_best():  # else the next one is the best
+            self.best = state["best"]
+        log.info("resuming %s at step %d of %s", self.run_dir, self.step, self.total)
 
     def save(self, score: float | None = None) -> None:
-        """Write a checkpoint, as last and, if it is, as best. *Collective.*"""
-        tensors = self.backend.state()
+        """Begin a checkpoint, as last and, if it is, as best. *Collective.*"""
         better = score is not None and score < self.best
         if score is not None:
             self.waited = 0 if better else self.waited + 1
             self.best = score if better else self.best
-        if self.backend.rank == 0:
-            state = {
-                **self.identity,
-                "step": self.step,
-                "total_steps": self.total,
-                "samples": self.step * self.global_batch,
-                "best": self.best,
-                "waited": self.waited,
-                "looked": self.looked,
-                "guard": self.guard.state(),
-            }
-            folder = checkpoint.write_checkpoint(self.run_dir, tensors, state)
-            if better:
-                checkpoint.point(self.run_dir, "best", folder, step=self.step, score=score)
-            checkpoint.point(self.run_dir, "last", folder, step=self.step)
-            checkpoint.keep_last(self.run_dir, self.plan.keep)
-        self.backend.barrier()
+        state = {
+            **self.identity,
+            "step": self.step,
+            "total_steps": self.total,
+            "samples": self.step * self.global_batch,
+            "best": self.best if math.isfinite(self.best) else None,
+            "waited": self.waited,
+            "looked": self.looked,
+            "guard": self.guard.state(),
+        }
+        self.saver.save(state, score if better else None)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -206,6 +214,7 @@ class Trainer:
         """Step after step from where the run is, validating and saving on the way."""
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.saver.writer)
             records = None
             if self.backend.rank == 0:
                 records = stack.enter_context(Records(self.run_dir, self.step))
@@ -225,6 +234,9 @@ class Trainer:
                     self.stop()
                 if self.is_due():
                     self.look(records)
+                elif "save" in result.wishes:
+                    self.save()
+            self.saver.settle()
 
     def is_over(self) -> bool:
         """Whether the last step is done, or the score has not improved for too long."""
@@ -253,7 +265,8 @@ class Trainer:
         values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
         rate = self.rate(self.step, self.total)
         self.field.train()
-        wishes = ["stop"] if interrupts.request() else []
+        stop = ["stop"] if interrupts.request() else []
+        wishes = [*stop, "save"] if self.saver.is_due() else stop
         result = self.backend.step(batch, values, rate, wishes, self.guard.accepts)
         complaint, goes_on = self.guard.judge(result)
         if not goes_on:
@@ -275,6 +288,7 @@ class Trainer:
 
     def describe_failure(self, batch: Batch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
+        self.saver.writer.join()  # for the last checkpoint to be the last
         last = self.status.checkpoint
         skipped = self.guard.in_a_row - 1
         before = f" after {skipped} skipped" if skipped else ""
@@ -303,6 +317,7 @@ class Trainer:
             StoppedError: always.
         """
         self.save()
+        self.saver.settle()
         cause = interrupts.request() or "another rank was asked to"
         raise StoppedError(
             f"stopped at step {self.step} ({cause}); {self.status.checkpoint} is saved, "

@@ -3,7 +3,7 @@
     state       running | finished | stopped | failed
     cause       one line; empty while nothing happened
     checkpoint  name of the last whole checkpoint, null before the first
-    step        optimiser steps done
+    step        optimiser steps done when it was written
 
 It is replaced at once, never half. A run whose processes were all killed still says ``running``.
 """
@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from vgbdm.errors import InputError
+from vgbdm.masking import mask_text
 from vgbdm.training import checkpoint
 
 FILE, CLAIM = "status.json", ".failed"
@@ -44,6 +45,7 @@ class Status:
 
     def write(self, state: str, cause: str, step: int) -> None:
         """Replace the file; where the disk is full, overwrite it in place."""
+        cause = mask_text(cause)
         value = {"state": state, "cause": cause, "checkpoint": self.checkpoint, "step": step}
         path = self.run_dir / FILE
         try:

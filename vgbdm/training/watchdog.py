@@ -42,6 +42,7 @@ class Watchdog:
 
     def __enter__(self) -> Watchdog:
         progress()
+        self.path.parent.mkdir(parents=True, exist_ok=True)  # on another machine's own disk
         self._file = self.path.open("w")
         self._thread.start()
         return self
