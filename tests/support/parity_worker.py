@@ -182,7 +182,7 @@ def run(folder: Path, job) -> None:
         toy, objective, groups, backend,
         lambda consumed: stream(order, consumed, rank, ranks, job.get("wrong") == "swapped"),
         validate, WarmupCosine(0.02, 5), {}, BATCH, Plan(total_steps=STEPS, validations=2, keep=5),
-        run_dir, {"must_match": {}},
+        run_dir, {"must_match": {}, "config": {}},
     )  # fmt: skip
     original = backend.step
 
