@@ -94,10 +94,9 @@ class ResidualConv(nn.Module):
     ) -> None:
         super().__init__()
         pad, sizes = kernel // 2, [inputs] + [width] * depth
-        padding_mode = "circular" if pad else "zeros"
         self.layers = Blocks(
             *(
-                ConvSiLU(a, b, kernel, padding=pad, padding_mode=padding_mode)
+                ConvSiLU(a, b, kernel, padding=pad, padding_mode="circular" if pad else "zeros")
                 for a, b in itertools.pairwise(sizes)
             )
         )

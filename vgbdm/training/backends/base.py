@@ -326,10 +326,14 @@ class Backend(ABC):
         """
         inner, fragments = self.inner.state, self.fragments()
         for flat in {f.flat for f in fragments}:
-            held = {name: torch.zeros_like(flat.detach()) for name in MOMENTS}
-            inner[flat] = {"step": torch.tensor(float(step)), **held}
+            zeros = {name: torch.zeros_like(flat.detach()) for name in MOMENTS}
+            inner[flat] = {"step": torch.tensor(float(step)), **zeros}
+
+        def held(name: str) -> Callable[[Tensor], Tensor]:
+            return lambda flat: inner[flat][name]
+
         for name in MOMENTS:
-            scatter(fragments, state[name], lambda flat, name=name: inner[flat][name])
+            scatter(fragments, state[name], held(name))
         if self.ema is not None and "ema" in state:
             scatter(fragments, state["ema"], lambda flat: self.means[flat])
         self.moved = step
