@@ -58,7 +58,10 @@ def launch(name: str, ranks: int, folder: Path, **job: object) -> list[dict]:
         sys.exit(f"{name} on {ranks} rank(s) failed")
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("report.*.json"))]
     first = found[0]
-    print(f"{first['size']} {name} on {ranks}: {first['seconds']:.3g} s", flush=True)
+    held = max(report["state_bytes"] for report in found) / 2**20
+    print(
+        f"{first['size']} {name} on {ranks}: {first['seconds']:.3g} s, {held:.0f} MiB", flush=True
+    )
     return found
 
 

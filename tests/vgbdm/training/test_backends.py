@@ -10,7 +10,7 @@ from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.training.backends import ParameterGroup
 from vgbdm.training.backends.choice import backend_class
-from vgbdm.training.backends.deepspeed import DeepSpeedBackend, zero_config
+from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 
 PLAIN = {"precision": "fp32", "clip": 1.0, "accumulation": 1}
@@ -38,6 +38,7 @@ def test_one_process_among_several_is_refused(monkeypatch):
 
 def test_zero_is_told_where_state_lives():
     assert "offload_optimizer" not in zero_config(9, 3, None, None)
+    assert all(bucket_of(count) % 2 == 0 for count in (1, 8 * 10**5 + 9, 10**8 + 8, 10**10))
     assert zero_config(9, 1, "cpu", None)["offload_optimizer"] == {"device": "cpu"}
     assert "offload_param" not in zero_config(9, 2, "cpu", None)
     fast = zero_config(9, 3, "nvme", "/fast")

@@ -29,8 +29,8 @@ KEPT = 10**5
 
 
 def bucket_of(count: int) -> int:
-    """Numbers sent at a time, of a model with ``count``."""
-    return min(max(count // BUCKETS, LEAST), BUCKET)
+    """Numbers sent at a time, of a model with ``count``; even, as DeepSpeed wants it."""
+    return min(max(count // BUCKETS, LEAST), BUCKET) // 2 * 2
 
 
 def zero_config(
