@@ -14,6 +14,8 @@ Shapes: ``B`` windows, ``T`` frames, ``C`` components, ``P`` parameters.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -23,7 +25,13 @@ from vgbdm.latents import Latents
 from vgbdm.randomness import keyed_normal
 
 LEVEL, NORMAL_QUANTILE = 0.9, 1.6448536
-WIDEST = 100.0
+WIDEST = 1e4
+DRAWS = 2
+"""Simulations of each held-out window: a quantile of few is noisy."""
+FINER = 2
+"""Substeps to one of a forecast. What a coarse solver gets wrong looks like another θ: with the two
+substeps of Lorenz forecasts the widths of β came out twice too large, those of σ four times too
+small."""
 ENOUGH = 20
 """Finite windows that tell a quantile."""
 
@@ -41,13 +49,15 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     if not field.grey:
         return
     field.width.fill_(1.0)
+    frames, times = frames.repeat_interleave(DRAWS, 0), times.repeat_interleave(DRAWS, 0)
     rows = torch.arange(len(frames), device=frames.device)
     y = keyed_normal(seed, "calibration", rows, len(field.parameter_names)).to(frames.dtype)
     _, held_out = field.infer(frames, times)
     drawn = Latents(held_out.zeta, field.prior(y))
     depth = field.history if field.everything else 1
     start = field.begin(frames, times, depth - 1)
-    states = field.simulate(start, frames[:, :depth], times[:, depth - 1 :], drawn)
+    solver = replace(field.solver, substeps=FINER * field.solver.substeps)
+    states = field.simulate(start, frames[:, :depth], times[:, depth - 1 :], drawn, solver)
     window = torch.cat((frames[:, :depth], states[:, :, : field.size]), 1)
     usable = window.flatten(1).isfinite().all(1)
     if int(usable.sum()) < ENOUGH:
@@ -58,5 +68,5 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     # the factor each window wants: its posterior's precision is 1 / (factor · own)² + 1
     wanted = (error / NORMAL_QUANTILE).square().clamp_max(1 - 1e-6)
     own = (-2 * posterior.theta.log_std).exp() - 1
-    factors = (own / (1 / wanted - 1)).sqrt()
+    factors = (own / (1 / wanted - 1)).clamp_min(0.0).sqrt().nan_to_num(WIDEST, WIDEST)
     field.width.copy_(factors.quantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST))

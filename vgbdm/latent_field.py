@@ -314,7 +314,14 @@ class LatentField(GreyBoxField):
         velocity, _ = derivatives(frames, times, SLOPE_FRAMES)
         return torch.cat((frames[:, place], velocity[:, place]), 1)
 
-    def simulate(self, start: Tensor, history: Tensor, times: Tensor, latents: Latents) -> Tensor:
+    def simulate(
+        self,
+        start: Tensor,
+        history: Tensor,
+        times: Tensor,
+        latents: Latents,
+        solver: Solver | None = None,
+    ) -> Tensor:
         """States (B, n, Q, ...) at the n last of ``times`` (B, n + 1), θ and ζ fixed."""
         steps = rollout(
             self,
@@ -323,7 +330,7 @@ class LatentField(GreyBoxField):
             history,
             times,
             times.diff(dim=1),
-            self.solver,
+            solver or self.solver,
         )
         return torch.stack(list(steps), 1)
 

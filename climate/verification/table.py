@@ -82,7 +82,7 @@ def _rows_of(card: pd.DataFrame, row: str, steps: int) -> Iterator[pd.DataFrame]
 def _mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
     groups = scores.groupby(KEYS, sort=False)
     mean, std = groups[[*SHOWN, "steps", "n_starts"]].mean(), groups[list(SHOWN)].std()
-    return mean.join(std, rsuffix="_std").assign(seeds=groups.size()).reset_index()
+    return mean.join(std.add_suffix("_std")).assign(seeds=groups.size()).reset_index()
 
 
 def _differences(compared: list[pd.DataFrame]) -> pd.DataFrame:
@@ -97,45 +97,68 @@ def _differences(compared: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def markdown(table: Table, hours: Sequence[int]) -> str:
-    """RMSE by row and lead, a table per variable, CRPS and spread/skill; then the differences."""
-    parts = []
-    for variable, block in table.scores.groupby("variable", sort=False):
-        shown = [h for h in hours if h in set(block["lead_hours"])]
-        lines = [[f"{variable}", "steps", *(f"{h} h" for h in shown)], ["---"] * (2 + len(shown))]
-        for row, values in block.groupby("row", sort=False):
-            cells = values.set_index("lead_hours").loc[shown]
-            steps = cells["steps"].iloc[0]
-            numbers = [_cell(line) for _, line in cells.iterrows()]
-            lines.append([str(row), "–" if np.isnan(steps) else f"{steps:.0f}", *numbers])
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        parts.append(f"{text}\n\n{_verdict(table, str(variable), shown)}")
-    return "\n\n".join(parts)
+    """RMSE by variable, row and lead, with paired verdicts; then the distributions."""
+    shown = [h for h in hours if h in set(table.scores["lead_hours"])]
+    errors = table.scores[~table.scores["row"].str.endswith("_dressed")]
+    lines = [["RMSE", "row", "steps", *(f"{h} h" for h in shown)]]
+    together = errors.sort_values("variable", key=lambda v: v.map(_places(v)), kind="stable")
+    for (variable, row), block in together.groupby(["variable", "row"], sort=False):
+        cells = block.set_index("lead_hours").loc[shown]
+        steps = cells["steps"].iloc[0]
+        marks = [_mark(table, str(variable), str(row), hour) for hour in shown]
+        numbers = [
+            _number(line) + mark for mark, (_, line) in zip(marks, cells.iterrows(), strict=True)
+        ]
+        lines.append([str(variable), str(row), "" if np.isnan(steps) else f"{steps:.0f}", *numbers])
+    return f"{_table(lines)}\n\n{_legend(table)}\n\n{_table(_distributions(table, shown))}"
 
 
-def _cell(values: pd.Series) -> str:
-    """RMSE ± std; where there is a distribution, CRPS and spread/skill."""
+def _places(names: pd.Series) -> dict[str, int]:
+    """Of names in the order of their first appearance."""
+    return {name: k for k, name in enumerate(names.unique())}
+
+
+def _number(values: pd.Series) -> str:
     std = values["rmse_root_of_mean_std"]
-    text = f"{values['rmse_root_of_mean']:.3g}" + (f" ± {std:.1g}" if std > 0 else "")
-    if not np.isnan(values["spread_skill"]):
-        text += f" (CRPS {values['crps']:.3g}, spread/skill {values['spread_skill']:.2f})"
-    return text
+    return f"{values['rmse_root_of_mean']:.3g}" + (f" ± {std:.1g}" if std > 0 else "")
 
 
-def _verdict(table: Table, variable: str, hours: Sequence[int]) -> str:
-    """What the paired intervals say of the first row, in words."""
-    said = []
-    of_variable = table.differences[table.differences["variable"] == variable]
-    for row, block in of_variable.groupby("row", sort=False):
-        cells = block.set_index("lead_hours").loc[list(hours)]
-        for hour, line in cells.iterrows():
-            claim = "no interval, no claim"
-            if not np.isnan(line["low"]):
-                claim = (
-                    f"[{line['low']:.2g}, {line['high']:.2g}], better in "
-                    f"{line['first_better']:.0f}, worse in {line['first_worse']:.0f} of "
-                    f"{line['seeds']:.0f} seeds"
-                )
-            said.append(f"{row} at {hour} h {line['difference']:+.2g} ({claim})")
-    if not said:
-        return ""
-    return f"{table.rows[0]} less the other, RMSE, paired over starts: {'; '.join(said)}."
+def _mark(table: Table, variable: str, row: str, hour: int) -> str:
+    """Whether every seed's interval says that this row is worse (▲) or better (▼)."""
+    keys = {"variable": variable, "row": row, "lead_hours": hour}
+    for _, line in table.differences.iterrows():
+        if all(line[key] == value for key, value in keys.items()):
+            worse, better = line["first_better"], line["first_worse"]
+            return " ▲" if worse == line["seeds"] else " ▼" if better == line["seeds"] else ""
+    return ""
+
+
+def _legend(table: Table) -> str:
+    if not table.differences["low"].notna().any():
+        return "The test period has too few blocks for intervals: no difference is claimed."
+    return (
+        f"▲ worse, ▼ better than {table.rows[0]}: the 95 % interval of the paired difference "
+        "leaves out 0 for every seed."
+    )
+
+
+def _distributions(table: Table, hours: Sequence[int]) -> list[list[str]]:
+    """CRPS and spread/skill of what has them, by variable, at a day or the nearest lead to it."""
+    hour = min(hours, key=lambda h: abs(h - 24))
+    found = table.scores[(table.scores["lead_hours"] == hour) & table.scores["crps"].notna()]
+    found = found[found["spread_skill"].notna()]
+    variables = list(dict.fromkeys(found["variable"]))
+    lines = [[f"CRPS (spread/skill) at {hour} h", *variables]]
+    for row, block in found.groupby("row", sort=False):
+        cells = block.set_index("variable")
+        lines.append([str(row), *(_spread(cells.loc[name]) for name in variables)])
+    return lines
+
+
+def _spread(values: pd.Series) -> str:
+    return f"{values['crps']:.3g} ({values['spread_skill']:.2f})"
+
+
+def _table(lines: list[list[str]]) -> str:
+    head, *body = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in [head, ["---"] * len(head), *body])

@@ -4,6 +4,7 @@ import torch
 from systems import SYSTEMS, make_field, parameters, trajectories
 
 from vgbdm.inference import (
+    ANCHOR,
     latents_of,
     likelihood_width,
     matching_residuals,
@@ -23,18 +24,31 @@ def test_a_small_least_squares_problem_is_solved_in_every_row():
     def residuals(u):
         return torch.stack((u[:, 0] - target[:, 0], (u[:, 1] - target[:, 1]) * 3, u.sum(1) * 0), 1)
 
-    found = minimise(residuals, torch.zeros(2, 2), torch.ones(2, 2), 8)
+    found = minimise(residuals, torch.zeros(2, 2), 8)
     assert torch.allclose(found, target, atol=1e-3)
-    assert torch.equal(minimise(residuals, target, torch.ones(2, 2), 0), target)
+    assert torch.equal(minimise(residuals, target, 0), target)
 
 
 def test_near_answers_of_the_encoder_hold_and_far_ones_are_left():
-    def residuals(u):
-        return 0.1 * (u - torch.tensor([[0.01], [1000.0]]))
+    """A faint pull towards 0.1 and a stronger one towards 1000, both held by the anchor."""
 
-    found = minimise(residuals, torch.zeros(2, 1), torch.full((2, 1), 0.01), 20)
-    assert 0.002 < float(found[0]) < 0.009
+    def residuals(u):
+        return (u - torch.tensor([[0.1], [1000.0]])) * torch.tensor([[0.005], [0.1]])
+
+    found = minimise(residuals, torch.zeros(2, 1), 20)
+    exact = 0.1 * 0.005**2 / (0.005**2 + ANCHOR)  # both are parabolas so near to the start
+    assert abs(float(found[0]) - exact) < 1e-3
     assert float(found[1]) > 900
+
+
+def test_a_latent_that_means_little_stays_where_it_is():
+    """Of two ways to explain a window the shorter is taken, whatever the encoder is sure of."""
+
+    def residuals(u):
+        return u @ torch.tensor([[1.0], [0.01]]) - 1.0
+
+    found = minimise(residuals, torch.zeros(1, 2), 10)[0]
+    assert abs(float(found[0]) - 1) < 1e-3 and abs(float(found[1])) < 0.02
 
 
 def test_refinement_explains_the_window_better_and_treats_rows_alone():

@@ -57,8 +57,19 @@ def test_verdicts_count_the_seeds_whose_interval_leaves_out_zero(runs):
     assert line["row"] == "vgbdm" and line["difference"] == pytest.approx((-1.0 + 0.0 + 0.5) / 3)
     assert (line["first_better"], line["first_worse"], line["seeds"]) == (1, 1, 3)
     text = markdown(table, (6, 24))
-    assert "better in 1, worse in 1 of 3 seeds" in text
-    assert "spread/skill 0.80" in text and "24 h" not in text
+    assert "| z | vgbdm | 100 | 2.17 ± 0.3 |" in text and "24 h" not in text
+    assert "| vgbdm | 1.08 (0.80) |" in text and "| gbdm_dressed | 1 (1.00) |" in text
+
+
+@pytest.mark.parametrize(
+    "interval, said",
+    [((-1.2, -0.8), "| 2 ▲ |"), ((0.1, 0.9), "| 2 ▼ |"), ((np.nan, np.nan), "too few blocks")],
+)
+def test_a_mark_is_given_where_every_seed_agrees(tmp_path, interval, said):
+    for seed in (1, 2):
+        write_run(tmp_path / f"gbdm-{seed}", 1.0)
+        write_run(tmp_path / f"vgbdm-{seed}", 2.0, 0.8, interval)
+    assert said in markdown(collect(tmp_path, ("gbdm", "vgbdm"), (1, 2)), (6,))
 
 
 def test_a_run_without_scores_is_named(runs):
