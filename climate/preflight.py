@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from climate.store.layout import TrainingStore
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.training.backends import Backend
+from vgbdm.training.backends import Backend, Batch
 from vgbdm.training.loop import Trainer
 from vgbdm.training.memory import (
     LAYOUTS,
@@ -46,7 +46,6 @@ class Measured(NamedTuple):
     """What the steps and the save of a preflight showed, on this rank.
 
     Attributes:
-        samples: in an epoch.
         state: bytes of weights, gradients, moments and averaged weights on a rank.
         peak: most bytes a rank has held.
         memory: bytes there are for a rank.
@@ -54,7 +53,6 @@ class Measured(NamedTuple):
         save: seconds.
     """
 
-    samples: int
     state: int
     peak: int
     memory: int
@@ -118,17 +116,18 @@ def preflight(cfg: DictConfig) -> None:
     backend.barrier()
     try:
         trainer = build_trainer(cfg, backend, scratch)
-        numbers = sum(p.numel() for p in trainer.field.parameters())
-        before = live_bytes() - WORD * numbers
-        trainer.start()
+        opened: Any = trainer.open_stream(0)
+        with opened as stream:
+            samples = len(stream.order.anchors)
+            batches = [next(stream) for _ in range(STEPS)]
+            measured = measure(trainer, backend, batches)
         disk = check_disk(run_dir, checkpoint_bytes(backend), cfg.trainer.keep)
-        measured = measure(trainer, backend, before)
     finally:
         if backend.rank == 0:
             shutil.rmtree(scratch, ignore_errors=True)
     sizes = {n: backend.shapes[n].numel() for n, p in trainer.field.named_parameters()
              if p.requires_grad}  # fmt: skip
-    log.info("%s", arithmetic(cfg, backend, measured.samples))
+    log.info("%s", arithmetic(cfg, backend, samples))
     log.info("%s", disk)
     for line in memory_table(sizes, backend, measured):
         log.info("%s", line)
@@ -137,14 +136,11 @@ def preflight(cfg: DictConfig) -> None:
         log.info("advice: %s", line)
 
 
-def measure(trainer: Trainer, backend: Backend, before: int) -> Measured:
-    """Make the steps and the save. *Collective.*
-
-    Args:
-        trainer: started.
-        backend: of it.
-        before: live bytes without the model's weights.
-    """
+def measure(trainer: Trainer, backend: Backend, batches: Sequence[Batch]) -> Measured:
+    """Start, make a step of each batch, and save. *Collective.*"""
+    numbers = sum(p.numel() for p in trainer.field.parameters())
+    before = live_bytes() - WORD * numbers
+    trainer.start()
     values = {name: f(0, None) for name, f in trainer.schedules.items()}
     state, seconds = 0, 0.0
 
@@ -153,19 +149,15 @@ def measure(trainer: Trainer, backend: Backend, before: int) -> Measured:
         state = live_bytes() - before  # gradients are whole here, activations are gone
         return True
 
-    opened: Any = trainer.open_stream(0)
-    with opened as stream:
-        samples = len(stream.order.anchors)
-        for _ in range(STEPS):
-            begin = time.perf_counter()
-            trainer.field.train()
-            backend.step(next(stream), values, 1e-6, (), count)
-            seconds = time.perf_counter() - begin
+    for batch in batches:
+        begin = time.perf_counter()
+        trainer.field.train()
+        backend.step(batch, values, 1e-6, (), count)
+        seconds = time.perf_counter() - begin
     begin = time.perf_counter()
     trainer.save()
     trainer.saver.settle()
     return Measured(
-        samples,
         state,
         peak_bytes(backend),
         memory_of(backend),
