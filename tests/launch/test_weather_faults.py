@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 QUICK = [
     "size=tiny", "trainer.total_steps=20", "trainer.validations=1", "validation.starts=4",
-    "validation.lead=6h", "backend=torch",
+    "validation.lead=6h",
 ]  # fmt: skip
 
 

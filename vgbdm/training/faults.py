@@ -108,7 +108,7 @@ def explain(error: Exception, status: Status) -> str:
     line = first_line(error)
     stands = f"the last checkpoint stands: {status.checkpoint or 'none yet'}"
     if is_peer_loss(error):
-        return f"a peer is gone ({line}); {stands}"
+        return f"a peer is gone ({line.split('. ')[0]}); {stands}"
     if isinstance(error, OSError) and error.errno in FULL:
         return f"the disk of {status.run_dir} is full ({line}); {stands}"
     return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"

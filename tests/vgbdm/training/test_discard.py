@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from vgbdm.training.backends import ParameterGroup
-from vgbdm.training.backends.torch import TorchBackend
+from vgbdm.training.backends.torch import SingleBackend
 
 
 class Numbers:
@@ -47,7 +47,7 @@ def deepspeed(stage):
     def make(accumulation):
         from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 
-        return DeepSpeedBackend(stage, "fp32", 1.0, accumulation)
+        return DeepSpeedBackend(stage, precision="fp32", clip=1.0, accumulation=accumulation)
 
     return make
 
@@ -72,7 +72,9 @@ def run(make, accumulation, bad):
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda a: TorchBackend("fp32", 1.0, a), id="torch"),
+        pytest.param(
+            lambda a: SingleBackend(precision="fp32", clip=1.0, accumulation=a), id="single"
+        ),
         *(pytest.param(deepspeed(k), id=f"zero{k}", marks=pytest.mark.slow) for k in range(4)),
     ],
 )
