@@ -229,7 +229,7 @@ def time_training(cfg: DictConfig, store) -> float:
     from climate.training import build_model, open_stream, parameter_groups
     from vgbdm.build import build
 
-    options = [f"store={store.path}", "run_dir=none", "backend=torch", "stream.pool_blocks=24"]
+    options = [f"store={store.path}", "run_dir=none", "backend=single", "stream.pool_blocks=24"]
     run = compose_config("train_era5", options)
     backend, objective = build(run.backend), build(run.objective)
     field, _ = build_model(run, store)

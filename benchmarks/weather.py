@@ -41,7 +41,7 @@ def train_and_score(cfg: DictConfig, row: str, seed: int) -> None:
     store, model = f"store={cfg.store}", folder / "run"
     run(
         "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}",
-        f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=torch", "resume=true",
+        f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=single", "resume=true",
         *cfg.options, *cfg.row_options.get(row, []),
     )  # fmt: skip
     for split in ("val", "test"):

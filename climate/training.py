@@ -24,7 +24,7 @@ from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
-from vgbdm.training.checkpoint import start_from, write_json
+from vgbdm.training.checkpoint import start_from
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 
 log = logging.getLogger(__name__)
@@ -106,11 +106,11 @@ def open_stream(
 
 
 def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[str, Any]]:
-    """The untrained model, alike on every rank, and what a checkpoint must say to rebuild it."""
+    """The untrained model, alike on every rank, and the facts that it follows from."""
     step = parse_duration("step", cfg.step)
     domain = Domain.from_store(store, step, cfg.vectors, cfg.history)
     torch.manual_seed(cfg.seed)
-    model = OmegaConf.to_container(cfg.model, resolve=True)
+    model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
 
 
@@ -170,13 +170,26 @@ def train(cfg: DictConfig) -> None:
         open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
+    trainer = build_trainer(cfg, backend, run_dir)
+    trainer.fit()
+    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+
+
+def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
+    """Everything of a run, ready to start. *Collective.*
+
+    Args:
+        cfg: see configs/train_era5.yaml.
+        backend: of this process.
+        run_dir: exists; instead of that of the config.
+    """
     store = open_task_store(cfg)
-    field, rebuild = build_model(cfg, store)
+    field, facts = build_model(cfg, store)
     stage = cfg.get("finetune", cfg)
     if stage is not cfg:
         check_tunable(field, cfg.init)
     if cfg.init is not None:
-        start_from(field, cfg.init, {"statistics": store.statistics.hash, **rebuild})
+        start_from(field, cfg.init, {"statistics": store.statistics.hash, **facts})
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
     prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
@@ -184,7 +197,8 @@ def train(cfg: DictConfig) -> None:
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    must_match = identity_of(cfg, store, first, stage.objective) | rebuild
+    must_match = identity_of(cfg, store, first, stage.objective) | facts
+    rebuild = {**facts["model"], "domain": facts["domain"]}
     trainer = Trainer(
         field,
         objective,
@@ -197,14 +211,12 @@ def train(cfg: DictConfig) -> None:
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,
-        {"must_match": must_match, "config": resolved},
+        {"must_match": must_match, "rebuild": rebuild, "config": resolved},
     )
     if backend.rank == 0:
-        write_json(run_dir / "config.json", resolved)
         count = sum(p.numel() for p in field.parameters())
         log.info(
             "%d parameters, %d samples, %d rank(s) on %s",
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
-    trainer.fit()
-    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+    return trainer

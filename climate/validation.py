@@ -18,6 +18,7 @@ from climate.stream import read_windows
 from vgbdm.errors import InputError
 from vgbdm.scores import crps
 from vgbdm.training.backends import Backend
+from vgbdm.training.watchdog import progress
 
 
 class RolloutValidation:
@@ -151,6 +152,7 @@ class RolloutValidation:
             parts = torch.stack(score(past.to(device), times.to(device), truth))
             part = torch.einsum("b,kbsc->ksc", weights[some], parts)
             totals = part if totals is None else totals + part
+            progress()
         assert totals is not None
         counted = torch.cat((totals.flatten(), weights.sum().reshape(1))).to(device)
         counted = self.backend.sum(counted).cpu()

@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -19,24 +20,37 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from ranks import Ranks, discover
 
+from vgbdm.errors import InputError, RunError, StoppedError
+from vgbdm.masking import mask_text
+from vgbdm.training import interrupts
+
+STOPPED = 75
+"""Exit code of a run that was asked to stop: start it again with resume=true."""
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
 def launch(
-    main: Callable[[DictConfig], None], config_name: str, positional: Sequence[str] = ()
+    main: Callable[[DictConfig], None],
+    config_name: str,
+    positional: Sequence[str] = (),
+    trains: bool = False,
 ) -> None:
     """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
 
     Bare arguments are the values of the keys ``positional``, in their order. With ``--multirun``
     (or ``-m``), ``main`` runs once for every combination of the values that overrides list.
 
-    Works alike under ``python``, ``deepspeed`` and ``torchrun``. Exits 0; 2 on bad input (one
-    line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C.
+    Works alike under ``python``, ``deepspeed``, ``torchrun`` and ``srun``. Exits 0; 2 on bad input
+    (one line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C. What
+    ``trains`` is asked to stop by SIGTERM and SIGUSR1: it saves, and exits 75.
     """
     overrides = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
-    set_rank_variables()
+    ranks = find_ranks()
+    if trains:
+        interrupts.listen(ranks.generations)
     set_up_logging()
     if any(a in ("--help", "-h") for a in overrides):
         print_help(main, config_name)
@@ -49,6 +63,8 @@ def launch(
     try:
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
+            if trains:
+                present(ranks, cfg)
             main(cfg)
     except KeyboardInterrupt:
         fail("stopped by the keyboard", 130)
@@ -60,19 +76,20 @@ def launch(
 
 def handle(error: Exception, cfg: DictConfig | None) -> None:
     """One line for an error, and its traceback where it can be found."""
-    from vgbdm.errors import InputError
-
-    if isinstance(error, InputError):
-        fail(str(error), 2)
+    if isinstance(error, StoppedError):
+        fail(str(error), STOPPED, "")
+    speaks = error.speaks if isinstance(error, RunError) else is_first()
+    cause = error.__cause__ if isinstance(error, RunError) else error
+    if isinstance(cause, InputError):
+        fail(str(error), 2, speaks=speaks)
     place = write_traceback(cfg)
     hint = f" (traceback in {place})" if place else ""
-    fail(f"{type(error).__name__}: {shorten(error)}{hint}", 1)
+    name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
+    fail(f"{name}{shorten(error)}{hint}", 1, speaks=speaks)
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     """The composed config; every value that has no default must have been given."""
-    from vgbdm.errors import InputError
-
     unknown = [a for a in overrides if "=" not in a]
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
@@ -97,28 +114,51 @@ def sweep(overrides: list[str]) -> list[list[str]]:
     return [list(combination) for combination in itertools.product(*choices)]
 
 
-def set_rank_variables() -> None:
-    """Fill in what a launcher would have set; share the cores among the ranks of a machine.
-
-    One plain process is a group of one. Must run before torch is imported.
-    """
-    defaults = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
-    local = os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or "1"
-    cores = len(os.sched_getaffinity(0))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores // int(local))))
-    if "MASTER_PORT" not in os.environ:
+def find_ranks() -> Ranks:
+    """This process's place, told to the libraries too. Must run before torch is imported."""
+    try:
+        ranks = discover(os.environ, len(os.sched_getaffinity(0)))
+    except InputError as error:
+        fail(str(error), 2, speaks=True)
+    os.environ.update(ranks.variables())
+    if ranks.port is None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             os.environ["MASTER_PORT"] = str(probe.getsockname()[1])
+    return ranks
+
+
+def present(ranks: Ranks, cfg: DictConfig) -> None:
+    """Say once what trains where; refuse what the machine cannot do."""
+    import torch
+
+    from vgbdm.training.backends.choice import backend_name
+
+    accelerators = torch.accelerator.device_count()
+    ranks.check_devices(accelerators)
+    device = str(torch.accelerator.current_accelerator()) if accelerators else "cpu"
+    threads = int(cfg.trainer.get("threads", ranks.threads))
+    if threads < 1:
+        raise InputError(f"trainer.threads={threads}: want at least 1")
+    described = ranks.describe(device, backend_name(cfg.backend), threads)
+    logging.getLogger(__name__).info(described)
+
+
+class Lines(logging.Formatter):
+    """Messages as they are, without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        return mask_text(super().format(record))
 
 
 def set_up_logging() -> None:
     """Rank 0 speaks, the others only warn; libraries are quiet."""
     rank = int(os.environ["RANK"])
+    handler = logging.StreamHandler()
+    handler.setFormatter(Lines("%(message)s"))
     logging.basicConfig(
-        level=logging.INFO if rank == 0 else logging.ERROR, format="%(message)s", force=True
+        level=logging.INFO if rank == 0 else logging.ERROR, handlers=[handler], force=True
     )
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -126,7 +166,7 @@ def set_up_logging() -> None:
 
 def print_help(main: Callable[[DictConfig], None], config_name: str) -> None:
     """What the launcher does, its config with defaults, and the choices of its groups."""
-    if os.environ["RANK"] != "0":
+    if not is_first():
         return
     text = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
     print(f"{text}\n\nArguments are key=value. Defaults (??? must be given):\n")
@@ -153,15 +193,20 @@ def write_traceback(cfg: DictConfig | None) -> Path | None:
     place = folder / f"error-rank{os.environ['RANK']}.log"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        place.write_text(traceback.format_exc())
+        place.write_text(mask_text(traceback.format_exc()))
     except OSError:
         return None
     return place
 
 
-def fail(message: str, code: int) -> None:
+def is_first() -> bool:
+    """Whether this is the rank that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def fail(message: str, code: int, kind: str = "error: ", speaks: bool | None = None) -> NoReturn:
     """Say it once and end; threads and process groups are not waited for."""
-    if os.environ.get("RANK", "0") == "0":
-        print(f"error: {message}", file=sys.stderr, flush=True)
+    if is_first() if speaks is None else speaks:
+        print(f"{kind}{mask_text(message)}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)

@@ -12,12 +12,13 @@ def main(cfg: DictConfig) -> None:
     import torch
 
     from climate.forecast import write_forecast
-    from climate.models import load_model
+    from climate.models.base import WeatherModel
     from climate.store.views import open_for_model
     from climate.training import parse_duration
+    from vgbdm.loading import load
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = load_model(cfg.run_dir, cfg.checkpoint)
+    model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
     told = ("leads", "split", "members", "seed", "checkpoint")
     history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)

@@ -17,4 +17,4 @@ def main(cfg: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    launch(main, "train_system")
+    launch(main, "train_system", trains=True)

@@ -25,11 +25,12 @@ from physics_systems import protocol
 from physics_systems.limits import minimum_norm
 from physics_systems.protocol import Forecasts
 from physics_systems.system import System
-from physics_systems.training import load_field
 from physics_systems.trajectories import Trajectories, open_dataset, read, read_parameters
 from vgbdm import scores
 from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField
+from vgbdm.loading import load
+from vgbdm.training.checkpoint import find_whole, read_state
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ def find_runs(runs: str | Path, test: str | Path) -> list[Path]:
         wanted = dataset.attrs.get("system")
     chosen, others = [], set()
     for path in found:
-        field, _ = load_field(path)
-        name = field.physics.name  # type: ignore[attr-defined]
+        name = load(path, kind=LatentField).physics.name  # type: ignore[attr-defined]
         if wanted is None or name == wanted:
             chosen.append(path)
         else:
@@ -118,7 +118,7 @@ def score(
 
 def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
     """Forecast with a run's best checkpoint, and score."""
-    field, state = load_field(run)
+    field, state = load(run, kind=LatentField), read_state(find_whole(run, "best"))
     calls = 0
 
     def count(*_: Any) -> None:
@@ -232,9 +232,9 @@ def evaluate(cfg: DictConfig) -> None:
 
     torch.set_num_threads(cfg.threads)
     runs = find_runs(cfg.runs, cfg.data.test)
-    first, _ = load_field(runs[0])
+    first = load(runs[0], kind=LatentField)
     system: Any = first.physics
-    windows = {load_field(run)[0].window for run in runs}
+    windows = {load(run, kind=LatentField).window for run in runs}
     data = read(cfg.data.test, system, max(windows) + 1)
     truth = read_parameters(cfg.data.test, system)
     if cfg.limit is not None:

@@ -30,9 +30,7 @@ def choose_gauge(runs: str | Path, tolerance: float) -> tuple[float, pd.DataFram
     """
     found, others = [], set()
     for path in sorted(Path(runs).rglob("best.json")):
-        folder = checkpoint.find(path.parent, "best")
-        assert folder is not None
-        config = checkpoint.read_state(folder)["config"]
+        config = checkpoint.read_state(checkpoint.find_whole(path.parent, "best"))["config"]
         if "gauge" not in config.get("objective", {}).get("schedules", {}):
             continue
         score = float(checkpoint.read_json(path)["score"])

@@ -23,6 +23,7 @@ from vgbdm.latent_field import (
 )
 from vgbdm.paths import derivatives
 from vgbdm.randomness import keyed_normal
+from vgbdm.training.watchdog import progress
 
 
 class Forecasts(NamedTuple):
@@ -52,6 +53,7 @@ def forecast_means(
         context = x[:, : field.window]
         latents = latents_of(field, posterior_of(field, context, t[:, : field.window]))
         parts.append(field.forecast(context, t, latents).cpu())
+        progress()
         thetas += [] if latents.theta is None else [latents.theta.cpu()]
     return torch.cat(parts), torch.cat(thetas) if thetas else None
 

@@ -22,11 +22,10 @@ from physics_systems.system import System
 from physics_systems.trajectories import Trajectories, read
 from vgbdm.build import build
 from vgbdm.calibration import calibrate_width
-from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField, Statistics
 from vgbdm.order import Order
-from vgbdm.training import checkpoint
 from vgbdm.training.backends import Backend, ParameterGroup
+from vgbdm.training.checkpoint import start_from
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
 
 log = logging.getLogger(__name__)
@@ -124,24 +123,6 @@ def calibrate(field: LatentField, data: Trajectories) -> None:
     )
 
 
-def load_field(run_dir: str | Path, pointer: str = "best") -> tuple[LatentField, dict[str, Any]]:
-    """A trained field and its checkpoint's facts; nothing is unpickled.
-
-    Raises:
-        InputError: if there is no whole checkpoint, or it is none of a system.
-    """
-    folder = checkpoint.find(Path(run_dir), pointer)
-    if folder is None:
-        raise InputError(f"{run_dir}: no {pointer} checkpoint; train first")
-    state = checkpoint.read_state(folder)
-    facts = state["must_match"]
-    if "system" not in facts:
-        raise InputError(f"{folder}: a checkpoint of another task, not of a system")
-    field = build_field(build(facts["system"]), Statistics(**facts["statistics"]), facts["model"])
-    field.load_state_dict(checkpoint.read_tensors(folder, "model"))
-    return field.eval(), state
-
-
 def train(cfg: DictConfig) -> None:
     """Train as a config says; see configs/train_system.yaml. *Collective.*
 
@@ -163,7 +144,7 @@ def train(cfg: DictConfig) -> None:
     field = build_field(system, facts, model)
     calibrate(field, data)
     if cfg.init is not None:
-        checkpoint.start_from(field, cfg.init, {"model": model})
+        start_from(field, cfg.init, {"model": model})
     batch = min(cfg.batch, len(data) - len(data) % 2 or 1)
     order = Order(np.arange(len(data)), len(data), batch, batch, cfg.seed)
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -178,6 +159,11 @@ def train(cfg: DictConfig) -> None:
             "model": model,
             "objective": resolved["objective"],
             "data": fingerprint(data.x, data.t),
+        },
+        "rebuild": {
+            **model,
+            "physics": resolved["system"],
+            "statistics": {"_target_": "vgbdm.latent_field.Statistics", **asdict(facts)},
         },
         "config": resolved,
     }
@@ -199,7 +185,6 @@ def train(cfg: DictConfig) -> None:
         identity,
     )
     if backend.rank == 0:
-        checkpoint.write_json(run_dir / "config.json", resolved)
         log.info(
             "%s, %s: %d parameters (%d in the residual network), %d trajectories, %d rank(s) on %s",
             system.name, cfg.objective.name, count(field), count(field.network), len(data),

@@ -9,6 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 REPO = Path(__file__).resolve().parent.parent
+sys.path.append(str(REPO / "launch"))
 WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

@@ -1,7 +1,14 @@
-"""Objects from configs: Hydra's ``_target_``, held to this project's own classes."""
+"""Objects from configs: Hydra's ``_target_``, held to a list of this project's own classes.
+
+A config may come with somebody else's checkpoint, and Hydra would call whatever it names. So every
+``_target_`` must be on a list that its package keeps (``BUILDABLE``; ``MODEL_PARTS`` for what comes
+out of a checkpoint), and nothing else in a config may act: no positional arguments, no resolvers.
+All of it is looked at before anything it names is imported.
+"""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,21 +18,42 @@ from omegaconf import DictConfig, OmegaConf
 from vgbdm.errors import InputError
 
 PACKAGES = ("vgbdm", "climate", "physics_systems")
-"""A config may name nothing outside of these: it may come with somebody else's checkpoint."""
+KEYS: dict[str, type] = {"_target_": str, "_partial_": bool, "_convert_": str}
+"""What a config may tell Hydra, and with which type of value."""
 
 
-def _check(node: Any, place: str) -> None:
+def _is_listed(target: Any, which: str) -> bool:
+    """Whether a name is on its package's list; imports the package's own ``__init__`` alone."""
+    package = target.split(".")[0] if isinstance(target, str) else ""
+    return package in PACKAGES and target in getattr(importlib.import_module(package), which)
+
+
+def _check(node: Any, place: str, which: str) -> None:
+    """Refuse what could do anything but describe listed classes and plain values."""
     if isinstance(node, Mapping):
-        target = node.get("_target_")
-        if target is not None and str(target).split(".")[0] not in PACKAGES:
+        if "_target_" in node and not _is_listed(node["_target_"], which):
             raise InputError(
-                f"config {place}: _target_={target} is not a class of {', '.join(PACKAGES)}"
+                f"config {place}: _target_={node['_target_']} is none of the classes that may be "
+                f"built here; see {which} in the __init__.py of {', '.join(PACKAGES)}"
             )
         for name, child in node.items():
-            _check(child, f"{place}.{name}")
-    elif isinstance(node, Sequence) and not isinstance(node, str):
+            if str(name).startswith("_") and not isinstance(child, KEYS.get(name, ())):
+                raise InputError(f"config {place}: {name}={child} may not stand in a config")
+            _check(child, f"{place}.{name}", which)
+    elif isinstance(node, str):
+        if "${" in node or node == "???":
+            raise InputError(f"config {place}: {node} is no value; give the value itself")
+    elif isinstance(node, Sequence):
         for index, child in enumerate(node):
-            _check(child, f"{place}[{index}]")
+            _check(child, f"{place}[{index}]", which)
+
+
+def _make(config: Mapping[str, Any], which: str) -> Any:
+    """What a plain config describes, still to be called."""
+    if "_target_" not in config:
+        raise InputError(f"config with {sorted(map(str, config))}: _target_ is missing")
+    _check(config, str(config["_target_"]), which)
+    return instantiate(dict(config), _partial_=True, _convert_="all")
 
 
 def build(config: DictConfig | Mapping[str, Any], *args: Any, **options: Any) -> Any:
@@ -37,12 +65,19 @@ def build(config: DictConfig | Mapping[str, Any], *args: Any, **options: Any) ->
         options: keyword arguments, over those of the config.
 
     Raises:
-        InputError: if the config has no ``_target_`` or names something outside the project.
+        InputError: if the config has no ``_target_``, names a class that is not listed, or holds
+            anything else that acts.
     """
-    plain = OmegaConf.to_container(config, resolve=True) if OmegaConf.is_config(config) else config
-    assert isinstance(plain, Mapping)
-    if "_target_" not in plain:
-        raise InputError(f"config with {sorted(map(str, plain))}: _target_ is missing")
-    _check(plain, str(plain["_target_"]))
-    make = instantiate(dict(plain), _partial_=True, _convert_="all")
-    return make(*args, **options)
+    plain: Any = config
+    if OmegaConf.is_config(config):
+        plain = OmegaConf.to_container(config, resolve=True)
+    return _make(plain, "BUILDABLE")(*args, **options)
+
+
+def rebuild(config: Mapping[str, Any]) -> Any:
+    """The untrained model that a checkpoint describes; nothing but parts of models is built.
+
+    Raises:
+        InputError: as `build`.
+    """
+    return _make(config, "MODEL_PARTS")()

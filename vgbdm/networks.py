@@ -7,8 +7,49 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+
+class Blocks(nn.Sequential):
+    """Modules in a row whose activations may be computed again backwards rather than kept.
+
+    ``recompute`` says so; it costs one more forward pass and changes no number.
+
+    Args:
+        modules: each takes and gives one tensor.
+        together: successive modules that are computed again at a time.
+    """
+
+    recompute = False
+
+    def __init__(self, *modules: nn.Module, together: int = 1) -> None:
+        super().__init__(*modules)
+        self.together = together
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the last gives of what the one before gives …"""
+        for at in range(0, len(self), self.together):
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(self._some, at, x, use_reentrant=False)
+            else:
+                x = self._some(at, x)
+        return x
+
+    def _some(self, at: int, x: Tensor) -> Tensor:
+        for k in range(at, min(at + self.together, len(self))):
+            x = self[k](x)
+        return x
+
+
+class ConvSiLU(nn.Conv2d):
+    """A convolution and its activation."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) → (N, out, H, W)."""
+        return F.silu(super().forward(x))
 
 
 class ResidualMLP(nn.Module):
@@ -26,7 +67,7 @@ class ResidualMLP(nn.Module):
         layers: list[nn.Module] = []
         for k in range(depth):
             layers += [nn.Linear(width if k else inputs, width), nn.SiLU()]
-        self.layers = nn.Sequential(*layers)
+        self.layers = Blocks(*layers, together=2)
         self.last = nn.Linear(width, outputs)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)
@@ -53,9 +94,11 @@ class ResidualConv(nn.Module):
     ) -> None:
         super().__init__()
         pad, sizes = kernel // 2, [inputs] + [width] * depth
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, kernel, padding=pad, padding_mode="circular" if pad else "zeros")
-            for a, b in itertools.pairwise(sizes)
+        self.layers = Blocks(
+            *(
+                ConvSiLU(a, b, kernel, padding=pad, padding_mode="circular" if pad else "zeros")
+                for a, b in itertools.pairwise(sizes)
+            )
         )
         self.last = nn.Conv2d(width, outputs, 1)
         nn.init.zeros_(self.last.weight)
@@ -64,7 +107,5 @@ class ResidualConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, inputs, H, W) → (N, outputs, H, W)."""
-        for layer in self.layers:
-            x = F.silu(layer(x))
-        out: Tensor = self.last(x)
+        out: Tensor = self.last(self.layers(x))
         return out

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from climate.features import position_features
 from climate.models.domain import Domain
 from climate.models.transport import Transport
+from climate.regions import Region
 
 
 class WeatherModel(nn.Module):
@@ -55,6 +56,16 @@ class WeatherModel(nn.Module):
     def channels(self) -> tuple[str, ...]:
         """Short names of the state's channels."""
         return self.domain.channels
+
+    @property
+    def statistics_hash(self) -> str:
+        """Of the training statistics of the store it was trained on."""
+        return self.domain.statistics_hash
+
+    @property
+    def region(self) -> Region | None:
+        """The box it sees; None: the globe."""
+        return self.domain.region
 
     @property
     def stochastic(self) -> bool:

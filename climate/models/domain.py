@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ class Domain:
         arrays: ``mean``, ``scale``, ``change`` (C,), ``climate`` (C, H, W), ``static`` (n, H, W);
             empty where the buffers are about to be loaded from a checkpoint.
         region: the box and halo that the grid covers; None: the globe.
+        statistics_hash: of the store's training statistics.
     """
 
     lat: tuple[float, ...]
@@ -54,6 +55,12 @@ class Domain:
     static_names: tuple[str, ...]
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     region: Region | None = None
+    statistics_hash: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("lat", "lon", "channels", "vectors", "static_names"):  # JSON knows only lists
+            held = tuple(tuple(v) if isinstance(v, list) else v for v in getattr(self, name))
+            object.__setattr__(self, name, held)
 
     @classmethod
     def from_store(
@@ -92,37 +99,18 @@ class Domain:
             names,
             arrays,
             store.region,
-        )
-
-    @classmethod
-    def from_description(cls, text: dict[str, Any]) -> Domain:
-        """Rebuild from `describe`; the numbers come with the checkpoint's buffers."""
-        return cls(
-            tuple(text["lat"]),
-            tuple(text["lon"]),
-            tuple(text["channels"]),
-            tuple((u, v) for u, v in text["vectors"]),
-            int(text["step_seconds"]),
-            int(text["history"]),
-            tuple(text["static_names"]),
-            region=Region(**text["region"]) if text.get("region") else None,
+            store.statistics.hash,
         )
 
     def describe(self) -> dict[str, Any]:
-        """Everything but the arrays, as JSON gives it back."""
-        facts = {
-            name: getattr(self, name)
-            for name in (
-                "lat",
-                "lon",
-                "channels",
-                "vectors",
-                "step_seconds",
-                "history",
-                "static_names",
-            )
-        }
-        facts["region"] = asdict(self.region) if self.region else None
+        """A config, as JSON gives it back, that builds all but the arrays.
+
+        The numbers come with the checkpoint's buffers.
+        """
+        facts: dict[str, Any] = {"_target_": "climate.models.domain.Domain"}
+        facts |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
+        if self.region:
+            facts["region"] = {"_target_": "climate.regions.Region", **asdict(self.region)}
         return dict(json.loads(json.dumps(facts)))
 
     @cached_property

@@ -25,6 +25,7 @@ from climate.models.networks import ResidualBlock, SphereConv
 from climate.sphere import Grid
 from vgbdm.errors import InputError
 from vgbdm.latents import DiagonalGaussian, GaussianHead
+from vgbdm.networks import Blocks
 from vgbdm.randomness import keyed_normal
 
 BELL = 0.6
@@ -101,7 +102,7 @@ class PointEncoder(nn.Module):
         super().__init__()
         self.points = points
         self.embed = SphereConv(inputs, width, poles=poles, vector_inputs=vector_inputs)
-        self.blocks = nn.Sequential(
+        self.blocks = Blocks(
             *(ResidualBlock(width, poles=poles, dropout=0.0) for _ in range(blocks))
         )
         self.norm = nn.GroupNorm(max(width // 16, 1), width)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vgbdm.networks import Blocks
+
 
 def soft_bound(x: Tensor, limit: float) -> Tensor:
     """Values bent smoothly into (-limit, limit)."""
@@ -174,7 +176,7 @@ class Trunk(nn.Module):
     ) -> None:
         super().__init__()
         self.embed = SphereConv(inputs, width, poles=poles, vector_inputs=vector_inputs)
-        self.blocks = nn.Sequential(
+        self.blocks = Blocks(
             *(ResidualBlock(width, poles=poles, dropout=dropout) for _ in range(blocks))
         )
         self.norm = nn.GroupNorm(max(width // 16, 1), width)

@@ -12,14 +12,14 @@ from hydra import compose, initialize_config_dir
 from runs import CONFIGS
 
 from climate.forecast import write_forecast
-from climate.models import load_model
 from climate.training import check_tunable, train
 from vgbdm.errors import InputError
+from vgbdm.loading import load
 from vgbdm.training import checkpoint
-from vgbdm.training.backends.torch import TorchBackend
+from vgbdm.training.backends.torch import SingleBackend
 
 SHORT = [
-    "model=climode", "size=tiny", "backend=torch", "batch=8", "objective.ahead=1",
+    "model=climode", "size=tiny", "backend=single", "batch=8", "objective.ahead=1",
     "model.fit.degree=3", "model.solver.substeps=2", "model.truncation=3", "trainer.total_steps=6",
     "trainer.validations=2", "validation.starts=2", "validation.lead=6h", "rate.peak=1e-2",
     "rate.warmup=1",
@@ -64,7 +64,7 @@ def test_training_lowers_the_loss_and_logs_the_courant_number(own_store, whole):
 
 
 def test_a_stopped_run_goes_on_bit_equal(own_store, whole, tmp_path, monkeypatch):
-    step, calls = TorchBackend.step, []
+    step, calls = SingleBackend.step, []
 
     def stop(self, *args, **options):
         calls.append(1)
@@ -72,7 +72,7 @@ def test_a_stopped_run_goes_on_bit_equal(own_store, whole, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return step(self, *args, **options)
 
-    monkeypatch.setattr(TorchBackend, "step", stop)
+    monkeypatch.setattr(SingleBackend, "step", stop)
     with pytest.raises(KeyboardInterrupt):
         train(config(own_store, tmp_path / "part"))
     assert checkpoint.read_state(checkpoint.find(tmp_path / "part", "last"))["step"] == 3
@@ -98,7 +98,7 @@ def test_micro_batches_and_ways_to_the_gradient_train_alike(own_store, whole, tm
 
 
 def test_a_trained_model_forecasts(own_store, whole, tmp_path):
-    model = load_model(whole)
+    model = load(whole)
     lead = np.timedelta64(12 * 3600, "s")
     write_forecast(model, own_store, tmp_path / "forecast", lead=lead, batch=64)
     made = xr.open_zarr(tmp_path / "forecast", consolidated=False)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from climate.models.domain import Domain
 from climate.stream import WindowBatch, read_windows
 from climate.training import build_model, parameter_groups, parse_duration
 from physics_systems.training import build_field
-from vgbdm.build import build
+from vgbdm.build import build, rebuild
 from vgbdm.errors import InputError
 from vgbdm.latent_field import Statistics
 from vgbdm.training.loop import Plan, prepare_run_dir
@@ -47,7 +47,8 @@ def test_every_choice_of_training_builds(store, group, name):
     assert callable(build(cfg.rate))
     assert all(callable(build(schedule)) for schedule in cfg.schedules.values())
     assert Plan(**cfg.trainer).total_steps > 0
-    again = build(facts["model"], Domain.from_description(facts["domain"]))
+    again = rebuild({**facts["model"], "domain": facts["domain"]})
+    assert (again.statistics_hash, again.region) == (store.statistics.hash, None)
     again.load_state_dict(model.state_dict())
 
 
@@ -104,7 +105,15 @@ def test_fine_tuning_is_a_config(model):
 
 
 def test_backends_are_known():
-    assert GROUPS["backend"] == ["deepspeed", "torch"]
+    assert GROUPS["backend"] == ["auto", "ddp", "deepspeed", "single"]
+
+
+def test_a_stage_is_taken_where_it_means_something():
+    for name in ("auto", "deepspeed"):
+        assert compose_training(f"backend={name}", "backend.stage=2").backend.stage == 2
+    for name in ("single", "ddp"):
+        with pytest.raises(ConfigCompositionException, match=r"backend\.stage"):
+            compose_training(f"backend={name}", "backend.stage=2")
 
 
 @pytest.mark.parametrize("name", GROUPS["source"])
@@ -147,7 +156,8 @@ def test_durations():
 
 
 @pytest.mark.parametrize(
-    "options", [{"total_steps": 0}, {"max_minutes": 0}, {"validations": 0}, {"keep": 0}]
+    "options",
+    [{"total_steps": 0}, {"max_minutes": 0}, {"validations": 0}, {"keep": 0}, {"save_minutes": 0}],
 )
 def test_plans_that_cannot_be_are_refused(options):
     with pytest.raises(InputError):

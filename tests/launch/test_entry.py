@@ -9,13 +9,15 @@ import pytest
 
 REPO = Path(__file__).resolve().parents[2]
 
-LAUNCHERS = sorted(p.stem for p in (REPO / "launch").glob("*.py") if p.stem != "entry")
+SHARED = ("entry", "ranks")
+LAUNCHERS = sorted(p.stem for p in (REPO / "launch").glob("*.py") if p.stem not in SHARED)
 
 
 def run(name: str, *arguments: str, rank: str | None = None) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
     if rank is not None:
-        env |= {"RANK": rank, "WORLD_SIZE": "2"}
+        group = {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+        env |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", **group}
     command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
 
@@ -58,7 +60,19 @@ def test_bad_input_is_one_line_and_other_ranks_are_silent(tmp_path):
     assert "error" not in other.stderr
 
 
+def test_a_rank_that_cannot_be_speaks_for_itself():
+    line = refusal(run("train_era5", "store=x", "run_dir=y", rank="2"))
+    assert "rank 2 of 2" in line
+
+
 def test_no_outputs_folder_is_left(tmp_path):
     before = set(Path.cwd().iterdir())
     run("make_sample", f"out={tmp_path}", "days=0")
     assert set(Path.cwd().iterdir()) == before
+
+
+def test_no_line_holds_a_password(tmp_path):
+    line = refusal(
+        run("train_era5", "store=/none/s3://me:secret@host/x", f"run_dir={tmp_path}/run")
+    )
+    assert "secret" not in line and "s3:/***@host" in line

@@ -38,7 +38,7 @@ def made(store, tmp_path_factory):
     """A trained model and its forecasts of the test and the validation period."""
     folder = tmp_path_factory.mktemp("made")
     launch(
-        "train_era5", f"store={store.path}", f"run_dir={folder}/run", "size=tiny", "backend=torch",
+        "train_era5", f"store={store.path}", f"run_dir={folder}/run", "size=tiny", "backend=single",
         "trainer.total_steps=12", "trainer.validations=2", "validation.starts=2",
         "validation.lead=6h", "rate.peak=5e-3", "rate.warmup=2",
     )  # fmt: skip

@@ -16,7 +16,6 @@ from hydra import compose, initialize_config_dir
 
 from climate.features import MonthFeatures
 from climate.forecast import write_forecast
-from climate.models import load_model
 from climate.regions import parse_region
 from climate.store.crop import crop
 from climate.store.views import open_for_forecast, open_for_model
@@ -24,10 +23,11 @@ from climate.training import build_model, open_task_store, parse_duration
 from climate.verification.forecasts import open_forecast
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
+from vgbdm.loading import load
 
 REPO = Path(__file__).resolve().parents[2]
 QUICK = [
-    "size=tiny", "batch=8", "trainer.total_steps=4", "trainer.validations=1", "backend=torch",
+    "size=tiny", "batch=8", "trainer.total_steps=4", "trainer.validations=1", "backend=single",
     "validation.starts=2",
 ]  # fmt: skip
 BOX = "region=[-35,50,340,60]"
@@ -110,7 +110,7 @@ def test_the_rows_of_months_are_their_own_climatology_and_persistence(years, mon
 
 
 def test_a_monthly_model_has_month_features_and_its_wind_bound(years, monthly):
-    model = load_model(monthly / "run")
+    model = load(monthly / "run")
     assert isinstance(model.calendar, MonthFeatures)
     assert model.wind_limit * model.step_seconds / 6.371e6 == pytest.approx(0.3, rel=0.01)
     assert model.region is None
@@ -150,7 +150,7 @@ def test_no_truth_outside_box_and_halo_reaches_a_forecast_nor_halo_truth_a_score
         return spoil
 
     beyond = make_fine_store(tmp_path / "beyond", spoiler(halo))
-    model = load_model(regional / "run")
+    model = load(regional / "run")
     for name, store in (("own", fine_store), ("spoilt", beyond)):
         view = open_for_model(store.path, model)
         write_forecast(model, view, tmp_path / name, lead=parse_duration("leads", "18h"))
@@ -169,7 +169,7 @@ def test_no_truth_outside_box_and_halo_reaches_a_forecast_nor_halo_truth_a_score
 
 def test_the_halo_evolves_by_itself(regional, fine_store):
     """Its later truth is not asked for: a forecast takes the history alone."""
-    model = load_model(regional / "run")
+    model = load(regional / "run")
     view = open_for_model(fine_store.path, model)
     window = view.read(60, 64)[None]
     first = model.forecast(torch.from_numpy(window), torch.zeros(1), 2)
@@ -223,7 +223,7 @@ def test_a_refusal_is_one_line_and_leaves_no_run(fine_store, tmp_path):
 def test_leads_in_the_wrong_unit_and_beyond_the_period_are_refused(
     years, monthly, tmp_path, leads, words
 ):
-    model = load_model(monthly / "run")
+    model = load(monthly / "run")
     with pytest.raises(InputError, match=words):
         write_forecast(
             model,

@@ -11,8 +11,10 @@ from systems import SYSTEMS, dataset, make_field, trajectories
 from physics_systems import training
 from physics_systems.trajectories import write
 from vgbdm.errors import InputError
+from vgbdm.latent_field import LatentField
+from vgbdm.loading import load
 from vgbdm.training import checkpoint
-from vgbdm.training.backends.torch import TorchBackend
+from vgbdm.training.backends.torch import SingleBackend
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):
 
 def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch):
     training.train(config(stores, tmp_path / "whole"))
-    backend = TorchBackend.step
+    backend = SingleBackend.step
     calls = 0
 
     def stop(self, *args, **options):
@@ -57,7 +59,7 @@ def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch
             raise KeyboardInterrupt
         return backend(self, *args, **options)
 
-    monkeypatch.setattr(TorchBackend, "step", stop)
+    monkeypatch.setattr(SingleBackend, "step", stop)
     with pytest.raises(KeyboardInterrupt):
         training.train(config(stores, tmp_path / "part"))
     assert checkpoint.read_state(checkpoint.find(tmp_path / "part", "last"))["step"] == 3
@@ -93,7 +95,8 @@ def test_fine_tuning_starts_from_the_best_weights(stores, tmp_path):
         cfg = compose("train_system", [*data, f"run_dir={tmp_path}/second", *SMALLER, *extra])
     training.train(cfg)
     best = checkpoint.read_tensors(checkpoint.find(tmp_path / "first", "best"), "model")
-    field, state = training.load_field(tmp_path / "second", "last")
+    field = load(tmp_path / "second", "last", kind=LatentField)
+    state = checkpoint.read_state(checkpoint.find_whole(tmp_path / "second", "last"))
     assert state["config"]["objective"]["name"] == "rollout"
     tuned = field.state_dict()
     assert torch.allclose(tuned["encoder.layers.0.weight"], best["encoder.layers.0.weight"])
@@ -118,7 +121,7 @@ def test_the_encoder_stands_still_while_the_gauge_is_let_go():
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     field, data = make_field(name), trajectories(name)
-    backend = TorchBackend("fp32", 1.0, 1)
+    backend = SingleBackend(precision="fp32", clip=1.0, accumulation=1)
     validate = training.ForecastValidation(data, backend, 10)
     fine = validate(field)
     assert 0 < fine["score"] < 1e5 and fine["n_failed"] == 0
@@ -143,11 +146,4 @@ def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_
     with pytest.raises(InputError, match="the window needs"):
         training.train(config(stores, tmp_path / "x", "model.window=40"))
     with pytest.raises(InputError, match="no best checkpoint"):
-        training.load_field(tmp_path)
-
-
-def test_a_checkpoint_of_another_task_is_refused(tmp_path):
-    folder = checkpoint.write_checkpoint(tmp_path, {}, {"step": 1, "must_match": {"domain": {}}})
-    checkpoint.point(tmp_path, "best", folder)
-    with pytest.raises(InputError, match="another task"):
-        training.load_field(tmp_path)
+        load(tmp_path, kind=LatentField)

@@ -1,33 +1,144 @@
-"""Configs build the project's classes and nothing else."""
+"""Configs build the classes that are listed, and nothing else."""
+
+import functools
+import importlib
+import inspect
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
-from vgbdm.build import build
+from vgbdm.build import PACKAGES, build, rebuild
 from vgbdm.errors import InputError
 from vgbdm.paths import BridgePath
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+BRIDGE = {"_target_": "vgbdm.paths.BridgePath", "sigma": 0.3, "margin": 0.1}
+LISTED = {
+    which: {
+        name for package in PACKAGES for name in getattr(importlib.import_module(package), which)
+    }
+    for which in ("BUILDABLE", "MODEL_PARTS")
+}
 
 
 def test_build_makes_the_object_with_further_arguments():
     path = build({"_target_": "vgbdm.paths.BridgePath", "sigma": 0.3}, margin=0.1)
     assert isinstance(path, BridgePath)
     assert (path.sigma, path.margin) == (0.3, 0.1)
+    assert isinstance(build({**BRIDGE, "_partial_": True}), BridgePath)
+    nested = {
+        "_target_": "vgbdm.training.schedules.Constant",
+        "value": {**BRIDGE, "_partial_": True},
+    }
+    assert isinstance(build(nested).value, functools.partial)
+
+
+FOREIGN = [
+    "torch.load", "builtins.open", "builtins.eval", "logging.FileHandler", "os.system", "os.getcwd",
+    "shutil.rmtree", "functools.partial", "hydra.utils.get_class", "subprocess.Popen",
+    # attributes of our modules
+    "climate.training.os.system", "climate.store.convert.os.system", "vgbdm.page.Path.unlink",
+    "vgbdm.training.checkpoint.shutil.rmtree", "vgbdm.training.checkpoint.os.remove",
+    "vgbdm.build.importlib.import_module", "vgbdm.build.instantiate", "vgbdm.paths.torch.load",
+    "vgbdm.paths.BridgePath.__class__", "vgbdm.paths.BridgePath.__init__.__globals__",
+    # our functions, and classes that no config needs
+    "vgbdm.build.build", "vgbdm.training.checkpoint.write_checkpoint", "climate.training.train",
+    "climate.store.journal.Journal", "vgbdm.training.writer.Writer", "vgbdm.training.loop.Trainer",
+    # near misses
+    "vgbdmx.paths.BridgePath", "vgbdm.paths.BridgePath ", "vgbdm", "", ".paths", "vgbdm..paths",
+    "VGBDM.paths.BridgePath", "vgbdm/paths", 7, None, True, ["vgbdm.paths.BridgePath"], {"a": 1},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", FOREIGN, ids=str)
+@pytest.mark.parametrize("make", [build, rebuild])
+def test_foreign_targets_are_refused_wherever_they_stand(target, make):
+    bad = {"_target_": target, "f": "x"}
+    for config in (
+        bad, {**BRIDGE, "sigma": bad}, {**BRIDGE, "margin": [1, [bad]]},
+        {**BRIDGE, "sigma": {"a": {**BRIDGE, "_partial_": True, "margin": bad}}},
+    ):  # fmt: skip
+        with pytest.raises(InputError, match="none of the classes"):
+            make(config)
 
 
 @pytest.mark.parametrize(
-    "config",
+    "extra",
     [
-        {"_target_": "builtins.open", "file": "x"},
-        {"_target_": "torch.load", "f": "x"},
-        {"_target_": "vgbdm.paths.BridgePath", "sigma": {"_target_": "os.getcwd"}},
-        {"_target_": "vgbdm.paths.BridgePath", "margin": [{"_target_": "os.getcwd"}]},
-        {"_target_": "vgbdmx.paths.BridgePath"},
+        {"_args_": ["x"]}, {"_recursive_": False}, {"_partial_": "true"}, {"_partial_": {"a": 1}},
+        {"_convert_": {"_target_": "os.getcwd"}}, {"_mode_": 1}, {"__class__": 1},
+        {"sigma": {"_args_": [1]}}, {"sigma": [{"_recursive_": False}]},
     ],
+    ids=str,
+)  # fmt: skip
+def test_other_ways_to_act_are_refused(extra):
+    for make in (build, rebuild):
+        with pytest.raises(InputError, match=r"may not stand in a config|none of the classes"):
+            make({**BRIDGE, **extra})
+
+
+@pytest.mark.parametrize(
+    "value", ["${oc.env:HOME}", "a ${oc.env:HOME}", "${oc.decode:'1'}", "${sigma}", "???"]
 )
-def test_foreign_targets_are_refused_before_anything_is_imported(config):
-    with pytest.raises(InputError, match="not a class of"):
-        build(config)
+def test_resolvers_in_loaded_configs_are_refused(value, monkeypatch):
+    monkeypatch.setenv("HOME", "/nowhere")
+    for config in ({**BRIDGE, "sigma": value}, {**BRIDGE, "sigma": [{"a": value}]}):
+        for make in (build, rebuild):
+            with pytest.raises(InputError, match="is no value"):
+                make(config)
+
+
+def test_a_composed_config_is_resolved_first():
+    config = OmegaConf.create({"path": {**BRIDGE, "sigma": "${width}"}, "width": 0.7})
+    assert build(config.path).sigma == 0.7
+
+
+def test_a_checkpoint_names_parts_of_models_alone():
+    assert isinstance(rebuild(BRIDGE), BridgePath)
+    for name in sorted(LISTED["BUILDABLE"] - LISTED["MODEL_PARTS"]):
+        with pytest.raises(InputError, match="see MODEL_PARTS"):
+            rebuild({"_target_": name})
+
+
+def test_nothing_is_imported_before_all_is_checked():
+    code = """
+import sys
+from vgbdm.build import build
+from vgbdm.errors import InputError
+
+try:
+    build({"_target_": "vgbdm.paths.BridgePath", "a": {"_target_": "climate.training.os"}})
+except InputError:
+    print("vgbdm.paths" in sys.modules, "climate.training" in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False False\n", result.stderr
 
 
 def test_a_config_without_target_is_refused():
     with pytest.raises(InputError, match="_target_ is missing"):
         build({"sigma": 1})
+
+
+def test_every_target_in_the_configs_is_listed():
+    named = {
+        name
+        for path in CONFIGS.rglob("*.yaml")
+        for name in re.findall(r"_target_:\s*([\w.]+)", path.read_text())
+    }
+    assert len(named) > 30 and named <= LISTED["BUILDABLE"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_what_is_listed_are_classes_of_the_package(package):
+    names = importlib.import_module(package).BUILDABLE
+    assert len(set(names)) == len(names)
+    for name in set(names) - {"vgbdm.training.backends.choice.automatic"}:
+        module, _, attribute = name.rpartition(".")
+        made = getattr(importlib.import_module(module), attribute)
+        assert inspect.isclass(made) and f"{made.__module__}.{made.__qualname__}" == name
+        assert name.startswith(f"{package}.")

@@ -14,11 +14,17 @@ from typing import Any
 
 from torch import nn
 
-from vgbdm.errors import InputError
-from vgbdm.training import checkpoint
+from vgbdm.errors import InputError, StoppedError
+from vgbdm.masking import mask
+from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
+from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
+from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule
+from vgbdm.training.status import Status
+from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +42,25 @@ class Plan:
         max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good.
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
+        save_minutes: time between checkpoints, besides those of validations; None: only those.
         patience: validations without a better score after which a run ends; None: never.
+        hang_minutes: without progress after which a run is ended.
+        nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
+        max_skips: steps skipped one after the other; the next one stops the run.
+        explosion: a loss above this multiple of the median of recent ones is treated alike; None:
+            never.
     """
 
     total_steps: int = 1000
     max_minutes: float | None = None
     validations: int = 5
     keep: int = 1
+    save_minutes: float | None = 10.0
     patience: int | None = None
+    hang_minutes: float = 10.0
+    nonfinite: str = "stop"
+    max_skips: int = 5
+    explosion: float | None = None
 
     def __post_init__(self) -> None:
         if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
@@ -52,6 +69,14 @@ class Plan:
             raise InputError(f"trainer.patience={self.patience}: at least 1, or null for never")
         if self.max_minutes is not None and not self.max_minutes > 0:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
+        if self.save_minutes is not None and not self.save_minutes > 0:
+            raise InputError(f"trainer.save_minutes={self.save_minutes}: positive, or null")
+        longest = COLLECTIVE_TIMEOUT.total_seconds() / 60
+        if not 0 < self.hang_minutes < longest:
+            raise InputError(
+                f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
+                f"{longest:g}, after which processes no longer wait for each other"
+            )
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
@@ -80,8 +105,9 @@ class Trainer:
         global_batch: samples per step over all ranks.
         plan: length and validations.
         run_dir: where everything goes.
-        identity: hashes and configs that a checkpoint carries; those under ``must_match`` are
-            compared on resume.
+        identity: what a checkpoint carries: under ``must_match`` hashes and configs that are
+            compared on resume, under ``rebuild`` the config of the field as `vgbdm.load` builds it,
+            under ``config`` that of the run; it goes to ``config.json`` too, without credentials.
     """
 
     def __init__(
@@ -102,18 +128,28 @@ class Trainer:
         self.field, self.objective, self.groups, self.backend = field, objective, groups, backend
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
-        self.plan, self.run_dir, self.identity = plan, run_dir, identity
-        self.step, self.best, self.waited = 0, math.inf, 0
+        self.plan, self.run_dir = plan, run_dir
+        self.identity = {**identity, "config": mask(identity["config"])}
+        self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
+        self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
+        self.status = Status(run_dir)
+        self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
         self.total: int | None = None if plan.max_minutes else plan.total_steps
 
     # --- start and resume ----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Build the engine, from the last checkpoint where there is one. *Collective.*"""
-        folder = checkpoint.find(self.run_dir, "last")
+        """Build the engine, from the last whole checkpoint where there is one. *Collective.*"""
+        folder = self.saver.find_start()
         if folder is None:
             self.backend.start(self.field, self.objective, self.groups, self.global_batch)
-            return
+        else:
+            self.resume(folder)
+        if self.backend.rank == 0:
+            checkpoint.write_json(self.run_dir / "config.json", self.identity["config"])
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a whole checkpoint of a run that is alike. *Collective.*"""
         state = checkpoint.read_state(folder)
         for name, value in self.identity["must_match"].items():
             if state["must_match"].get(name) != value:
@@ -123,36 +159,33 @@ class Trainer:
                 )
         self.field.load_state_dict(checkpoint.read_tensors(folder, "model"))
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
-        moments = {
-            name: checkpoint.read_tensors(folder, name) for name in ("exp_avg", "exp_avg_sq")
-        }
-        self.backend.load_moments(moments, state["step"])
-        self.step, self.total, self.best = state["step"], state["total_steps"], state["best"]
-        self.waited = state["waited"]
-        log.info("resuming %s at step %d of %d", self.run_dir, self.step, self.total)
+        held = set(checkpoint.tensor_files(folder)) - {"model"}
+        tensors = {name: checkpoint.read_tensors(folder, name) for name in sorted(held)}
+        self.guard.load(state["guard"])
+        self.backend.load_moments(tensors, state["step"] - self.guard.skipped)
+        self.step, self.total = state["step"], state["total_steps"]
+        self.waited, self.looked = state["waited"], state["looked"]
+        if state["best"] is not None and self.saver.has_best():  # else the next one is the best
+            self.best = state["best"]
+        log.info("resuming %s at step %d of %s", self.run_dir, self.step, self.total)
 
     def save(self, score: float | None = None) -> None:
-        """Write a checkpoint, as last and, if it is, as best. *Collective.*"""
-        tensors = self.backend.state()
+        """Begin a checkpoint, as last and, if it is, as best. *Collective.*"""
         better = score is not None and score < self.best
         if score is not None:
             self.waited = 0 if better else self.waited + 1
             self.best = score if better else self.best
-        if self.backend.rank == 0:
-            state = {
-                **self.identity,
-                "step": self.step,
-                "total_steps": self.total,
-                "samples": self.step * self.global_batch,
-                "best": self.best,
-                "waited": self.waited,
-            }
-            folder = checkpoint.write_checkpoint(self.run_dir, tensors, state)
-            if better:
-                checkpoint.point(self.run_dir, "best", folder, step=self.step, score=score)
-            checkpoint.point(self.run_dir, "last", folder, step=self.step)
-            checkpoint.keep_last(self.run_dir, self.plan.keep)
-        self.backend.barrier()
+        state = {
+            **self.identity,
+            "step": self.step,
+            "total_steps": self.total,
+            "samples": self.step * self.global_batch,
+            "best": self.best if math.isfinite(self.best) else None,
+            "waited": self.waited,
+            "looked": self.looked,
+            "guard": self.guard.state(),
+        }
+        self.saver.save(state, score if better else None)
 
     # --- the loop ------------------------------------------------------------------------------
 
@@ -160,28 +193,50 @@ class Trainer:
         """Train to the end. *Collective.*
 
         Raises:
-            InputError: if a loss or gradient is not finite; the last checkpoint stands.
+            InputError: if the run folder's checkpoint is not one to go on from.
+            StoppedError: if any rank was asked to stop; the run is saved.
+            RunError: for whatever goes wrong on the way; the last checkpoint stands.
         """
-        self.start()
+        rank = self.backend.rank
+        if rank == 0:
+            self.status.clear()
+        stacks = self.run_dir / f"hang-rank{rank}.txt"
+
+        def fail(line: str) -> bool:
+            return self.status.fail(line, self.step)
+
+        with Watchdog(60 * self.plan.hang_minutes, stacks, fail):
+            self.start()
+            with supervised(self.status, self.backend, lambda: self.step):
+                self.run()
+
+    def run(self) -> None:
+        """Step after step from where the run is, validating and saving on the way."""
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
+            stack.enter_context(self.saver.writer)
             records = None
             if self.backend.rank == 0:
                 records = stack.enter_context(Records(self.run_dir, self.step))
-            if self.step == 0:
+            if self.is_due() and self.looked != self.step:
                 self.look(records)
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
             seconds: list[float] = []
             while not self.is_over():
                 started = time.perf_counter()
-                self.train_step(next(stream), records, started)
+                result = self.train_step(next(stream), records, started)
                 if self.total is None:
                     seconds.append(time.perf_counter() - started)
                     if self.step == UNTIMED_STEPS + TIMED_STEPS:
                         self.fix_total(begin, looking, median(seconds[-TIMED_STEPS:]))
-                if self.total and self.is_due(self.total):
+                if "stop" in result.wishes:
+                    self.stop()
+                if self.is_due():
                     self.look(records)
+                elif "save" in result.wishes:
+                    self.save()
+            self.saver.settle()
 
     def is_over(self) -> bool:
         """Whether the last step is done, or the score has not improved for too long."""
@@ -189,10 +244,12 @@ class Trainer:
             return True
         return self.total is not None and self.step >= self.total
 
-    def is_due(self, total: int) -> bool:
-        """Whether a validation belongs after this step."""
-        marks = [round(total * k / self.plan.validations) for k in range(1, self.plan.validations)]
-        return self.step in marks or self.step == total
+    def is_due(self) -> bool:
+        """Whether a validation belongs here."""
+        total, count = self.total, self.plan.validations
+        if self.step == 0 or total is None:
+            return self.step == 0
+        return self.step in [round(total * k / count) for k in range(1, count + 1)]
 
     def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
         """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
@@ -204,16 +261,21 @@ class Trainer:
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 
     def train_step(self, batch: Batch, records: Records | None, started: float) -> StepResult:
-        """One optimiser step, refused where something is not finite."""
+        """One optimiser step; where something is not finite, the weights stay as they are."""
         values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
         rate = self.rate(self.step, self.total)
         self.field.train()
-        result = self.backend.step(batch, values, rate)
-        numbers = (*result.terms.values(), result.gradient_norm)
-        if not all(map(math.isfinite, numbers)):
-            raise InputError(self.describe_failure(batch, result))
+        stop = ["stop"] if interrupts.request() else []
+        wishes = [*stop, "save"] if self.saver.is_due() else stop
+        result = self.backend.step(batch, values, rate, wishes, self.guard.accepts)
+        complaint, goes_on = self.guard.judge(result)
+        if not goes_on:
+            raise InputError(self.describe_failure(batch, complaint))
         self.step += 1
+        progress()
         if records:
+            if complaint:
+                records.note(f"step {self.step}: {complaint}; skipped")
             seconds = time.perf_counter() - started
             rates = {
                 "gradient_norm": result.gradient_norm,
@@ -224,12 +286,14 @@ class Trainer:
             records.step(self.step, result.terms, rates, self.total)
         return result
 
-    def describe_failure(self, batch: Batch, result: StepResult) -> str:
+    def describe_failure(self, batch: Batch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
-        bad = [name for name, value in result.terms.items() if not math.isfinite(value)]
-        last = checkpoint.find(self.run_dir, "last")
+        self.saver.writer.join()  # for the last checkpoint to be the last
+        last = self.status.checkpoint
+        skipped = self.guard.in_a_row - 1
+        before = f" after {skipped} skipped" if skipped else ""
         return (
-            f"step {self.step + 1}: {', '.join(bad) or 'the gradient'} is not finite; this rank's "
+            f"step {self.step + 1}: {complaint}{before}; this rank's "
             f"samples are {batch.describe()}; last good checkpoint: {last or 'none'}; "
             "lower the learning rate and resume=true"
         )
@@ -237,7 +301,25 @@ class Trainer:
     def look(self, records: Records | None) -> None:
         """Validate and save. *Collective.*"""
         scores = self.validate(self.backend.whole_field().eval())
+        self.looked = self.step
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better)
         self.save(scores["score"])
+        progress()
+        if self.backend.rank == 0:
+            self.status.write("running", "", self.step)
+
+    def stop(self) -> None:
+        """Save without a look, which a resumed run makes up for. *Collective.*
+
+        Raises:
+            StoppedError: always.
+        """
+        self.save()
+        self.saver.settle()
+        cause = interrupts.request() or "another rank was asked to"
+        raise StoppedError(
+            f"stopped at step {self.step} ({cause}); {self.status.checkpoint} is saved, "
+            "resume=true goes on"
+        )

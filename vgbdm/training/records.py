@@ -98,6 +98,10 @@ class Records:
         )
         self.bar.update(1)
 
+    def note(self, line: str) -> None:
+        """A line for who watches."""
+        self.bar.write(line)
+
     def validate(self, step: int, scores: Mapping[str, float], best: bool) -> None:
         """A validation: its scores."""
         self.validation.add({"step": step, **scores})

@@ -10,6 +10,7 @@ from climate.regions import parse_region
 from climate.store.crop import crop
 from climate.stream import WindowStream, read_windows
 from climate.verification.area import Area
+from vgbdm.build import rebuild
 
 SIX = np.timedelta64(6 * 3600, "s")
 BOX = [-35, 50, 340, 60]
@@ -65,7 +66,7 @@ def test_area_weights_are_the_box_s(boxed):
 
 def test_a_domain_remembers_its_region(boxed):
     domain = Domain.from_store(boxed, SIX, [["u10", "v10"]], 3)
-    again = Domain.from_description(domain.describe())
+    again = rebuild(domain.describe())
     assert again == domain
     assert again.region == parse_region(BOX, 2)
     assert again.grid.halo == 2

@@ -6,19 +6,25 @@ file and no data. Functions marked *collective* must be called by every rank.
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
+from vgbdm.networks import Blocks
+from vgbdm.training.backends.fragments import Fragment, gather, scatter
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 WISHES = ("stop", "save")
 """What a rank may ask of all others with a step."""
+COLLECTIVE_TIMEOUT = timedelta(hours=2)
+"""After which a process no longer waits for another; the watchdog of a run comes first."""
 
 
 class Batch(Protocol):
@@ -97,23 +103,44 @@ class Backend(ABC):
         precision: ``fp32``, or ``bf16`` for a forward pass under autocast.
         clip: largest gradient norm; 0 for none.
         accumulation: micro-batches per step.
+        compile: whether ``torch.compile`` takes the field's forward pass.
+        recompute: whether `Blocks` keep no activations but compute them again backwards.
+        ema: decay of the running mean of the weights that validation sees; None for the weights.
+            It starts as the mean of few steps: decay n is min(ema, (1 + n) / (10 + n)).
     """
 
+    name = ""
     rank = 0
     world_size = 1
+    sharded = False
+    """Whether each rank holds only its part of the optimiser's state."""
+    split_weights = False
+    """Whether the weights themselves are in parts: no rank may call the field alone."""
     device: torch.device
     field: nn.Module
     validated: nn.Module
     optimizer: Any
 
-    def __init__(self, precision: str, clip: float, accumulation: int) -> None:
+    def __init__(
+        self,
+        precision: str,
+        clip: float,
+        accumulation: int,
+        compile: bool = False,
+        recompute: bool = False,
+        ema: float | None = None,
+    ) -> None:
         if precision not in ("fp32", "bf16") or accumulation < 1 or clip < 0:
             raise InputError(
                 f"backend: precision={precision} accumulation={accumulation} clip={clip}; want "
                 "fp32 or bf16, at least 1 micro-batch, no negative norm"
             )
-        self.clip, self.accumulation = clip, accumulation
+        if ema is not None and not 0 < ema < 1:
+            raise InputError(f"backend.ema={ema}: want a decay such as 0.999, or null for none")
+        self.clip, self.accumulation, self.ema = clip, accumulation, ema
+        self.compile, self.recompute = compile, recompute
         self.autocast = torch.bfloat16 if precision == "bf16" else None
+        self.moved, self.calls = 0, 0
 
     # --- what a backend must say ----------------------------------------------------------------
 
@@ -130,25 +157,25 @@ class Backend(ABC):
         """Clip, let the optimiser step where the gradient is finite, return its norm."""
 
     @abstractmethod
-    def weights(self) -> dict[str, Tensor]:
-        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """Forget the gradients, as if the step had not been. *Collective.*
 
-    @abstractmethod
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """``model`` (see `weights`) and both moments, by name, on the CPU. *Collective.*
-
-        Before the first step there are no moments: they are zero.
+        Args:
+            micro: the step's last samples.
+            values: of the schedules.
         """
 
     @abstractmethod
-    def whole_field(self) -> nn.Module:
-        """The field with all its weights on this rank, to validate with. *Collective.*"""
+    def fragments(self) -> list[Fragment]:
+        """Where this rank keeps optimiser state of which parameter."""
 
-    @abstractmethod
-    def load_moments(self, moments: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """Give the optimiser its moments and step count; weights went in before `start`."""
+    @property
+    def inner(self) -> torch.optim.Optimizer:
+        """The torch optimiser, whose state is keyed by the flat tensors of `fragments`."""
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
 
-    # --- what they share ------------------------------------------------------------------------
+    # --- start ----------------------------------------------------------------------------------
 
     def start(
         self,
@@ -160,7 +187,8 @@ class Backend(ABC):
         """Take the module over; its weights must be loaded by now. *Collective.*
 
         Raises:
-            InputError: if the batch does not divide among ranks and micro-batches.
+            InputError: if the batch does not divide among ranks and micro-batches, or the field
+                has nothing to recompute where that is asked for.
         """
         share = self.world_size * self.accumulation
         if global_batch % share:
@@ -168,49 +196,166 @@ class Backend(ABC):
                 f"batch of {global_batch} does not divide by {self.world_size} ranks × "
                 f"{self.accumulation} micro-batches; choose a multiple of {share}"
             )
-        self.field, self.global_batch, self.groups = field, global_batch, groups
-        self.validated = field
+        self.field, self.global_batch, self.groups = field.to(self.device), global_batch, groups
+        self.shapes = {name: p.shape for name, p in field.named_parameters()}
+        blocks = [module for module in field.modules() if isinstance(module, Blocks)]
+        if self.recompute and not blocks:
+            raise InputError(
+                f"backend.recompute=true: {type(field).__name__} has no blocks to recompute"
+            )
+        for module in blocks:
+            module.recompute = self.recompute
+        own = self.ema is not None or self.split_weights
+        self.validated = without_weights(field) if own else field
+        if self.compile:  # hooks that fetch split weights cannot be part of a graph
+            field.compile(fullgraph=not self.split_weights)
         optimizer = torch.optim.AdamW(
             [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups], lr=0.0
         )
-        self.wrap(Learner(field.to(self.device), objective, self.autocast), optimizer)
+        self.wrap(Learner(field, objective, self.autocast), optimizer)
+        self.means = {}
+        if self.ema is not None:
+            self.means = {f.flat: f.flat.detach().clone() for f in self.fragments()}
+
+    # --- a step ---------------------------------------------------------------------------------
 
     def step(
-        self, batch: Batch, values: Mapping[str, float], rate: float, wishes: Collection[str] = ()
+        self,
+        batch: Batch,
+        values: Mapping[str, float],
+        rate: float,
+        wishes: Collection[str] = (),
+        accepts: Callable[[Mapping[str, float]], bool] = lambda terms: True,
     ) -> StepResult:
         """One optimiser step on this rank's share of a global batch. *Collective.*
 
         Gradients are those of Σ w_i loss_i ÷ global batch, whatever ranks and micro-batches. The
         sums are reduced before the optimiser moves, so that a value that is not finite is seen by
-        every rank in time; the caller must look at ``terms`` — the weights are then untouched.
+        every rank in time. Where a term or the gradient is not finite, or the terms are not
+        accepted, the weights are untouched and the norm is not finite.
 
         Args:
             batch: this rank's samples.
             values: of the schedules.
             rate: learning rate.
             wishes: of `WISHES`; every rank learns of each in the same step.
+            accepts: whether the optimiser may move after such terms; alike on all ranks.
         """
-        size = len(batch) // self.accumulation
+        assert len(batch) * self.world_size == self.global_batch, "ranks must share alike"
+        self.drop_copy()
+        size, before = len(batch) // self.accumulation, self.calls
         sums: dict[str, Tensor] = {}
         for k in range(self.accumulation):
             micro = batch.part(k * size, (k + 1) * size)
             for name, value in self.gradients(micro, values, k == self.accumulation - 1).items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
-        own = torch.tensor([float(wish in wishes) for wish in WISHES], device=self.device)
+        calls = self.calls - before
+        own = torch.tensor([*(float(w in wishes) for w in WISHES), calls], device=self.device)
         totals = self.sum(torch.cat([torch.stack(list(sums.values())), own]).double()).tolist()
-        means, votes = totals[: len(sums)], totals[len(sums) :]
+        means, votes = totals[: len(sums)], totals[len(sums) : -1]
+        assert totals[-1] == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
-        if not all(map(math.isfinite, result.values())):
+        if not all(map(math.isfinite, result.values())) or not accepts(result):
+            self.discard(micro, values)
             return StepResult(result, math.nan, heard)
         for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
             place["lr"] = group.rate(rate, values)
-        return StepResult(result, self.move(), heard)
+        norm = self.move()
+        if math.isfinite(norm):
+            self.moved += 1
+            self.follow()
+        return StepResult(result, norm, heard)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Draw the means of the weights towards them, each rank what it holds."""
+        if self.ema is not None:
+            decay = min(self.ema, (1 + self.moved) / (10 + self.moved))
+            for flat, mean in self.means.items():
+                mean.lerp_(flat.detach(), 1 - decay)
+
+    # --- state ----------------------------------------------------------------------------------
+
+    def gather(self, value_of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """Whole tensors by parameter name from what ranks hold. *Collective.*"""
+
+        def join(parts: Tensor) -> Tensor:
+            return self.sum(parts.to(self.device)).cpu()
+
+        return gather(self.fragments(), self.shapes, value_of, join if self.sharded else None)
+
+    def weights(self) -> dict[str, Tensor]:
+        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
+        if self.split_weights:
+            return self.gather(lambda flat: flat) | self.buffers()
+        own = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
+        return own | self.buffers()
 
     def buffers(self) -> dict[str, Tensor]:
         """The persistent buffers of the field that validation saw, by name, on the CPU."""
         keep = set(self.field.state_dict())
         return {n: b.cpu().clone() for n, b in self.validated.named_buffers() if n in keep}
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The means of the weights, with frozen weights and buffers as they are. *Collective.*"""
+        trained = {n for n, p in self.field.named_parameters() if p.requires_grad}
+        means = self.gather(lambda flat: self.means[flat])
+        return self.weights() | {name: means[name] for name in trained}
+
+    def state(self) -> dict[str, dict[str, Tensor]]:
+        """``model`` (see `weights`), moments, and ``ema`` where it is on. *Collective.*
+
+        All by name, on the CPU. Before the first step there are no moments: they are zero.
+        """
+        inner = self.inner.state
+
+        def moment(name: str) -> Callable[[Tensor], Tensor]:
+            return lambda flat: inner.get(flat, {}).get(name, torch.zeros_like(flat))
+
+        state = {"model": self.weights()} | {n: self.gather(moment(n)) for n in MOMENTS}
+        return state if self.ema is None else state | {"ema": self.averaged()}
+
+    def load_moments(self, state: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+        """Give the optimiser its moments and step count; weights went in before `start`.
+
+        Args:
+            state: as `state` gave it; ``model`` is not looked at, and without ``ema`` the means
+                start at the weights.
+            step: how many were made.
+        """
+        inner, fragments = self.inner.state, self.fragments()
+        for flat in {f.flat for f in fragments}:
+            zeros = {name: torch.zeros_like(flat.detach()) for name in MOMENTS}
+            inner[flat] = {"step": torch.tensor(float(step)), **zeros}
+
+        def held(name: str) -> Callable[[Tensor], Tensor]:
+            return lambda flat: inner[flat][name]
+
+        for name in MOMENTS:
+            scatter(fragments, state[name], held(name))
+        if self.ema is not None and "ema" in state:
+            scatter(fragments, state["ema"], lambda flat: self.means[flat])
+        self.moved = step
+
+    def whole_field(self) -> nn.Module:
+        """The field to validate with, all its weights on this rank. *Collective.*
+
+        A copy where weights are in parts or averaged: ranks may call it unequally often.
+        """
+        if self.validated is not self.field:
+            whole = self.weights() if self.ema is None else self.averaged()
+            for name, parameter in self.validated.named_parameters():
+                parameter.data = whole[name].to(self.device)
+        return self.validated
+
+    def drop_copy(self) -> None:
+        """Give back the memory of the weights that validation saw."""
+        if self.validated is not self.field:
+            for parameter in self.validated.parameters():
+                parameter.data = parameter.data.new_empty(0)
+
+    # --- ranks ----------------------------------------------------------------------------------
 
     def broadcast(self, value: float) -> float:
         """Rank 0's number on every rank. *Collective.*"""
@@ -229,6 +374,12 @@ class Backend(ABC):
         """Wait for every rank. *Collective.*"""
         if self.world_size > 1:
             torch.distributed.barrier()
+
+
+def without_weights(field: nn.Module) -> nn.Module:
+    """A copy of a module whose parameters hold nothing yet."""
+    empty = {id(p): nn.Parameter(p.detach().new_empty(0), False) for p in field.parameters()}
+    return copy.deepcopy(field, empty)
 
 
 def weighted_sums(

@@ -2,33 +2,78 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
-from vgbdm.training.backends.base import MOMENTS, Backend, Batch, Learner, weighted_sums
+from vgbdm.training.backends.base import (
+    COLLECTIVE_TIMEOUT,
+    Backend,
+    Batch,
+    Learner,
+    weighted_sums,
+)
+from vgbdm.training.backends.fragments import Fragment, whole_parameters
+
+BUCKET = 2**24
+"""Numbers sent at a time, at most; DeepSpeed's own default would hold 2 GB ready for them."""
+BUCKETS, LEAST = 8, 2**16
+"""A model is sent in about so many parts, of at least so many numbers."""
+KEPT = 10**5
+"""At stage 3, parameters with fewer numbers stay whole on every rank."""
 
 
-class Fragment(NamedTuple):
-    """The part of a parameter whose optimiser state this rank holds.
+def bucket_of(count: int) -> int:
+    """Numbers sent at a time, of a model with ``count``; even, as DeepSpeed wants it."""
+    return min(max(count // BUCKETS, LEAST), BUCKET) // 2 * 2
 
-    Attributes:
-        name: of the parameter.
-        flat: the flat tensor it lies in, key of the optimiser's state.
-        place: where in ``flat``.
-        start: where in the flattened parameter.
+
+def zero_config(
+    count: int, stage: int, offload: str | None, nvme_path: str | None
+) -> dict[str, Any]:
+    """What DeepSpeed is told of ZeRO.
+
+    Args:
+        count: numbers in the model.
+        stage: 0 to 3.
+        offload: where optimiser state lives, and at stage 3 weights: ``cpu``, ``nvme``, or None
+            for the device.
+        nvme_path: folder on a fast disk, for ``nvme``.
+
+    Raises:
+        InputError: for what does not fit together.
     """
-
-    name: str
-    flat: Tensor
-    place: slice
-    start: int
+    if stage not in range(4):
+        raise InputError(f"backend.stage={stage}: ZeRO has stages 0 to 3")
+    if offload not in (None, "cpu", "nvme"):
+        raise InputError(f"backend.offload={offload}: want cpu, nvme or null")
+    if (offload == "cpu" and not stage) or (offload == "nvme" and stage != 3):
+        raise InputError(
+            f"backend.offload={offload}: not at ZeRO stage {stage}; cpu needs stage 1, nvme stage 3"
+        )
+    if (offload == "nvme") != (nvme_path is not None):
+        raise InputError("backend: nvme_path=FOLDER goes with offload=nvme, and only with it")
+    config: dict[str, Any] = {
+        "stage": stage,
+        "reduce_bucket_size": bucket_of(count),
+        "allgather_bucket_size": bucket_of(count),
+    }
+    if stage == 3:
+        config |= {
+            "stage3_prefetch_bucket_size": bucket_of(count),
+            "stage3_param_persistence_threshold": KEPT,
+        }
+    if offload is not None:
+        place = {"device": offload} | ({"nvme_path": nvme_path} if nvme_path else {})
+        config["offload_optimizer"] = place
+        if stage == 3:
+            config["offload_param"] = place
+    return config
 
 
 class DeepSpeedBackend(Backend):
@@ -36,22 +81,31 @@ class DeepSpeedBackend(Backend):
 
     Args:
         stage: ZeRO stage, 0 to 3.
-        precision: ``fp32``, or ``bf16`` for a forward pass under autocast.
-        clip: largest gradient norm; 0 for none.
-        accumulation: micro-batches per step.
+        offload: ``cpu`` or ``nvme`` for state that leaves the device; see `zero_config`.
+        nvme_path: folder for ``nvme``.
+        options: of `Backend`.
     """
 
-    def __init__(self, stage: int, precision: str, clip: float, accumulation: int) -> None:
-        super().__init__(precision, clip, accumulation)
-        if stage not in range(4):
-            raise InputError(f"backend.stage={stage}: ZeRO has stages 0 to 3")
+    def __init__(
+        self,
+        stage: int = 0,
+        offload: str | None = None,
+        nvme_path: str | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.stage, self.asked = stage, (stage, offload, nvme_path)
+        zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
+        self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
         import deepspeed
 
         if not deepspeed.comm.is_initialized():
-            deepspeed.init_distributed(auto_mpi_discovery=False, verbose=False)
-        self.stage = stage
+            deepspeed.init_distributed(
+                auto_mpi_discovery=False, verbose=False, timeout=COLLECTIVE_TIMEOUT
+            )
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()
+        self.sharded = self.sharded and self.world_size > 1
         accelerator = deepspeed.get_accelerator()
         local = int(os.environ.get("LOCAL_RANK", "0"))
         self.device = torch.device(accelerator.device_name(local))
@@ -62,23 +116,28 @@ class DeepSpeedBackend(Backend):
         """See `Backend`."""
         import deepspeed
 
-        field = self.field
-        if self.stage == 3:
-            self.validated = copy.deepcopy(field)
+        count = sum(p.numel() for p in self.field.parameters())
         config = {
             "train_micro_batch_size_per_gpu": self.global_batch
             // (self.world_size * self.accumulation),
             "gradient_accumulation_steps": self.accumulation,
             "gradient_clipping": self.clip,
-            "zero_optimization": {"stage": self.stage},
+            "zero_optimization": zero_config(count, *self.asked),
             "zero_allow_untested_optimizer": True,
+            "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 10**9,
         }
-        self.names = {id(p): name for name, p in field.named_parameters()}
-        self.shapes = {name: p.shape for name, p in field.named_parameters()}
+        self.names = {id(p): name for name, p in self.field.named_parameters()}
+        if self.split_weights:
+            self.field.register_forward_pre_hook(self._count)
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=learner, optimizer=optimizer, config=config
         )
+
+    @torch.compiler.disable
+    def _count(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Each call of the field fetches weights from every rank: all must call it as often."""
+        self.calls += 1
 
     def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
         """See `Backend`."""
@@ -94,7 +153,17 @@ class DeepSpeedBackend(Backend):
         norm = self._whole_norm() if self.stage == 0 else 0.0
         if math.isfinite(norm):
             self.engine.step()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
         return norm if self.stage == 0 else self._sharded_norm()
+
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+        """See `Backend`; ZeRO forgets gradients by itself where they are not finite."""
+        if self.stage:
+            self.engine.backward(weighted_sums(self.engine, micro, values)["loss"] * math.nan)
+            self.engine.step()
+        else:
+            self.optimizer.zero_grad(set_to_none=True)
 
     def _whole_norm(self) -> float:
         """Norm of the gradients, which every rank holds whole and already reduced."""
@@ -108,8 +177,15 @@ class DeepSpeedBackend(Backend):
 
     # --- state ---------------------------------------------------------------------------------
 
-    def _fragments(self) -> list[Fragment]:
-        """Where this rank keeps optimiser state of which parameter."""
+    @property
+    def inner(self) -> torch.optim.Optimizer:
+        """The torch optimiser under ZeRO's."""
+        outer = self.optimizer
+        inner: torch.optim.Optimizer = outer.optimizer if self.stage else outer
+        return inner
+
+    def fragments(self) -> list[Fragment]:
+        """See `Backend`."""
         found = []
         if self.stage == 3:
             for group in self.optimizer.fp16_groups:
@@ -134,62 +210,5 @@ class DeepSpeedBackend(Backend):
                     place = slice(int(inside.start), int(inside.start + inside.numel))
                     found.append(Fragment(self.names[id(parameter)], flat, place, start))
         else:
-            for group in self.optimizer.param_groups:
-                for parameter in group["params"]:
-                    whole = slice(0, parameter.numel())
-                    found.append(Fragment(self.names[id(parameter)], parameter, whole, 0))
+            found = whole_parameters(self.field)
         return found
-
-    @property
-    def _inner(self) -> torch.optim.Optimizer:
-        """The torch optimiser under ZeRO's."""
-        return self.optimizer.optimizer if self.stage else self.optimizer
-
-    def _gather(self, value_of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """Whole tensors by parameter name from what the ranks hold. *Collective.*"""
-        whole = {name: torch.zeros(shape.numel()) for name, shape in self.shapes.items()}
-        for fragment in self._fragments():
-            part = value_of(fragment.flat).detach().flatten()[fragment.place].float().cpu()
-            whole[fragment.name][fragment.start : fragment.start + len(part)] = part
-        if self.stage and self.world_size > 1:
-            joined = torch.cat(list(whole.values())).to(self.device)
-            torch.distributed.all_reduce(joined)
-            sizes = [len(value) for value in whole.values()]
-            whole = dict(zip(whole, joined.cpu().split(sizes), strict=True))
-        return {name: value.reshape(self.shapes[name]) for name, value in whole.items()}
-
-    def weights(self) -> dict[str, Tensor]:
-        """See `Backend`."""
-        if self.stage == 3:
-            weights = self._gather(lambda flat: flat)
-        else:
-            weights = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
-        return weights | self.buffers()
-
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """See `Backend`."""
-        inner = self._inner.state
-
-        def moment(name: str) -> Callable[[Tensor], Tensor]:
-            return lambda flat: inner.get(flat, {}).get(name, torch.zeros_like(flat))
-
-        return {"model": self.weights()} | {n: self._gather(moment(n)) for n in MOMENTS}
-
-    def whole_field(self) -> nn.Module:
-        """See `Backend`; a copy where ZeRO shards: ranks may call it unequally often."""
-        if self.stage == 3:
-            self.validated.load_state_dict(self.weights())
-        return self.validated
-
-    def load_moments(self, moments: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
-        """See `Backend`."""
-        inner = self._inner.state
-        for fragment in self._fragments():
-            flat, size = fragment.flat, fragment.place.stop - fragment.place.start
-            if flat not in inner or "exp_avg" not in inner[flat]:
-                inner[flat] = {name: torch.zeros_like(flat.detach()) for name in MOMENTS}
-                inner[flat]["step"] = torch.tensor(float(step))
-            for name in MOMENTS:
-                part = moments[name][fragment.name].flatten()
-                target = inner[flat][name].flatten()[fragment.place]
-                target.copy_(part[fragment.start : fragment.start + size])

@@ -9,44 +9,60 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from vgbdm.training.backends.base import MOMENTS, Backend, Batch, Learner, weighted_sums
+from vgbdm.errors import InputError
+from vgbdm.training.backends.base import (
+    COLLECTIVE_TIMEOUT,
+    Backend,
+    Batch,
+    Learner,
+    weighted_sums,
+)
+from vgbdm.training.backends.fragments import Fragment, whole_parameters
 
 
-class TorchBackend(Backend):
-    """Every rank holds everything; gradients are averaged where there are ranks.
+class SingleBackend(Backend):
+    """One process, no process group.
 
     Args:
-        precision: ``fp32``, or ``bf16`` for a forward pass under autocast.
-        clip: largest gradient norm; 0 for none.
-        accumulation: micro-batches per step.
+        options: of `Backend`.
+
+    Raises:
+        InputError: where a launcher started more than one.
     """
 
-    def __init__(self, precision: str, clip: float, accumulation: int) -> None:
-        super().__init__(precision, clip, accumulation)
-        self.rank, self.world_size = (int(os.environ.get(k, d)) for k, d in RANK_VARIABLES)
+    name = "single"
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
         local = int(os.environ.get("LOCAL_RANK", "0"))
         self.device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-        if self.world_size > 1 and not torch.distributed.is_initialized():
-            torch.distributed.init_process_group(
-                "nccl" if self.device.type == "cuda" else "gloo",
-                rank=self.rank,
-                world_size=self.world_size,
+        self.join()
+
+    def join(self) -> None:
+        """Meet the other ranks: here there must be none."""
+        ranks = int(os.environ.get("WORLD_SIZE", "1"))
+        if ranks > 1:
+            raise InputError(
+                f"backend=single with {ranks} processes: each would train alone; use backend=auto"
             )
 
     def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
         """See `Backend`."""
         self.optimizer = optimizer
-        self.module: Any = DistributedDataParallel(learner) if self.world_size > 1 else learner
+        self.module: Any = learner
+
+    def waiting(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """Whether gradients wait for later micro-batches before ranks share them."""
+        return contextlib.nullcontext()
 
     def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
         """See `Backend`."""
-        wait = self.world_size > 1 and not last
-        with self.module.no_sync() if wait else contextlib.nullcontext():
+        with self.waiting(last):
             sums = weighted_sums(self.module, micro, values)
             (sums["loss"] * (self.world_size / self.global_batch)).backward()
         return sums
@@ -61,32 +77,43 @@ class TorchBackend(Backend):
         self.optimizer.zero_grad(set_to_none=True)
         return value
 
-    def weights(self) -> dict[str, Tensor]:
+    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
         """See `Backend`."""
-        own = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
-        return own | self.buffers()
+        self.optimizer.zero_grad(set_to_none=True)
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
+    def fragments(self) -> list[Fragment]:
         """See `Backend`."""
-        inner = self.optimizer.state
-        moments = {
-            moment: {
-                name: inner.get(p, {}).get(moment, torch.zeros_like(p)).cpu().clone()
-                for name, p in self.field.named_parameters()
-            }
-            for moment in MOMENTS
-        }
-        return {"model": self.weights(), **moments}
+        return whole_parameters(self.field)
 
-    def whole_field(self) -> nn.Module:
-        """See `Backend`."""
-        return self.validated
 
-    def load_moments(self, moments: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
+class DDPBackend(SingleBackend):
+    """Every rank holds everything; gradients are averaged over the ranks.
+
+    Args:
+        options: of `Backend`.
+    """
+
+    name = "ddp"
+
+    def join(self) -> None:
+        """Meet the other ranks. *Collective.*"""
+        self.rank, self.world_size = (int(os.environ.get(k, d)) for k, d in RANK_VARIABLES)
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group(
+                "nccl" if self.device.type == "cuda" else "gloo",
+                rank=self.rank,
+                world_size=self.world_size,
+                timeout=COLLECTIVE_TIMEOUT,
+            )
+
+    def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
         """See `Backend`."""
-        for name, p in self.field.named_parameters():
-            held = {moment: moments[moment][name].to(p).clone() for moment in MOMENTS}
-            self.optimizer.state[p] = {"step": torch.tensor(float(step)), **held}
+        self.optimizer = optimizer
+        self.module = DistributedDataParallel(learner, gradient_as_bucket_view=True)
+
+    def waiting(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        """See `SingleBackend`."""
+        return contextlib.nullcontext() if last else self.module.no_sync()
 
 
 RANK_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"))

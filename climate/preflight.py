@@ -1,0 +1,250 @@
+"""What a training run will take, found out before it is started.
+
+Everything that training would refuse is refused here in the same words; then two steps and one save
+are made in a scratch folder beside the run's, and nothing is left of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from omegaconf import DictConfig
+
+from climate.store.layout import TrainingStore
+from climate.training import bring_store, build_trainer, open_task_store, region_of
+from vgbdm.build import build
+from vgbdm.errors import InputError
+from vgbdm.training.backends import Backend, Batch
+from vgbdm.training.loop import Trainer
+from vgbdm.training.memory import (
+    LAYOUTS,
+    WORD,
+    checkpoint_bytes,
+    live_bytes,
+    peak_bytes,
+    state_bytes,
+)
+
+log = logging.getLogger(__name__)
+
+STEPS = 2
+"""The first one allocates and compiles; the last one is timed, and memory is counted in it."""
+HEADROOM = 0.8
+"""Share of a device's memory above which a run is told to save some."""
+SLOW_SAVE = 0.05
+"""Share of the time between saves that a save may take."""
+
+
+class Measured(NamedTuple):
+    """What the steps and the save of a preflight showed, on this rank.
+
+    Attributes:
+        state: bytes of weights, gradients, moments and averaged weights on a rank.
+        peak: most bytes a rank has held.
+        memory: bytes there are for a rank.
+        step: seconds.
+        save: seconds.
+    """
+
+    state: int
+    peak: int
+    memory: int
+    step: float
+    save: float
+
+
+def check_statistics(store: TrainingStore) -> None:
+    """Refuse statistics that a validation or test could have leaked into.
+
+    Raises:
+        InputError: if their period is not inside the training split, or touches another.
+    """
+    (begin, end), splits = store.statistics.period, store.splits
+    first, last = splits["train"]
+    if begin < first or end > last:
+        raise InputError(
+            f"{store.path}: its statistics are of {begin} … {end}, which the training split "
+            f"{first} … {last} does not contain; convert again with this split"
+        )
+    for name, (start, stop) in splits.items():
+        if name != "train" and start <= end and stop >= begin:
+            raise InputError(
+                f"{store.path}: its statistics ({begin} … {end}) touch the split {name} "
+                f"({start} … {stop}); convert again with splits that do not overlap"
+            )
+
+
+def check_disk(run_dir: Path, one: int, keep: int) -> str:
+    """Whether the checkpoints of a run fit: ``keep``, best, last, and one being written.
+
+    Raises:
+        InputError: if they do not.
+    """
+    needed, free = one * (keep + 3), shutil.disk_usage(run_dir.parent).free
+    if needed > free:
+        raise InputError(
+            f"run_dir={run_dir}: its checkpoints will take {in_words(needed)}, there is "
+            f"{in_words(free)}; make room, choose another disk or lower trainer.keep"
+        )
+    return f"checkpoints: {in_words(one)} each, {in_words(needed)} at most; free {in_words(free)}"
+
+
+def preflight(cfg: DictConfig) -> None:
+    """Check a run and say what it will take; see configs/train_era5.yaml. *Collective.*
+
+    Raises:
+        InputError: one line, for whatever training would refuse.
+    """
+    region_of(cfg)
+    bring_store(cfg)
+    backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
+    store = open_task_store(cfg)
+    check_statistics(store)
+    if run_dir.exists() and any(run_dir.iterdir()) and not cfg.resume:
+        raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
+    scratch = run_dir.parent / f".{run_dir.name}.check"
+    if backend.rank == 0:
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(parents=True)
+    backend.barrier()
+    try:
+        trainer = build_trainer(cfg, backend, scratch)
+        opened: Any = trainer.open_stream(0)
+        with opened as stream:
+            samples = len(stream.order.anchors)
+            batches = [next(stream) for _ in range(STEPS)]
+            measured = measure(trainer, backend, batches)
+        disk = check_disk(run_dir, checkpoint_bytes(backend), cfg.trainer.keep)
+    finally:
+        if backend.rank == 0:
+            shutil.rmtree(scratch, ignore_errors=True)
+    sizes = {n: backend.shapes[n].numel() for n, p in trainer.field.named_parameters()
+             if p.requires_grad}  # fmt: skip
+    log.info("%s", arithmetic(cfg, backend, samples))
+    log.info("%s", disk)
+    for line in memory_table(sizes, backend, measured):
+        log.info("%s", line)
+    log.info("%s", timing(trainer, measured))
+    for line in advice(cfg, backend, sizes, measured):
+        log.info("advice: %s", line)
+
+
+def measure(trainer: Trainer, backend: Backend, batches: Sequence[Batch]) -> Measured:
+    """Start, make a step of each batch, and save. *Collective.*"""
+    numbers = sum(p.numel() for p in trainer.field.parameters())
+    before = live_bytes() - WORD * numbers
+    trainer.start()
+    values = {name: f(0, None) for name, f in trainer.schedules.items()}
+    state, seconds = 0, 0.0
+
+    def count(terms: Mapping[str, float]) -> bool:
+        nonlocal state
+        state = live_bytes() - before  # gradients are whole here, activations are gone
+        return True
+
+    for batch in batches:
+        begin = time.perf_counter()
+        trainer.field.train()
+        backend.step(batch, values, 1e-6, (), count)
+        seconds = time.perf_counter() - begin
+    begin = time.perf_counter()
+    trainer.save()
+    trainer.saver.settle()
+    return Measured(
+        state,
+        peak_bytes(backend),
+        memory_of(backend),
+        seconds,
+        time.perf_counter() - begin,
+    )
+
+
+def memory_of(backend: Backend) -> int:
+    """Bytes a rank may take: of its accelerator, or its share of the machine's."""
+    if backend.device.type == "cuda":
+        return int(torch.cuda.get_device_properties(backend.device).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // backend.world_size
+
+
+# --- what it says ---------------------------------------------------------------------------------
+
+
+def in_words(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
+
+
+def arithmetic(cfg: DictConfig, backend: Backend, samples: int) -> str:
+    """How the batch is shared."""
+    own = cfg.batch // (backend.world_size * backend.accumulation)
+    return (
+        f"batch: {cfg.batch} samples = {backend.world_size} rank(s) × {backend.accumulation} "
+        f"micro-batch(es) × {own}; {samples} samples in an epoch, {samples / cfg.batch:.1f} steps"
+    )
+
+
+def memory_table(sizes: Mapping[str, int], backend: Backend, measured: Measured) -> list[str]:
+    """State bytes of each layout by formula, and measured for the one in use."""
+    ranks, ema = backend.world_size, backend.ema is not None
+    lines = [f"state per rank on {ranks} rank(s) (weights, gradients, moments), by formula:"]
+    for layout in LAYOUTS:
+        if (layout == "single") == (ranks > 1):
+            continue
+        text = f"  {layout:7s} {in_words(state_bytes(sizes, layout, ranks, ema)):>9s}"
+        if layout == backend.name:
+            text += f"   measured {in_words(measured.state)}"
+        lines.append(text)
+    return [*lines, f"peak memory of this rank: {in_words(measured.peak)} of "
+            f"{in_words(measured.memory)}"]  # fmt: skip
+
+
+def timing(trainer: Trainer, measured: Measured) -> str:
+    """Seconds of a step and of the run, without its validations."""
+    minutes = trainer.plan.max_minutes
+    if minutes is not None:
+        whole = f"{60 * minutes / measured.step:.0f} steps fit in {minutes:g} minutes"
+    else:
+        steps = trainer.plan.total_steps
+        whole = f"{steps} steps take {steps * measured.step / 3600:.2g} h"
+    return (
+        f"time: {measured.step:.3g} s a step, {measured.save:.3g} s a save; {whole}, "
+        "validations aside"
+    )
+
+
+def advice(
+    cfg: DictConfig, backend: Backend, sizes: Mapping[str, int], measured: Measured
+) -> list[str]:
+    """What could be done better, in plain words; empty where nothing stands out."""
+    found, ranks = [], backend.world_size
+    if measured.peak > HEADROOM * measured.memory:
+        found.append(
+            "memory is nearly full: try backend.recompute=true, then backend.accumulation=2"
+        )
+        if ranks > 1 and backend.name != "zero3":
+            less = state_bytes(sizes, "zero3", ranks, backend.ema is not None)
+            found.append(
+                f"backend.stage=3 would hold {in_words(less)} of state on a rank instead of "
+                f"{in_words(measured.state)}"
+            )
+    elif backend.name == "zero3" and measured.peak < HEADROOM * measured.memory / 2:
+        found.append("there is room: a lower backend.stage sends less between ranks and is faster")
+    if backend.device.type == "cuda" and backend.autocast is None:
+        found.append("backend.precision=bf16 is faster on most accelerators")
+    if backend.accumulation > 1 and measured.peak < HEADROOM * measured.memory / 2:
+        found.append("there is room: a smaller backend.accumulation is faster")
+    every = 60 * (cfg.trainer.get("save_minutes") or 0)
+    if every and measured.save > SLOW_SAVE * every:
+        found.append(f"a save takes {measured.save:.0f} s: raise trainer.save_minutes")
+    return found or ["nothing stands out; start it"]

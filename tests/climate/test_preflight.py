@@ -1,0 +1,98 @@
+"""The preflight says what a run will take, refuses what cannot be, and leaves nothing."""
+
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from runs_era5 import BIN, REPO, environment
+
+from climate import preflight
+from vgbdm.errors import InputError
+from vgbdm.training.backends.deepspeed import bucket_of
+from vgbdm.training.memory import state_bytes
+
+CONFIGS = str(REPO / "configs")
+DAY = np.timedelta64(1, "D")
+
+
+def config(store, run_dir, *options):
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        told = [f"store={store.path}", f"run_dir={run_dir}", "size=tiny", "batch=8", *options]
+        return compose("train_era5", told)
+
+
+def test_it_says_what_a_run_takes_and_leaves_nothing(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    preflight.preflight(config(store, tmp_path / "run", "trainer.total_steps=3600"))
+    said = caplog.text
+    for words in (
+        "8 samples = 1 rank(s) × 1 micro-batch(es) × 8", "checkpoints: ", "single", "measured",
+        "peak memory", "s a step", "3600 steps take", "advice: ",
+    ):  # fmt: skip
+        assert words in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_training_would_refuse_is_refused_and_leaves_nothing(store, tmp_path):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "log.csv").write_text("x")
+    for run_dir, options, words in (
+        ("old", [], "resume=true"),
+        ("run", ["batch=7"], "."),
+        ("run", ["backend.accumulation=3"], "does not divide"),
+    ):
+        with pytest.raises(InputError, match=words):
+            preflight.preflight(config(store, tmp_path / run_dir, *options))
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+
+
+def test_statistics_must_come_from_training(store):
+    preflight.check_statistics(store)
+    begin, end = store.splits["train"]
+    shorter = replace(store, splits=store.splits | {"train": (begin, end - DAY)})
+    with pytest.raises(InputError, match="does not contain"):
+        preflight.check_statistics(shorter)
+    touching = replace(store, splits=store.splits | {"val": (end - DAY, end + DAY)})
+    with pytest.raises(InputError, match="touch the split val"):
+        preflight.check_statistics(touching)
+
+
+def test_checkpoints_must_fit_the_disk(tmp_path):
+    assert "free" in preflight.check_disk(tmp_path / "run", 2**20, 1)
+    with pytest.raises(InputError, match="make room"):
+        preflight.check_disk(tmp_path / "run", 2**60, 1)
+
+
+def test_state_by_formula():
+    sizes = {"a": 8 * 10**6, "b": 1000}
+    count = sum(sizes.values())
+    assert state_bytes(sizes, "ddp", 4, False) == 16 * count
+    assert state_bytes(sizes, "ddp", 4, True) == 20 * count
+    assert state_bytes(sizes, "zero2", 4, False) == 8 * count
+    # a quarter of everything, the small parameter whole, and an eighth for sending
+    sent = bucket_of(count)
+    assert count // 9 < sent < count // 7
+    assert state_bytes(sizes, "zero3", 4, False) == 4 * (count + 1000 + sent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher",
+    [[str(BIN / "torchrun"), "--standalone", "--nproc-per-node=2"],
+     [str(BIN / "deepspeed"), "--num_accelerators", "2"], [sys.executable]],
+)  # fmt: skip
+def test_it_works_under_every_launcher(store, tmp_path, launcher):
+    script = str(Path(REPO) / "launch" / "check.py")
+    options = [f"store={store.path}", f"run_dir={tmp_path}/run", "size=tiny", "batch=8"]
+    done = subprocess.run(
+        [*launcher, script, *options], capture_output=True, text=True, env=environment(),
+        timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("advice: ") >= 1
+    assert not list(tmp_path.iterdir())

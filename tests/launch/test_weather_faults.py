@@ -1,0 +1,65 @@
+"""What only weather has: a shard that cannot be read; a full disk, which is all the same to it."""
+
+import contextlib
+import shutil
+import subprocess
+import time
+
+import pytest
+from builders import make_store
+from processes import Run
+
+pytestmark = pytest.mark.slow
+
+QUICK = [
+    "size=tiny", "trainer.total_steps=20", "trainer.validations=1", "validation.starts=4",
+    "validation.lead=6h",
+]  # fmt: skip
+
+
+def test_an_unreadable_shard_is_named_once(tmp_path):
+    store = make_store(tmp_path)
+    files = [path for path in store.path.rglob("*") if "/c/" in str(path) and path.is_file()]
+    shard = max(files, key=lambda path: path.stat().st_size)
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 4] ^= 0xFF
+    shard.write_bytes(data)
+    with Run(tmp_path / "run", [f"store={store.path}", *QUICK], script="train_era5") as run:
+        assert run.finish() != 0
+        lines = run.lines()
+        assert len(lines) == 1, run.text()
+        assert "cannot be read" in lines[0]
+        assert run.status()["state"] == "failed"
+        assert run.status()["cause"] in lines[0]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 16 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("a small file system can only be mounted as root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_is_named_and_the_last_checkpoint_stands(store, small_disk):
+    more = [f"store={store.path}", *QUICK, "trainer.validations=20"]
+    fill = small_disk / "filler"
+    run_dir = small_disk / "run"
+    with Run(run_dir, more, script="train_era5", faults="pause seconds=0.2") as run:
+        run.wait_until(lambda: run.step() >= 2)
+        while run.process.poll() is None:  # a deleted checkpoint makes room, for a moment
+            with contextlib.suppress(OSError), fill.open("ab", buffering=0) as file:
+                while file.write(bytes(4096)):
+                    pass
+            time.sleep(0.01)
+        assert run.finish() != 0
+        lines = run.lines()
+        assert len(lines) == 1, run.text()
+        assert "No space left" in lines[0]
+        status = run.status()
+        assert status["state"] == "failed"
+        assert (run_dir / "checkpoints" / status["checkpoint"] / "state.json").exists()

@@ -1,0 +1,204 @@
+"""One rank of many short runs of a toy field: every layout, and resumes across layouts.
+
+Usage: parity_worker.py FOLDER JOBS, with the rank variables set; JOBS is a JSON list of jobs
+    {"name", "layout": single | ddp | zero0 … zero3, "from": another job's name or null,
+     "wrong": a control's name or null, "double": whether in float64}
+Each leaves FOLDER/NAME (a run folder) and FOLDER/NAME-rankR.json: losses, norms, and draws.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vgbdm.networks import ResidualMLP
+from vgbdm.order import PADDING, Order
+from vgbdm.randomness import keyed_normal, keyed_uniform
+from vgbdm.training.backends import ParameterGroup
+from vgbdm.training.backends import deepspeed as zero
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.deepspeed import DeepSpeedBackend
+from vgbdm.training.backends.torch import DDPBackend, SingleBackend
+from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.schedules import WarmupCosine
+
+STEPS, HALF, BATCH, SEED = 50, 25, 8, 3
+STARTS = 37
+zero.KEPT, zero.LEAST = 0, 64
+"""So that even a toy's weights are in parts, and in many of them."""
+
+
+class Toy(nn.Module):
+    """A perceptron with parameters of odd sizes; ``gain`` has a group of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = ResidualMLP(5, 3, width=13, depth=2)
+        self.gain = nn.Parameter(torch.ones(7))
+        self.register_buffer("unit", torch.ones(3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x) * self.unit * self.gain.mean() + x[:, :3] * self.gain[:3]
+
+
+@dataclass
+class Batch:
+    ids: Tensor
+    anchors: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def part(self, start: int, stop: int) -> Batch:
+        cut = slice(start, stop)
+        return Batch(self.ids[cut], self.anchors[cut], self.weights[cut])
+
+    def describe(self) -> str:
+        return str(self.ids.tolist())
+
+
+class Objective:
+    """Flow matching in small: data by sample, s and noise by id; it writes down what it drew."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype, self.drawn = dtype, []
+
+    def __call__(self, field, batch, values):
+        x = keyed_normal(SEED, "data", batch.anchors, 5)
+        s = keyed_uniform(SEED, "s", batch.ids, 1)
+        eps = keyed_normal(SEED, "noise", batch.ids, 5)
+        if torch.is_grad_enabled():
+            rows = zip(batch.ids.tolist(), batch.anchors.tolist(), s[:, 0].tolist(),
+                       eps[:, 0].tolist(), strict=True)  # fmt: skip
+            self.drawn += [list(row) for row in rows]
+        target = torch.sin(2 * x[:, :3]) + 0.5 * s
+        state = ((1 - 0.1 * s) * x + 0.1 * eps).to(self.dtype)
+        return {"loss": (field(state) - target.to(self.dtype)).square().mean(1)}
+
+
+def stream(order: Order, consumed: int, rank: int, ranks: int, swapped: bool):
+    def batches():
+        for group in order.groups(consumed, rank, ranks):
+            ids = order.sample_ids(group.first_slot, len(group.anchors), rank, ranks)
+            for own, anchors in zip(ids, group.anchors, strict=True):
+                weights = torch.from_numpy((anchors != PADDING).astype(np.float32))
+                yield Batch(torch.from_numpy(own), torch.from_numpy(anchors), weights)
+
+    def with_two_swapped(source):
+        first, second = next(source), next(source)
+        a, b = first.anchors.clone(), second.anchors.clone()
+        a[0], b[0] = second.anchors[0], first.anchors[0]
+        yield replace(first, anchors=a)
+        yield replace(second, anchors=b)
+        yield from source
+
+    found = batches()
+    return contextlib.closing(with_two_swapped(found) if swapped else found)
+
+
+class Divisor(SingleBackend):
+    """Control: three micro-batches where there are two."""
+
+    def gradients(self, micro, values, last):
+        kept, self.global_batch = self.global_batch, self.global_batch * 3 // 2
+        try:
+            return super().gradients(micro, values, last)
+        finally:
+            self.global_batch = kept
+
+
+class Forgetful(SingleBackend):
+    """Control: moments are not restored."""
+
+    def load_moments(self, state, step):
+        self.moved = step
+
+
+class Deaf(DDPBackend):
+    """Control: the last rank's gradient is dropped."""
+
+    def gradients(self, micro, values, last):
+        if self.rank == self.world_size - 1:
+            micro = replace(micro, weights=torch.zeros_like(micro.weights))
+        return super().gradients(micro, values, last)
+
+
+CONTROLS = {"divisor": Divisor, "moments": Forgetful, "gradient": Deaf}
+
+
+def backend_of(job) -> Backend:
+    options = {"precision": "fp32", "clip": 1.0, "accumulation": 1, "ema": 0.9}
+    options |= job.get("options", {})
+    if job.get("wrong") in CONTROLS:
+        return CONTROLS[job["wrong"]](**options)
+    if job["layout"].startswith("zero"):
+        return DeepSpeedBackend(int(job["layout"][-1]), **options)
+    return {"single": SingleBackend, "ddp": DDPBackend}[job["layout"]](**options)
+
+
+def run(folder: Path, job) -> None:
+    run_dir, rank = folder / job["name"], int(os.environ["RANK"])
+    ranks = int(os.environ["WORLD_SIZE"])
+    backend = backend_of(job)
+    if job.get("from") and rank == 0:
+        shutil.copytree(folder / job["from"], run_dir)
+        last = json.loads((run_dir / "last.json").read_text())
+        last |= {"checkpoint": f"step-{HALF:08d}", "step": HALF}
+        (run_dir / "last.json").write_text(json.dumps(last))
+    if rank == 0:
+        run_dir.mkdir(exist_ok=True)
+    backend.barrier()
+    torch.manual_seed(0)
+    dtype = torch.float64 if job.get("double") else torch.float32
+    toy = Toy().to(dtype)
+    objective = Objective(dtype)
+    groups = [
+        ParameterGroup(list(toy.net.parameters()), 1.0, 0.01),
+        ParameterGroup([toy.gain], 3.0, 0.0),
+    ]
+    order = Order(np.arange(97), 97, BATCH, BATCH, SEED)
+    heard: list[list[float]] = []
+
+    def validate(field) -> dict[str, float]:
+        """Starts one by one: on 2 ranks one calls the field 19 times, the other 18."""
+        total = torch.zeros((), dtype=torch.float64)
+        with torch.no_grad():
+            for start in range(rank, STARTS, ranks):
+                own = Batch(*(torch.tensor([start]),) * 2, torch.ones(1))
+                total += objective(field, own, {})["loss"].sum().double()
+        return {"score": float(backend.sum(total)) / STARTS}
+
+    trainer = Trainer(
+        toy, objective, groups, backend,
+        lambda consumed: stream(order, consumed, rank, ranks, job.get("wrong") == "swapped"),
+        validate, WarmupCosine(0.02, 5), {}, BATCH, Plan(total_steps=STEPS, validations=2, keep=5),
+        run_dir, {"must_match": {}, "config": {}},
+    )  # fmt: skip
+    original = backend.step
+
+    def step(batch, values, rate, *rest, **more):
+        result = original(batch, values, rate, *rest, **more)
+        heard.append([result.terms["loss"], result.gradient_norm, rate])
+        return result
+
+    backend.step = step  # type: ignore[method-assign]
+    trainer.fit()
+    record = {"steps": heard, "drawn": objective.drawn, "best": trainer.best}
+    (folder / f"{job['name']}-rank{rank}.json").write_text(json.dumps(record))
+
+
+if __name__ == "__main__":
+    place, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
+    for one in jobs:
+        run(place, one)
+    os._exit(0)

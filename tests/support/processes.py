@@ -1,0 +1,120 @@
+"""Runs as groups of processes: to signal one of them, and to see that none is left."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pandas as pd
+import psutil
+
+SUPPORT = Path(__file__).resolve().parent
+BIN = Path(sys.executable).parent
+MARK = "VGBDM_TEST_RUN"
+LAUNCHERS = {
+    "python": [sys.executable],
+    "torchrun": [str(BIN / "torchrun"), "--standalone", "--nproc-per-node=2"],
+    "deepspeed": [str(BIN / "deepspeed"), "--num_accelerators", "2"],
+}
+OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+class Run:
+    """A training with faults in the background; as a context manager it leaves no process.
+
+    Args:
+        run_dir: of the training.
+        options: of the training.
+        script: that trains.
+        launcher: key of `LAUNCHERS`, or a command.
+        faults: see `faulty`.
+        env: more variables.
+    """
+
+    def __init__(self, run_dir, options, script="train_system", launcher="torchrun", faults="",
+                 env=None) -> None:  # fmt: skip
+        self.run_dir, self.mark = Path(run_dir), uuid.uuid4().hex
+        start = LAUNCHERS[launcher] if isinstance(launcher, str) else launcher
+        command = [*start, str(SUPPORT / "faulty.py"), script, faults, f"run_dir={run_dir}"]
+        variables = {k: v for k, v in os.environ.items() if k not in OURS}
+        variables |= {"OMP_NUM_THREADS": "1", MARK: self.mark, **(env or {})}
+        variables["PATH"] = f"{BIN}:{variables['PATH']}"
+        self.log = self.run_dir.with_name(f"{self.run_dir.name}-{self.mark[:6]}.out")
+        with self.log.open("w") as out:
+            self.process = subprocess.Popen(
+                [*command, *options], env=variables, stdout=out, stderr=subprocess.STDOUT
+            )
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        self.process.wait()
+
+    def processes(self) -> list[psutil.Process]:
+        """All that belong to the run and live."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(MARK) == self.mark:
+                    found.append(process)
+        return found
+
+    def rank(self, rank: int) -> int:
+        """The process number of a rank; with python, of the process."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("RANK", "0") == str(rank) and any(
+                    argument.endswith("faulty.py") for argument in process.cmdline()[:3]
+                ):
+                    return process.pid
+        raise AssertionError(f"no rank {rank}: {self.text()}")
+
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def step(self) -> int:
+        try:
+            return len(pd.read_csv(self.run_dir / "log.csv"))
+        except (OSError, ValueError):
+            return 0
+
+    def wait_until(self, ready, seconds: float = 240) -> None:
+        deadline = time.monotonic() + seconds
+        while not ready():
+            assert self.process.poll() is None, self.text()
+            assert time.monotonic() < deadline, self.text()
+            time.sleep(0.05)
+
+    def wait_step(self, step: int) -> None:
+        self.wait_until(lambda: self.step() >= step)
+
+    def finish(self, seconds: float = 240) -> int:
+        """Wait for the launcher and for all it started; its exit code."""
+        code = self.process.wait(seconds)
+        deadline = time.monotonic() + 60
+        while self.processes():
+            assert time.monotonic() < deadline, f"left behind: {self.processes()}\n{self.text()}"
+            time.sleep(0.1)
+        return code
+
+    def status(self) -> dict:
+        return json.loads((self.run_dir / "status.json").read_text())
+
+    def lines(self, start: str = "error: ") -> list[str]:
+        """Lines of the output that start so."""
+        return [line for line in self.text().splitlines() if line.startswith(start)]
+
+
+def send(process: int, number: signal.Signals = signal.SIGTERM) -> None:
+    os.kill(process, number)

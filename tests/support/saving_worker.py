@@ -1,0 +1,46 @@
+"""One rank of the smallest training, for torchrun: ``saving_worker.py RUN FULL_FROM``.
+
+The disk is full from step FULL_FROM on. Leaves RUN-rankR.json: where it began, how it ended.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from tiny import make_trainer
+
+from vgbdm.training import checkpoint
+from vgbdm.training.backends.torch import DDPBackend
+
+
+def main(run_dir: Path, full_from: int) -> None:
+    fill = checkpoint._fill
+
+    def full(folder, tensors, state):
+        fill(folder, tensors, state)
+        if state["step"] >= full_from:
+            raise OSError(28, "No space left on device")
+
+    checkpoint._fill = full
+    backend = DDPBackend(precision="fp32", clip=1.0, accumulation=1)
+    trainer = make_trainer(run_dir, backend, save_minutes=1e-9)
+    began, resume, due = [0], trainer.resume, trainer.saver.is_due
+    # every step saves, however slow the machine is
+    trainer.saver.is_due = lambda: (trainer.saver.writer.join(), due())[1]
+
+    def watched(folder):
+        resume(folder)
+        began.append(trainer.step)
+
+    trainer.resume, error = watched, ""
+    try:
+        trainer.fit()
+    except Exception as caught:
+        error = f"{type(caught).__name__}: {caught}"
+    result = {"began": began[-1], "ended": trainer.step, "error": error, "best": trainer.best}
+    run_dir.with_name(f"{run_dir.name}-rank{backend.rank}.json").write_text(json.dumps(result))
+    os._exit(0)
+
+
+main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,153 @@
+"""A run folder gives its model, and nothing that somebody put into it is run."""
+
+import json
+import pickle
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from systems import SYSTEMS, make_field
+
+import vgbdm
+from vgbdm.errors import InputError
+from vgbdm.latent_field import LatentField
+from vgbdm.loading import load
+from vgbdm.networks import ResidualMLP
+from vgbdm.training import checkpoint
+
+CONFIG = {
+    "_target_": "vgbdm.latent_field.LatentField",
+    "physics": {"_target_": "physics_systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"])},
+    "statistics": {
+        "_target_": "vgbdm.latent_field.Statistics",
+        "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
+    },
+    "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
+    "features": 12, "refinement": 2, "unmixing": None,
+    "encoder": {"_target_": "vgbdm.encoders.WindowMLP", "_partial_": True, "width": 8},
+    "network": {
+        "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,
+    },
+    "solver": {"_target_": "vgbdm.rollout.Solver", "method": "rk4", "substeps": 1},
+}  # fmt: skip
+
+
+def write_run(run_dir, config=CONFIG, **more):
+    """A run with one checkpoint; the field whose weights it has."""
+    field = make_field("pendulum", shake=0.1)
+    tensors = {"model": field.state_dict(), "exp_avg": {}, **more}
+    state = {"step": 3, "rebuild": config, "must_match": {}, "config": {}}
+    checkpoint.commit(run_dir, tensors, state, 0.5, 1)
+    return field.eval()
+
+
+def test_a_loaded_model_is_the_one_that_was_trained(tmp_path):
+    trained = write_run(tmp_path)
+    for place in (tmp_path, tmp_path / "checkpoints" / "step-00000003"):
+        model = load(place, kind=LatentField)
+        assert not model.training and model.physics == trained.physics
+        states = trained.state_dict()
+        assert all(torch.equal(v, states[k]) for k, v in model.state_dict().items())
+        assert {p.device.type for p in model.parameters()} == {"cpu"}
+    assert load(tmp_path, device="meta").mean.device.type == "meta"
+    assert vgbdm.load is load
+
+
+def test_averaged_weights_are_preferred(tmp_path):
+    field = write_run(tmp_path, ema={})
+    name = "network.last.weight"
+    averaged = field.state_dict()[name] + 1
+    field = write_run(tmp_path, ema={name: averaged})
+    assert torch.equal(load(tmp_path).state_dict()[name], averaged)
+
+
+def test_one_line_of_python_loads_and_importing_is_light(tmp_path):
+    write_run(tmp_path)
+    code = (
+        "import sys, vgbdm; light = 'torch' not in sys.modules\n"
+        f"print(light, type(vgbdm.load({str(tmp_path)!r})).__name__, 'climate' in sys.modules)"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "True LatentField False\n", result.stderr
+    with pytest.raises(AttributeError):
+        _ = vgbdm.lood
+
+
+ATTACKS = {
+    "torch.load": {"_target_": "torch.load", "f": "TRAP"},
+    "open": {"_target_": "builtins.open", "file": "MADE", "mode": "w"},
+    "handler": {"_target_": "logging.FileHandler", "filename": "MADE"},
+    "system": {"_target_": "os.system", "command": "touch MADE"},
+    "walk": {"_target_": "climate.training.os.system", "command": "touch MADE"},
+    "own": {"_target_": "vgbdm.training.checkpoint.write_json", "path": "MADE", "value": {}},
+    "positional": {**CONFIG["encoder"], "_args_": ["MADE"]},
+    "resolver": "${oc.env:HOME}",
+    "backend": {"_target_": "vgbdm.training.backends.torch.SingleBackend", "clip": 0},
+}
+
+
+class Trap:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code was executed')",))
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("place", ["whole", "encoder", "presets"])
+def test_a_run_that_names_anything_else_is_refused(tmp_path, monkeypatch, name, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "TRAP").write_bytes(pickle.dumps(Trap()))
+    attack = ATTACKS[name]
+    if place == "whole":
+        config = attack if isinstance(attack, dict) else {**CONFIG, "window": attack}
+    elif place == "encoder":
+        config = {**CONFIG, "encoder": attack}
+    else:
+        config = {**CONFIG, "physics": {**CONFIG["physics"], "presets": {"deep": [attack]}}}
+    write_run(tmp_path / "run", config)
+    with pytest.raises(InputError) as caught:
+        load(tmp_path / "run")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "MADE").exists()
+
+
+def test_a_pickle_in_place_of_weights_is_not_read(tmp_path):
+    write_run(tmp_path)
+    folder = checkpoint.find(tmp_path, "best")
+    (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
+    files = {p.name: checkpoint._describe(p) for p in folder.iterdir() if p.name != "manifest.json"}
+    checkpoint.write_json(folder / "manifest.json", {"format": checkpoint.FORMAT, "files": files})
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        load(tmp_path)
+
+
+def test_what_is_no_whole_run_of_the_kind_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="no best checkpoint; train first"):
+        load(tmp_path / "nothing")
+    write_run(tmp_path / "run")
+    with pytest.raises(InputError, match="holds a LatentField, a model of another task"):
+        load(tmp_path / "run", kind=ResidualMLP)
+    with pytest.raises(InputError, match="no last2 checkpoint"):
+        load(tmp_path / "run", "last2")
+    for change, said in (
+        ({"window": 11}, "do not fit together"), ({"wndow": 11}, "do not fit together"),
+        ({"residual_inputs": ["nonsense"]}, "nonsense"), ({"solver": None, "latents": "x"}, "fit"),
+    ):  # fmt: skip
+        write_run(tmp_path / "run", {**CONFIG, **change})
+        with pytest.raises(InputError, match=said):
+            load(tmp_path / "run")
+    write_run(tmp_path / "run", None)
+    with pytest.raises(InputError, match="does not say how its model is built"):
+        load(tmp_path / "run")
+
+
+def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
+    write_run(tmp_path)
+    checkpoint.commit(tmp_path, {"model": {}}, {"step": 4}, None, 1)
+    place = tmp_path / "checkpoints" / "step-00000003"
+    state = json.loads((place / "state.json").read_text())
+    checkpoint.write_json(place / "state.json", {**state, "step": 2})
+    for path in (tmp_path, place):
+        with pytest.raises(InputError, match=r"state\.json: is damaged"):
+            load(path)

@@ -1,0 +1,145 @@
+"""Backends in one process: the launcher's choice, averaged weights, recomputing, refusals."""
+
+import copy
+
+import pytest
+import torch
+from parity_worker import Batch, Objective, Toy
+
+from vgbdm.errors import InputError
+from vgbdm.networks import Blocks
+from vgbdm.training.backends import ParameterGroup
+from vgbdm.training.backends.choice import backend_class
+from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
+from vgbdm.training.backends.torch import DDPBackend, SingleBackend
+
+PLAIN = {"precision": "fp32", "clip": 1.0, "accumulation": 1}
+
+
+@pytest.mark.parametrize(
+    ("environment", "kind"),
+    [
+        ({}, SingleBackend),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, SingleBackend),
+        ({"RANK": "0", "WORLD_SIZE": "2"}, DDPBackend),
+        ({"WORLD_SIZE": "1", "TORCHELASTIC_RUN_ID": "none"}, DDPBackend),
+        ({"WORLD_SIZE": "1", "CROSS_SIZE": "1", "LOCAL_SIZE": "1"}, DeepSpeedBackend),
+    ],
+)
+def test_the_launcher_chooses(environment, kind):
+    assert backend_class(environment) is kind
+
+
+def test_one_process_among_several_is_refused(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="use backend=auto"):
+        SingleBackend(**PLAIN)
+
+
+def test_zero_is_told_where_state_lives():
+    assert "offload_optimizer" not in zero_config(9, 3, None, None)
+    assert all(bucket_of(count) % 2 == 0 for count in (1, 8 * 10**5 + 9, 10**8 + 8, 10**10))
+    assert zero_config(9, 1, "cpu", None)["offload_optimizer"] == {"device": "cpu"}
+    assert "offload_param" not in zero_config(9, 2, "cpu", None)
+    fast = zero_config(9, 3, "nvme", "/fast")
+    assert fast["offload_optimizer"] == fast["offload_param"]
+    assert fast["offload_param"] == {"device": "nvme", "nvme_path": "/fast"}
+
+
+@pytest.mark.parametrize(
+    "place", [(4, None, None), (0, "cpu", None), (2, "nvme", "/f"), (3, "nvme", None),
+              (3, "cpu", "/f"), (3, "tape", None)],
+)  # fmt: skip
+def test_what_zero_cannot_do_is_refused(place):
+    with pytest.raises(InputError, match="backend"):
+        zero_config(9, *place)
+
+
+@pytest.mark.parametrize("wrong", [{"ema": 1.0}, {"ema": 0.0}, {"precision": "fp16"}])
+def test_options_that_cannot_be_are_refused(wrong):
+    with pytest.raises(InputError, match="backend"):
+        SingleBackend(**PLAIN | wrong)
+
+
+def started(**options):
+    """A backend on a toy field, and a step of it."""
+    torch.manual_seed(0)
+    toy, backend = Toy(), SingleBackend(**PLAIN | options)
+    backend.start(toy, Objective(torch.float32), [ParameterGroup([*toy.parameters()], 1, 0)], 8)
+
+    def step(k: int):
+        ids = torch.arange(8 * k, 8 * k + 8)
+        return backend.step(Batch(ids, ids, torch.ones(8)), {}, 0.01)
+
+    return toy, backend, step
+
+
+def test_averaged_weights_are_what_they_say_and_what_validation_sees():
+    toy, backend, step = started(ema=0.5)
+    mean = toy.gain.detach().double().clone()
+    for k in range(12):
+        step(k)
+        decay = min(0.5, (2 + k) / (11 + k))
+        mean = decay * mean + (1 - decay) * toy.gain.detach()
+    state = backend.state()
+    assert torch.allclose(state["ema"]["gain"].double(), mean, rtol=1e-6)
+    assert not torch.allclose(state["model"]["gain"].double(), mean, rtol=1e-3)
+    assert state["ema"].keys() == state["model"].keys()
+    assert torch.equal(backend.whole_field().gain.data, state["ema"]["gain"])
+    assert torch.equal(toy.gain.data, state["model"]["gain"])
+
+
+def test_averaged_weights_go_on_where_they_were():
+    _, whole, step = started(ema=0.9)
+    for k in range(3):
+        step(k)
+    kept = copy.deepcopy(whole.state())
+    step(3)
+    toy, again, step_again = started(ema=0.9)
+    toy.load_state_dict(kept["model"])
+    again.load_moments(kept, 3)
+    step_again(3)
+    for name, values in whole.state().items():
+        ours = again.state()[name]
+        assert all(torch.equal(ours[key], values[key]) for key in values), name
+
+
+def test_without_averages_nothing_is_copied():
+    toy, backend, _ = started()
+    assert backend.whole_field() is toy
+    assert set(backend.state()) == {"model", "exp_avg", "exp_avg_sq"}
+
+
+def test_recomputing_changes_nothing_but_the_work(monkeypatch):
+    calls = []
+    original = Blocks._some
+    monkeypatch.setattr(Blocks, "_some", lambda self, *a: calls.append(1) or original(self, *a))
+    results = {}
+    for recompute in (False, True):
+        calls.clear()
+        toy, _, step = started(recompute=recompute)
+        results[recompute] = [step(k) for k in range(3)], toy.gain.detach().clone(), len(calls)
+    (plain, weights, count), (again, same, twice) = results[False], results[True]
+    assert plain == again and torch.equal(weights, same)
+    assert twice == 2 * count
+
+
+def test_nothing_to_recompute_is_refused():
+    field = torch.nn.Linear(2, 1)
+    group = ParameterGroup([*field.parameters()], 1, 0)
+    with pytest.raises(InputError, match="no blocks to recompute"):
+        SingleBackend(**PLAIN, recompute=True).start(field, None, [group], 8)
+
+
+def test_field_calls_that_differ_between_ranks_are_noticed(monkeypatch):
+    _, backend, step = started()
+    backend.world_size, backend.global_batch = 2, 16
+
+    def sum_with_other(values):
+        values *= 2
+        values[-1] += 1
+        return values
+
+    monkeypatch.setattr(backend, "sum", sum_with_other)
+    with pytest.raises(AssertionError, match="unequally often"):
+        step(0)

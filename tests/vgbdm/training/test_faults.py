@@ -1,0 +1,231 @@
+"""What is done about faults, without ranks: guard, status, watchdog, requests to stop."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from vgbdm.errors import InputError, RunError, StoppedError
+from vgbdm.training import checkpoint
+from vgbdm.training.backends import StepResult
+from vgbdm.training.faults import ENOUGH, LossGuard, is_peer_loss, supervised
+from vgbdm.training.status import Status
+
+
+def result(loss, norm=1.0):
+    return StepResult({"loss": loss, "kl": 1.0}, norm, frozenset())
+
+
+def test_a_step_that_is_not_finite_stops_by_default():
+    guard = LossGuard("stop", 5, None)
+    assert guard.judge(result(1.0)) == ("", True)
+    assert not guard.accepts({"loss": 1.0, "kl": math.nan})
+    assert guard.judge(result(math.inf)) == ("loss is not finite", False)
+    assert guard.judge(result(1.0, math.nan)) == ("the gradient is not finite", False)
+
+
+def test_skipping_has_a_bound_of_steps_in_a_row():
+    guard = LossGuard("skip", 2, None)
+    goes_on = [guard.judge(result(loss))[1] for loss in (math.nan, math.nan, 1.0)]
+    assert all(goes_on)
+    goes_on = [guard.judge(result(math.nan))[1] for _ in range(3)]
+    assert goes_on == [True, True, False]
+    assert guard.skipped == 5
+
+
+def test_an_exploding_loss_is_seen_once_there_is_something_to_compare_with():
+    guard = LossGuard("skip", 2, 10.0)
+    assert guard.accepts({"loss": 1e9})
+    for _ in range(ENOUGH):
+        guard.judge(result(2.0))
+    assert guard.accepts({"loss": 19.0})
+    complaint, goes_on = guard.judge(result(21.0, math.nan))
+    assert "21 is far above the usual 2" in complaint
+    assert goes_on
+    assert not LossGuard("stop", 1, None).complaint({"loss": 1e30})
+
+
+def test_a_guard_goes_on_where_its_checkpoint_was():
+    guard, other = LossGuard("skip", 2, 10.0), LossGuard("skip", 2, 10.0)
+    for loss in [0.1 * n for n in range(100)] + [math.nan]:
+        guard.judge(result(loss))
+    other.load(json.loads(json.dumps(guard.state())))
+    assert other.state() == guard.state()
+    for loss in (60.0, 80.0, math.nan):
+        assert guard.complaint({"loss": loss}) == other.complaint({"loss": loss})
+
+
+@pytest.mark.parametrize(
+    "options", [("ignore", 1, None), ("skip", 0, None), ("stop", 1, 1.0), ("stop", 1, math.nan)]
+)
+def test_wrong_options_are_refused(options):
+    with pytest.raises(InputError, match="trainer"):
+        LossGuard(*options)
+
+
+# --- status --------------------------------------------------------------------------------------
+
+
+class OneRank:
+    rank = 0
+
+    def barrier(self):
+        pass
+
+
+def read(run_dir):
+    return json.loads((run_dir / "status.json").read_text())
+
+
+def supervise(run_dir, error):
+    status = Status(run_dir)
+    status.clear()
+    with supervised(status, OneRank(), lambda: 7):
+        assert read(run_dir)["state"] == "running"
+        if error:
+            raise error
+
+
+def test_the_status_tells_how_a_run_ended(tmp_path):
+    supervise(tmp_path, None)
+    assert read(tmp_path) == {"state": "finished", "cause": "", "checkpoint": None, "step": 7}
+    folder = checkpoint.write_checkpoint(tmp_path, {}, {"step": 5})
+    checkpoint.point(tmp_path, "last", folder, step=5)
+    with pytest.raises(StoppedError):
+        supervise(tmp_path, StoppedError("stopped"))
+    assert read(tmp_path)["state"] == "stopped"
+    with pytest.raises(RunError, match="bad shard") as caught:
+        supervise(tmp_path, InputError("bad shard\nmore"))
+    assert caught.value.speaks
+    assert read(tmp_path) == {
+        "state": "failed", "cause": "bad shard", "checkpoint": folder.name, "step": 7
+    }  # fmt: skip
+    with pytest.raises(RunError, match=f"a peer is gone.*last checkpoint stands: {folder.name}"):
+        supervise(tmp_path, RuntimeError("[gloo/pair.cc:534] Connection closed by peer"))
+    with pytest.raises(RunError, match=r"the disk of .* is full .*No space left"):
+        supervise(tmp_path, OSError(28, "No space left on device"))
+    with pytest.raises(KeyboardInterrupt):
+        supervise(tmp_path, KeyboardInterrupt())
+    assert read(tmp_path)["cause"] == "ended by KeyboardInterrupt"
+
+
+def test_the_first_rank_that_fails_names_the_cause(tmp_path):
+    first, second = Status(tmp_path), Status(tmp_path)
+    assert first.fail("unreadable shard", 3)
+    assert not second.fail("a peer is gone", 3)
+    assert read(tmp_path)["cause"] == "unreadable shard"
+    first.clear()
+    assert second.fail("again", 4)
+
+
+def test_the_status_is_written_even_where_the_disk_is_full(tmp_path, monkeypatch):
+    status = Status(tmp_path)
+    status.write("running", "a long cause that the next one does not have", 1)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_json", full)
+    status.write("failed", "full", 2)
+    assert read(tmp_path)["cause"] == "full"
+
+
+def test_peers_are_told_from_other_errors():
+    assert is_peer_loss(RuntimeError("[../gloo/transport/tcp/pair.cc] Connection reset by peer"))
+    assert not is_peer_loss(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert not is_peer_loss(ValueError("peer"))
+
+
+# --- watchdog and signals ------------------------------------------------------------------------
+
+
+def python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True,
+        timeout=120,
+    )  # fmt: skip
+
+
+HANGS = """
+import logging, sys, time
+from pathlib import Path
+from vgbdm.training.watchdog import Watchdog, progress
+logging.basicConfig(format="%(message)s")
+
+def wait_for_nobody(seconds):
+    time.sleep(seconds)
+
+with Watchdog(float(sys.argv[2]), Path(sys.argv[1]), lambda line: True):
+    for _ in range(4):
+        time.sleep(0.4 * float(sys.argv[2]))
+        progress()
+    print("alive", flush=True)
+    wait_for_nobody(float(sys.argv[3]))
+"""
+
+
+def test_a_hang_is_ended_and_its_stacks_are_left(tmp_path):
+    done = python(HANGS, tmp_path / "hang.txt", 1.0, 1000)
+    assert done.returncode == 1
+    assert "alive" in done.stdout
+    assert [line for line in done.stderr.splitlines() if line.startswith("error: no progress")]
+    assert "wait_for_nobody" in (tmp_path / "hang.txt").read_text()
+
+
+def test_who_gets_on_is_left_alone(tmp_path):
+    done = python(HANGS, tmp_path / "hang.txt", 1.0, 0)
+    assert done.returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
+LISTENS = """
+import os, sys, time
+from vgbdm.training import interrupts
+interrupts.listen(int(sys.argv[1]))
+print(os.getpid(), flush=True)
+for _ in range(1200):
+    if interrupts.request():
+        print(interrupts.request(), flush=True)
+        break
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_signals_are_noted_and_repeats_ignored(name):
+    with subprocess.Popen(
+        [sys.executable, "-c", LISTENS, "0"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline()
+        for _ in range(5):
+            process.send_signal(getattr(signal, name))
+            time.sleep(0.001)
+        assert process.stdout.readline().strip() == name
+        assert process.wait() == 0
+
+
+def test_a_launcher_that_is_gone_is_a_request(tmp_path):
+    # front-end → launcher → rank, as deepspeed has it; the front-end is killed
+    middle = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LISTENS!r}, '2'])"
+    front = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {middle!r}])"
+    with (tmp_path / "out").open("w") as out:
+        process = subprocess.Popen([sys.executable, "-c", front], stdout=out)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "out").read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    rank = int((tmp_path / "out").read_text())
+    process.kill()
+    process.wait()
+    while len((tmp_path / "out").read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert (tmp_path / "out").read_text().splitlines()[1] == "its launcher is gone"
+    while os.path.exists(f"/proc/{rank}"):  # noqa: PTH110
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

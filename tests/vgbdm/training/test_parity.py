@@ -1,0 +1,176 @@
+"""The same run in every layout, and gone on with in any other (METHOD §11, exact resume)."""
+
+import itertools
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+REPO = Path(__file__).resolve().parents[3]
+WORKER = REPO / "tests" / "support" / "parity_worker.py"
+LAYOUTS = ("ddp", "zero0", "zero1", "zero2", "zero3")
+HALF, STEPS = 25, 50
+CLOSE, LOOSE = 1e-6, 5e-4
+"""Relative difference of losses in the first 10 steps, and up to the 50th."""
+OPTIONS = {
+    "parts": {"accumulation": 2, "recompute": True},
+    "compile": {"compile": True},
+    "offload": {"offload": "cpu"},
+    "bf16": {"precision": "bf16"},
+}
+FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
+
+
+def launch(folder, ranks: int, jobs) -> None:
+    """All jobs, one after the other, in one group of processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    processes = []
+    for rank in range(ranks):
+        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
+        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, str(WORKER), str(folder), json.dumps(jobs)]
+        env = os.environ | own | {"PYTHONPATH": str(REPO)}
+        log = (folder / f"log-{ranks}-{rank}.txt").open("w")
+        processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
+    try:
+        codes = [process.wait(timeout=900) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert not any(codes), (folder / f"log-{ranks}-0.txt").read_text()[-4000:]
+
+
+def record(folder, name):
+    """Losses, norms and rates (steps, 3), and what all ranks drew, sorted by sample."""
+    parts = [json.loads(p.read_text()) for p in sorted(folder.glob(f"{name}-rank*.json"))]
+    drawn = np.array(sorted(row for part in parts for row in part["drawn"]))
+    return np.array(parts[0]["steps"]), drawn
+
+
+def tensors(folder, name):
+    place = folder / name / "checkpoints" / f"step-{STEPS:08d}"
+    return {(f, k): v for f in FILES for k, v in load_file(place / f"{f}.safetensors").items()}
+
+
+def differences(ours, theirs):
+    """Relative ones of losses, and the largest of norms."""
+    relative = np.abs(ours / theirs - 1)
+    return relative[:, 0], relative[:, 1].max()
+
+
+def agree(ours, theirs) -> bool:
+    """Whether two records of the same steps are of the same run."""
+    (steps, drawn), (others, their_drawn) = ours, theirs
+    if not np.array_equal(drawn, their_drawn) or not np.array_equal(steps[:, 2], others[:, 2]):
+        return False
+    loss, norm = differences(steps, others)
+    return bool(loss[:10].max() <= CLOSE and loss.max() <= LOOSE and norm <= 10 * LOOSE)
+
+
+def second_half(of):
+    steps, drawn = of
+    return steps[HALF:], drawn[drawn[:, 0] >= HALF * 8]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Undisturbed runs ``RANKS-LAYOUT`` and resumed ones ``RANKS-LAYOUT-after-…``."""
+    folder = tmp_path_factory.mktemp("parity")
+    whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2)}
+    plain = {"layout": "single"}
+    controls = [
+        {"name": "divisor", "wrong": "divisor"} | plain,
+        {"name": "swapped", "wrong": "swapped"} | plain,
+        {"name": "moments", "wrong": "moments", "from": "1-ddp"} | plain,
+        {"name": "1-double", "double": True} | plain,
+        {"name": "1-single"} | plain,
+    ]
+    launch(folder, 2, [
+        *whole[2],
+        {"name": "gradient", "wrong": "gradient", "layout": "ddp"},
+        {"name": "2-double", "double": True, "layout": "ddp"},
+        *(
+            {"name": f"{name}-{at}", "layout": at, "options": options}
+            for name, options in OPTIONS.items()
+            for at in (LAYOUTS[2:] if name == "offload" else LAYOUTS)
+        ),
+    ])  # fmt: skip
+    resumed = {
+        n: [
+            {"name": f"{n}-{to}-after-{source}", "layout": to, "from": source}
+            for to in LAYOUTS
+            for source in (f"{m}-{at}" for m in sources for at in LAYOUTS)
+        ]
+        for n, sources in ((1, (1, 2)), (2, (1, 2)))
+    }
+    launch(folder, 1, [*whole[1], *controls, *resumed[1]])
+    launch(folder, 2, resumed[2])
+    return folder
+
+
+@pytest.mark.slow
+def test_every_layout_makes_the_same_run(runs):
+    reference = record(runs, "1-single")
+    assert reference[0][-10:, 0].mean() <= 0.7 * reference[0][0, 0]
+    assert len(np.unique(reference[1][:, 0])) == STEPS * 8
+    for ranks, layout in itertools.product((1, 2), LAYOUTS):
+        assert agree(record(runs, f"{ranks}-{layout}"), reference), (ranks, layout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_goes_on_from_every_other(runs, ranks, layout):
+    for source_ranks, source in itertools.product((1, 2), LAYOUTS):
+        place = f"{source_ranks}-{source}"
+        name = f"{ranks}-{layout}-after-{place}"
+        ours, theirs = record(runs, name), second_half(record(runs, place))
+        assert agree(ours, theirs), name
+        own, whole = tensors(runs, name), tensors(runs, place)
+        if (ranks, layout) == (source_ranks, source):
+            assert np.array_equal(ours[0], theirs[0]), name
+            assert all(np.array_equal(own[key], whole[key]) for key in whole), name
+        else:
+            for key in whole:
+                scale = np.abs(whole[key]).max()
+                assert np.abs(own[key] - whole[key]).max() <= 10 * LOOSE * scale, (name, key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("option", ["parts", "compile", "offload"])
+def test_options_change_nothing_in_any_layout(runs, option):
+    for layout in LAYOUTS[2:] if option == "offload" else LAYOUTS:
+        assert agree(record(runs, f"{option}-{layout}"), record(runs, "1-single")), layout
+
+
+@pytest.mark.slow
+def test_half_precision_changes_little_in_any_layout(runs):
+    theirs, drawn = record(runs, "1-single")
+    for layout in LAYOUTS:
+        ours, own = record(runs, f"bf16-{layout}")
+        loss, _ = differences(ours, theirs)
+        assert np.array_equal(own, drawn)
+        assert 1e-6 < loss.max() < 0.05, layout
+
+
+@pytest.mark.slow
+def test_one_process_and_two_agree_in_double_precision(runs):
+    (one, drawn), (two, their_drawn) = record(runs, "1-double"), record(runs, "2-double")
+    assert np.array_equal(drawn, their_drawn)
+    assert np.abs(one / two - 1).max() <= 1e-10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["divisor", "swapped", "gradient", "moments"])
+def test_what_is_wrong_is_noticed(runs, wrong):
+    theirs = record(runs, "1-single")
+    theirs = second_half(theirs) if wrong == "moments" else theirs
+    assert not agree(record(runs, wrong), theirs)

@@ -1,0 +1,217 @@
+"""The trainer saves beside training, goes on from what is whole, and says what went wrong."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tiny import alike, make_trainer, record
+
+from vgbdm.errors import InputError, RunError
+from vgbdm.training import checkpoint
+
+SUPPORT = Path(__file__).resolve().parents[2] / "support"
+ALWAYS = 1e-9
+"""Minutes between saves that have always passed."""
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
+    """The writer waits for the next step of training: a save that blocks would never reach it."""
+    events, reached = [], threading.Event()
+    commit = checkpoint.commit
+
+    def slow(run_dir, tensors, state, score, keep):
+        if state["step"] == 2:
+            assert reached.wait(60)
+            events.append("written 2")
+        commit(run_dir, tensors, state, score, keep)
+
+    monkeypatch.setattr(checkpoint, "commit", slow)
+    trainer = make_trainer(tmp_path, total_steps=4, validations=1)
+    trainer.start()
+    with trainer.open_stream(0) as batches:
+        for step in range(1, 5):
+            trainer.train_step(next(batches), None, 0.0)
+            if step == 2:
+                trainer.save()
+                before = record(trainer)
+            if step == 3:
+                assert trainer.saver.writer.is_busy
+                events.append("step 3")
+                reached.set()
+        trainer.save()  # waits for the first: never two at once
+        events.append("save 4")
+        trainer.saver.settle()
+    assert events == ["step 3", "written 2", "save 4"]
+    folder = checkpoint.folder_of(tmp_path, 2)
+    held = {name: checkpoint.read_tensors(folder, name) for name in checkpoint.tensor_files(folder)}
+    assert alike(before, held) and not alike(before, record(trainer))
+
+
+def test_saves_come_by_the_clock_and_not_on_top_of_validations(tmp_path, monkeypatch):
+    saved = []
+    commit = checkpoint.commit
+
+    def watched(run_dir, tensors, state, score, keep):
+        saved.append(state["step"])
+        commit(run_dir, tensors, state, score, keep)
+
+    monkeypatch.setattr(checkpoint, "commit", watched)
+    trainer = make_trainer(tmp_path, save_minutes=ALWAYS)
+    monkeypatch.setattr(type(trainer.saver.writer), "is_busy", False)
+    trainer.fit()
+    assert saved == [0, 1, 2, 3, 4, 5, 6]
+    saved.clear()
+    make_trainer(tmp_path / "other", save_minutes=60).fit()
+    assert saved == [0, 3, 6]
+    assert not any(t.name == "checkpoint writer" for t in threading.enumerate())
+
+
+def test_a_wish_waits_for_the_writer(tmp_path):
+    trainer, go = make_trainer(tmp_path, save_minutes=ALWAYS), threading.Event()
+    assert trainer.saver.is_due()
+    trainer.saver.writer.begin(lambda: go.wait(60))
+    assert not trainer.saver.is_due()
+    go.set()
+    trainer.saver.settle()
+    assert trainer.saver.is_due() and not make_trainer(tmp_path).saver.is_due()
+    trainer.backend.rank = 1
+    assert not trainer.saver.is_due()
+
+
+def test_resuming_in_the_middle_is_as_if_nothing_had_been(tmp_path):
+    whole, part = make_trainer(tmp_path / "whole"), make_trainer(tmp_path / "part")
+    whole.fit()
+    part.start()
+    with part.open_stream(0) as batches:
+        for _ in range(2):
+            part.train_step(next(batches), None, 0.0)
+        part.save()
+        part.saver.settle()
+    again = make_trainer(tmp_path / "part")
+    again.fit()
+    assert alike(record(whole), record(again)) and again.best == whole.best
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, name):
+    whole = make_trainer(tmp_path)
+    whole.fit()
+    path = checkpoint.folder_of(tmp_path, 6) / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+    again = make_trainer(tmp_path)
+    with caplog.at_level(logging.INFO):
+        again.fit()
+    said = [r.message for r in caplog.records if r.levelno == logging.WARNING]
+    assert str(path) in said[0] and "\n" not in said[0]
+    assert f"resuming {tmp_path} at step 3 of 6" in caplog.messages
+    assert alike(record(whole), record(again)) and again.best == whole.best
+    assert checkpoint.find_whole(tmp_path, "best") == checkpoint.folder_of(tmp_path, 6)
+    rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["step", "1", "2", "3", "4", "5", "6"]
+
+
+def test_a_lost_best_is_said_and_set_by_the_next_validation(tmp_path, caplog):
+    first = make_trainer(tmp_path, total_steps=4)
+    first.fit()
+    (tmp_path / "best.json").write_text('{"checkpoint": "step-00000077"}')
+    longer = make_trainer(tmp_path, total_steps=4)
+    longer.start()
+    assert longer.best == float("inf")
+    assert "step-00000077" in caplog.text
+    longer.save(0.5)
+    longer.saver.settle()
+    assert json.loads((tmp_path / "best.json").read_text())["score"] == 0.5
+
+
+def test_no_whole_checkpoint_is_one_line(tmp_path):
+    make_trainer(tmp_path).fit()
+    for path in tmp_path.glob("checkpoints/*/state.json"):
+        path.write_text("{}")
+    with pytest.raises(InputError, match="none of 2 is whole; start with another run_dir"):
+        make_trainer(tmp_path).fit()
+
+
+def fill_disk(monkeypatch, from_step):
+    """Let the disk be full from a step on."""
+    describe = checkpoint._fill
+
+    def full(folder, tensors, state):
+        describe(folder, tensors, state)
+        if state["step"] >= from_step:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "_fill", full)
+
+
+@pytest.mark.parametrize(("step", "seen"), [(3, 4), (6, 6)])
+def test_a_full_disk_ends_a_run_with_a_line_and_what_was_there(tmp_path, monkeypatch, step, seen):
+    """In the middle it is seen a step later, at the end before the run ends."""
+    fill_disk(monkeypatch, step)
+    trainer = make_trainer(tmp_path)
+    saver, due = trainer.saver, trainer.saver.is_due
+    monkeypatch.setattr(saver, "is_due", lambda: (saver.writer.join(), due())[1])
+    with pytest.raises(RunError, match=f"step {step} cannot be written .*No space left"):
+        trainer.fit()
+    assert trainer.step == seen
+    last = {3: 0, 6: 3}[step]
+    assert sorted(p.name for p in (tmp_path / "checkpoints").iterdir())[-1] == f"step-{last:08d}"
+    assert checkpoint.find_whole(tmp_path, "last") == checkpoint.folder_of(tmp_path, last)
+    assert checkpoint.find_whole(tmp_path, "best") == checkpoint.folder_of(tmp_path, last)
+    monkeypatch.undo()
+    again, whole = make_trainer(tmp_path), make_trainer(tmp_path / "whole")
+    again.fit()
+    whole.fit()
+    assert alike(record(again), record(whole))
+
+
+def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
+    trainer = make_trainer(tmp_path)
+    trainer.backend.rank, saver = 1, trainer.saver
+    monkeypatch.setattr(trainer.backend, "broadcast", lambda value: 1.0)
+    for collective in (saver.settle, trainer.save, saver.find_start):
+        with pytest.raises(InputError, match="rank 0"):
+            collective()
+
+
+@pytest.mark.slow
+def test_two_ranks_save_fail_and_go_on_alike(tmp_path):
+    def run(full_from):
+        command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc-per-node=2"]
+        worker = [str(SUPPORT / "saving_worker.py"), str(tmp_path / "run"), str(full_from)]
+        subprocess.run([*command, *worker], check=True, timeout=300, capture_output=True)
+        return [json.loads((tmp_path / f"run-rank{r}.json").read_text()) for r in (0, 1)]
+
+    failed = run(4)
+    assert "step 4 cannot be written" in failed[0]["error"] and "rank 0" in failed[1]["error"]
+    assert {end["error"].split(":")[0] for end in failed} == {"RunError"}
+    last = checkpoint.find_whole(tmp_path / "run", "last")
+    assert failed[0]["ended"] == failed[1]["ended"] == 5 and last.name == "step-00000003"
+    (last / "exp_avg.safetensors").write_bytes(b"")
+    done = run(99)
+    assert [(end["began"], end["ended"], end["error"]) for end in done] == [(2, 6, "")] * 2
+    whole = make_trainer(tmp_path / "whole")
+    whole.fit()
+    assert done[0]["best"] == pytest.approx(whole.best, rel=1e-5)
+
+
+def test_nothing_that_is_written_holds_a_password(tmp_path):
+    make_trainer(tmp_path).fit()
+    texts = [p.read_text() for p in tmp_path.rglob("*.json")]
+    assert json.loads((tmp_path / "config.json").read_text()) == {"store": "s3://***@host/store"}
+    assert texts and not any("secret" in text for text in texts)
+
+
+def test_the_state_says_where_the_run_stood(tmp_path):
+    make_trainer(tmp_path).fit()
+    state = checkpoint.read_state(Path(tmp_path / "checkpoints/step-00000003"))
+    assert state.keys() == {
+        "must_match", "config", "step", "total_steps", "samples", "best", "waited", "looked",
+        "guard",
+    }  # fmt: skip
+    assert (state["step"], state["samples"], state["total_steps"]) == (3, 12, 6)

@@ -1,0 +1,72 @@
+"""A run folder → the trained model, from safetensors and JSON; nothing is unpickled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from hydra.errors import InstantiationException
+from torch import nn
+
+from vgbdm.build import rebuild
+from vgbdm.errors import InputError
+from vgbdm.training import checkpoint
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+def load(
+    path: str | Path,
+    pointer: str = "best",
+    device: torch.device | str = "cpu",
+    kind: type[Model] = nn.Module,  # type: ignore[assignment]
+) -> Model:
+    """A trained model, ready to forecast: in evaluation mode, with its averaged weights if any.
+
+    Only classes that a package lists as parts of models are built (see `vgbdm.build`), and every
+    file is compared with the digest it was written with.
+
+    Args:
+        path: a run folder, or one of the folders in its ``checkpoints``.
+        pointer: ``best`` or ``last``, of a run folder.
+        device: to put it on.
+        kind: class that is wanted.
+
+    Raises:
+        InputError: if there is no whole checkpoint, it names what may not be built, or it holds
+            another kind of model.
+    """
+    folder = locate(Path(path), pointer)
+    config = checkpoint.read_state(folder).get("rebuild")
+    if not isinstance(config, Mapping):
+        raise InputError(f"{folder}: does not say how its model is built; train it again")
+    try:
+        model = rebuild(config)
+        if not isinstance(model, kind):
+            raise InputError(
+                f"{folder}: holds a {type(model).__name__}, a model of another task; want a "
+                f"{kind.__name__}"
+            )
+        model.load_state_dict(checkpoint.read_weights(folder))
+    except InputError:
+        raise
+    except (InstantiationException, TypeError, ValueError, KeyError, RuntimeError) as error:
+        line = str(error).strip().splitlines()[0]
+        raise InputError(f"{folder}: its model and weights do not fit together ({line})") from None
+    return model.to(device).eval()
+
+
+def locate(path: Path, pointer: str = "best") -> Path:
+    """The whole checkpoint in a run folder that a pointer names, or the folder itself if it is one.
+
+    Raises:
+        InputError: if there is none, or it is damaged.
+    """
+    if not (path / checkpoint.STATE).exists():
+        return checkpoint.find_whole(path, pointer)
+    wrong = checkpoint.find_damage(path)
+    if wrong:
+        raise InputError(f"{wrong}; choose another checkpoint")
+    return path
