@@ -144,6 +144,10 @@ class WeatherField(WeatherModel, GreyBoxField):
         """Standardised (..., C, H, W) → units of the rms change per model step."""
         return difference / self.change
 
+    def from_changes(self, values: Tensor) -> Tensor:
+        """Units of the rms change per model step (..., C, H, W) → standardised."""
+        return values * self.change
+
     def mean_square(self, difference: Tensor) -> Tensor:
         """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
         return self.area_mean(self.in_changes(difference).square())

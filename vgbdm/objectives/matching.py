@@ -77,8 +77,9 @@ class FlowMatching:
             field: with `standardise`, `past`, `infer`, `penalty`, `step_seconds`, `stochastic`
                 and, where that is true, `draw`, `members` and units.
             batch: windows.
-            values: schedules at this step: ``noise`` (σ, on state and history), ``physics``
-                (weight of the physics), and a weight for each further term that the field has.
+            values: schedules at this step: ``noise`` (on state and history, in rms changes per
+                step), ``physics`` (weight of the physics), and a weight for each further term that
+                the field has.
         """
         frames = field.standardise(batch.states)
         s, noise = self.draws(batch, frames)
@@ -87,8 +88,8 @@ class FlowMatching:
         nodes = self.path.nodes(frames, times)
         point = self.path(nodes[:, -2], nodes[:, -1], torch.ones_like(s), s, noise[:, 0])
         seconds = batch.times.double() + s.double() * field.step_seconds
-        state = point.state + values["noise"] * noise[:, 1]
-        history = frames[:, :-1] + values["noise"] * noise[:, 2:]
+        added = field.from_changes(values["noise"] * noise[:, 1:])
+        state, history = point.state + added[:, 0], frames[:, :-1] + added[:, 1:]
         past = field.past(history)
         context, kl = field.infer(
             past,
@@ -102,7 +103,7 @@ class FlowMatching:
         if field.stochastic:
             zero = torch.zeros_like(s)
             begin = self.path(nodes[:, -2], nodes[:, -1], zero + 1, zero, noise[:, 0])
-            start = begin.state + values["noise"] * noise[:, 1]
+            start = begin.state + added[:, 0]
             score = self.score_prior(field, batch, past, start, begin.velocity, weight)
             weighted["crps"] = ("crps", score)
         if answer.residual:

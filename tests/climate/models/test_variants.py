@@ -73,6 +73,18 @@ def test_without_physics_or_source_no_part_of_them_exists():
     assert set(terms) == {"loss", "matching"}
 
 
+def test_training_noise_is_measured_in_changes_per_step():
+    """A slow channel gets as little of it as it changes: in its own spread it would drown."""
+    model, seen = make("blackbox"), []
+    model.change[:] = torch.tensor([0.05, 0.1, 0.4, 0.4])[:, None, None]
+    past, objective = model.past, FlowMatching(LinearPath(), seed=0)
+    model.past = lambda history: seen.append(history) or past(history)
+    for noise in (0.0, 0.5):
+        objective(model, Batch(states(model)), VALUES | {"noise": noise})
+    spread = (seen[1] - seen[0]).std((0, 1, 3, 4)) / model.change.flatten()
+    assert torch.allclose(spread, torch.full((4,), 0.5), rtol=0.05)
+
+
 def test_the_black_box_answers_with_its_network_alone():
     model = make("blackbox")
     history = model.standardise(states(model)[:, :4])
