@@ -207,6 +207,7 @@ def is_first() -> bool:
 def fail(message: str, code: int, kind: str = "error: ", speaks: bool | None = None) -> NoReturn:
     """Say it once and end; threads and process groups are not waited for."""
     if is_first() if speaks is None else speaks:
-        print(f"{kind}{mask_text(message)}", file=sys.stderr, flush=True)
+        start = "" if is_first() else "\n"  # a progress bar of rank 0 may be in the line
+        print(f"{start}{kind}{mask_text(message)}", file=sys.stderr, flush=True)
     sys.stdout.flush()
     os._exit(code)

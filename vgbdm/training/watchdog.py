@@ -31,7 +31,8 @@ class Watchdog:
 
     Args:
         seconds: without progress after which the process is ended.
-        path: of the file for the stacks of all threads; it is left only where it is needed.
+        path: of the file for the stacks of all threads; it is left where it is needed, and empty
+            by a process that is killed.
         fail: takes the one line; says whether this rank is to show it.
     """
 
