@@ -53,13 +53,16 @@ def split(count: int) -> dict[str, list[str]]:
     return {name: [str(times[i]), str(times[k])] for name, (i, k) in ends.items()}
 
 
-def make_store(folder: Path, name: str, dataset, codec: str, threads: int):
+def make_store(
+    folder: Path, name: str, dataset, codec: str, threads: int, scheduler: str = "threads"
+):
     """A converted store."""
     from climate.store.convert import convert
     from climate.store.layout import open_store
 
     count = dataset.sizes["time"]
-    convert(dataset, folder / name, split(count), source={}, workers=threads, codec=codec)
+    options = {"source": {}, "workers": threads, "codec": codec, "scheduler": scheduler}
+    convert(dataset, folder / name, split(count), **options)
     return open_store(folder / name)
 
 

@@ -24,7 +24,7 @@ import zarr
 from climate.store.calendar import in_unit_of, step_seconds
 from climate.store.convert import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
-from climate.store.layout import MANIFEST, TrainingStore, open_store
+from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
 from climate.store.lock import locked
 from climate.store.plan import make_plan
 from climate.store.shards import create_arrays
@@ -112,6 +112,8 @@ def _request(
         "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
         "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
         "split.train": request.splits["train"] == held.splits["train"],
+        "shards": zarr.open_array(held.path / "state", mode="r").shards
+        == chunk_shape(*request.shape)[1],
         "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
     }
     other = [name for name, alike in same.items() if not alike]
@@ -149,7 +151,7 @@ def _write(
     job = replace(
         request.job(aside, journal.shards), offset=len(held.times), earlier=held.path.resolve()
     )
-    first = len(held.times) // facts["shard_steps"]
+    first = len(held.times) // facts["shard_steps"] * job.shares
     done = journal.load(aside, job.count)
     left = [k for k in range(first, job.count) if k not in done]
     plan = make_plan(job, left, 0, scheduler, workers, held.path)

@@ -1,15 +1,22 @@
 """The climatology and the mean map of the training period, from the states of a store.
 
 They take one more pass, over the written shards: sums by day and hour are larger than the shards
-they come from, so they are not kept per shard. Memory stays below a budget: where the sums do not
-fit, the states are read again for each group of channels or strip of rows.
+they come from, so they are not kept per shard. The pass goes through the year instead of through
+time: the sums of a day are made from that day of every year, and only those that a bin is smoothed
+over are held. So memory stays below a budget while each state is read once, and again those of two
+months around New Year. Where maps are chunks of their own, hours and channels are taken one by one;
+otherwise only what does not fit the budget whole is read again, for groups of channels.
 
-Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes; ``c``, ``h`` those of a piece, ``p`` its
+parts of the day (or of the year).
 """
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import zarr
@@ -17,10 +24,27 @@ import zarr
 from climate.store.layout import chunk_shape
 from climate.store.statistics import HALF_WINDOW, Binning
 
-SUM_BYTES = 256 * 2**20
-"""Of float64 sums held at a time; smoothing takes about twice that again."""
+SUM_BYTES = 512 * 2**20
+"""Of float64 sums held at a time."""
 READ_BYTES = 32 * 2**20
 """Of states read at a time."""
+BLOCK_DAYS = 8
+"""Summed together where a chunk holds many steps, so that few chunks are read twice."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is summed together.
+
+    Attributes:
+        parts: of the day (or of the year).
+        channels: of the states.
+        rows: of their maps.
+    """
+
+    parts: slice
+    channels: slice
+    rows: slice
 
 
 def write_climatology(
@@ -46,13 +70,25 @@ def write_climatology(
         dimension_names=["bin", "channel", "lat", "lon"],
         overwrite=True,
     )
-    mean_map = np.empty(shape, np.float32)
     index = binning.index(times[start:stop])
-    counts = np.bincount(index, minlength=bins).astype(np.float64)
-    for channels, rows in pieces(bins, shape):
-        sums = _sums(state, start, index, bins, channels, rows)
-        mean_map[channels, rows] = sums.sum(0) / len(index)
-        climatology[:, channels, rows] = means(sums, counts, binning)
+    counts = np.bincount(index, minlength=bins).reshape(binning.shape)
+    if binning.smoothed:
+        counts = smoothed(counts)
+    mean_map = np.zeros(shape, np.float32)
+    total = np.zeros(0)
+    for piece in pieces(binning, shape, chunks[0]):
+        days = _Days(state, start, index, binning, piece)
+        for day, sums in smoothed_sums(days) if binning.smoothed else [(0, days.sums(0))]:
+            number = counts[day, piece.parts]
+            if not number.any():
+                continue
+            bin_ = day * binning.shape[1] + piece.parts.start
+            mean = np.empty(sums.shape, np.float32)
+            np.divide(sums, np.maximum(number, 1)[:, None, None, None], mean, casting="same_kind")
+            climatology[bin_ : bin_ + len(mean), piece.channels, piece.rows] = mean
+        total = days.total if piece.parts.start == 0 else total + days.total
+        mean_map[piece.channels, piece.rows] = total / len(index)
+    _fill_empty(climatology, counts)
     group.create_array(
         "mean_map",
         shape=shape,
@@ -63,65 +99,126 @@ def write_climatology(
     return mean_map
 
 
-def pieces(bins: int, shape: tuple[int, ...]) -> Iterator[tuple[slice, slice]]:
-    """Channels and rows whose sums fit the budget."""
-    row = 8 * bins * shape[2]
-    many = max(1, SUM_BYTES // (row * shape[1]))
-    high = shape[1] if row * shape[1] <= SUM_BYTES else max(1, SUM_BYTES // row)
-    for channel in range(0, shape[0], many):
-        for top in range(0, shape[1], high):
-            yield (
-                slice(channel, min(channel + many, shape[0])),
-                slice(top, min(top + high, shape[1])),
-            )
-
-
-def _sums(
-    state: zarr.Array, start: int, index: np.ndarray, bins: int, channels: slice, rows: slice
-) -> np.ndarray:
-    """Sums (bins, c, h, W) float64, in the order of time."""
-    width = state.shape[3]
-    size = (channels.stop - channels.start, rows.stop - rows.start)
-    sums = np.zeros((bins, *size, width))
-    block = max(1, READ_BYTES // (4 * size[0] * state.shape[2] * width))
-    for first in range(0, len(index), block):
-        last = min(first + block, len(index))
-        values = np.asarray(state[start + first : start + last, channels])[..., rows, :]
-        for place, value in zip(index[first:last], values, strict=True):
-            sums[place] += value
-    return sums
-
-
-def means(sums: np.ndarray, counts: np.ndarray, binning: Binning) -> np.ndarray:
-    """Means (bins, c, h, W) float32; hours or months without data take that of those that have.
-
-    With seasons, a bin is the mean over ±30 days of the year at its hour.
+def pieces(binning: Binning, shape: tuple[int, ...], chunk_steps: int) -> Iterator[Piece]:
+    """Parts, channels and rows whose sums fit the budget, all parts of the same maps in a row.
 
     Args:
-        sums: (bins, c, h, W).
-        counts: (bins,) times summed.
-        binning: of the first axis.
+        binning: of the climatology.
+        shape: (C, H, W).
+        chunk_steps: states of a chunk; where it is one, parts and channels are chunks apart.
     """
-    shape = sums.shape[1:]
-    sums, counts = sums.reshape(*binning.shape, *shape), counts.reshape(binning.shape)
-    if binning.smoothed:
-        counts = _running_sum(counts)
-        smooth = np.empty(sums.shape, np.float32)
-        for hour in range(binning.shape[1]):
-            smooth[:, hour] = _running_sum(sums[:, hour])
-        sums = smooth
-    mean = (sums / np.maximum(counts, 1)[..., None, None, None]).astype(np.float32)
-    empty = counts == 0
-    if empty.any():
-        total = sums.sum(1, dtype=np.float64)
-        fallback = total / np.maximum(counts.sum(1), 1)[:, None, None, None]
-        mean[empty] = fallback[np.nonzero(empty)[0]]
-    return mean.reshape(-1, *shape)
+    channels, height, width = shape
+    parts, row = binning.shape[1], 8 * _days_held(binning, chunk_steps) * width
+    if chunk_steps == 1 and parts * height * row > SUM_BYTES:
+        parts = 1
+    many = min(channels, max(1, SUM_BYTES // (parts * height * row)))
+    high = min(height, max(1, SUM_BYTES // (parts * row)))
+    for channel, top, part in itertools.product(
+        range(0, channels, many), range(0, height, high), range(0, binning.shape[1], parts)
+    ):
+        yield Piece(
+            slice(part, part + parts),
+            slice(channel, min(channel + many, channels)),
+            slice(top, min(top + high, height)),
+        )
 
 
-def _running_sum(values: np.ndarray) -> np.ndarray:
-    """Sum over ±`HALF_WINDOW` places along the first axis, around the year."""
-    padded = np.concatenate((values[-HALF_WINDOW:], values, values[:HALF_WINDOW]))
+def _days_held(binning: Binning, chunk_steps: int) -> int:
+    """Days whose sums are in memory at a time: those smoothed over, two blocks, and their sum."""
+    if not binning.smoothed:
+        return 2
+    return 2 * HALF_WINDOW + 1 + 2 * _block_days(chunk_steps) + 1
+
+
+def _block_days(chunk_steps: int) -> int:
+    return 1 if chunk_steps == 1 else BLOCK_DAYS
+
+
+class _Days:
+    """Sums over the years of a piece, day by day.
+
+    Attributes:
+        total: (c, h, W) sum of all days asked for the first time.
+    """
+
+    def __init__(
+        self, state: zarr.Array, start: int, index: np.ndarray, binning: Binning, piece: Piece
+    ) -> None:
+        self._state, self._piece, self.count = state, piece, binning.shape[0]
+        day, part = np.divmod(index, binning.shape[1])
+        chosen = (part >= piece.parts.start) & (part < piece.parts.stop)
+        self._steps = start + np.flatnonzero(chosen)
+        self._day, self._part = day[chosen], part[chosen] - piece.parts.start
+        rows, channels = (s.stop - s.start for s in (piece.rows, piece.channels))
+        self._shape = (piece.parts.stop - piece.parts.start, channels, rows, state.shape[3])
+        self._block, self._held = _block_days(state.chunks[0]), np.empty(0)
+        self._first = -1
+        self._seen = np.zeros(self.count, bool)
+        self.total = np.zeros(self._shape[1:])
+
+    def sums(self, day: int) -> np.ndarray:
+        """Sums (p, c, h, W) float64 of a day of the year, in the order of time."""
+        first = day // self._block * self._block
+        if first != self._first:
+            self._held, self._first = self._read(first), first
+        sums = self._held[day - first]
+        if not self._seen[day]:
+            self._seen[day] = True
+            self.total += sums.sum(0)
+        return sums
+
+    def _read(self, first: int) -> np.ndarray:
+        """The sums of a block of days."""
+        block = np.zeros((min(self._block, self.count - first), *self._shape))
+        inside = np.flatnonzero((self._day >= first) & (self._day < first + len(block)))
+        size = max(1, READ_BYTES // (4 * int(np.prod(self._state.shape[2:])) * self._shape[1]))
+        for run in np.split(inside, np.flatnonzero(np.diff(self._steps[inside]) > 1) + 1):
+            for some in np.split(run, range(size, len(run), size)):
+                if len(some):
+                    steps = slice(int(self._steps[some[0]]), int(self._steps[some[-1]]) + 1)
+                    values = np.asarray(self._state[steps, self._piece.channels])
+                    for k, value in zip(some, values[..., self._piece.rows, :], strict=True):
+                        block[self._day[k] - first, self._part[k]] += value
+        return block
+
+
+def smoothed_sums(days: _Days) -> Iterator[tuple[int, np.ndarray]]:
+    """Each day of the year and the sums (p, c, h, W) of the ±`HALF_WINDOW` days around it.
+
+    The array is valid until the next day.
+    """
+    around = deque(days.sums(day % days.count) for day in range(-HALF_WINDOW, HALF_WINDOW))
+    window = np.add.reduce(list(around))
+    for day in range(days.count):
+        around.append(days.sums((day + HALF_WINDOW) % days.count))
+        window += around[-1]
+        yield day, window
+        window -= around.popleft()
+
+
+def smoothed(counts: np.ndarray) -> np.ndarray:
+    """Counts (days, parts) summed over ±`HALF_WINDOW` days, around the year."""
+    padded = np.concatenate((counts[-HALF_WINDOW:], counts, counts[:HALF_WINDOW]))
     total = np.concatenate((np.zeros_like(padded[:1]), padded.cumsum(0)))
-    width = 2 * HALF_WINDOW + 1
-    return total[width:] - total[:-width]
+    return total[2 * HALF_WINDOW + 1 :] - total[: -2 * HALF_WINDOW - 1]
+
+
+def _fill_empty(climatology: zarr.Array, counts: np.ndarray) -> None:
+    """Hours or months without data take the mean of those of their day or year that have some.
+
+    Args:
+        climatology: (bins, C, H, W) with the means where there are data.
+        counts: (days, parts) of the data.
+    """
+    parts = counts.shape[1]
+    for day, number in enumerate(counts):
+        if number.all() or not number.any():
+            continue
+        bins, share = slice(day * parts, (day + 1) * parts), climatology.chunks[1]
+        for channel in range(0, climatology.shape[1], share):
+            place = bins, slice(channel, channel + share)
+            values = np.asarray(climatology[place])
+            held = np.flatnonzero(number)
+            total = sum(float(number[k]) * values[k].astype(np.float64) for k in held)
+            values[number == 0] = total / number.sum()
+            climatology[place] = values

@@ -120,6 +120,7 @@ class Request:
             times=self.times,
             step=self.step,
             steps=chunk_shape(*self.shape)[1][0],
+            share=chunk_shape(*self.shape)[1][1],
             training=self.splits["train"],
             weights=grid.area_weights,
             nan_allowance=self.nan_allowance,
@@ -295,8 +296,9 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     write_shards(job, left, scheduler, workers)
     records = journal.load_all(job.count)
     files |= {name: want for record in records for name, want in record["files"].items()}
-    total = reduce(
-        Partial.merge, [Partial.from_json(r["partial"]) for r in records if r["partial"]]
+    partials = [Partial.from_json(r["partial"]) for r in records if r["partial"]]
+    total = Partial.join(
+        [reduce(Partial.merge, partials[k :: job.shares]) for k in range(job.shares)]
     )
     derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
     statistics = statistics_of(total, derived, request.splits["train"], request.channels)

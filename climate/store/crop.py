@@ -1,4 +1,4 @@
-"""A region of a training store, with the interface of the whole one.
+"""A region or a latitude band of a training store, with the interface of the whole one.
 
 Shapes: ``H`` latitudes, ``W`` longitudes.
 """
@@ -10,11 +10,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import zarr
 
-from climate.regions import Region
+from climate.regions import SLACK, Region
 from climate.store.boxed import BoxedArray
 from climate.store.layout import TrainingStore
 from climate.store.reader import ShardedArray
 from climate.store.statistics import Climatology, Statistics
+from vgbdm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,37 @@ def crop(store: TrainingStore, region: Region) -> TrainingStore:
         InputError: if the region does not fit the store's grid.
     """
     cut = region.cut(store.lat, store.lon)
+    part = _part(store, cut.rows, cut.columns)
+    return replace(part, lon=cut.lon, region=region, interior=cut.interior)
+
+
+def band(store: TrainingStore, south: float, north: float) -> TrainingStore:
+    """The store as if it held only the latitudes between two, ends included, all around.
+
+    It is read and streamed like any other, with less memory. No model takes its grid, which is
+    neither the globe nor a box.
+
+    Raises:
+        InputError: if no row lies there.
+    """
+    inside = np.flatnonzero((store.lat >= south - SLACK) & (store.lat <= north + SLACK))
+    if not len(inside):
+        raise InputError(
+            f"store {store.path}: no row from {south:g} to {north:g} north; its rows are "
+            f"{store.lat[1] - store.lat[0]:g} degrees apart"
+        )
+    return _part(store, slice(int(inside[0]), int(inside[-1]) + 1), np.arange(len(store.lon)))
+
+
+def _part(store: TrainingStore, rows: slice, columns: np.ndarray) -> TrainingStore:
+    """Some rows and columns of all that a store holds."""
 
     def boxed(array: zarr.Array | ShardedArray | BoxedArray) -> BoxedArray:
         assert not isinstance(array, BoxedArray), "only whole stores are cropped"
-        return BoxedArray(array, cut.rows, cut.columns)
+        return BoxedArray(array, rows, columns)
 
     def maps(values: np.ndarray) -> np.ndarray:
-        return values[..., cut.rows, :][..., cut.columns]
+        return values[..., rows, :][..., columns]
 
     numbers = store.statistics
     held = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
@@ -55,12 +80,10 @@ def crop(store: TrainingStore, region: Region) -> TrainingStore:
     )
     return replace(
         store,
-        lat=store.lat[cut.rows],
-        lon=cut.lon,
+        lat=store.lat[rows],
+        lon=store.lon[columns],
         static={name: maps(values) for name, values in store.static.items()},
         statistics=statistics,
         climatology=Climatology(boxed(store.climatology.array), store.climatology.binning),
         state=boxed(store.state),
-        region=region,
-        interior=cut.interior,
     )

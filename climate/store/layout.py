@@ -44,13 +44,19 @@ SMALL_FIELD_BYTES = 2**20
 
 
 def chunk_shape(channels: int, height: int, width: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Chunk and shard shapes (time, channel, lat, lon) for states of this size."""
+    """Chunk and shard shapes (time, channel, lat, lon) for states of this size.
+
+    Where the maps of one time are too much for a shard, its channels are dealt to several of about
+    the same size.
+    """
     state = 4 * channels * height * width
     if state <= SMALL_FIELD_BYTES:
         steps = min(SHARD_STEPS, SHARD_BYTES // state) // CHUNK_STEPS * CHUNK_STEPS
         return (CHUNK_STEPS, channels, height, width), (steps, channels, height, width)
-    steps = max(1, min(SHARD_STEPS, SHARD_BYTES // state))
-    return (1, 1, height, width), (steps, channels, height, width)
+    maps = max(1, SHARD_BYTES // (4 * height * width))
+    share = -(-channels // -(-channels // maps))
+    steps = max(1, min(SHARD_STEPS, maps // share)) if share == channels else 1
+    return (1, 1, height, width), (steps, share, height, width)
 
 
 def codecs(name: str, channels: int, height: int, width: int) -> list[Any]:

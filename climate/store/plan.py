@@ -17,7 +17,7 @@ from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
 TASK_SHARDS = 3.5
-"""Shards that a task holds: a source's block, the states, the mask and what is compressed."""
+"""Shards that a task holds: a source's block, the states, a mask, what is compressed."""
 SPARE_BYTES = 64 * 2**20
 """Room for metadata and records."""
 
@@ -70,14 +70,19 @@ def make_plan(
         InputError: if it does not fit on the disk.
     """
     shape = (len(job.channels), job.dataset.sizes["lat"], job.dataset.sizes["lon"])
-    chunk, shard = chunk_shape(*shape)
+    chunk = chunk_shape(*shape)[0]
     state = 4 * int(np.prod(shape))
-    steps = sum(b - a for a, b in map(job.span, indices))
+    steps = sum(b - a for a, b in map(job.span, indices)) // job.shares
     size, free = state * (steps + bins + 1), shutil.disk_usage(store).free
     plan = Plan(
-        len(job.times), len(indices), state * min(shard[0], len(job.times)), chunk, size, free,
-        thread_count(scheduler, workers),
-    )  # fmt: skip
+        steps=len(job.times),
+        shards=len(indices),
+        shard=state // shape[0] * job.share * min(job.steps, len(job.times)),
+        chunk=chunk,
+        size=size,
+        free=free,
+        threads=thread_count(scheduler, workers),
+    )
     log.info("%s", plan)
     if size + SPARE_BYTES > free:
         raise InputError(

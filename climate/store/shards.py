@@ -1,14 +1,16 @@
 """One shard: read, check, write, sync, digest, record, in that order.
 
-Shapes: ``N`` times of a shard, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+Shards are numbered by their times, and among those of the same times by their channels.
+
+Shapes: ``N`` times of a shard, ``C`` its channels, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import numpy as np
 import xarray as xr
 import zarr
@@ -33,6 +35,7 @@ class Job:
         times: all of the store.
         step: between times where none is missing.
         steps: times of a shard.
+        share: channels of a shard; fewer in the last of the same times.
         training: period of the statistics.
         weights: (H,) area weights.
         nan_allowance: share of missing values per channel and shard that may be filled.
@@ -47,6 +50,7 @@ class Job:
     times: np.ndarray
     step: np.timedelta64
     steps: int
+    share: int
     training: Period
     weights: np.ndarray
     nan_allowance: float
@@ -54,13 +58,38 @@ class Job:
     records: Path
 
     @property
+    def shares(self) -> int:
+        """Shards of the same times."""
+        return -(-len(self.channels) // self.share)
+
+    @property
     def count(self) -> int:
         """How many shards the store has."""
-        return -(-len(self.times) // self.steps)
+        return -(-len(self.times) // self.steps) * self.shares
 
     def span(self, index: int) -> tuple[int, int]:
         """First time of a shard, and one past its last."""
-        return index * self.steps, min((index + 1) * self.steps, len(self.times))
+        first = index // self.shares * self.steps
+        return first, min(first + self.steps, len(self.times))
+
+    def part(self, index: int) -> slice:
+        """Channels of a shard."""
+        first = index % self.shares * self.share
+        return slice(first, min(first + self.share, len(self.channels)))
+
+    def file(self, index: int, name: str) -> Path:
+        """Of a shard of an array, ``state`` or ``filled``."""
+        time, share = divmod(index, self.shares)
+        return self.out / f"{name}/c/{time}/{share}/0/0"
+
+    def load(self, index: int, times: slice) -> Iterator[np.ndarray]:
+        """Times of the dataset, of a shard's channels: C arrays (N, H, W), one by one."""
+        names = self.channels[self.part(index)]
+        block = self.dataset[list(names)].isel(time=times)
+        if block.chunks:  # channels may share work
+            block = block.compute(scheduler="synchronous")
+        for name in names:
+            yield block[name].values
 
 
 def create_arrays(
@@ -116,26 +145,20 @@ TIME_CHUNK = 8192
 """Fixed, so that appended times leave those before where they are."""
 
 
-def shard_files(index: int) -> tuple[str, str]:
-    """Files of a shard: states, and the fill mask where anything was filled."""
-    return f"state/c/{index}/0/0/0", f"filled/c/{index}/0/0/0"
-
-
 def write_shard(job: Job, index: int) -> Partial | None:
     """Write one shard and its record; what its training states add up to."""
-    start, stop = job.span(index)
-    values, mask = load_states(job, start, stop)
-    for name in shard_files(index):
-        (job.out / name).unlink(missing_ok=True)  # zarr-python would read what is damaged
-    written = [write_array(job.out, "state", start, values)]
-    if mask.any():
-        written.append(write_array(job.out, "filled", start, mask))
-    paths = [job.out / name for name in shard_files(index)[: len(written)]]
+    values, mask = load_states(job, index)
+    arrays = {"state": values} if mask is None else {"state": values, "filled": mask}
+    for name in ("state", "filled"):
+        job.file(index, name).unlink(missing_ok=True)  # zarr-python would read what is damaged
+    for name, array in arrays.items():
+        write_array(job.out, name, (job.span(index)[0], job.part(index).start), array)
+    paths = [job.file(index, name) for name in arrays]
     for path in paths:
         sync(path)
         for folder in path.parents[:4]:
             sync(folder)
-    partial = _summarise(job, start, stop, values)
+    partial = _summarise(job, index, values)
     record = {
         "files": {str(path.relative_to(job.out)): digest_file(path) for path in paths},
         "partial": partial.to_json() if partial else None,
@@ -144,37 +167,45 @@ def write_shard(job: Job, index: int) -> Partial | None:
     return partial
 
 
-def write_array(root: Path, name: str, start: int, values: np.ndarray) -> str:
-    """Put times into an array; zarr-python writes aside and renames."""
+def write_array(root: Path, name: str, place: tuple[int, int], values: np.ndarray) -> None:
+    """Put states into an array, from a time and a channel on; zarr-python renames what is whole."""
     array = zarr.open_array(root / name, mode="r+")
-    array[start : start + len(values)] = values
-    return name
+    time, channel = place
+    array[time : time + len(values), channel : channel + values.shape[1]] = values
 
 
-def load_states(job: Job, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """States (N, C, H, W) float32 without missing values, and where they were filled."""
-    shape = (stop - start, len(job.channels), *(job.dataset.sizes[a] for a in ("lat", "lon")))
-    values, mask = np.empty(shape, np.float32), np.zeros(shape, bool)
+def load_states(job: Job, index: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """States (N, C, H, W) float32 without missing values; where they were filled, if any were."""
+    (start, stop), part = job.span(index), job.part(index)
+    maps = tuple(job.dataset.sizes[axis] for axis in ("lat", "lon"))
+    shape = (stop - start, part.stop - part.start, *maps)
+    values, mask = np.empty(shape, np.float32), None
     kept = max(0, min(job.offset - start, stop - start))
     if kept:
         assert job.earlier is not None
-        for name, out in (("state", values), ("filled", mask)):
-            out[:kept] = zarr.open_array(job.earlier / name, mode="r")[start : start + kept]
+        held = slice(start, start + kept)
+        values[:kept] = zarr.open_array(job.earlier / "state", mode="r")[held, part]
+        filled = np.asarray(zarr.open_array(job.earlier / "filled", mode="r")[held, part])
+        if filled.any():
+            mask = np.zeros(shape, bool)
+            mask[:kept] = filled
     place = slice(start + kept - job.offset, stop - job.offset)
-    with dask.config.set(scheduler="synchronous"):
-        block = job.dataset.isel(time=place).load()
-    for c, name in enumerate(job.channels):
-        values[kept:, c] = block[name].values
-    del block
-    np.logical_not(np.isfinite(values[kept:]), out=mask[kept:])
-    if mask[kept:].any():
-        _fill(values[kept:], mask[kept:], job, job.times[start + kept : stop])
+    for c, field in enumerate(job.load(index, place)):
+        values[kept:, c] = field
+    with np.errstate(all="ignore"):
+        whole = np.isfinite(values[kept:].sum())  # far cheaper than a mask, and rarely wrong
+    missing = None if whole else ~np.isfinite(values[kept:])
+    if missing is not None and missing.any():
+        _fill(values[kept:], missing, job.channels[part], job, job.times[start + kept : stop])
+        mask = np.zeros(shape, bool) if mask is None else mask
+        mask[kept:] = missing
     return values, mask
 
 
-def _summarise(job: Job, start: int, stop: int, values: np.ndarray) -> Partial | None:
+def _summarise(job: Job, index: int, values: np.ndarray) -> Partial | None:
+    start, stop = job.span(index)
     chosen = inside(job.times[start:stop], job.training)
-    if not chosen.any():
+    if not chosen.any() or job.earlier is not None:  # an append changes no statistic
         return None
     linked, before = np.zeros_like(chosen), None
     clock = in_unit_of(job.step, job.times)
@@ -182,15 +213,16 @@ def _summarise(job: Job, start: int, stop: int, values: np.ndarray) -> Partial |
     if start and chosen[0] and clock[start] - clock[start - 1] == job.step:
         linked[0] = bool(inside(job.times[start - 1 : start], job.training)[0])
     if linked[0]:
-        with dask.config.set(scheduler="synchronous"):
-            halo = job.dataset[list(job.channels)].isel(time=start - 1 - job.offset).load()
-        before = np.stack([halo[name].values for name in job.channels]).astype(np.float32)
+        halo = slice(start - 1 - job.offset, start - job.offset)
+        before = [field[0] for field in job.load(index, halo)]
     return summarise(values, before, chosen, linked, job.weights)
 
 
-def _fill(values: np.ndarray, missing: np.ndarray, job: Job, times: np.ndarray) -> None:
+def _fill(
+    values: np.ndarray, missing: np.ndarray, names: tuple[str, ...], job: Job, times: np.ndarray
+) -> None:
     """Fill missing values with their channel's mean over the shard, as far as that is allowed."""
-    for c, name in enumerate(job.channels):
+    for c, name in enumerate(names):
         share = float(missing[:, c].mean())
         if share > job.nan_allowance:
             first = int(np.flatnonzero(missing[:, c].any((1, 2)))[0])

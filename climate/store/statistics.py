@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,7 @@ YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (METHOD §10, trivial rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2**20
 """States summed at a time: they stay in the cache."""
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""
@@ -94,13 +94,13 @@ class Moments:
 
 
 def moments_of(maps: np.ndarray, area: np.ndarray) -> Moments:
-    """Of maps (N, C, H, W) float64 with weights (H,) that sum to 1 over a map."""
+    """Of maps (N, C, H, W) float64 with weights (H,) that sum to 1 over a map; changes the maps."""
     count, channels = maps.shape[:2]
     if not count:
         return Moments(np.zeros(channels), np.zeros(channels), np.zeros(channels))
     mean = maps.sum((0, 3)) @ area / count
-    departure = maps - mean[:, None, None]
-    square = np.einsum("nchw,nchw->ch", departure, departure) @ area
+    maps -= mean[:, None, None]
+    square = np.einsum("nchw,nchw->ch", maps, maps) @ area
     return Moments(np.full(channels, float(count)), mean, square)
 
 
@@ -139,6 +139,21 @@ class Partial:
         return {**lists, "low": self.low.tolist(), "high": self.high.tolist()}
 
     @classmethod
+    def join(cls, parts: Sequence[Partial]) -> Partial:
+        """Of the same times: the channels one after the other."""
+
+        def joined(moments: list[Moments]) -> Moments:
+            names = ("count", "mean", "square")
+            return Moments(*(np.concatenate([getattr(m, n) for m in moments]) for n in names))
+
+        return cls(
+            joined([part.states for part in parts]),
+            joined([part.changes for part in parts]),
+            np.concatenate([part.low for part in parts]),
+            np.concatenate([part.high for part in parts]),
+        )
+
+    @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Partial:
         """What `to_json` gave."""
         states, changes = (Moments(*map(np.array, facts[name])) for name in ("states", "changes"))
@@ -147,40 +162,63 @@ class Partial:
 
 def summarise(
     values: np.ndarray,
-    before: np.ndarray | None,
+    before: Sequence[np.ndarray] | None,
     chosen: np.ndarray,
     linked: np.ndarray,
     weights: np.ndarray,
-) -> Partial | None:
-    """Partial sums of a shard's training states; None where it has none.
+) -> Partial:
+    """Partial sums of a shard's training states, of which there is one or more.
 
     Args:
         values: (N, C, H, W) finite.
-        before: (C, H, W) the state before the first; a channel with missing values gives no
+        before: C maps (H, W), the state before the first; a channel with missing values gives no
             change from there.
         chosen: (N,) whether a time is one of training.
         linked: (N,) whether it and the time one step before are.
         weights: (H,) area weights.
     """
     area = weights / weights.sum() / values.shape[3]
-    total: Partial | None = None
+    share = max(1, BLOCK_BYTES // values[0, 0].nbytes)
+    parts = []
+    for c in range(0, values.shape[1], share):
+        some = slice(c, c + share)
+        first = None if before is None else np.stack(before[some]).astype(np.float32)
+        parts.append(_summarise_channels(values[:, some], first, chosen, linked, area))
+    return Partial.join(parts)
+
+
+def _summarise_channels(
+    values: np.ndarray,
+    before: np.ndarray | None,
+    chosen: np.ndarray,
+    linked: np.ndarray,
+    area: np.ndarray,
+) -> Partial:
+    """As `summarise`, block by block of times; ``area`` (H,) sums to 1 over a map."""
+    parts = []
     block = max(1, BLOCK_BYTES // values[0].nbytes)
     for start in range(0, len(values), block):
         index = start + np.flatnonzero(chosen[start : start + block])
         if not len(index):
             continue
-        states = values[index].astype(np.float64)
         later = index[linked[index] & (index > 0)]
-        changes = moments_of(values[later].astype(np.float64) - values[later - 1], area)
+        earlier, states = values[_span(later - 1)], values[_span(index)]
+        changes = moments_of(np.subtract(values[_span(later)], earlier, dtype=np.float64), area)
         if start == 0 and linked[0] and before is not None:
             whole = np.isfinite(before).all((1, 2))
             first = np.where(whole[:, None, None], values[0].astype(np.float64) - before, 0.0)
             own = moments_of(first[None], area)
             changes = Moments(own.count * whole, own.mean, own.square).merge(changes)
-        low, high = states.min((0, 2, 3)), states.max((0, 2, 3))
-        part = Partial(moments_of(states, area), changes, low, high)
-        total = total.merge(part) if total else part
-    return total
+        low, high = (f(states, (0, 2, 3)).astype(np.float64) for f in (np.min, np.max))
+        parts.append(Partial(moments_of(states.astype(np.float64), area), changes, low, high))
+    return reduce(Partial.merge, parts)
+
+
+def _span(index: np.ndarray) -> slice | np.ndarray:
+    """The same places as a slice where they follow each other: nothing is copied then."""
+    if len(index) and index[-1] - index[0] == len(index) - 1:
+        return slice(int(index[0]), int(index[-1]) + 1)
+    return index
 
 
 def has_seasons(period: Period) -> bool:
@@ -226,8 +264,8 @@ class Statistics:
         """SHA-256 of the numbers, the period and the variables."""
         key = [str(self.period[0]), str(self.period[1]), self.count, list(self.variables)]
         digest = hashlib.sha256(json.dumps(key).encode())
-        for array in (*(getattr(self, name) for name in NUMBERS), self.mean_map):
-            digest.update(np.ascontiguousarray(array, "<f8").tobytes())
+        for array in (*(getattr(self, name) for name in NUMBERS), *self.mean_map):
+            digest.update(np.ascontiguousarray(array, "<f8").data)
         return digest.hexdigest()
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from vgbdm.errors import InputError
 
 WAIT_SECONDS = "30s"
 """For a cluster to answer."""
+WORKERS_DIED = (
+    "a worker died while it wrote a shard, more often than the cluster allows; see its log, give "
+    "it more memory where it had none left, and run the same command again"
+)
 
 
 def thread_count(scheduler: str, workers: int | None) -> int:
@@ -46,7 +50,7 @@ def write_shards(job: Job, indices: Sequence[int], scheduler: str, workers: int 
     Raises:
         InputError: what a shard's task refuses, or a cluster that does not answer.
     """
-    times = sum(b - a for a, b in map(job.span, indices))
+    times = sum(b - a for a, b in map(job.span, indices)) // job.shares
     size = 4 * times * len(job.channels) * job.dataset.sizes["lat"] * job.dataset.sizes["lon"]
     with tqdm(total=size, unit="B", unit_scale=True, desc="converting") as bar:
 
@@ -101,12 +105,15 @@ def _on_cluster(
         )
         failed: BaseException | None = None
         for future in out:
-            if future.status == "error":
-                failed = failed or future.exception()
+            if future.status != "finished":  # also those lost with all workers that had the job
+                failed = failed or (future.exception() if future.status == "error" else None)
+                failed = failed or InputError(f"dask.scheduler={address}: {WORKERS_DIED}")
                 continue
             advance()
             following = None if failed else next(left, None)
             if following is not None:
                 out.add(submit(following))
+        if isinstance(failed, distributed.KilledWorker):
+            raise InputError(f"dask.scheduler={address}: {WORKERS_DIED} ({failed})") from failed
         if failed:
             raise failed

@@ -25,7 +25,7 @@ from climate.store.shards import write_shard
 from vgbdm.errors import InputError
 from vgbdm.training.checkpoint import read_json, sync
 
-SHARD = re.compile(r"(?:state|filled)/c/(\d+)/0/0/0")
+SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 
 
 @dataclass(frozen=True)
@@ -35,20 +35,20 @@ class Damage:
     Attributes:
         name: path inside the store.
         reason: in words.
-        shard: its number, None for a file that is no shard.
+        shard: its numbers in time and channels, None for a file that is no shard.
         steps: times of a shard.
     """
 
     name: str
     reason: str
-    shard: int | None
+    shard: tuple[int, int] | None
     steps: int
 
     def describe(self, times: np.ndarray | None) -> str:
         """One line, with the times it holds where they can be read."""
         if self.shard is None:
             return f"{self.name}: {self.reason}"
-        start = self.shard * self.steps
+        start = self.shard[0] * self.steps
         if times is None:
             return f"{self.name}: {self.reason}; holds times {start} … {start + self.steps - 1}"
         held = times[start : start + self.steps]
@@ -79,7 +79,8 @@ def find_damage(path: Path) -> Iterator[Damage]:
         reason = _compare(path / name, [want, *([moved[name]] if name in moved else [])])
         if reason:
             found = SHARD.fullmatch(name)
-            yield Damage(name, reason, int(found[1]) if found else None, facts["shard_steps"])
+            shard = (int(found[1]), int(found[2])) if found else None
+            yield Damage(name, reason, shard, facts["shard_steps"])
 
 
 def _compare(path: Path, wanted: list[list[Any]]) -> str | None:
@@ -175,8 +176,9 @@ def _request(
 def _mend_shards(path: Path, request: Request, aside: Path, damages: list[Damage]) -> None:
     records = Journal(path).shards
     records.mkdir()
-    for shard in sorted({d.shard for d in damages if d.shard is not None}):
-        write_shard(request.job(aside, records), shard)
+    job = request.job(aside, records)
+    for time, share in sorted({d.shard for d in damages if d.shard is not None}):
+        write_shard(job, time * job.shares + share)
 
 
 def _move(path: Path, facts: dict[str, Any], aside: Path, names: list[str]) -> None:

@@ -12,6 +12,7 @@ from builders import SPLITS, make_store, source, write_folder
 
 from climate.store.calendar import inside
 from climate.store.convert import convert
+from climate.store.crop import band
 from climate.store.layout import open_store
 from climate.stream import RING, WindowStream, read_windows
 from climate.windows import Pool, WindowShape, Workers
@@ -80,14 +81,35 @@ def test_a_wrong_order_fails_the_check(store):
         check_contents(store, swapped)
 
 
-@pytest.mark.parametrize("pool", [{}, SMALL_POOL], ids=["whole", "blocks"])
-@pytest.mark.parametrize("ranks", [2, 8])
-def test_ranks_and_resumes_do_not_change_the_sequence(store, ranks, pool):
+def check_ranks_and_resumes(store, ranks, pool):
+    """The same samples under the same ids at any number of ranks, and after a resume with more."""
     whole = {k: v[:2] for k, v in take(store, 30, **pool).items()}
     shared = {k: v[:2] for k, v in take(store, 30, ranks, **pool).items()}
     assert shared == whole
     resumed = {k: v[:2] for k, v in take(store, 10, ranks, consumed=320, **pool).items()}
     assert resumed == {k: v for k, v in whole.items() if k >= 320}
+
+
+@pytest.mark.parametrize("pool", [{}, SMALL_POOL], ids=["whole", "blocks"])
+@pytest.mark.parametrize("ranks", [2, 4, 8])
+def test_ranks_and_resumes_do_not_change_the_sequence(store, ranks, pool):
+    check_ranks_and_resumes(store, ranks, pool)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_two_samples_that_swap_fail_the_check(store, monkeypatch, resumed):
+    """The control: one of two ranks serves two of its samples the other way round."""
+    right = Order.groups
+
+    def swapped(order, consumed, rank, ranks):
+        for group in right(order, consumed, rank, ranks):
+            if rank == 1 and bool(consumed) == resumed and len(group.anchors) > 1:
+                group.anchors[[0, 1], 0] = group.anchors[[1, 0], 0]
+            yield group
+
+    monkeypatch.setattr(Order, "groups", swapped)
+    with pytest.raises(AssertionError):
+        check_ranks_and_resumes(store, 2, SMALL_POOL)
 
 
 def test_a_batch_stays_valid_until_the_next_but_one(store):
@@ -210,6 +232,18 @@ def test_windows_of_big_maps_read_by_hand(store, big_store):
     assert np.array_equal(windows, read_windows(store, anchors, **options))
 
 
+def test_a_latitude_band_of_big_maps_is_the_band_of_the_whole(store, big_store):
+    part = band(big_store, 0, 60)
+    assert part.lat.tolist() == [11.25, 33.75, 56.25]
+    whole, served = take(big_store, 4), take(part, 4)
+    assert all(np.array_equal(served[k][2], whole[k][2][..., 4:7, :]) for k in whole)
+    climatology = big_store.climatology.at(store.times[:3])
+    assert np.array_equal(part.climatology.at(store.times[:3]), climatology[..., 4:7, :])
+    assert part.statistics.hash == big_store.statistics.hash
+    with pytest.raises(InputError, match="no row from 1 to 2 north"):
+        band(big_store, 1, 2)
+
+
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_a_rank_reads_its_own_lanes(tmp_path, ranks):
     root = write_folder(tmp_path / "files", days=200)
@@ -274,3 +308,17 @@ def test_memory_is_what_was_said_and_refused_above_the_budget(store):
         WindowStream(
             store, "train", **OPTIONS, **SMALL_POOL, memory_gib=stream.memory_bytes / 2**31
         )
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_over_ten_thousand_batches(store):
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    with WindowStream(store, "train", **OPTIONS, **SMALL_POOL) as stream:
+        for _ in range(1000):
+            next(stream)
+        before = resident()
+        for _ in range(9000):
+            next(stream)
+        assert resident() < 1.05 * before

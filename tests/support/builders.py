@@ -96,6 +96,15 @@ def make_store(
     return open_store(base / "store")
 
 
+def contents(path: Path) -> dict[str, bytes]:
+    """File → bytes of a store, but for the log."""
+    return {
+        str(p.relative_to(path)): p.read_bytes()
+        for p in sorted(path.rglob("*"))
+        if p.is_file() and p.name != "convert.log"
+    }
+
+
 FINE_LAT = -90.0 + 11.25 * (np.arange(16) + 0.5)
 FINE_LON = 11.25 * np.arange(32)
 

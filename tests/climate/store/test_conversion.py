@@ -2,10 +2,7 @@
 
 import json
 import os
-import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,7 +10,7 @@ from pathlib import Path
 import builders
 import numpy as np
 import pytest
-from builders import SPLITS, hours, source, write_folder, write_variable
+from builders import SPLITS, contents, hours, source, write_folder, write_variable
 
 from climate.store import append as appending
 from climate.store import convert as converting
@@ -24,7 +21,6 @@ from climate.store.layout import open_store
 from climate.store.verify import find_damage, repair
 from vgbdm.errors import InputError
 
-REPO = Path(__file__).resolve().parents[3]
 NAMES = ("z", "u10", "v10")
 ABOUT = {"source": "waves"}
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
@@ -54,15 +50,6 @@ def longer(tmp_path_factory):
 def run(files, path, **options):
     options = {"scheduler": "synchronous"} | options
     convert(source(files).open(), path, SPLITS, source=ABOUT, **options)
-
-
-def contents(path):
-    """File → bytes, but for the log."""
-    return {
-        str(p.relative_to(path)): p.read_bytes()
-        for p in sorted(path.rglob("*"))
-        if p.is_file() and p.name != "convert.log"
-    }
 
 
 @pytest.fixture
@@ -145,7 +132,7 @@ def test_recorded_shards_are_kept_unless_they_are_damaged(files, whole, tmp_path
     real = shards.write_array
     monkeypatch.setattr(shards, "write_array", lambda *a: written.append(a[2]) or real(*a))
     run(files, path)
-    assert written == [4 * 48]
+    assert written == [(4 * 48, 0)]
     assert contents(path) == contents(whole)
 
 
@@ -241,6 +228,33 @@ def test_damage_is_named_and_mended(files, whole):
     assert repair(whole, source(files).open(), ABOUT) == []
 
 
+def test_channels_of_a_time_may_take_several_shards(tmp_path, monkeypatch):
+    """As those of 40 maps of 0.25° do."""
+    times = hours("2016-01-01", 80, 6)
+    root = write_folder(tmp_path / "files", NAMES, step=6)
+    values = builders.waves(times, 3)
+    values[5, 0, 0] = np.nan
+    write_variable(root, "v10", times, values=values)
+    monkeypatch.setattr("climate.store.layout.SMALL_FIELD_BYTES", 1)
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 1)
+    run(root, tmp_path / "one", nan_allowance=0.5)
+    monkeypatch.setattr("climate.store.layout.SHARD_BYTES", 2 * 4 * 8 * 16)
+    run(root, tmp_path / "two", nan_allowance=0.5)
+    one, two = open_store(tmp_path / "one"), open_store(tmp_path / "two")
+    assert (one.state.shards[:2], two.state.shards[:2]) == ((1, 3), (1, 2))
+    assert np.array_equal(one.read(0, 80), two.read(0, 80))
+    assert np.allclose(one.statistics.mean, two.statistics.mean, rtol=1e-14)
+    assert np.allclose(one.statistics.tendency_std, two.statistics.tendency_std, rtol=1e-12)
+    assert (tmp_path / "two/filled/c/5/1/0/0").exists()
+    before = contents(tmp_path / "two")
+    flip(tmp_path / "two/state/c/7/1/0/0")
+    (tmp_path / "two/filled/c/5/1/0/0").unlink()
+    (line, other) = verify.verify(tmp_path / "two")
+    assert "holds 2016-01-02T06:00:00" in line and "holds 2016-01-02T18:00:00" in other
+    repair(tmp_path / "two", source(root).open(), ABOUT)
+    assert contents(tmp_path / "two") == before
+
+
 def test_every_file_is_covered(whole):
     covered = set(json.loads((whole / "manifest.json").read_text())["files"])
     assert set(contents(whole)) - covered == {"manifest.json"}
@@ -253,7 +267,7 @@ def test_a_changed_source_mends_nothing(whole, tmp_path):
     flip(whole / "state/c/3/0/0/0")
     with pytest.raises(InputError, match="gives another state/c/3"):
         repair(whole, source(root).open(), ABOUT)
-    assert [damage.shard for damage in find_damage(whole)] == [3]
+    assert [damage.shard for damage in find_damage(whole)] == [(3, 0)]
 
 
 def test_appended_times_follow_and_change_no_statistic(longer, whole):
@@ -271,6 +285,17 @@ def test_appended_times_follow_and_change_no_statistic(longer, whole):
         == {"manifest.json"}  # fmt: skip
     with pytest.raises(InputError, match="no time after"):
         append(source(longer).open(), whole, LATER, source=ABOUT)
+
+
+def test_an_append_may_rewrite_a_shard_that_training_reaches_into(
+    files, longer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 264)
+    run(files, tmp_path / "store")
+    before = open_store(tmp_path / "store").statistics.hash
+    append(source(longer).open(), tmp_path / "store", LATER, source=ABOUT)
+    assert verify.verify(tmp_path / "store") == []
+    assert open_store(tmp_path / "store").statistics.hash == before
 
 
 @pytest.mark.parametrize("count", [3, 30, 40, 45, 50, 53, 56, 60])
@@ -313,75 +338,3 @@ def test_the_other_statistics_are_those_of_numpy(files, whole):
     assert np.allclose(store.statistics.tendency_std, std, rtol=1e-12)
     assert np.array_equal(store.statistics.min, training.min((0, 2, 3)))
     assert np.array_equal(store.statistics.max, training.max((0, 2, 3)))
-
-
-def test_a_full_disk_leaves_what_the_same_command_finishes(files, whole, tmp_path):
-    """The limit of a file's size stands for the disk: writing fails in the middle of a shard."""
-    path, script = tmp_path / "store", tmp_path / "run.py"
-    script.write_text(SCRIPT.format(support=str(REPO / "tests/support"), pause=0))
-    small = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
-    small += "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY)); "
-    small += f"import sys, runpy; sys.argv = {[str(script), str(files), str(path)]!r}; "
-    small += "runpy.run_path(sys.argv[0])"
-    done = subprocess.run([sys.executable, "-c", small], env=environment(), capture_output=True)
-    assert b"File too large" in done.stderr
-    with pytest.raises(InputError, match="not finished"):
-        open_store(path)
-    run(files, path)
-    assert contents(path) == contents(whole)
-
-
-SCRIPT = """
-import sys, time
-sys.path.insert(0, {support!r})
-from builders import SPLITS, source
-import climate.store.layout
-from climate.store import shards
-from climate.store.convert import convert
-climate.store.layout.SHARD_STEPS = 48
-real = shards.write_array
-def slow(*args):
-    time.sleep({pause})
-    return real(*args)
-shards.write_array = slow
-print("ready", flush=True)
-convert(source(sys.argv[1]).open(), sys.argv[2], SPLITS, source={{"source": "waves"}})
-print("done", flush=True)
-"""
-
-
-def environment():
-    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
-
-
-@pytest.mark.slow
-def test_killed_ten_times_it_ends_with_the_same_bytes(files, whole, tmp_path):
-    path, script = tmp_path / "store", tmp_path / "run.py"
-    script.write_text(SCRIPT.format(support=str(REPO / "tests/support"), pause=0.15))
-    moments = np.random.default_rng(0).uniform(0.0, 1.0, 10)
-    for moment in moments:
-        child = subprocess.Popen(
-            [sys.executable, str(script), str(files), str(path)],
-            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(moment)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-        child.stdout.close()
-    if not (path / "manifest.json").exists():
-        run(files, path)
-    assert contents(path) == contents(whole)
-    assert not list(find_damage(path))
-
-
-@pytest.mark.slow
-def test_a_cluster_gives_the_same_bytes(files, whole, tmp_path, monkeypatch):
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None
-    ) as cluster:
-        run(files, tmp_path / "store", scheduler=cluster.scheduler_address)
-    assert contents(tmp_path / "store") == contents(whole)
-    with pytest.raises(InputError, match="want threads, synchronous or tcp"):
-        run(files, tmp_path / "other", scheduler="process")

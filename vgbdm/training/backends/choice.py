@@ -47,7 +47,7 @@ def automatic(
         nvme_path: see there.
         options: of `Backend`.
     """
-    zero = {"stage": stage, "offload": offload, "nvme_path": nvme_path}
+    zero: dict[str, Any] = {"stage": stage, "offload": offload, "nvme_path": nvme_path}
     given = {name: value for name, value in zero.items() if value is not None}
     kind = DeepSpeedBackend if given else backend_class(os.environ)
     return kind(**given, **options)
