@@ -133,6 +133,23 @@ class DeepSpeedBackend(Backend):
         self.engine, self.optimizer, _, _ = deepspeed.initialize(
             model=learner, optimizer=optimizer, config=config
         )
+        if self.split_weights:
+            self._join_masters()
+
+    def _join_masters(self) -> None:
+        """Let a rank's float32 weights be those it serves, where they lie on one device.
+
+        DeepSpeed copies the former over the latter after each step; in float32 one will do, and
+        half a weight on two ranks is saved.
+        """
+        outer = self.optimizer
+        held = zip(outer.fp16_partitioned_groups_flat, outer.fp32_partitioned_groups_flat,
+                   strict=True)  # fmt: skip
+        for served, master in held:
+            if served is not None and (served.dtype, served.device, served.shape) == (
+                master.dtype, master.device, master.shape,
+            ):  # fmt: skip
+                master.data = served.data
 
     @torch.compiler.disable
     def _count(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
