@@ -24,10 +24,10 @@ LAYOUTS = ("single", "ddp", "zero0", "zero1", "zero2", "zero3")
 def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) -> int:
     """State bytes on one rank when the gradient is whole.
 
-    Source: Rajbhandari et al. 2020 (ZeRO), for float32 weights. DeepSpeed's stages 1 to 3 keep a
-    second copy of the weights that a rank updates (measured: at stage 3 too); stage 1 differs from
-    2 only between micro-batches. Stage 3 keeps parameters with few numbers whole on every rank,
-    and a buffer for sending.
+    Source: Rajbhandari et al. 2020 (ZeRO), for float32 weights. DeepSpeed's stages 1 and 2 keep a
+    second copy of the weights that a rank updates; stage 1 differs from 2 only between
+    micro-batches. Stage 3 keeps parameters with few numbers whole on every rank, and a buffer for
+    sending.
 
     Args:
         sizes: numbers in each trained parameter, by name.
@@ -39,7 +39,7 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
     small = sum(size for size in sizes.values() if size < KEPT)
     stage_3 = small + bucket_of(count)
     whole = {"zero1": count, "zero2": count, "zero3": stage_3}.get(layout, 4 * count)
-    shared = {"zero1": 4, "zero2": 4, "zero3": 5}.get(layout, 0)
+    shared = {"zero1": 4, "zero2": 4, "zero3": 4}.get(layout, 0)
     if ema:
         whole, shared = (whole, shared + 1) if shared else (whole + count, shared)
     return WORD * (whole + -(-shared * count // ranks))
