@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,6 +33,16 @@ KEPT = 10**5
 def bucket_of(count: int) -> int:
     """Numbers sent at a time, of a model with ``count``; even, as DeepSpeed wants it."""
     return min(max(count // BUCKETS, LEAST), BUCKET) // 2 * 2
+
+
+def find_ninja() -> None:
+    """Let DeepSpeed compile with the ninja of this environment, activated or not.
+
+    Another version of ninja does not know what this one has built, and builds it anew.
+    """
+    beside = str(Path(sys.executable).parent)
+    if beside not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join((beside, os.environ.get("PATH", "")))
 
 
 def zero_config(
@@ -97,6 +109,7 @@ class DeepSpeedBackend(Backend):
         self.stage, self.asked = stage, (stage, offload, nvme_path)
         zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
         self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
+        find_ninja()
         import deepspeed
 
         if not deepspeed.comm.is_initialized():
