@@ -15,7 +15,7 @@ from torch import Tensor
 from physics_systems.simulate import Rate, integrate
 from physics_systems.system import System
 from physics_systems.trajectories import Trajectories
-from vgbdm.inference import latents_of, posterior_of
+from vgbdm.inference import latents_of, means_of, posterior_of
 from vgbdm.latent_field import (
     SLOPE_FRAMES,
     LatentField,
@@ -51,7 +51,7 @@ def forecast_means(
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch].to(device), data.t[at : at + batch].to(device)
         context = x[:, : field.window]
-        latents = latents_of(field, posterior_of(field, context, t[:, : field.window]))
+        latents = means_of(field, context, t[:, : field.window])
         parts.append(field.forecast(context, t, latents).cpu())
         progress()
         thetas += [] if latents.theta is None else [latents.theta.cpu()]

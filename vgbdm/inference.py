@@ -44,18 +44,36 @@ def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior
         frames: (B, T, C, ...) context.
         times: (B, T).
     """
-    posterior, _ = field.infer(frames, times)
+    posterior, residuals = _refine(field, frames, times)
     zeta, theta = posterior
+    if theta is None:
+        return posterior
+    means = torch.cat((zeta.mean, theta.mean), 1)
+    open_ = field.width * likelihood_width(residuals, means, field.latents)
+    log_std = -0.5 * torch.log(open_**-2 + 1)  # the prior's precision is 1
+    return Posterior(zeta, DiagonalGaussian(theta.mean, log_std))
+
+
+@torch.no_grad()
+def means_of(field: LatentField, frames: Tensor, times: Tensor) -> Latents:
+    """The means of `posterior_of`, without the cost of its widths."""
+    return latents_of(field, _refine(field, frames, times)[0])
+
+
+def _refine(
+    field: LatentField, frames: Tensor, times: Tensor
+) -> tuple[Posterior, Callable[[Tensor], Tensor]]:
+    """The encoder's posterior about refined means, and the residuals they were found by."""
+    (zeta, theta), _ = field.infer(frames, times)
     parts = [zeta] if theta is None else [zeta, theta]
     start = torch.cat([part.mean for part in parts], 1)
     residuals = matching_residuals(field, frames, times)
     means = minimise(residuals, start, field.refinement)
-    zeta = DiagonalGaussian(means[:, : field.latents], zeta.log_std)
-    if theta is not None:
-        open_ = field.width * likelihood_width(residuals, means, field.latents)
-        log_std = -0.5 * torch.log(open_**-2 + 1)  # the prior's precision is 1
-        theta = DiagonalGaussian(means[:, field.latents :], log_std)
-    return Posterior(zeta, theta)
+    moved = [
+        DiagonalGaussian(mean, part.log_std)
+        for mean, part in zip(means.split([p.mean.shape[1] for p in parts], 1), parts, strict=True)
+    ]
+    return Posterior(moved[0], None if theta is None else moved[1]), residuals
 
 
 def latents_of(

@@ -8,6 +8,7 @@ from vgbdm.inference import (
     latents_of,
     likelihood_width,
     matching_residuals,
+    means_of,
     minimise,
     posterior_of,
 )
@@ -76,6 +77,17 @@ def test_it_finds_the_parameters_that_alone_explain_the_data():
     theta = latents_of(field, posterior_of(field, frames, times)).theta
     assert (theta[:, 0] - parameters("lorenz")["sigma"]).abs().max() < 0.1
     assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
+
+
+def test_means_alone_are_those_of_the_posterior():
+    for grey in (True, False):
+        field = make_field("rlc", shake=0.05, grey=grey)
+        frames, times = windows(field, "rlc")
+        alone, whole = means_of(field, frames, times), posterior_of(field, frames, times)
+        expected = latents_of(field, whole)
+        assert torch.equal(alone.zeta, expected.zeta)
+        assert grey == (alone.theta is not None)
+        assert not grey or torch.equal(alone.theta, expected.theta)
 
 
 def test_black_boxes_and_histories_are_inferred_too():
