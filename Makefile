@@ -79,7 +79,7 @@ test: $(READY)
 	$(BIN)/python -m pytest
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow or soak"
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -57,6 +57,11 @@ class WindowBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def origins(self) -> Tensor:
+        """(B,) int64: where in the data each sample lies."""
+        return self.times
+
     def part(self, start: int, stop: int) -> WindowBatch:
         """Some of the samples."""
         return self._map(lambda tensor: tensor[start:stop])

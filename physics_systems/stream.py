@@ -40,6 +40,11 @@ class TrajectoryBatch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def origins(self) -> Tensor:
+        """(B,) int64: where in the data each sample lies."""
+        return self.rows
+
     def part(self, start: int, stop: int) -> TrajectoryBatch:
         """Some of its samples."""
         parts = (self.nodes, self.times, self.ids, self.weights, self.rows)

@@ -30,6 +30,19 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ ((x >> 31) & ((1 << 33) - 1))
 
 
+def checksum(numbers: Tensor, origins: Tensor) -> Tensor:
+    """32 bits per pair of whole numbers, alike on every machine; a set of pairs has their sum's.
+
+    Args:
+        numbers: (B,) int64.
+        origins: (B,) int64.
+
+    Returns:
+        (B,) int64 in [0, 2³²), whose sum over a million is exact in float64.
+    """
+    return _mix(_mix(numbers * -0x61C8864680B583EB) + origins) >> 32 & 0xFFFFFFFF
+
+
 def keyed_uniform(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:
     """Uniform draws in (0, 1), a pure function of (seed, purpose, id, place); all at once.
 

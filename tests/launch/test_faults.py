@@ -151,7 +151,7 @@ def test_a_stop_where_a_validation_is_due_is_made_up_for(options, undisturbed, t
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_after_a_peers_death_the_last_checkpoint_stands(options, tmp_path, launcher, rank):
-    backend = {"torchrun": "torch", "deepspeed": "deepspeed"}[launcher]
+    backend = {"torchrun": "ddp", "deepspeed": "deepspeed"}[launcher]
     more = [*options, f"backend={backend}"]
     with Run(tmp_path / "run", more, launcher=launcher, faults=SLOW_STEPS) as run:
         run.wait_step(5)

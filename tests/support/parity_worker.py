@@ -59,6 +59,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def origins(self) -> Tensor:
+        return self.anchors
+
     def part(self, start: int, stop: int) -> Batch:
         cut = slice(start, stop)
         return Batch(self.ids[cut], self.anchors[cut], self.weights[cut])

@@ -30,6 +30,7 @@ class Points:
 
     def __init__(self, ids):
         self.ids, self.weights = ids, torch.ones(len(ids))
+        self.origins = ids
 
     def __len__(self):
         return len(self.ids)
@@ -47,14 +48,14 @@ def misfit(field, batch, values):
 
 
 def validate(field):
-    return {"score": misfit(field, Points(torch.arange(8.0)), {})["loss"].mean().item()}
+    return {"score": misfit(field, Points(torch.arange(8)), {})["loss"].mean().item()}
 
 
 @contextlib.contextmanager
 def stream(consumed, backend):
     """This rank's share of batches of four."""
     share = slice(backend.rank, None, backend.world_size)
-    yield (Points(torch.arange(k, k + 4.0)[share]) for k in range(consumed, 10**9, 4))
+    yield (Points(torch.arange(k, k + 4)[share]) for k in range(consumed, 10**9, 4))
 
 
 def make_trainer(run_dir, backend=None, **options):

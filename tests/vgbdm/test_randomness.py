@@ -2,7 +2,7 @@
 
 import torch
 
-from vgbdm.randomness import keyed_generator, keyed_normal, keyed_seed, keyed_uniform
+from vgbdm.randomness import checksum, keyed_generator, keyed_normal, keyed_seed, keyed_uniform
 
 
 def draw(*key):
@@ -45,3 +45,17 @@ def test_keyed_draws_have_their_distribution():
     for draws in (uniform, normal):
         between = torch.corrcoef(torch.cat((draws, draws.roll(1, 0)), 1).T) - torch.eye(8)
         assert between.abs().max() < 0.03
+
+
+def test_a_checksum_tells_sets_of_samples_apart_and_not_their_order():
+    ids, origins = torch.arange(64), torch.arange(64) * 21600 + 1451606400
+    whole = checksum(ids, origins)
+    assert whole.min() >= 0 and whole.max() < 2**32
+    assert len(whole.unique()) == 64
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    assert checksum(ids[order], origins[order]).sum() == whole.sum()
+    swapped = origins.clone()
+    swapped[[3, 9]] = origins[[9, 3]]
+    assert checksum(ids, swapped).sum() != whole.sum()
+    assert checksum(ids + 1, origins).sum() != whole.sum()
+    assert checksum(torch.tensor([5]), torch.tensor([1451606400])).item() == 3126272306

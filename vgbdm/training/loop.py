@@ -282,6 +282,7 @@ class Trainer:
                 "learning_rate": rate,
                 **{f"weight_{name}": value for name, value in values.items()},
                 "samples_per_second": self.global_batch / seconds,
+                "samples_checksum": result.samples,
             }
             records.step(self.step, result.terms, rates, self.total)
         return result

@@ -8,6 +8,7 @@ from parity_worker import Batch, Objective, Toy
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.randomness import checksum
 from vgbdm.training.backends import ParameterGroup
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
@@ -143,3 +144,13 @@ def test_field_calls_that_differ_between_ranks_are_noticed(monkeypatch):
     monkeypatch.setattr(backend, "sum", sum_with_other)
     with pytest.raises(AssertionError, match="unequally often"):
         step(0)
+
+
+def test_a_step_tells_which_samples_it_took_without_padding():
+    _, backend, step = started()
+    ids = torch.arange(8)
+    assert step(0).samples == checksum(ids, ids).sum()
+    padded = Batch(ids, ids, (ids < 5).float())
+    assert backend.step(padded, {}, 0.01).samples == checksum(ids[:5], ids[:5]).sum()
+    swapped = Batch(ids, ids.flip(0), torch.ones(8))
+    assert backend.step(swapped, {}, 0.01).samples != checksum(ids, ids).sum()

@@ -17,7 +17,7 @@ class Numbers:
     def __init__(self, seed):
         generator = torch.Generator().manual_seed(seed)
         self.x = torch.randn(4, 3, generator=generator)
-        self.ids, self.weights = torch.arange(4), torch.ones(4)
+        self.ids, self.weights, self.origins = torch.arange(4), torch.ones(4), torch.arange(4)
 
     def __len__(self):
         return 4

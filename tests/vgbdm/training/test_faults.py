@@ -18,7 +18,7 @@ from vgbdm.training.status import Status
 
 
 def result(loss, norm=1.0):
-    return StepResult({"loss": loss, "kl": 1.0}, norm, frozenset())
+    return StepResult({"loss": loss, "kl": 1.0}, norm, frozenset(), 0)
 
 
 def test_a_step_that_is_not_finite_stops_by_default():

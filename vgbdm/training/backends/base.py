@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.randomness import checksum
 from vgbdm.training.backends.fragments import Fragment, gather, scatter
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -32,6 +33,11 @@ class Batch(Protocol):
 
     ids: Tensor
     weights: Tensor
+
+    @property
+    def origins(self) -> Tensor:
+        """(B,) int64: where in the data each sample lies."""
+        ...
 
     def __len__(self) -> int:
         """Samples on this rank."""
@@ -94,6 +100,7 @@ class StepResult(NamedTuple):
     terms: dict[str, float]
     gradient_norm: float
     wishes: frozenset[str]
+    samples: int  # sum of the checksums of what all ranks took
 
 
 class Backend(ABC):
@@ -250,22 +257,23 @@ class Backend(ABC):
             for name, value in self.gradients(micro, values, k == self.accumulation - 1).items():
                 sums[name] = sums.get(name, 0.0) + value.detach()
         calls = self.calls - before
-        own = torch.tensor([*(float(w in wishes) for w in WISHES), calls], device=self.device)
-        totals = self.sum(torch.cat([torch.stack(list(sums.values())), own]).double()).tolist()
-        means, votes = totals[: len(sums)], totals[len(sums) : -1]
-        assert totals[-1] == calls * self.world_size, "ranks called the field unequally often"
+        taken = checksum(batch.ids, batch.origins)[batch.weights > 0].sum().item()
+        own = torch.tensor([*(w in wishes for w in WISHES), calls, taken], device=self.device)
+        totals = self.sum(torch.cat([torch.stack(list(sums.values())).double(), own])).tolist()
+        means, votes, (called, samples) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
+        assert called == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
         if not all(map(math.isfinite, result.values())) or not accepts(result):
             self.discard(micro, values)
-            return StepResult(result, math.nan, heard)
+            return StepResult(result, math.nan, heard, int(samples))
         for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
             place["lr"] = group.rate(rate, values)
         norm = self.move()
         if math.isfinite(norm):
             self.moved += 1
             self.follow()
-        return StepResult(result, norm, heard)
+        return StepResult(result, norm, heard, int(samples))
 
     @torch.no_grad()
     def follow(self) -> None:
