@@ -258,9 +258,9 @@ class Backend(ABC):
                 sums[name] = sums.get(name, 0.0) + value.detach()
         calls = self.calls - before
         taken = checksum(batch.ids, batch.origins)[batch.weights > 0].sum().item()
-        own = torch.tensor([*(w in wishes for w in WISHES), calls, taken], device=self.device)
+        own = torch.tensor([*(w in wishes for w in WISHES), taken, calls], device=self.device)
         totals = self.sum(torch.cat([torch.stack(list(sums.values())).double(), own])).tolist()
-        means, votes, (called, samples) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
+        means, votes, (samples, called) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
         assert called == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
