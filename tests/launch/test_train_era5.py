@@ -92,11 +92,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(store, two_ranks, tmp_path):
     run_dir = tmp_path / "run"
     subprocess.run(["cp", "-r", str(two_ranks), str(run_dir)], check=True)
     folder = run_dir / "checkpoints" / "step-00000050"
-    state = json.loads((folder / "state.json").read_text())
-    (folder / "state.json").write_text(json.dumps(state | {"total_steps": 60}))
+    runs_era5.edit_state(folder, total_steps=60)
     weights = load_file(folder / "model.safetensors")
     weights["trunk.last.bias"] = np.full_like(weights["trunk.last.bias"], np.nan)
     save_file(weights, folder / "model.safetensors")
+    runs_era5.sign(folder)
     result = train(store, run_dir, "resume=true", code=2)
     lines = [line for line in result.stderr.splitlines() if "error: " in line]
     assert len(lines) == 1
@@ -124,8 +124,6 @@ def test_zero_stages_agree_and_resume(store, two_ranks, tmp_path, stage):
     relative = np.abs(losses(run_dir) / losses(two_ranks) - 1)
     assert relative[:10].max() < 1e-6
     assert relative.max() < 5e-4
-    state_path = run_dir / "checkpoints" / "step-00000050" / "state.json"
-    state = json.loads(state_path.read_text())
-    state_path.write_text(json.dumps(state | {"total_steps": 55}))
+    runs_era5.edit_state(run_dir / "checkpoints" / "step-00000050", total_steps=55)
     train(store, run_dir, *options, "resume=true", ranks=2)
     assert len(losses(run_dir)) == 55

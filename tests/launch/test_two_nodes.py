@@ -80,7 +80,7 @@ def launcher(kind, node, hostfile):
 def test_two_nodes_train_like_two_ranks_of_one(nodes, options, tmp_path, kind):
     hostfile = tmp_path / "hosts"
     hostfile.write_text("".join(f"{address} slots=1\n" for address in ADDRESSES))
-    more = [*options, f"backend={'torch' if kind == 'torchrun' else 'deepspeed'}"]
+    more = [*options, f"backend={'ddp' if kind == 'torchrun' else 'deepspeed'}"]
     runs = [
         Run(
             tmp_path / "run", more, env={"GLOO_SOCKET_IFNAME": "eth0"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +13,25 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from vgbdm.training import checkpoint
+
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+
+
+def deepspeed(ranks: int) -> list[str]:
+    """The launcher at a port of its own: tests run beside each other."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), "--master_port", port]
 
 
 def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
     script = str(REPO / "launch" / "train_era5.py")
     start = [sys.executable, script]
     if ranks:
-        start = [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), script]
+        start = [*deepspeed(ranks), script]
     return [*start, f"store={store.path}", f"run_dir={run_dir}", *options]
 
 
@@ -43,3 +55,17 @@ def losses(run_dir) -> np.ndarray:
 
 def tensors(run_dir, step: int, name: str = "model") -> dict[str, np.ndarray]:
     return load_file(run_dir / "checkpoints" / f"step-{step:08d}" / f"{name}.safetensors")
+
+
+def edit_state(folder: Path, **changes) -> None:
+    """Change what a checkpoint says, as its writer would have said it."""
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | changes))
+    sign(folder)
+
+
+def sign(folder: Path) -> None:
+    """Let the manifest of a checkpoint tell the digests that its files have now."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    files = {name: checkpoint._describe(folder / name) for name in manifest["files"]}
+    checkpoint.write_json(folder / "manifest.json", manifest | {"files": files})
