@@ -25,7 +25,9 @@ from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import start_from
+from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
 
@@ -170,7 +172,8 @@ def train(cfg: DictConfig) -> None:
         open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
-    trainer = build_trainer(cfg, backend, run_dir)
+    with starting(Status(run_dir)):
+        trainer = build_trainer(cfg, backend, run_dir)
     trainer.fit()
     log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
 

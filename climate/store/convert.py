@@ -201,7 +201,7 @@ def convert(
             _tidy(journal)
             return
         if restart or not journal.plan.exists():
-            _clear(path)
+            _clear(journal)
             _begin(request, journal)
         _finish(request, journal, scheduler, workers)
 
@@ -238,15 +238,18 @@ def _tidy(journal: Journal) -> None:
     journal.drop()
 
 
-def _clear(path: Path) -> None:
-    for entry in path.iterdir():
-        if entry.name not in (LOCK, LOG):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+def _clear(journal: Journal) -> None:
+    """Empty the store: its plan first, so that it starts anew; the journal's folder says whose."""
+    journal.folder.mkdir(exist_ok=True)
+    journal.plan.unlink(missing_ok=True)
+    kept = {LOCK, LOG, journal.folder.name}
+    others = [entry for entry in journal.store.iterdir() if entry.name not in kept]
+    for entry in [*others, *journal.folder.iterdir()]:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
 
 
 def _begin(request: Request, journal: Journal) -> None:
     """All but the shards."""
-    journal.folder.mkdir()  # says whose folder it is
     create_group(request, journal.store)
     sync_tree(journal.store)
     journal.begin(request.fingerprint(), digest_tree(journal.store))

@@ -115,6 +115,16 @@ def explain(error: Exception, status: Status) -> str:
 
 
 @contextlib.contextmanager
+def starting(status: Status) -> Iterator[None]:
+    """Before the first step: what cannot be begun for its input has failed too."""
+    try:
+        yield
+    except InputError as error:
+        status.fail(str(error), 0)
+        raise
+
+
+@contextlib.contextmanager
 def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Iterator[None]:
     """Keep the status of a run, whatever way it ends.
 

@@ -23,7 +23,7 @@ from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule
-from vgbdm.training.status import Status
+from vgbdm.training.status import CLAIM, FILE, Status
 from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
@@ -80,14 +80,16 @@ class Plan:
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
-    """Make a run folder; one that holds something is only taken to resume.
+    """Make a run folder; one that holds a run is only taken to resume.
 
     Raises:
         InputError: if the folder is not empty and ``resume`` is false.
     """
-    if run_dir.exists() and any(run_dir.iterdir()) and not resume:
+    held = {entry.name for entry in run_dir.iterdir()} if run_dir.exists() else set()
+    if held - {FILE, CLAIM} and not resume:  # a start that failed may have left how it did
         raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
     run_dir.mkdir(parents=True, exist_ok=True)
+    Status(run_dir).clear()
 
 
 class Trainer:

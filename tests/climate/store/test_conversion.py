@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import threading
 import time
@@ -113,6 +114,31 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(files, whole, tmp_path, mo
     run(files, path)
     assert contents(path) == contents(whole)
     assert not list(find_damage(path))
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_stopped_while_it_clears_what_was_begun_it_starts_anew(
+    files, whole, tmp_path, monkeypatch, count
+):
+    """Killed before there is a plan, and again when the next start removes what it finds."""
+    path, real, calls = tmp_path / "store", shutil.rmtree, []
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "begin", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(files, path)
+
+    def remove(entry):
+        calls.append(entry)
+        if len(calls) > count:
+            raise Killed
+        real(entry)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(converting.shutil, "rmtree", remove)
+        with pytest.raises(Killed):
+            run(files, path)
+    run(files, path)
+    assert contents(path) == contents(whole)
 
 
 def test_threads_give_the_same_bytes(files, whole, tmp_path):
