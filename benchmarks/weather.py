@@ -11,6 +11,7 @@ matrix goes on. `readme=README.md` puts the table between its marks there.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def main(cfg: DictConfig) -> None:
     table.scores.to_csv(out / "table.csv", index=False, float_format="%.6g")
     table.differences.to_csv(out / "differences.csv", index=False, float_format="%.6g")
     command = f"python benchmarks/weather.py minutes={cfg.minutes:g} seeds={cfg.seeds}"
-    command += f" threads={cfg.threads} 'options={list(cfg.options)}'"
+    command += f" threads={cfg.threads} leads={cfg.leads} 'options={json.dumps(list(cfg.options))}'"
     text = markdown(table, tuple(cfg.shown_hours))
     print(text)
     if cfg.readme is not None:
