@@ -22,7 +22,7 @@ from climate.training import bring_store, build_trainer, open_task_store, region
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, Batch
-from vgbdm.training.loop import Trainer
+from vgbdm.training.loop import Trainer, check_run_dir
 from vgbdm.training.memory import (
     LAYOUTS,
     WORD,
@@ -107,8 +107,7 @@ def preflight(cfg: DictConfig) -> None:
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
     store = open_task_store(cfg)
     check_statistics(store)
-    if run_dir.exists() and any(run_dir.iterdir()) and not cfg.resume:
-        raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
+    check_run_dir(run_dir, cfg.resume)
     scratch = run_dir.parent / f".{run_dir.name}.check"
     if backend.rank == 0:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -8,9 +8,7 @@ import pandas as pd
 import psutil
 import pytest
 from processes import Run, send
-from systems import dataset
-
-from physics_systems.trajectories import write
+from systems import write_stores
 
 pytestmark = pytest.mark.slow
 
@@ -26,10 +24,7 @@ SLOW_STEPS = "pause seconds=0.1"
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     """Of a short training."""
-    place = tmp_path_factory.mktemp("lorenz")
-    write(dataset("lorenz", 24), place / "train")
-    write(dataset("lorenz", 12), place / "val")
-    return [f"data.train={place}/train", f"data.val={place}/val", *QUICK]
+    return [*write_stores(tmp_path_factory.mktemp("lorenz")), *QUICK]
 
 
 @pytest.fixture(scope="module")

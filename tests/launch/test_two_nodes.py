@@ -7,9 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from processes import BIN, Run
-from systems import dataset
-
-from physics_systems.trajectories import write
+from systems import write_stores
 
 pytestmark = pytest.mark.slow
 
@@ -58,10 +56,7 @@ def nodes():
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
-    place = tmp_path_factory.mktemp("lorenz")
-    write(dataset("lorenz", 24), place / "train")
-    write(dataset("lorenz", 12), place / "val")
-    return [f"data.train={place}/train", f"data.val={place}/val", *QUICK]
+    return [*write_stores(tmp_path_factory.mktemp("lorenz")), *QUICK]
 
 
 def launcher(kind, node, hostfile):

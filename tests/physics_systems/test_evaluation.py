@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from runs import config
-from systems import SYSTEMS, dataset, make_field, parameters, trajectories
+from systems import SYSTEMS, dataset, make_field, parameters, trajectories, write_stores
 
 from physics_systems import evaluation, protocol, training
 from physics_systems.trajectories import write
@@ -16,8 +16,7 @@ from vgbdm.errors import InputError
 def folder(tmp_path_factory):
     """Stores, and three short runs."""
     place = tmp_path_factory.mktemp("evaluation")
-    write(dataset("lorenz", 24), place / "train")
-    write(dataset("lorenz", 12), place / "val")
+    write_stores(place)
     for seed in (1, 2):
         training.train(config(place, place / "runs" / f"v{seed}", f"seed={seed}"))
     return place

@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS, SMALL, config
-from systems import SYSTEMS, dataset, make_field, trajectories
+from systems import SYSTEMS, make_field, trajectories, write_stores
 
 from physics_systems import training
 from physics_systems.trajectories import write
@@ -20,8 +20,7 @@ from vgbdm.training.backends.torch import SingleBackend
 @pytest.fixture(scope="module")
 def stores(tmp_path_factory):
     folder = tmp_path_factory.mktemp("lorenz")
-    write(dataset("lorenz", 24), folder / "train")
-    write(dataset("lorenz", 12), folder / "val")
+    write_stores(folder)
     return folder
 
 

@@ -72,6 +72,15 @@ def write_constants(root: Path, lat: np.ndarray = LAT, lon: np.ndarray = LON) ->
     return path
 
 
+ABOUT = {"source": "waves"}
+
+
+def convert_files(files: Path, path: Path, **options) -> None:
+    """A conversion of what `write_folder` wrote, in one thread unless told otherwise."""
+    options = {"scheduler": "synchronous"} | options
+    convert(source(files).open(), path, SPLITS, source=ABOUT, **options)
+
+
 def source(root: Path, variables: tuple[str, ...] = ("z", "u10", "v10")) -> WeatherBenchSource:
     return WeatherBenchSource(
         str(root), variables, FOLDERS, "constants", ("orography", "lsm"), "*_5.625deg.nc"

@@ -10,7 +10,7 @@ from physics_systems.reaction_diffusion import ReactionDiffusion
 from physics_systems.rlc import RLC
 from physics_systems.simulate import simulate
 from physics_systems.stream import TrajectoryBatch, statistics
-from physics_systems.trajectories import Trajectories
+from physics_systems.trajectories import Trajectories, write
 from vgbdm.encoders import WindowConv, WindowGRU, WindowMLP
 from vgbdm.latent_field import LatentField
 from vgbdm.networks import ResidualConv, ResidualMLP
@@ -45,6 +45,13 @@ def dataset(name, count=12, **options):
 
 
 @functools.cache
+def write_stores(place):
+    """Stores of Lorenz to train and validate on, and the options that name them."""
+    write(dataset("lorenz", 24), place / "train")
+    write(dataset("lorenz", 12), place / "val")
+    return [f"data.train={place}/train", f"data.val={place}/val"]
+
+
 def trajectories(name, count=12):
     made = dataset(name, count)
     return Trajectories(torch.from_numpy(made["x"].values), torch.from_numpy(made["t"].values))

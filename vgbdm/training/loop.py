@@ -79,8 +79,8 @@ class Plan:
             )
 
 
-def prepare_run_dir(run_dir: Path, resume: bool) -> None:
-    """Make a run folder; one that holds a run is only taken to resume.
+def check_run_dir(run_dir: Path, resume: bool) -> None:
+    """Refuse a folder that holds a run, unless to resume it.
 
     Raises:
         InputError: if the folder is not empty and ``resume`` is false.
@@ -88,6 +88,11 @@ def prepare_run_dir(run_dir: Path, resume: bool) -> None:
     held = {entry.name for entry in run_dir.iterdir()} if run_dir.exists() else set()
     if held - {FILE, CLAIM} and not resume:  # a start that failed may have left how it did
         raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
+
+
+def prepare_run_dir(run_dir: Path, resume: bool) -> None:
+    """Make a run folder that `check_run_dir` lets pass."""
+    check_run_dir(run_dir, resume)
     run_dir.mkdir(parents=True, exist_ok=True)
     Status(run_dir).clear()
 

@@ -39,7 +39,7 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
     small = sum(size for size in sizes.values() if size < KEPT)
     stage_3 = small + bucket_of(count)
     whole = {"zero1": count, "zero2": count, "zero3": stage_3}.get(layout, 4 * count)
-    shared = {"zero1": 4, "zero2": 4, "zero3": 4}.get(layout, 0)
+    shared = 4 if layout in ("zero1", "zero2", "zero3") else 0
     if ema:
         whole, shared = (whole, shared + 1) if shared else (whole + count, shared)
     return WORD * (whole + -(-shared * count // ranks))

@@ -11,19 +11,17 @@ from pathlib import Path
 import builders
 import numpy as np
 import pytest
-from builders import SPLITS, contents, hours, source, write_folder, write_variable
+from builders import ABOUT, SPLITS, contents, hours, source, write_folder, write_variable
+from builders import convert_files as run
 
 from climate.store import append as appending
 from climate.store import convert as converting
 from climate.store import journal, lock, plan, shards, verify
 from climate.store.append import append
-from climate.store.convert import convert
 from climate.store.layout import open_store
 from climate.store.verify import find_damage, repair
 from vgbdm.errors import InputError
 
-NAMES = ("z", "u10", "v10")
-ABOUT = {"source": "waves"}
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
 
 
@@ -39,18 +37,13 @@ def small_shards(monkeypatch):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("source") / "files", NAMES)
+    return write_folder(tmp_path_factory.mktemp("source") / "files")
 
 
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
     """The same with five days more; 600 hours end inside a shard."""
-    return write_folder(tmp_path_factory.mktemp("longer") / "files", NAMES, days=25)
-
-
-def run(files, path, **options):
-    options = {"scheduler": "synchronous"} | options
-    convert(source(files).open(), path, SPLITS, source=ABOUT, **options)
+    return write_folder(tmp_path_factory.mktemp("longer") / "files", days=25)
 
 
 @pytest.fixture
@@ -257,7 +250,7 @@ def test_damage_is_named_and_mended(files, whole):
 def test_channels_of_a_time_may_take_several_shards(tmp_path, monkeypatch):
     """As those of 40 maps of 0.25° do."""
     times = hours("2016-01-01", 80, 6)
-    root = write_folder(tmp_path / "files", NAMES, step=6)
+    root = write_folder(tmp_path / "files", step=6)
     values = builders.waves(times, 3)
     values[5, 0, 0] = np.nan
     write_variable(root, "v10", times, values=values)
@@ -287,7 +280,7 @@ def test_every_file_is_covered(whole):
 
 
 def test_a_changed_source_mends_nothing(whole, tmp_path):
-    root = write_folder(tmp_path / "changed", NAMES)
+    root = write_folder(tmp_path / "changed")
     values = builders.waves(hours("2016-01-01", 480), 0)
     write_variable(root, "z", hours("2016-01-01", 480), values=values + 1)
     flip(whole / "state/c/3/0/0/0")

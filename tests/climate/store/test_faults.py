@@ -12,17 +12,15 @@ from pathlib import Path
 import cloudpickle
 import numpy as np
 import pytest
-from builders import SPLITS, contents, source, write_folder
+from builders import contents, write_folder
+from builders import convert_files as run
 
 from climate.store import shards
-from climate.store.convert import convert
 from climate.store.layout import open_store
 from climate.store.verify import find_damage
 from vgbdm.errors import InputError
 
 REPO = Path(__file__).resolve().parents[3]
-NAMES = ("z", "u10", "v10")
-ABOUT = {"source": "waves"}
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +31,7 @@ def small_shards(monkeypatch):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    return write_folder(tmp_path_factory.mktemp("source") / "files", NAMES)
-
-
-def run(files, path, scheduler="synchronous"):
-    convert(source(files).open(), path, SPLITS, source=ABOUT, scheduler=scheduler)
+    return write_folder(tmp_path_factory.mktemp("source") / "files")
 
 
 @pytest.fixture

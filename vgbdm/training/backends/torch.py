@@ -97,7 +97,8 @@ class DDPBackend(SingleBackend):
 
     def join(self) -> None:
         """Meet the other ranks. *Collective.*"""
-        self.rank, self.world_size = (int(os.environ.get(k, d)) for k, d in RANK_VARIABLES)
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group(
                 "nccl" if self.device.type == "cuda" else "gloo",
@@ -114,6 +115,3 @@ class DDPBackend(SingleBackend):
     def waiting(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """See `SingleBackend`."""
         return contextlib.nullcontext() if last else self.module.no_sync()
-
-
-RANK_VARIABLES = (("RANK", "0"), ("WORLD_SIZE", "1"))
