@@ -191,6 +191,7 @@ print(os.getpid(), flush=True)
 for _ in range(1200):
     if interrupts.request():
         print(interrupts.request(), flush=True)
+        sys.stdin.readline()  # until nobody signals any more: Python's own end takes no handler
         break
     time.sleep(0.1)
 """
@@ -199,13 +200,16 @@ for _ in range(1200):
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
 def test_signals_are_noted_and_repeats_ignored(name):
     with subprocess.Popen(
-        [sys.executable, "-c", LISTENS, "0"], stdout=subprocess.PIPE, text=True
-    ) as process:
+        [sys.executable, "-c", LISTENS, "0"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
         assert process.stdout.readline()
+        process.send_signal(getattr(signal, name))
+        assert process.stdout.readline().strip() == name
         for _ in range(5):
             process.send_signal(getattr(signal, name))
             time.sleep(0.001)
-        assert process.stdout.readline().strip() == name
+        process.stdin.close()
         assert process.wait() == 0
 
 
@@ -214,7 +218,9 @@ def test_a_launcher_that_is_gone_is_a_request(tmp_path):
     middle = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {LISTENS!r}, '2'])"
     front = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {middle!r}])"
     with (tmp_path / "out").open("w") as out:
-        process = subprocess.Popen([sys.executable, "-c", front], stdout=out)
+        process = subprocess.Popen(
+            [sys.executable, "-c", front], stdin=subprocess.DEVNULL, stdout=out
+        )
     deadline = time.monotonic() + 60
     while not (tmp_path / "out").read_text().endswith("\n"):
         assert time.monotonic() < deadline
