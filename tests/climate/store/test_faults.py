@@ -196,16 +196,16 @@ def test_a_killed_worker_costs_nothing(files, whole, tmp_path, lives):
                 time.sleep(0.01)
             os.kill(int(marker.read_text()), signal.SIGKILL)
 
-        killer = threading.Thread(target=kill)
+        killer = threading.Thread(target=kill, daemon=True)
         killer.start()
         if lives:
-            run(files, path, cluster.scheduler_address)
+            run(files, path, scheduler=cluster.scheduler_address)
         else:
             with pytest.raises(InputError, match="a worker died"):
-                run(files, path, cluster.scheduler_address)
+                run(files, path, scheduler=cluster.scheduler_address)
             with pytest.raises(InputError, match="not finished"):
                 open_store(path)
-            run(files, path, cluster.scheduler_address)
+            run(files, path, scheduler=cluster.scheduler_address)
         killer.join()
     assert contents(path) == contents(whole)
     assert not list(find_damage(path))
