@@ -57,7 +57,7 @@ def open_small(cfg: DictConfig, store, **options):
 
     settings = {
         "step": HOUR, "history": 6, "ahead": 1, "global_batch": cfg.small.batch,
-        "pool_blocks": cfg.small.pool_blocks, "threads": cfg.threads,
+        "pool_blocks": cfg.small.pool_blocks, "threads": cfg.small.threads,
     }  # fmt: skip
     return WindowStream(store, "train", **(settings | options))
 
@@ -99,7 +99,7 @@ def prove(cfg: DictConfig, store, values: np.ndarray) -> dict[int, int]:
 
 def time_stream(cfg: DictConfig, store, values: np.ndarray, served: dict[int, int]) -> list[float]:
     """Samples/s of an epoch, from opening on, and of the same windows copied from memory."""
-    import torch
+    from climate.stream import RING, zeros
 
     batches = (len(served) - 8) // cfg.small.batch  # no padding: that is in the last slot
     spot = np.random.default_rng(0).integers(cfg.small.batch, size=batches)
@@ -119,7 +119,8 @@ def time_stream(cfg: DictConfig, store, values: np.ndarray, served: dict[int, in
     if len(dict(order)) != len(order) or any(served[i] != at for i, at in order):
         sys.exit("the timed epoch had another order")
     places = np.array([at for _, at in order]).reshape(batches, -1)
-    ring = [torch.zeros((cfg.small.batch, 8, *values.shape[1:])).numpy() for _ in range(4)]
+    shape = (cfg.small.batch, 8, *values.shape[1:])
+    ring = [zeros(shape, pin=False).numpy() for _ in range(RING)]
     reference = timed(lambda: copy_windows(values, places, ring))
     count = places.size
     return [count / seconds, count / reference]
@@ -192,21 +193,22 @@ def time_training(cfg: DictConfig, store) -> Figures:
     field.train()
 
     def seconds(batches: Iterator) -> float:
-        backend.step(next(batches), values, 1e-4)
         return timed(
             lambda: [backend.step(next(batches), values, 1e-4) for _ in range(cfg.train_steps)]
         )
 
-    real, synthetic, alone = [], [], []
+    real, synthetic, alone = 0.0, 0.0, 0.0
     with open_stream(run, store, backend, objective.ahead, 0) as stream:
         fixed = next(stream).part(0, run.batch)
         fixed.states = fixed.states.clone()
-        for _ in range(cfg.rounds):
-            real.append(seconds(stream))
-            synthetic.append(seconds(iter(lambda: fixed, None)))
-            alone.append(timed(lambda: [next(stream) for _ in range(cfg.train_steps)]))
-    yield "real_over_synthetic", median(s / r for r, s in zip(real, synthetic, strict=True))
-    yield "loader_over_synthetic", median(s / a for a, s in zip(alone, synthetic, strict=True))
+        seconds(iter(lambda: fixed, None))
+        for _ in range(cfg.train_rounds):
+            real += seconds(stream)
+            synthetic += seconds(iter(lambda: fixed, None))
+        for _ in range(cfg.train_rounds):
+            alone += timed(lambda: [next(stream) for _ in range(cfg.train_steps)])
+    yield "real_over_synthetic", synthetic / real
+    yield "loader_over_synthetic", synthetic / alone
 
 
 # --- big fields --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from climate.sphere import Grid
+from climate.grid import Grid
 
 SECONDS_PER_DAY = 86400.0
 DAYS_PER_YEAR = 365.2425

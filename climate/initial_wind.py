@@ -31,8 +31,8 @@ from climate.store.calendar import as_step
 from climate.store.layout import MANIFEST, TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
+from vgbdm.files import read_json, sync, write_json
 from vgbdm.training.backends import Backend
-from vgbdm.training.checkpoint import read_json, sync, write_json
 
 log = logging.getLogger(__name__)
 

@@ -24,7 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from climate.sphere import EARTH_RADIUS, Grid, ModalOperators, SpectralOperators
+from climate.grid import Grid
+from climate.sphere import EARTH_RADIUS, ModalOperators, SpectralOperators
 from vgbdm.errors import InputError
 
 MIN_POINTS = 8

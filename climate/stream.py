@@ -170,7 +170,7 @@ class WindowStream:
                 f"{store.path}: split {split} has no window of {history + 1 + ahead} states {step} "
                 "apart; choose a longer period or a shorter step"
             )
-        self.order = Order(anchors, block_steps, lanes, pool_blocks, seed)
+        self.order = Order(anchors, block_steps, lanes, pool_blocks, seed, self.window.before)
         self.rank, self.ranks, self.consumed = rank, ranks, consumed
         self.rows, self.size = global_batch // lanes, global_batch // ranks
         self._check_memory(memory_gib)
@@ -217,18 +217,15 @@ class WindowStream:
         log.info("stream: %.2f GiB, %d pools and %d batches", held, self.pools, RING)
         for _ in range(RING):
             self._free.put(self._buffer())
-        self.sources = [
-            Pool(
-                self.store,
-                self.order,
-                self.window,
-                self.order.blocks_held(self.ranks),
-                self.aside,
-                self._workers,
-            )
+        held = self.order.blocks_held(self.ranks)
+        pools = [
+            Pool(self.store, self.order, self.window, held, self.aside, self._workers)
             for _ in range(self.pools)
         ]
-        if not self.pools:
+        if len(pools) == 2:
+            pools[0].beside, pools[1].beside = reversed(pools)
+        self.sources = [*pools]
+        if not pools:
             self.sources = [Direct(self.store, self.window, self.aside, self._workers)]
         for source in self.sources:
             self._free_sources.put(source)
@@ -248,7 +245,7 @@ class WindowStream:
         if self.aside is not None:
             aside = torch.zeros((size, *self.aside.shape), pin_memory=pin)
         return WindowBatch(
-            torch.zeros((size, len(self.window.offsets), *frame), pin_memory=pin),
+            zeros((size, len(self.window.offsets), *frame), pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, dtype=torch.int64, pin_memory=pin),
             torch.zeros(size, pin_memory=pin),
@@ -334,32 +331,48 @@ class WindowStream:
             if isinstance(loaded, BaseException):
                 raise loaded
             group, source = loaded
+            facts = self._facts(group)
             done = 0
             while done < len(group.anchors):
                 count = min(self.rows - row, len(group.anchors) - done)
-                self._fill(batch, row, group, slice(done, done + count), source)
+                self._fill(batch, row, facts, slice(done, done + count), source)
                 row, done = row + count, done + count
                 if row == self.rows:
                     self._put(self._ready, batch)
                     batch, row = self._get(self._free), 0
             self._free_sources.put(source)
 
+    def _facts(self, group: Group) -> tuple[np.ndarray, ...]:
+        """Anchors, ids, times and weights of a group: (slots, lanes of this rank) each."""
+        anchors = group.anchors
+        ids = self.order.sample_ids(group.first_slot, len(anchors), self.rank, self.ranks)
+        real = anchors != PADDING
+        times = np.where(real, self.store.times[anchors].astype(np.int64), 0)
+        return anchors, ids, times, real.astype(np.float32)
+
     def _fill(
-        self, batch: WindowBatch, row: int, group: Group, slots: slice, source: Source
+        self,
+        batch: WindowBatch,
+        row: int,
+        facts: tuple[np.ndarray, ...],
+        slots: slice,
+        source: Source,
     ) -> None:
         """Some slots of a group into a batch, from its row of slots on."""
-        anchors = group.anchors[slots]
-        ids = self.order.sample_ids(
-            group.first_slot + slots.start, len(anchors), self.rank, self.ranks
-        )
-        lanes, anchors = anchors.shape[1], anchors.ravel()
+        anchors, ids, times, weights = (fact[slots].ravel() for fact in facts)
+        lanes = self.order.lanes // self.ranks
         part = batch.part(row * lanes, row * lanes + len(anchors))
-        real = anchors != PADDING
-        part.ids.copy_(torch.from_numpy(ids.ravel()))
-        part.weights.copy_(torch.from_numpy(real))
-        times = np.where(real, self.store.times[anchors].astype(np.int64), 0)
-        part.times.copy_(torch.from_numpy(times))
+        part.ids.numpy()[:] = ids
+        part.times.numpy()[:] = times
+        part.weights.numpy()[:] = weights
         source.cut(anchors, part.states, part.aside)
+
+
+def zeros(shape: tuple[int, ...], pin: bool) -> Tensor:
+    """Zeros to copy into: pinned, or numpy's, which asks for huge pages where torch does not."""
+    if pin:
+        return torch.zeros(shape, pin_memory=True)
+    return torch.from_numpy(np.zeros(shape, np.float32))
 
 
 class _StoppedError(Exception):

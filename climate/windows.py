@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
-import dask
+import dask.threaded
 import numpy as np
 import torch
 from torch import Tensor
@@ -75,8 +75,8 @@ class Workers:
 
     def run(self, work: Callable[..., object], jobs: Iterable[tuple]) -> None:
         """One small graph: the work on each tuple of arguments."""
-        tasks = [dask.delayed(work, pure=False)(*job) for job in jobs]
-        dask.compute(*tasks, scheduler="threads", pool=self._pool)
+        graph = {f"read-{k}": (work, *job) for k, job in enumerate(jobs)}
+        dask.threaded.get(graph, list(graph), pool=self._pool)
 
     def close(self) -> None:
         """Join the threads."""
@@ -101,7 +101,11 @@ class Source(Protocol):
 
 
 class Pool:
-    """The blocks of one group in memory, each with the halo its windows need."""
+    """The blocks of one group in memory, each with the halo its windows need.
+
+    What the pool beside it holds already is copied from there: a lane's last block of a group is
+    mostly the first of its next. The states of a block begin where a chunk does.
+    """
 
     def __init__(
         self,
@@ -115,9 +119,10 @@ class Pool:
         self._store, self._order, self._window = store, order, window
         self._aside, self._workers = aside, workers
         self._blocks = np.empty(0, np.int64)
+        self.beside: Pool | None = None
         steps, frame = pool_steps(order, window), store.state.shape[1:]
-        self._data = torch.empty((size, steps, *frame))
-        self._flat = self._data.view(size * steps, -1)
+        self._data = np.empty((size, steps, *frame), np.float32)
+        self._flat = self._data.reshape(size * steps, -1)
         beside = aside.shape if aside is not None else (0,)
         self._rows = np.empty((size, order.block, *beside), np.float32)
 
@@ -129,27 +134,38 @@ class Pool:
     def load(self, anchors: np.ndarray) -> None:
         """Read the blocks of these samples, unless they are here."""
         blocks = self._order.blocks_of(anchors)
-        if not np.array_equal(blocks, self._blocks):
-            self._blocks = blocks
-            self._workers.run(self._read, ((int(block), k) for k, block in enumerate(blocks)))
+        if np.array_equal(blocks, self._blocks):
+            return
+        self._blocks = blocks
+        others = [] if self.beside is None else self.beside._blocks.tolist()
+        held = {block: slot for slot, block in enumerate(others)}
+        jobs = [(block, slot, held.get(block)) for slot, block in enumerate(blocks.tolist())]
+        self._workers.run(self._fetch, jobs)
 
-    def _read(self, block: int, slot: int) -> None:
+    def _fetch(self, block: int, slot: int, held: int | None) -> None:
+        """One block into a slot: from that of the pool beside, or from the store."""
+        if held is not None and self.beside is not None:
+            np.copyto(self._data[slot], self.beside._data[held])
+            np.copyto(self._rows[slot], self.beside._rows[held])
+            return
         length, last = self._order.block, len(self._store.times)
-        start = block * length - self._window.before
-        low, high = max(start, 0), min((block + 1) * length + self._window.after, last)
-        self._store.read(low, high, self._data[slot, low - start : high - start].numpy())
+        first = block * length + self._order.origin
+        low = first - self._window.before
+        high = min(first + length + self._window.after, last)
+        self._store.read(low, high, self._data[slot, : high - low])
         if self._aside is not None:
-            first, stop = block * length, min((block + 1) * length, last)
+            stop = min(first + length, last)
             self._rows[slot, : stop - first] = self._aside.read(first, stop)
 
     def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
-        """One gather for all windows."""
+        """One gather for all windows, in one call that leaves the interpreter to the readers."""
         real = anchors != PADDING
-        block, inside = np.divmod(np.where(real, anchors, 0), self._order.block)
+        places = np.where(real, anchors - self._order.origin, 0)
+        block, inside = np.divmod(places, self._order.block)
         slot = np.where(real, np.searchsorted(self._blocks, block), 0)
         first = slot * self._data.shape[1] + inside + self._window.before
-        rows = torch.from_numpy((first[:, None] + self._window.offsets).ravel())
-        torch.index_select(self._flat, 0, rows, out=states.view(len(rows), -1))
+        rows = (first[:, None] + self._window.offsets).ravel()
+        np.take(self._flat, rows, axis=0, out=states.numpy().reshape(len(rows), -1), mode="clip")
         if aside is not None:
             np.copyto(aside.numpy(), self._rows[slot, inside])
         check_windows(self._store, anchors, states, aside)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from vgbdm.errors import InputError
+from vgbdm.files import read_json
 from vgbdm.training import checkpoint
 
 
@@ -33,7 +34,7 @@ def choose_gauge(runs: str | Path, tolerance: float) -> tuple[float, pd.DataFram
         config = checkpoint.read_state(checkpoint.find_whole(path.parent, "best"))["config"]
         if "gauge" not in config.get("objective", {}).get("schedules", {}):
             continue
-        score = float(checkpoint.read_json(path)["score"])
+        score = float(read_json(path)["score"])
         found.append((float(config["objective"]["schedules"]["gauge"]["start"]), score))
         others.add(_without_gauge(config))
     if len(others) > 1:

@@ -50,6 +50,7 @@ class Order:
         lanes: V.
         pool: blocks held in memory at a time by all lanes together.
         seed: of the order.
+        origin: position at which a block begins.
 
     Raises:
         InputError: if there are no samples, or the numbers are not positive.
@@ -60,6 +61,7 @@ class Order:
     lanes: int
     pool: int
     seed: int
+    origin: int = 0
 
     def __post_init__(self) -> None:
         if not len(self.anchors):
@@ -73,7 +75,7 @@ class Order:
     @cached_property
     def digest(self) -> str:
         """Identifies the order: another digest must not resume."""
-        text = f"{self.block}/{self.lanes}/{self.pool}/{self.seed}/".encode()
+        text = f"{self.block}/{self.lanes}/{self.pool}/{self.seed}/{self.origin}/".encode()
         return hashlib.sha256(text + self.anchors.astype("<i8").tobytes()).hexdigest()
 
     @property
@@ -83,7 +85,7 @@ class Order:
 
     @cached_property
     def _blocks(self) -> list[np.ndarray]:
-        edges = np.flatnonzero(np.diff(self.anchors // self.block)) + 1
+        edges = np.flatnonzero(np.diff(self.block_of(self.anchors))) + 1
         return np.split(self.anchors, edges)
 
     @property
@@ -101,7 +103,11 @@ class Order:
     def blocks_of(self, anchors: np.ndarray) -> np.ndarray:
         """The sorted blocks that samples need: all of them where they fit into the pool."""
         inside = self.anchors if self.fits_pool else anchors[anchors != PADDING]
-        return np.unique(inside // self.block)
+        return np.unique(self.block_of(inside))
+
+    def block_of(self, anchors: np.ndarray) -> np.ndarray:
+        """The block that each sample is from; block k begins at ``k * block + origin``."""
+        return (anchors - self.origin) // self.block
 
     def blocks_held(self, ranks: int) -> int:
         """Blocks of the largest group that one of the ranks can meet, whatever the permutation."""

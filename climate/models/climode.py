@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from climate.grid import Grid
 from climate.models.base import WeatherModel
 from climate.models.climode_networks import Emission, Emitted, SphereAttention
 from climate.models.domain import Domain
@@ -28,7 +29,7 @@ from climate.models.networks import Trunk
 from climate.models.transport import Resolved, Transport
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.models.wind_fit import WindFit, end_velocity
-from climate.sphere import Grid, TangentBasis
+from climate.sphere import TangentBasis
 from vgbdm.fields import LogNormalParameters
 
 DAY = 86400.0

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from climate.features import CalendarFeatures, MonthFeatures
+from climate.grid import Grid
 from climate.regions import Region
-from climate.sphere import Grid
 from climate.store.calendar import as_step, is_monthly, step_seconds
 from vgbdm.errors import InputError
 

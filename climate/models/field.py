@@ -12,12 +12,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from climate.grid import Grid
 from climate.models.base import WeatherModel
 from climate.models.domain import Domain
 from climate.models.latents import Gaussians, Members, WeatherLatents
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
 from climate.models.transport import Resolved, Transport
-from climate.sphere import Grid, TangentBasis
+from climate.sphere import TangentBasis
 from vgbdm.fields import GreyBoxField, LogNormalParameters, Theta
 from vgbdm.rollout import Solver, rollout
 

@@ -20,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from climate.features import position_features
+from climate.grid import Grid
 from climate.models.domain import Domain
 from climate.models.networks import ResidualBlock, SphereConv
-from climate.sphere import Grid
 from vgbdm.errors import InputError
 from vgbdm.latents import DiagonalGaussian, GaussianHead
 from vgbdm.networks import Blocks

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from climate.sphere import Grid
+from climate.grid import Grid
 from vgbdm.errors import InputError
 
 REGRID = (

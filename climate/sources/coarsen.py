@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climate.sphere import Grid
+from climate.grid import Grid
 from vgbdm.errors import InputError
 
 

@@ -30,7 +30,7 @@ from climate.store.plan import make_plan
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import read_json, sync, write_json
+from vgbdm.files import read_json, sync, write_json
 
 
 def append(

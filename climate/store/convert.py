@@ -23,7 +23,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from climate.sphere import Grid
+from climate.grid import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
 from climate.store.climatology import write_climatology
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
@@ -42,7 +42,7 @@ from climate.store.statistics import (
 from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import write_json
+from vgbdm.files import write_json
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"

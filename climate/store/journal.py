@@ -22,7 +22,7 @@ from typing import Any
 
 from climate.store.lock import LOCK
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import read_json, sync, write_json
+from vgbdm.files import read_json, sync, write_json
 
 FOLDER, LOG = ".conversion", "convert.log"
 Files = dict[str, list[Any]]

@@ -27,8 +27,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
+from climate.grid import Grid
 from climate.regions import Region
-from climate.sphere import Grid
 from climate.store.boxed import BoxedArray
 from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
 from climate.store.reader import ShardedArray

@@ -20,7 +20,7 @@ from climate.store.journal import digest_file
 from climate.store.layout import chunk_shape, codecs
 from climate.store.statistics import Partial, summarise
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import sync, write_json
+from vgbdm.files import sync, write_json
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from climate.store.calendar import SPLITS, inside
 from climate.store.layout import MANIFEST
 from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import sync
+from vgbdm.files import sync
 
 log = logging.getLogger(__name__)
 TIMED = ("state/c/", "filled/c/")

@@ -23,7 +23,7 @@ from climate.store.layout import FORMAT, MANIFEST, open_store
 from climate.store.lock import locked
 from climate.store.shards import write_shard
 from vgbdm.errors import InputError
-from vgbdm.training.checkpoint import read_json, sync
+from vgbdm.files import read_json, sync
 
 SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 

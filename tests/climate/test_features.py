@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from climate.features import CalendarFeatures, MonthFeatures, position_features
-from climate.sphere import Grid
+from climate.grid import Grid
 
 GRID = Grid(-90 + 5.625 * (np.arange(32) + 0.5), np.arange(64) * 5.625)
 

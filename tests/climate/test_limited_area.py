@@ -6,15 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from climate.grid import Grid
 from climate.limited_area import LimitedAreaOperators, modal_operators
 from climate.regions import REGIONS, parse_region
-from climate.sphere import (
-    EARTH_RADIUS,
-    FiniteDifferenceOperators,
-    Grid,
-    SpectralOperators,
-    tangent_basis,
-)
+from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators, SpectralOperators, tangent_basis
 from vgbdm.errors import InputError
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from climate.grid import Grid
 from climate.regions import REGIONS, parse_region
-from climate.sphere import Grid
 from vgbdm.errors import InputError
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from climate.sphere import (
-    EARTH_RADIUS,
-    FiniteDifferenceOperators,
-    Grid,
-    SpectralOperators,
-    tangent_basis,
-)
+from climate.grid import Grid
+from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators, SpectralOperators, tangent_basis
 from vgbdm.errors import InputError
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load_file
 
+from vgbdm.files import write_json
 from vgbdm.training import checkpoint
 
 REPO = Path(__file__).resolve().parents[2]
@@ -68,4 +69,4 @@ def sign(folder: Path) -> None:
     """Let the manifest of a checkpoint tell the digests that its files have now."""
     manifest = json.loads((folder / "manifest.json").read_text())
     files = {name: checkpoint._describe(folder / name) for name in manifest["files"]}
-    checkpoint.write_json(folder / "manifest.json", manifest | {"files": files})
+    write_json(folder / "manifest.json", manifest | {"files": files})

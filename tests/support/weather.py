@@ -7,11 +7,11 @@ import functools
 import numpy as np
 import torch
 
+from climate.grid import Grid
 from climate.models.advection import GreyBoxAdvection
 from climate.models.blackbox import BlackBox
 from climate.models.domain import Domain
 from climate.models.latents import WeatherLatents
-from climate.sphere import Grid
 
 CHANNELS = ("z", "t2m", "u10", "v10")
 SCALES = np.array([3000.0, 15.0, 5.0, 5.0])

@@ -12,6 +12,7 @@ from systems import SYSTEMS, make_field
 
 import vgbdm
 from vgbdm.errors import InputError
+from vgbdm.files import write_json
 from vgbdm.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.networks import ResidualMLP
@@ -81,7 +82,7 @@ ATTACKS = {
     "handler": {"_target_": "logging.FileHandler", "filename": "MADE"},
     "system": {"_target_": "os.system", "command": "touch MADE"},
     "walk": {"_target_": "climate.training.os.system", "command": "touch MADE"},
-    "own": {"_target_": "vgbdm.training.checkpoint.write_json", "path": "MADE", "value": {}},
+    "own": {"_target_": "vgbdm.files.write_json", "path": "MADE", "value": {}},
     "positional": {**CONFIG["encoder"], "_args_": ["MADE"]},
     "resolver": "${oc.env:HOME}",
     "backend": {"_target_": "vgbdm.training.backends.torch.SingleBackend", "clip": 0},
@@ -117,7 +118,7 @@ def test_a_pickle_in_place_of_weights_is_not_read(tmp_path):
     folder = checkpoint.find(tmp_path, "best")
     (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
     files = {p.name: checkpoint._describe(p) for p in folder.iterdir() if p.name != "manifest.json"}
-    checkpoint.write_json(folder / "manifest.json", {"format": checkpoint.FORMAT, "files": files})
+    write_json(folder / "manifest.json", {"format": checkpoint.FORMAT, "files": files})
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load(tmp_path)
 
@@ -147,7 +148,7 @@ def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
     checkpoint.commit(tmp_path, {"model": {}}, {"step": 4}, None, 1)
     place = tmp_path / "checkpoints" / "step-00000003"
     state = json.loads((place / "state.json").read_text())
-    checkpoint.write_json(place / "state.json", {**state, "step": 2})
+    write_json(place / "state.json", {**state, "step": 2})
     for path in (tmp_path, place):
         with pytest.raises(InputError, match=r"state\.json: is damaged"):
             load(path)

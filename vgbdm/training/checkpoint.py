@@ -16,9 +16,7 @@ one mark that it is done, and the pointers move after it.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -30,6 +28,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
+from vgbdm.files import read_json, sync, write_json
 
 log = logging.getLogger(__name__)
 
@@ -38,37 +37,6 @@ NAME = re.compile(r"step-[0-9]{8,}")
 STATE, MANIFEST = "state.json", "manifest.json"
 Tensors = Mapping[str, Mapping[str, Tensor]]
 """File name → tensor name → tensor."""
-
-
-def sync(path: Path) -> None:
-    """Force a file or a folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON aside, sync it, and put it in place at once."""
-    aside = path.with_name(f".{path.name}.tmp")
-    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
-    sync(aside)
-    aside.replace(path)
-    sync(path.parent)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read JSON, refusing a damaged file in one line."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not readable as JSON ({error}); use another checkpoint"
-        ) from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object; use another checkpoint")
-    return value
 
 
 # --- writing --------------------------------------------------------------------------------------

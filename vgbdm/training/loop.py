@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
+from vgbdm.files import write_json
 from vgbdm.masking import mask
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
@@ -153,7 +154,7 @@ class Trainer:
         else:
             self.resume(folder)
         if self.backend.rank == 0:
-            checkpoint.write_json(self.run_dir / "config.json", self.identity["config"])
+            write_json(self.run_dir / "config.json", self.identity["config"])
 
     def resume(self, folder: Path) -> None:
         """Go on from a whole checkpoint of a run that is alike. *Collective.*"""

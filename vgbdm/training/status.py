@@ -15,6 +15,7 @@ import json
 from pathlib import Path
 
 from vgbdm.errors import InputError
+from vgbdm.files import write_json
 from vgbdm.masking import mask_text
 from vgbdm.training import checkpoint
 
@@ -49,7 +50,7 @@ class Status:
         value = {"state": state, "cause": cause, "checkpoint": self.checkpoint, "step": step}
         path = self.run_dir / FILE
         try:
-            checkpoint.write_json(path, value)
+            write_json(path, value)
         except OSError:
             # the block that the file has is still its own
             with contextlib.suppress(OSError), path.open("r+") as file:

@@ -6,11 +6,11 @@ import pytest
 from archives import archive, write_zarr, zarr_source
 from builders import FINE_LAT, FINE_LON, hours
 
+from climate.grid import Grid
 from climate.regions import parse_region
 from climate.sources.coarsen import coarsening
 from climate.sources.fields import Blocks
 from climate.sources.select import parse_selection
-from climate.sphere import Grid
 from climate.store.convert import convert
 from climate.store.crop import crop
 from climate.store.layout import open_store

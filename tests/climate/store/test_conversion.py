@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -346,7 +348,7 @@ def test_another_training_period_cannot_be_appended(longer, whole):
 
 
 def test_the_other_statistics_are_those_of_numpy(files, whole):
-    from climate.sphere import Grid
+    from climate.grid import Grid
 
     store = open_store(whole)
     training = store.read(0, 288).astype(np.float64)
@@ -357,3 +359,10 @@ def test_the_other_statistics_are_those_of_numpy(files, whole):
     assert np.allclose(store.statistics.tendency_std, std, rtol=1e-12)
     assert np.array_equal(store.statistics.min, training.min((0, 2, 3)))
     assert np.array_equal(store.statistics.max, training.max((0, 2, 3)))
+
+
+def test_conversion_does_without_torch():
+    """It would take half a GiB in every worker."""
+    code = "import sys, climate.sources.opening, climate.store.append, climate.store.verify; "
+    code += "sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from climate.sphere import Grid
+from climate.grid import Grid
 from climate.store.calendar import is_monthly
 from climate.store.layout import MANIFEST, open_store
 from climate.store.monthly import MONTH, complete_months, mean_state, open_monthly

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 from builders import SPLITS, hours, make_store, source, write_folder, write_variable
 
-from climate.sphere import Grid
+from climate.grid import Grid
 from climate.store.calendar import leap_day_of_year, parse_period
 from climate.store.convert import convert
 from climate.store.layout import SHARD_BYTES, chunk_shape, open_store

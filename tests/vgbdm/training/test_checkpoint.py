@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
+from vgbdm.files import write_json
 from vgbdm.training import checkpoint
 
 TENSORS = {
@@ -96,14 +97,14 @@ def test_a_manifest_names_no_file_elsewhere(tmp_path):
     secret.write_text("x")
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["../../secret"] = checkpoint._describe(secret)
-    checkpoint.write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest)
     assert "is missing" in checkpoint.find_damage(folder)
 
 
 def test_another_format_is_refused(tmp_path):
     folder = write(tmp_path)
     manifest = json.loads((folder / "manifest.json").read_text()) | {"format": 99}
-    checkpoint.write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest)
     assert "format 99, this version reads" in checkpoint.find_damage(folder)
 
 
@@ -160,7 +161,7 @@ def test_pointers_name_only_checkpoints_of_their_run(tmp_path, name):
     folder = write(tmp_path)
     (tmp_path / "elsewhere").mkdir()
     (folder.parent / "step-00000008").symlink_to(tmp_path / "elsewhere")
-    checkpoint.write_json(tmp_path / "best.json", {"checkpoint": name})
+    write_json(tmp_path / "best.json", {"checkpoint": name})
     with pytest.raises(InputError, match="not there"):
         checkpoint.find(tmp_path, "best")
 

@@ -130,7 +130,7 @@ def test_the_status_is_written_even_where_the_disk_is_full(tmp_path, monkeypatch
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "write_json", full)
+    monkeypatch.setattr("vgbdm.training.status.write_json", full)
     status.write("failed", "full", 2)
     assert read(tmp_path)["cause"] == "full"
 

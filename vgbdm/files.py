@@ -1,0 +1,42 @@
+"""Small files that are never half-written: synced, and put in place at once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vgbdm.errors import InputError
+
+
+def sync(path: Path) -> None:
+    """Force a file or a folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON aside, sync it, and put it in place at once."""
+    aside = path.with_name(f".{path.name}.tmp")
+    aside.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    sync(aside)
+    aside.replace(path)
+    sync(path.parent)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read JSON, refusing a damaged file in one line."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(
+            f"{path}: not readable as JSON ({error}); use another checkpoint"
+        ) from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds no JSON object; use another checkpoint")
+    return value
