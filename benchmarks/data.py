@@ -149,10 +149,13 @@ def time_xarray(store, served: dict[int, int], count: int = 200) -> float:
 
 
 def measure_stall(cfg: DictConfig, store, steps: int = 400) -> float:
-    """Share of the time in which a step of a fixed length waits for its batch."""
+    """Share of the time in which a step of a fixed length waits for its batch.
+
+    Once both pools are filled: the first touch of their memory is made once a run.
+    """
     waited, length = 0.0, cfg.small.step_milliseconds / 1000
     with open_small(cfg, store) as stream:
-        for _ in range(8):
+        for _ in range(2 * stream.order.group_slots // stream.rows):
             next(stream)
         begin = time.perf_counter()
         for _ in range(steps):

@@ -73,7 +73,7 @@ def worst(found: list[dict]) -> dict:
 
 def times(folder: Path, size: str, height: int, batch: int) -> list[dict]:
     """Every layout, with ``batch`` and twice that on one rank, and twice that on two."""
-    plain, rows = {"size": size, "height": height, "untimed": 1, "steps": 3}, []
+    plain, rows = {"size": size, "height": height, "untimed": 2, "steps": 4}, []
     for name in BACKENDS:
         rows.append(worst(launch(name, 1, folder, batch=batch, batch_too=2 * batch, **plain)))
         saving = {"save": str(folder / size)} if name == "ddp" else {}
@@ -97,7 +97,7 @@ def large(folder: Path) -> dict:
         "zero3_over_zero0": own / worst(whole)["state_bytes"],
         "state_bytes_error": parts[0]["state_bytes_formula"] / own - 1,
         "checkpoint": {key: parts[0][key] for key in ("gather_seconds", "write_seconds",
-                                                      "lost_seconds")},
+                                                      "lost_seconds", "first_lost_seconds")},
         "losses_undisturbed": whole[0]["losses"],
         "losses_resumed": again[0]["losses"],
     }  # fmt: skip

@@ -125,10 +125,13 @@ def save(bench: Bench, folder: Path, usual: float) -> dict[str, float]:
 def main(job: dict, out: Path) -> None:
     """Do a job, and let every rank write what it saw."""
     bench = Bench(job)
-    losses = [bench.step(counted=k == 1) for k in range(job["untimed"])]
-    seconds = []
-    for _ in range(job["steps"]):
-        seconds.append(timed(lambda: losses.append(bench.step())))
+    losses, seconds = [], []
+    moved = 0 if job.get("resume") else 1  # the first step makes the moments
+    for k in range(job["untimed"] + job["steps"]):
+        begin = time.perf_counter()
+        losses.append(bench.step(counted=k == moved))
+        if k >= job["untimed"]:
+            seconds.append(time.perf_counter() - begin)
     usual = median(seconds)
     backend = bench.backend
     report = {
@@ -140,9 +143,10 @@ def main(job: dict, out: Path) -> None:
         ),
     }  # fmt: skip
     if job.get("save"):
+        report["saved_at"] = bench.steps
+        # the first one takes the memory that later ones fill again
+        report["first_lost_seconds"] = save(bench, Path(job["save"]), usual)["lost_seconds"]
         report |= save(bench, Path(job["save"]), usual)
-        report["losses_after"] = [bench.step()]
-        report["saved_at"] = job["untimed"] + job["steps"]
     report["peak_bytes"] = peak_bytes(backend)
     if "batch_too" in job:
         more = Bench(job | {"batch": job["batch_too"]})

@@ -5,17 +5,33 @@ from ranks import discover, first_host, tasks_per_node
 
 from vgbdm.errors import InputError
 
-TORCHRUN = {  # torchrun --nnodes 2 --nproc-per-node 2, the second machine's second process
-    "LOCAL_RANK": "1", "RANK": "3", "GROUP_RANK": "1", "ROLE_RANK": "3", "ROLE_NAME": "default",
-    "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2", "ROLE_WORLD_SIZE": "4",
-    "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555", "TORCHELASTIC_RESTART_COUNT": "1",
-    "TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_RUN_ID": "none", "OMP_NUM_THREADS": "1",
+# Recorded: all that the launcher changed in the environment of one rank. torch 2.14, two network
+# namespaces as machines: torchrun --nnodes=2 --node-rank=1 --nproc-per-node=2 --max-restarts=3
+# --master-addr=10.77.0.1 --master-port=29555, the second machine's second process.
+TORCHRUN = {
+    "GROUP_RANK": "1", "GROUP_WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29555", "OMP_NUM_THREADS": "1", "RANK": "3",
+    "ROLE_NAME": "default", "ROLE_RANK": "3", "ROLE_WORLD_SIZE": "4",
+    "TORCHELASTIC_ERROR_FILE": "/tmp/torchelastic_bzfg4qwy/none_yvs5_f1p/attempt_0/1/error.json",
+    "TORCHELASTIC_MAX_RESTARTS": "3", "TORCHELASTIC_RESTART_COUNT": "0",
+    "TORCHELASTIC_RUN_ID": "none",
+    "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT",
+    "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCH_NCCL_ASYNC_ERROR_HANDLING": "1",
+    "WORLD_SIZE": "4",
 }  # fmt: skip
-DEEPSPEED = {  # deepspeed --num_accelerators 2, the second process
-    "CUDA_VISIBLE_DEVICES": "0,1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
-    "WORLD_SIZE": "2", "CROSS_RANK": "0", "CROSS_SIZE": "1", "LOCAL_SIZE": "2", "RANK": "1",
-    "LOCAL_RANK": "1",
+# Recorded likewise, DeepSpeed 0.19.8: deepspeed --num_accelerators 2, the second process.
+DEEPSPEED = {
+    "CROSS_RANK": "0", "CROSS_SIZE": "1", "CUDA_VISIBLE_DEVICES": "0,1", "LOCAL_RANK": "1",
+    "LOCAL_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "RANK": "1", "WORLD_SIZE": "2",
 }  # fmt: skip
+# And: deepspeed --hostfile=… --no_ssh --node_rank=1 --master_addr=10.77.0.1 --master_port=29612.
+DEEPSPEED_HOSTS = {
+    "CROSS_RANK": "1", "CROSS_SIZE": "2", "CUDA_VISIBLE_DEVICES": "0,1", "LOCAL_RANK": "1",
+    "LOCAL_SIZE": "2", "MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29612",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1", "RANK": "3", "WORLD_SIZE": "4",
+}  # fmt: skip
+# Written by hand after the manual of srun: there is no SLURM to record.
 SRUN = {  # srun --ntasks 5 over three nodes, the last node's only task
     "SLURM_JOB_ID": "4711", "SLURM_STEP_ID": "0", "SLURM_PROCID": "4", "SLURM_LOCALID": "0",
     "SLURM_NODEID": "2", "SLURM_NTASKS": "5", "SLURM_STEP_NUM_TASKS": "5", "SLURM_NNODES": "3",
@@ -29,7 +45,8 @@ def test_torchrun():
     assert (ranks.launcher, ranks.rank, ranks.world_size) == ("torchrun", 3, 4)
     assert (ranks.local_rank, ranks.local_size, ranks.nodes) == (1, 2, 2)
     assert (ranks.address, ranks.port, ranks.threads) == ("10.77.0.1", 29555, 1)
-    assert (ranks.generations, ranks.restarts) == (1, 1)
+    assert (ranks.generations, ranks.restarts) == (1, 0)
+    ranks = discover(TORCHRUN | {"TORCHELASTIC_RESTART_COUNT": "1"}, cores=16)
     line = ranks.describe("cpu", "TorchBackend", 1)
     assert line == (
         "torchrun, start 2: 4 rank(s) on 2 node(s), cpu, 1 thread(s) each, backend TorchBackend"
@@ -41,6 +58,13 @@ def test_deepspeed():
     assert (ranks.launcher, ranks.rank, ranks.world_size) == ("deepspeed", 1, 2)
     assert (ranks.local_rank, ranks.local_size, ranks.nodes) == (1, 2, 1)
     assert (ranks.threads, ranks.generations) == (8, 2)
+
+
+def test_deepspeed_with_a_hostfile():
+    ranks = discover(DEEPSPEED_HOSTS, cores=16)
+    assert (ranks.launcher, ranks.rank, ranks.world_size) == ("deepspeed", 3, 4)
+    assert (ranks.local_rank, ranks.local_size, ranks.nodes) == (1, 2, 2)
+    assert (ranks.address, ranks.port, ranks.threads) == ("10.77.0.1", 29612, 8)
 
 
 def test_srun():
@@ -65,7 +89,7 @@ def test_torchrun_inside_srun_counts_as_torchrun():
     assert discover(SRUN | TORCHRUN, 16) == discover(TORCHRUN, 16)
 
 
-@pytest.mark.parametrize("env", [TORCHRUN, DEEPSPEED, SRUN, {}])
+@pytest.mark.parametrize("env", [TORCHRUN, DEEPSPEED, DEEPSPEED_HOSTS, SRUN, {}])
 def test_what_libraries_are_told_is_found_again(env):
     ranks = discover(env, cores=8)
     again = discover(ranks.variables(), cores=3)

@@ -105,6 +105,24 @@ def test_averaged_weights_go_on_where_they_were():
         assert all(torch.equal(ours[key], values[key]) for key in values), name
 
 
+def test_a_state_is_of_its_time_and_the_next_takes_its_memory():
+    """A save must not cost new memory each time, nor show weights that moved on since."""
+    toy, backend, step = started(ema=0.9)
+    first = backend.state()
+    assert not any(values.any() for values in first["exp_avg"].values())
+    step(0)
+    assert not torch.equal(first["model"]["gain"], toy.gain)
+    places = {n: {k: v.data_ptr() for k, v in file.items()} for n, file in first.items()}
+    moved = first["model"]["gain"].clone()
+    second = backend.state()
+    assert torch.equal(second["model"]["gain"], toy.gain.data)
+    assert not torch.equal(second["model"]["gain"], moved)
+    assert second["exp_avg"]["gain"].any()
+    for name, parameter in toy.named_parameters():
+        assert second["model"][name].shape == parameter.shape
+        assert all(second[n][name].data_ptr() == places[n][name] for n in places)
+
+
 def test_without_averages_nothing_is_copied():
     toy, backend, _ = started()
     assert backend.whole_field() is toy

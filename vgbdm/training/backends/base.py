@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.randomness import checksum
-from vgbdm.training.backends.fragments import Fragment, gather, scatter
+from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 WISHES = ("stop", "save")
@@ -220,6 +220,7 @@ class Backend(ABC):
             [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups], lr=0.0
         )
         self.wrap(Learner(field, objective, self.autocast), optimizer)
+        self.collector = Collector(self.shapes, self.rank, self.world_size, self.device)
         self.means = {}
         if self.ema is not None:
             self.means = {f.flat: f.flat.detach().clone() for f in self.fragments()}
@@ -285,44 +286,49 @@ class Backend(ABC):
 
     # --- state ----------------------------------------------------------------------------------
 
-    def gather(self, value_of: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
-        """Whole tensors by parameter name from what ranks hold. *Collective.*"""
+    def weights(self, key: str | None = None, everywhere: bool = True) -> dict[str, Tensor]:
+        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*
 
-        def join(parts: Tensor) -> Tensor:
-            return self.sum(parts.to(self.device)).cpu()
-
-        return gather(self.fragments(), self.shapes, value_of, join if self.sharded else None)
-
-    def weights(self) -> dict[str, Tensor]:
-        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
-        if self.split_weights:
-            return self.gather(lambda flat: flat) | self.buffers()
-        own = {n: p.detach().cpu().clone() for n, p in self.field.named_parameters()}
-        return own | self.buffers()
+        Args:
+            key: of the memory they are put into, see `Collector`.
+            everywhere: whether every rank wants them, or rank 0 alone.
+        """
+        split = self.split_weights
+        own = self.fragments() if split else whole_parameters(self.field, frozen=True)
+        return self.collector.collect(key, own, torch.detach, split, everywhere) | self.buffers()
 
     def buffers(self) -> dict[str, Tensor]:
         """The persistent buffers of the field that validation saw, by name, on the CPU."""
         keep = set(self.field.state_dict())
         return {n: b.cpu().clone() for n, b in self.validated.named_buffers() if n in keep}
 
-    def averaged(self) -> dict[str, Tensor]:
-        """The means of the weights, with frozen weights and buffers as they are. *Collective.*"""
+    def averaged(self, key: str | None = None, everywhere: bool = True) -> dict[str, Tensor]:
+        """The means of the trained weights, whole, by name, on the CPU. *Collective.*"""
         trained = {n for n, p in self.field.named_parameters() if p.requires_grad}
-        means = self.gather(lambda flat: self.means[flat])
-        return self.weights() | {name: means[name] for name in trained}
+        means = self.collector.collect(
+            key, self.fragments(), self.means.__getitem__, self.sharded, everywhere
+        )
+        return {name: value for name, value in means.items() if name in trained}
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """``model`` (see `weights`), moments, and ``ema`` where it is on. *Collective.*
+        """On rank 0 ``model`` (see `weights`), moments, and ``ema`` where it is on. *Collective.*
 
-        All by name, on the CPU. Before the first step there are no moments: they are zero.
+        All by name, on the CPU, valid until the next call. Before the first step there are no
+        moments: they are zero.
         """
-        inner = self.inner.state
+        inner, fragments = self.inner.state, self.fragments()
 
         def moment(name: str) -> Callable[[Tensor], Tensor]:
-            return lambda flat: inner.get(flat, {}).get(name, torch.zeros_like(flat))
+            return lambda flat: inner[flat][name] if flat in inner else torch.zeros_like(flat)
 
-        state = {"model": self.weights()} | {n: self.gather(moment(n)) for n in MOMENTS}
-        return state if self.ema is None else state | {"ema": self.averaged()}
+        state = {"model": self.weights("saved weights", everywhere=False)}
+        for name in MOMENTS:
+            state[name] = self.collector.collect(
+                name, fragments, moment(name), self.sharded, everywhere=False
+            )
+        if self.ema is not None:
+            state["ema"] = state["model"] | self.averaged("saved means", everywhere=False)
+        return state
 
     def load_moments(self, state: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Give the optimiser its moments and step count; weights went in before `start`.
@@ -352,7 +358,7 @@ class Backend(ABC):
         A copy where weights are in parts or averaged: ranks may call it unequally often.
         """
         if self.validated is not self.field:
-            whole = self.weights() if self.ema is None else self.averaged()
+            whole = self.weights() | (self.averaged() if self.ema is not None else {})
             for name, parameter in self.validated.named_parameters():
                 parameter.data = whole[name].to(self.device)
         return self.validated

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,8 @@ class DeepSpeedBackend(Backend):
         zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
         self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
         find_ninja()
+        # DeepSpeed calls torch's collectives by older names: a line for each call at stage 3
+        warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
         import deepspeed
 
         if not deepspeed.comm.is_initialized():

@@ -32,40 +32,127 @@ class Fragment(NamedTuple):
     start: int
 
 
-def whole_parameters(field: nn.Module) -> list[Fragment]:
-    """The fragments of a rank that holds all of every trained parameter."""
+def whole_parameters(field: nn.Module, frozen: bool = False) -> list[Fragment]:
+    """The fragments of a rank that holds all of every trained parameter, or of the frozen too."""
     return [
         Fragment(name, p, slice(0, p.numel()), 0)
         for name, p in field.named_parameters()
-        if p.requires_grad
+        if p.requires_grad or frozen
     ]
 
 
-def gather(
-    fragments: Sequence[Fragment],
-    shapes: Mapping[str, torch.Size],
-    value_of: Callable[[Tensor], Tensor],
-    join: Callable[[Tensor], Tensor] | None,
-) -> dict[str, Tensor]:
-    """Whole tensors by name, on the CPU; zero where no rank holds anything.
+class Collector:
+    """Puts whole tensors together on the CPU, for saves in memory that is taken once.
+
+    Other ranks send rank 0 their flat tensors as they lie, and a table of what is where in them.
 
     Args:
-        fragments: of this rank.
-        shapes: of all parameters.
-        value_of: a flat tensor → the values wanted, laid out like it.
-        join: sums over ranks, *collective*; None where every rank holds all.
+        shapes: of all parameters, by name.
+        rank: of this process.
+        ranks: how many there are.
+        device: of what is sent.
     """
-    sizes = [shape.numel() for shape in shapes.values()]
-    kind = fragments[0].flat.dtype if fragments else torch.float32
-    joined = torch.zeros(sum(sizes), dtype=kind)
-    whole = dict(zip(shapes, joined.split(sizes), strict=True))
-    for fragment in fragments:
-        part = value_of(fragment.flat).detach().flatten()[fragment.place]
-        whole[fragment.name][fragment.start : fragment.start + len(part)] = part
-    if join is not None:
-        joined = join(joined)
-        whole = dict(zip(shapes, joined.split(sizes), strict=True))
-    return {name: value.reshape(shapes[name]) for name, value in whole.items()}
+
+    def __init__(
+        self, shapes: Mapping[str, torch.Size], rank: int, ranks: int, device: torch.device
+    ) -> None:
+        self.shapes, self.rank, self.ranks, self.device = shapes, rank, ranks, device
+        self._kept: dict[str, Tensor] = {}
+        self._received = torch.empty(0)
+
+    def collect(
+        self,
+        key: str | None,
+        fragments: Sequence[Fragment],
+        value_of: Callable[[Tensor], Tensor],
+        parts: bool,
+        everywhere: bool,
+    ) -> dict[str, Tensor]:
+        """Whole tensors by name, valid until the next call with this key. *Collective.*
+
+        Args:
+            key: of the memory, which is kept; None: it is new, and given back with the tensors.
+            fragments: of this rank.
+            value_of: a flat tensor → the values wanted, laid out like it.
+            parts: whether each rank holds only some; else nothing is sent.
+            everywhere: whether every rank wants them; else the others get nothing.
+
+        Returns:
+            On the CPU; zero where no rank holds anything.
+        """
+        if self.rank and not everywhere and not parts:
+            return {}
+        if self.rank and parts:
+            self._send(fragments, value_of)
+            joined = self._memory(key, fragments) if everywhere else torch.empty(0)
+        else:
+            joined = self._memory(key, fragments)
+            whole = self._named(joined)
+            flats = {fragment.flat for fragment in fragments}
+            values = {flat: value_of(flat).detach().flatten() for flat in flats}
+            for name, flat, place, start in fragments:
+                whole[name][start : start + place.stop - place.start] = values[flat][place]
+            for other in range(1, self.ranks if parts else 1):
+                self._receive(other, whole)
+        if everywhere and parts and self.ranks > 1:
+            shared = joined.to(self.device)
+            torch.distributed.broadcast(shared, 0)
+            joined = shared.cpu()
+        named = self._named(joined) if len(joined) else {}
+        return {name: value.reshape(self.shapes[name]) for name, value in named.items()}
+
+    def _memory(self, key: str | None, fragments: Sequence[Fragment]) -> Tensor:
+        """Flat, of all parameters one after the other."""
+        if key is not None and key in self._kept:
+            return self._kept[key]
+        kind = fragments[0].flat.dtype if fragments else torch.float32
+        fresh = torch.zeros(sum(shape.numel() for shape in self.shapes.values()), dtype=kind)
+        if key is not None:
+            self._kept[key] = fresh
+        return fresh
+
+    def _named(self, joined: Tensor) -> dict[str, Tensor]:
+        """Its parts (n,) by name."""
+        sizes = [shape.numel() for shape in self.shapes.values()]
+        return dict(zip(self.shapes, joined.split(sizes), strict=True))
+
+    def _send(self, fragments: Sequence[Fragment], value_of: Callable[[Tensor], Tensor]) -> None:
+        """To rank 0: sizes, the table, and each flat tensor."""
+        numbers = {name: k for k, name in enumerate(self.shapes)}
+        flats = {flat: k for k, flat in enumerate(dict.fromkeys(f.flat for f in fragments))}
+        rows = [
+            (numbers[name], flats[flat], place.start, place.stop, start)
+            for name, flat, place, start in fragments
+        ]
+        table = torch.tensor([*rows, *((flat.numel(), 0, 0, 0, 0) for flat in flats)])
+        torch.distributed.send(torch.tensor([len(rows), len(flats)], device=self.device), 0)
+        if rows:
+            torch.distributed.send(table.to(self.device), 0)
+        for flat in flats:
+            if flat.numel():
+                torch.distributed.send(value_of(flat).detach().flatten().to(self.device), 0)
+
+    def _receive(self, other: int, whole: Mapping[str, Tensor]) -> None:
+        """What a rank sends, to its places."""
+        counts = torch.empty(2, dtype=torch.int64, device=self.device)
+        torch.distributed.recv(counts, other)
+        rows, flats = counts.tolist()
+        if not rows:
+            return
+        table = torch.empty((rows + flats, 5), dtype=torch.int64, device=self.device)
+        torch.distributed.recv(table, other)
+        told, names = table.tolist(), list(self.shapes)
+        kind = next(iter(whole.values())).dtype
+        for index, (size, *_) in enumerate(told[rows:]):
+            if not size:
+                continue
+            if len(self._received) < size or self._received.dtype != kind:
+                self._received = torch.empty(size, dtype=kind, device=self.device)
+            values = self._received[:size]
+            torch.distributed.recv(values, other)
+            for number, lies_in, begin, end, start in told[:rows]:
+                if lies_in == index:
+                    whole[names[number]][start : start + end - begin] = values[begin:end]
 
 
 def scatter(
