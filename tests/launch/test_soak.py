@@ -17,7 +17,7 @@ from processes import BIN, LAUNCHERS, Run, send
 
 from vgbdm.training import checkpoint
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(2400)]
 
 SEED = 6
 STEPS, FAULTS, SAME = 120, 12, 5

@@ -15,6 +15,7 @@ one mark that it is done, and the pointers move after it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
@@ -88,6 +89,14 @@ def write_checkpoint(run_dir: Path, tensors: Tensors, state: Mapping[str, Any]) 
     sync(folder.parent)
     shutil.rmtree(old, ignore_errors=True)
     return folder
+
+
+def bytes_under_way(run_dir: Path) -> int:
+    """Of the files of a checkpoint that is being written."""
+    files = (run_dir / "checkpoints").glob(".step-*/*")
+    with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
+        return sum(path.stat().st_size for path in files)
+    return -1
 
 
 def _fill(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> None:

@@ -14,7 +14,10 @@ from typing import Any
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
 from vgbdm.training.backends import Backend
+from vgbdm.training.watchdog import progress
 from vgbdm.training.writer import Writer
+
+POLL_SECONDS = 1.0
 
 
 class Saver:
@@ -84,9 +87,19 @@ class Saver:
     def settle(self) -> None:
         """Wait until the checkpoint under way is on disk. *Collective.*
 
+        While its files grow, every rank is getting on, however long that takes.
+
         Raises:
             InputError: on every rank, if it could not be written.
         """
+        seen = -1.0
+        while self.backend.broadcast(float(self.writer.is_busy)):
+            self.writer.join(POLL_SECONDS)
+            held = checkpoint.bytes_under_way(self.run_dir) if self.backend.rank == 0 else 0
+            now = self.backend.broadcast(float(held))
+            if now != seen:
+                progress()
+            seen = now
         self._agree(self.writer.wait())
 
     def _agree(self, error: Exception | None) -> None:

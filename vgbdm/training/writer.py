@@ -43,10 +43,10 @@ class Writer:
         except Exception as error:
             self._error = error
 
-    def join(self) -> None:
-        """Wait for the job under way."""
+    def join(self, seconds: float | None = None) -> None:
+        """Wait for the job under way, at most so long."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(seconds)
 
     def wait(self) -> Exception | None:
         """Wait for the job under way; its error, told once."""

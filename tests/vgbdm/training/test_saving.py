@@ -5,6 +5,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -173,8 +174,14 @@ def test_a_full_disk_ends_a_run_with_a_line_and_what_was_there(tmp_path, monkeyp
 def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
     trainer.backend.rank, saver = 1, trainer.saver
-    monkeypatch.setattr(trainer.backend, "broadcast", lambda value: 1.0)
-    for collective in (saver.settle, trainer.save, saver.find_start):
+    idle, failed = 0.0, 1.0
+    for collective, said in (
+        (saver.settle, [idle, failed]),
+        (trainer.save, [idle, failed]),
+        (saver.find_start, [failed]),
+    ):
+        answers = iter(said)
+        monkeypatch.setattr(trainer.backend, "broadcast", lambda value, a=answers: next(a))
         with pytest.raises(InputError, match="rank 0"):
             collective()
 
@@ -215,3 +222,28 @@ def test_the_state_says_where_the_run_stood(tmp_path):
         "guard",
     }  # fmt: skip
     assert (state["step"], state["samples"], state["total_steps"]) == (3, 12, 6)
+
+
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_long_write_is_progress_as_long_as_its_files_grow(tmp_path, monkeypatch, grows):
+    """A wait for a large checkpoint must not end a run, but one for a disk that hangs."""
+    calls, writing = [], threading.Event()
+
+    def slow(run_dir, *_):
+        aside = run_dir / "checkpoints/.step-00000000.tmp"
+        aside.mkdir(parents=True)
+        with (aside / "model.safetensors").open("wb", buffering=0) as file:
+            writing.set()
+            for _ in range(8):
+                time.sleep(0.1)
+                file.write(b"x" * grows)
+
+    monkeypatch.setattr(checkpoint, "commit", slow)
+    monkeypatch.setattr("vgbdm.training.saving.POLL_SECONDS", 0.05)
+    monkeypatch.setattr("vgbdm.training.saving.progress", lambda: calls.append(1))
+    trainer = make_trainer(tmp_path, total_steps=1, validations=1)
+    trainer.start()
+    trainer.save()
+    assert writing.wait(10)
+    trainer.saver.settle()
+    assert len(calls) >= 4 if grows else len(calls) <= 2
