@@ -156,12 +156,12 @@ def test_after_a_peers_death_the_last_checkpoint_stands(options, tmp_path, launc
         assert run.status()["checkpoint"] == "step-00000000"
 
 
-def test_torchrun_starts_a_run_again(options, undisturbed, tmp_path):
+@pytest.mark.parametrize("late", [0, 1])
+def test_torchrun_starts_a_run_again(options, undisturbed, tmp_path, late):
+    faults = f"{SLOW_STEPS}; late rank={late} seconds=3"
     again = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
     launcher = [shutil.which("torchrun") or "torchrun", *again]
-    with Run(
-        tmp_path / "run", [*options, "resume=true"], launcher=launcher, faults=SLOW_STEPS
-    ) as run:
+    with Run(tmp_path / "run", [*options, "resume=true"], launcher=launcher, faults=faults) as run:
         run.wait_step(STEPS // 2 + 3)
         send(run.rank(1), signal.SIGKILL)
         assert run.finish() == 0, run.text()

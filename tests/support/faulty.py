@@ -1,9 +1,11 @@
 """A training that goes wrong as asked: ``faulty.py train_system "nan rank=1 steps=5,6" …``.
 
-Faults, by ``;``: pause seconds=S (each step) · hang rank= steps= · nan … · huge … (the loss) ·
-look seconds=S (each validation, after the first) · save seconds=S (in the middle of each).
+Faults, by ``;``: late rank= seconds=S (to come) · pause seconds=S (each step) · hang rank= steps=
+· nan … · huge … (the loss) · look seconds=S (each validation, after the first) · save seconds=S (in
+the middle of each).
 """
 
+import os
 import runpy
 import sys
 import time
@@ -71,4 +73,7 @@ if __name__ == "__main__":
     script, faults, *rest = arguments
     sys.argv = [script, *rest]
     install(parse(faults))
+    late = parse(faults).get("late")
+    if late and os.environ.get("RANK") == late["rank"]:
+        time.sleep(float(late["seconds"]))
     runpy.run_path(str(REPO / "launch" / f"{script}.py"), run_name="__main__")

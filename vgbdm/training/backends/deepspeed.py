@@ -22,6 +22,7 @@ from vgbdm.training.backends.base import (
     weighted_sums,
 )
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
+from vgbdm.training.backends.rendezvous import INIT_METHOD
 
 BUCKET = 2**24
 """Numbers sent at a time, at most; DeepSpeed's own default would hold 2 GB ready for them."""
@@ -117,7 +118,10 @@ class DeepSpeedBackend(Backend):
 
         if not deepspeed.comm.is_initialized():
             deepspeed.init_distributed(
-                auto_mpi_discovery=False, verbose=False, timeout=COLLECTIVE_TIMEOUT
+                auto_mpi_discovery=False,
+                verbose=False,
+                timeout=COLLECTIVE_TIMEOUT,
+                init_method=INIT_METHOD,
             )
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()

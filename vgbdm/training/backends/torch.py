@@ -21,6 +21,7 @@ from vgbdm.training.backends.base import (
     weighted_sums,
 )
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
+from vgbdm.training.backends.rendezvous import INIT_METHOD
 
 
 class SingleBackend(Backend):
@@ -102,6 +103,7 @@ class DDPBackend(SingleBackend):
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group(
                 "nccl" if self.device.type == "cuda" else "gloo",
+                init_method=INIT_METHOD,
                 rank=self.rank,
                 world_size=self.world_size,
                 timeout=COLLECTIVE_TIMEOUT,
