@@ -23,6 +23,16 @@ from vgbdm.errors import InputError
 
 EARTH_RADIUS = 6.371e6
 """Mean radius of the Earth, m."""
+DUST = 1e-15
+"""Part of the largest number of a table below which none counts."""
+
+
+def without_dust(table: Tensor) -> Tensor:
+    """A table with 0 where it is too small to matter in float32.
+
+    Numbers that underflow there make a processor multiply many times slower.
+    """
+    return table.where(table.abs() > DUST * table.abs().max(), 0.0)
 
 
 def tangent_basis(grid: Grid) -> tuple[Tensor, Tensor]:
@@ -187,7 +197,8 @@ class SpectralOperators(ModalOperators):
         weights = torch.from_numpy(np.sqrt(np.clip(grid.area_weights, 1e-12, None)))
         fit = torch.zeros_like(legendre)
         for m, table in enumerate(legendre):
-            fit[m, m:] = torch.linalg.pinv(table[m:].T * weights[:, None]) * weights
+            basis, factor = torch.linalg.qr(table[m:].T * weights[:, None])
+            fit[m, m:] = torch.linalg.solve_triangular(factor, basis.T, upper=True) * weights
         angle = torch.outer(
             torch.from_numpy(np.deg2rad(grid.lon)), torch.arange(count, dtype=torch.float64)
         )
@@ -205,7 +216,7 @@ class SpectralOperators(ModalOperators):
             "degree": torch.arange(count, dtype=torch.float64),
         }
         for name, table in tables.items():
-            self.register_buffer(name, table.float().contiguous(), persistent=False)
+            self.register_buffer(name, without_dust(table).float().contiguous(), persistent=False)
 
     def analysis(self, field: Tensor) -> Tensor:
         """Harmonic coefficients of scalars (..., H, W): (M, 2·n, L) with n the leading axes."""

@@ -39,6 +39,14 @@ def test_points_are_evenly_spread_and_means_know_their_place():
     assert torch.allclose(points.means(torch.ones(1, 1, 32, 64)), torch.ones(100), atol=1e-5)
 
 
+def test_no_bell_underflows():
+    """Products with numbers that do are many times slower."""
+    points = SpherePoints(GRIDS["centred"], 256)
+    for table in (points.to_fields, points.to_points):
+        assert bool((table == 0).any())
+        assert float(table[table != 0].min() / table.max()) > 1e-17
+
+
 def test_kl_between_two_gaussians_is_that_of_monte_carlo():
     generator = torch.manual_seed(3)
     numbers = [0.5 * torch.randn((2, 3, 2), generator=generator) for _ in range(4)]
