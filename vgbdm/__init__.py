@@ -40,6 +40,7 @@ BUILDABLE = (
     "vgbdm.training.backends.torch.DDPBackend",
     "vgbdm.training.backends.torch.SingleBackend",
     "vgbdm.training.schedules.Constant",
+    "vgbdm.training.schedules.Every",
     "vgbdm.training.schedules.Geometric",
     "vgbdm.training.schedules.Growing",
     "vgbdm.training.schedules.Linear",

@@ -68,6 +68,17 @@ def test_what_cannot_be_tuned_is_refused_in_one_line(store, trained, tmp_path):
     assert "no best checkpoint" in result.stderr
 
 
+def test_the_ensemble_is_scored_at_every_fourth_step(trained):
+    scored = pd.read_csv(trained / "log.csv")["crps"].notna()
+    assert scored.tolist() == [True, False, False, False] * 2
+
+
+@pytest.mark.slow
+def test_zero_stage_3_trains_by_turns_alike(store, trained, tmp_path):
+    train(store, tmp_path / "run", *SMALL, "backend.stage=3", ranks=2)
+    assert np.abs(losses(tmp_path / "run") / losses(trained) - 1).max() < 1e-4
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_zero_stages_tune_alike(store, trained, tmp_path, stage):

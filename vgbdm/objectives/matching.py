@@ -41,7 +41,8 @@ class FlowMatching:
     A stochastic field draws its latents from their posterior given history and target, which costs
     ``beta_zeta`` · KL + ``beta_theta`` · KL. That alone leaves what the latents do not explain out
     of an ensemble's spread, so ``crps`` · fair CRPS is added, of the velocities that two draws from
-    the prior give at the current state: there, no part of the target is in the state yet.
+    the prior give at the current state: there, no part of the target is in the state yet. Where
+    its weight is 0 it is not computed.
 
     Args:
         path: between the frames.
@@ -100,7 +101,7 @@ class FlowMatching:
         answer = field(state, seconds, context, weight)
         matching = field.mean_square(answer.total - point.velocity)
         weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
-        if field.stochastic:
+        if field.stochastic and values["crps"]:
             zero = torch.zeros_like(s)
             begin = self.path(nodes[:, -2], nodes[:, -1], zero + 1, zero, noise[:, 0])
             start = begin.state + added[:, 0]

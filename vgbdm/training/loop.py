@@ -6,10 +6,10 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from torch import nn
@@ -29,9 +29,16 @@ from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
-UNTIMED_STEPS, TIMED_STEPS = 3, 8
-"""The first steps are slower (allocation, compilation); the median of the next ones counts, so that
-what else a machine does for a moment does not set the length of a run."""
+UNTIMED_STEPS, TIMED_STEPS, TIMED_TOGETHER = 3, 12, 4
+"""The first steps are slower (allocation, compilation). Of the next ones, whose cost may differ by
+turns (`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else
+a machine does for a moment does not set the length of a run."""
+
+
+def typical(seconds: Sequence[float]) -> float:
+    """The median of the means of `TIMED_TOGETHER` steps each."""
+    groups = range(0, len(seconds), TIMED_TOGETHER)
+    return median(fmean(seconds[k : k + TIMED_TOGETHER]) for k in groups)
 
 
 @dataclass(frozen=True)
@@ -237,7 +244,7 @@ class Trainer:
                 if self.total is None:
                     seconds.append(time.perf_counter() - started)
                     if self.step == UNTIMED_STEPS + TIMED_STEPS:
-                        self.fix_total(begin, looking, median(seconds[-TIMED_STEPS:]))
+                        self.fix_total(begin, looking, typical(seconds[-TIMED_STEPS:]))
                 if "stop" in result.wishes:
                     self.stop()
                 if self.is_due():

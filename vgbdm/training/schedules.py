@@ -30,6 +30,21 @@ class Constant:
 
 
 @dataclass(frozen=True)
+class Every:
+    """``value`` at every ``period``-th step, else 0, for a term that costs much.
+
+    Steps of a period are timed together where ``period`` divides `loop.TIMED_TOGETHER`.
+    """
+
+    value: float
+    period: int
+
+    def __call__(self, step: int, total_steps: int | None) -> float:
+        """The value at ``step``."""
+        return self.value if step % self.period == 0 else 0.0
+
+
+@dataclass(frozen=True)
 class Linear:
     """A straight ramp from ``start`` to ``end`` between two shares of the run."""
 

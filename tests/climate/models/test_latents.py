@@ -142,6 +142,9 @@ def test_the_loss_is_its_weighted_terms():
     want = want + 1e-4 * (terms["kl_zeta"] + terms["kl_theta"]) + 0.5 * terms["crps"]
     assert torch.allclose(terms["loss"], want)
     assert math.isfinite(float(terms["loss"].sum()))
+    without = objective(model, batch, VALUES | {"crps": 0.0})
+    assert "crps" not in without
+    assert torch.allclose(terms["loss"] - 0.5 * terms["crps"], without["loss"])
 
 
 def test_two_draws_of_the_prior_are_scored_at_the_current_state():

@@ -2,11 +2,16 @@
 
 import pytest
 
-from vgbdm.training.schedules import Constant, Geometric, Growing, Linear, WarmupCosine
+from vgbdm.training.schedules import Constant, Every, Geometric, Growing, Linear, WarmupCosine
 
 
 def test_constant():
     assert [Constant(0.3)(step, 10) for step in (0, 5, 10)] == [0.3, 0.3, 0.3]
+
+
+def test_every_is_there_by_turns_in_a_timed_run_too():
+    for total in (10, None):
+        assert [Every(2.0, 4)(step, total) for step in range(6)] == [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]
 
 
 def test_linear_ramps_between_its_shares_of_the_run():
