@@ -24,7 +24,12 @@ FIRST_WORD = 1.0
 """Seconds that the others leave to rank 0, which knows most where all fail at once."""
 NOT_FINITE = ("stop", "skip")
 RECENT, ENOUGH = 64, 16
-"""Losses whose median a loss is compared with, and how many there must be to compare."""
+"""Losses of the same terms whose median a loss is compared with, and how many there must be."""
+
+
+def kind_of(terms: Mapping[str, float]) -> str:
+    """Which terms a loss has: those of some schedules come and go from step to step."""
+    return " ".join(sorted(terms))
 
 
 class LossGuard:
@@ -33,8 +38,8 @@ class LossGuard:
     Args:
         nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
         max_skips: steps skipped one after the other; the next one stops the run.
-        explosion: a loss above this multiple of the median of recent ones counts as not finite;
-            None: any finite loss is fine.
+        explosion: a loss above this multiple of the median of recent ones with the same terms
+            counts as not finite; None: any finite loss is fine.
     """
 
     def __init__(self, nonfinite: str, max_skips: int, explosion: float | None) -> None:
@@ -48,16 +53,17 @@ class LossGuard:
         self.limit = max_skips if nonfinite == "skip" else 0
         self.explosion = explosion
         self.skipped, self.in_a_row = 0, 0
-        self.recent: list[float] = []
+        self.recent: dict[str, list[float]] = {}
 
     def complaint(self, terms: Mapping[str, float]) -> str:
         """What is wrong with the terms of a step; empty where nothing is."""
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
             return f"{', '.join(bad)} is not finite"
-        if self.explosion is None or len(self.recent) < ENOUGH:
+        recent = self.recent.get(kind_of(terms), [])
+        if self.explosion is None or len(recent) < ENOUGH:
             return ""
-        usual = median(self.recent)
+        usual = median(recent)
         if terms["loss"] > self.explosion * abs(usual):
             return f"the loss of {terms['loss']:.4g} is far above the usual {usual:.4g}"
         return ""
@@ -73,7 +79,8 @@ class LossGuard:
             complaint = "the gradient is not finite"
         if not complaint:
             self.in_a_row = 0
-            self.recent = [*self.recent, result.terms["loss"]][-RECENT:]
+            kind = kind_of(result.terms)
+            self.recent[kind] = [*self.recent.get(kind, []), result.terms["loss"]][-RECENT:]
             return "", True
         self.skipped += 1
         self.in_a_row += 1
@@ -81,12 +88,12 @@ class LossGuard:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint: as JSON."""
-        return {"skipped": self.skipped, "in_a_row": self.in_a_row, "recent": self.recent}
+        return {"skipped": self.skipped, "in_a_row": self.in_a_row, "recent_losses": self.recent}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint."""
+        """From a checkpoint; one from before losses were told apart by terms holds none."""
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
-        self.recent = list(state["recent"])
+        self.recent = dict(state.get("recent_losses", {}))
 
 
 def is_peer_loss(error: BaseException) -> bool:

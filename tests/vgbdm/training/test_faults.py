@@ -40,14 +40,24 @@ def test_skipping_has_a_bound_of_steps_in_a_row():
 
 def test_an_exploding_loss_is_seen_once_there_is_something_to_compare_with():
     guard = LossGuard("skip", 2, 10.0)
-    assert guard.accepts({"loss": 1e9})
+    assert guard.accepts({"loss": 1e9, "kl": 1.0})
     for _ in range(ENOUGH):
         guard.judge(result(2.0))
-    assert guard.accepts({"loss": 19.0})
+    assert guard.accepts({"loss": 19.0, "kl": 1.0})
     complaint, goes_on = guard.judge(result(21.0, math.nan))
     assert "21 is far above the usual 2" in complaint
     assert goes_on
     assert not LossGuard("stop", 1, None).complaint({"loss": 1e30})
+
+
+def test_a_loss_is_compared_with_those_of_the_same_terms():
+    """A term that is computed at some steps only must not look like an explosion there."""
+    guard = LossGuard("stop", 1, 3.0)
+    more = StepResult({"loss": 8.0, "kl": 1.0, "crps": 3.0}, 1.0, frozenset(), 0)
+    for step in range(4 * ENOUGH):
+        assert guard.judge(more if step % 4 == 0 else result(2.0)) == ("", True)
+    assert guard.complaint({"loss": 8.0, "kl": 1.0})
+    assert guard.complaint({"loss": 25.0, "kl": 1.0, "crps": 3.0})
 
 
 def test_a_guard_goes_on_where_its_checkpoint_was():
@@ -57,7 +67,9 @@ def test_a_guard_goes_on_where_its_checkpoint_was():
     other.load(json.loads(json.dumps(guard.state())))
     assert other.state() == guard.state()
     for loss in (60.0, 80.0, math.nan):
-        assert guard.complaint({"loss": loss}) == other.complaint({"loss": loss})
+        terms = {"loss": loss, "kl": 1.0}
+        assert guard.complaint(terms) == other.complaint(terms)
+    assert guard.complaint({"loss": 1e4, "kl": 1.0})
 
 
 @pytest.mark.parametrize(
