@@ -23,16 +23,16 @@ from vgbdm.errors import InputError
 
 EARTH_RADIUS = 6.371e6
 """Mean radius of the Earth, m."""
-DUST = 1e-15
+NEGLIGIBLE = 1e-15
 """Part of the largest number of a table below which none counts."""
 
 
-def without_dust(table: Tensor) -> Tensor:
-    """A table with 0 where it is too small to matter in float32.
+def without_negligible(table: Tensor) -> Tensor:
+    """A table of any shape with 0 where it is too small to matter in float32.
 
-    Numbers that underflow there make a processor multiply many times slower.
+    Subnormal numbers make a processor multiply many times slower.
     """
-    return table.where(table.abs() > DUST * table.abs().max(), 0.0)
+    return table.where(table.abs() > NEGLIGIBLE * table.abs().max(), 0.0)
 
 
 def tangent_basis(grid: Grid) -> tuple[Tensor, Tensor]:
@@ -216,7 +216,9 @@ class SpectralOperators(ModalOperators):
             "degree": torch.arange(count, dtype=torch.float64),
         }
         for name, table in tables.items():
-            self.register_buffer(name, without_dust(table).float().contiguous(), persistent=False)
+            self.register_buffer(
+                name, without_negligible(table.float()).contiguous(), persistent=False
+            )
 
     def analysis(self, field: Tensor) -> Tensor:
         """Harmonic coefficients of scalars (..., H, W): (M, 2·n, L) with n the leading axes."""

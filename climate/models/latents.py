@@ -23,7 +23,7 @@ from climate.features import position_features
 from climate.grid import Grid
 from climate.models.domain import Domain
 from climate.models.networks import ResidualBlock, SphereConv
-from climate.sphere import without_dust
+from climate.sphere import without_negligible
 from vgbdm.errors import InputError
 from vgbdm.latents import DiagonalGaussian, GaussianHead
 from vgbdm.networks import Blocks
@@ -60,7 +60,7 @@ class SpherePoints(nn.Module):
         spacing = math.sqrt(4 * math.pi / count)
         cosine = points @ position_features(grid).double().flatten(1)
         cosine = cosine[cosine.amax(1) > math.cos(spacing)]
-        bells = without_dust(torch.exp((cosine - 1) / (BELL * spacing) ** 2))
+        bells = without_negligible(torch.exp((cosine - 1) / (BELL * spacing) ** 2))
         area = torch.from_numpy(grid.area_weights)[:, None].expand(-1, len(grid.lon)).flatten()
         weights = bells * area
         self.register_buffer("to_fields", (bells / bells.square().sum(0).sqrt()).float(), False)

@@ -72,8 +72,8 @@ if __name__ == "__main__":
     arguments = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
     script, faults, *rest = arguments
     sys.argv = [script, *rest]
-    install(parse(faults))
-    late = parse(faults).get("late")
-    if late and os.environ.get("RANK") == late["rank"]:
-        time.sleep(float(late["seconds"]))
+    asked = parse(faults)
+    install(asked)
+    if "late" in asked and os.environ["RANK"] == asked["late"]["rank"]:
+        time.sleep(float(asked["late"]["seconds"]))
     runpy.run_path(str(REPO / "launch" / f"{script}.py"), run_name="__main__")

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vgbdm.errors import InputError
+
 Schedule = Callable[[int, int | None], float]
 
 
@@ -38,6 +40,11 @@ class Every:
 
     value: float
     period: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no period."""
+        if self.period < 1:
+            raise InputError(f"schedule Every: period={self.period}; want at least 1")
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""

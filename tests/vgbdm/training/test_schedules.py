@@ -2,6 +2,7 @@
 
 import pytest
 
+from vgbdm.errors import InputError
 from vgbdm.training.schedules import Constant, Every, Geometric, Growing, Linear, WarmupCosine
 
 
@@ -12,6 +13,11 @@ def test_constant():
 def test_every_is_there_by_turns_in_a_timed_run_too():
     for total in (10, None):
         assert [Every(2.0, 4)(step, total) for step in range(6)] == [2.0, 0.0, 0.0, 0.0, 2.0, 0.0]
+
+
+def test_a_period_of_no_steps_is_refused():
+    with pytest.raises(InputError, match="period=0"):
+        Every(1.0, 0)
 
 
 def test_linear_ramps_between_its_shares_of_the_run():

@@ -63,9 +63,7 @@ def agree(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
     return own
 
 
-def meet(
-    url: str, timeout: timedelta = torch.distributed.default_pg_timeout, **options: Any
-) -> Iterator[tuple[Store, int, int]]:
+def meet(url: str, timeout: timedelta, **options: Any) -> Iterator[tuple[Store, int, int]]:
     """A rendezvous handler of torch: its store by environment variables, kept apart by `agree`.
 
     Args:
