@@ -24,8 +24,8 @@ sys.path.insert(0, str(REPO / "launch"))
 
 import numpy as np  # noqa: E402
 from conversion import measure_peak, time_cluster, time_conversion  # noqa: E402
-from entry import compose_config  # noqa: E402
 from entry import launch as start  # noqa: E402
+from feeding import time_training  # noqa: E402
 from fields import CHANNELS, HOUR, as_dataset, make_fields, make_store, resident, timed  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
 from readme import write_between_marks  # noqa: E402
@@ -178,42 +178,6 @@ def measure_growth(cfg: DictConfig, store) -> float:
         return resident() / before - 1
 
 
-def time_training(cfg: DictConfig, store) -> Figures:
-    """Steps/s of the small model on the stream over those on one batch that is always there.
-
-    And how many of its steps the stream alone could feed.
-    """
-    from climate.training import build_model, open_stream, parameter_groups
-    from vgbdm.build import build
-
-    options = [f"store={store.path}", "run_dir=none", "backend=single"]
-    options += [f"stream.pool_blocks={cfg.small.pool_blocks}"]
-    run = compose_config("train_era5", options)
-    backend, objective = build(run.backend), build(run.objective)
-    field, _ = build_model(run, store)
-    backend.start(field, objective, parameter_groups(field, **run.optimizer), run.batch)
-    values = {name: build(schedule)(0, 1000) for name, schedule in run.schedules.items()}
-    field.train()
-
-    def seconds(batches: Iterator) -> float:
-        return timed(
-            lambda: [backend.step(next(batches), values, 1e-4) for _ in range(cfg.train_steps)]
-        )
-
-    real, synthetic, alone = 0.0, 0.0, 0.0
-    with open_stream(run, store, backend, objective.ahead, 0) as stream:
-        fixed = next(stream).part(0, run.batch)
-        fixed.states = fixed.states.clone()
-        seconds(iter(lambda: fixed, None))
-        for _ in range(cfg.train_rounds):
-            real += seconds(stream)
-            synthetic += seconds(iter(lambda: fixed, None))
-        for _ in range(cfg.train_rounds):
-            alone += timed(lambda: [next(stream) for _ in range(cfg.train_steps)])
-    yield "real_over_synthetic", synthetic / real
-    yield "loader_over_synthetic", synthetic / alone
-
-
 # --- big fields --------------------------------------------------------------------------------
 
 
@@ -289,7 +253,9 @@ def measure_small(cfg: DictConfig, folder: Path) -> Figures:
             yield "stream_over_xarray_dask", rate / time_xarray(store, served)
             yield "stream_stall", measure_stall(cfg, store)
             yield "stream_rss_growth", measure_growth(cfg, store)
-            yield from time_training(cfg, store)
+            rates = time_training(store, cfg.small.pool_blocks, cfg.train_steps, cfg.train_rounds)
+            yield "real_over_synthetic", rates.real / rates.synthetic
+            yield "loader_over_synthetic", rates.alone / rates.synthetic
 
 
 def measure_big(cfg: DictConfig, folder: Path) -> Figures:

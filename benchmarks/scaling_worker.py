@@ -21,6 +21,7 @@ from climate.training import parameter_groups
 from vgbdm.build import build
 from vgbdm.training import checkpoint
 from vgbdm.training.memory import live_bytes, peak_bytes, state_bytes
+from vgbdm.training.transfer import arrive
 
 CONFIGS = str(Path(__file__).resolve().parent.parent / "configs")
 CHANNELS = ("z", "t", "t2m", "u10", "v10")
@@ -91,7 +92,8 @@ class Bench:
         rank, ranks = self.backend.rank, self.backend.world_size
         ids = self.steps * self.batch + torch.arange(rank, self.batch, ranks)
         more = {"accepts": self.count} if counted else {}
-        result = self.backend.step(batch_of(self.domain, ids), self.values, 1e-4, **more)
+        arrived = arrive(batch_of(self.domain, ids), self.backend.device)
+        result = self.backend.step(arrived, self.values, 1e-4, **more)
         self.steps += 1
         return result.terms["loss"]
 

@@ -29,6 +29,7 @@ from climate.store.calendar import (
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
+from vgbdm.precision import check_precision, computing
 
 EPOCH = "seconds since 1970-01-01"
 ENSEMBLE = 16
@@ -116,6 +117,7 @@ def write_forecast(
     seed: int = 0,
     batch: int = 16,
     device: torch.device | str = "cpu",
+    precision: str = "fp32",
     about: dict[str, str] | None = None,
 ) -> None:
     """Forecast from every start of a split and write the result, batch by batch.
@@ -131,6 +133,7 @@ def write_forecast(
         seed: of the draws.
         batch: forecasts at a time, starts times members; bounds memory.
         device: to compute on.
+        precision: of the networks, see `vgbdm.precision`.
         about: further global attributes.
 
     Raises:
@@ -141,6 +144,7 @@ def write_forecast(
     if out.exists():
         raise InputError(f"out={out} exists; remove it or choose another")
     check_model(model, store)
+    check_precision("precision", precision)
     count = count_members(model, members)
     step = as_step(model.step_seconds)
     leads = count_leads(lead, step)
@@ -176,7 +180,8 @@ def write_forecast(
             past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
             times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
             states = torch.from_numpy(past).to(device)
-            forecast = _forecast(model, states, times, leads, count, seed)
+            with computing(precision, torch.device(device)):
+                forecast = _forecast(model, states, times, leads, count, seed)
             _check_finite(forecast, store.times[chosen])
             for c, field in enumerate(fields):
                 field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])

@@ -6,11 +6,12 @@ are made in a scratch folder beside the run's, and nothing is left of it.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ from climate.store.layout import TrainingStore
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.training.backends import Backend, Batch
+from vgbdm.precision import KINDS
+from vgbdm.training.backends import Backend
 from vgbdm.training.loop import Trainer, check_run_dir
 from vgbdm.training.memory import (
     LAYOUTS,
@@ -31,6 +33,7 @@ from vgbdm.training.memory import (
     peak_bytes,
     state_bytes,
 )
+from vgbdm.training.transfer import Arrived, Feed, read
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +41,8 @@ STEPS = 2
 """The first one allocates and compiles; the last one is timed, and memory is counted in it."""
 HEADROOM = 0.8
 """Share of a device's memory above which a run is told to save some."""
+FASTER = 0.9
+"""Share of the seconds below which another precision is worth taking."""
 SLOW_SAVE = 0.05
 """Share of the time between saves that a save may take."""
 
@@ -51,6 +56,7 @@ class Measured(NamedTuple):
         memory: bytes there are for a rank.
         step: seconds.
         save: seconds.
+        passes: seconds of forward and backward, and the loss, by precision.
     """
 
     state: int
@@ -58,6 +64,7 @@ class Measured(NamedTuple):
     memory: int
     step: float
     save: float
+    passes: Mapping[str, tuple[float, float]]
 
 
 def check_statistics(store: TrainingStore) -> None:
@@ -118,8 +125,7 @@ def preflight(cfg: DictConfig) -> None:
         opened: Any = trainer.open_stream(0)
         with opened as stream:
             samples = len(stream.order.anchors)
-            batches = [next(stream) for _ in range(STEPS)]
-            measured = measure(trainer, backend, batches)
+            measured = measure(trainer, backend, Feed(stream, backend.device))
         disk = check_disk(run_dir, checkpoint_bytes(backend), cfg.trainer.keep)
     finally:
         if backend.rank == 0:
@@ -131,12 +137,13 @@ def preflight(cfg: DictConfig) -> None:
     for line in memory_table(sizes, backend, measured):
         log.info("%s", line)
     log.info("%s", timing(trainer, measured))
+    log.info("%s", precisions(measured))
     for line in advice(cfg, backend, sizes, measured):
         log.info("advice: %s", line)
 
 
-def measure(trainer: Trainer, backend: Backend, batches: Sequence[Batch]) -> Measured:
-    """Start, make a step of each batch, and save. *Collective.*"""
+def measure(trainer: Trainer, backend: Backend, batches: Iterator[Arrived]) -> Measured:
+    """Start, make a few steps, and save. *Collective.*"""
     numbers = sum(p.numel() for p in trainer.field.parameters())
     before = live_bytes() - WORD * numbers
     trainer.start()
@@ -148,21 +155,34 @@ def measure(trainer: Trainer, backend: Backend, batches: Sequence[Batch]) -> Mea
         state = live_bytes() - before  # gradients are whole here, activations are gone
         return True
 
-    for batch in batches:
+    for batch in itertools.islice(batches, STEPS):
         begin = time.perf_counter()
         trainer.field.train()
         backend.step(batch, values, 1e-6, (), count)
         seconds = time.perf_counter() - begin
+    peak = peak_bytes(backend)
+    passes = {kind: measure_pass(backend, batch, values, kind) for kind in KINDS}
     begin = time.perf_counter()
     trainer.save()
     trainer.saver.settle()
-    return Measured(
-        state,
-        peak_bytes(backend),
-        memory_of(backend),
-        seconds,
-        time.perf_counter() - begin,
-    )
+    saved = time.perf_counter() - begin
+    return Measured(state, peak, memory_of(backend), seconds, saved, passes)
+
+
+def measure_pass(
+    backend: Backend, batch: Arrived, values: Mapping[str, float], precision: str
+) -> tuple[float, float]:
+    """Seconds of forward and backward in a precision, and the loss; nothing moves. *Collective.*"""
+    usual, learner = backend.learner.precision, backend.learner
+    learner.precision, seconds, loss = precision, 0.0, 0.0
+    micro = batch.device.part(0, len(batch.host) // backend.accumulation)
+    for _ in range(STEPS):
+        begin = time.perf_counter()
+        (loss,) = read(backend.gradients(micro, values, True)["loss"].detach().reshape(1))
+        seconds = time.perf_counter() - begin
+        backend.discard(micro, values)
+    learner.precision = usual
+    return seconds, loss
 
 
 def memory_of(backend: Backend) -> int:
@@ -222,6 +242,15 @@ def timing(trainer: Trainer, measured: Measured) -> str:
     )
 
 
+def precisions(measured: Measured) -> str:
+    """What bf16 is worth on this machine, for this model."""
+    (slow, exact), (fast, loss) = measured.passes["fp32"], measured.passes["bf16"]
+    return (
+        f"precision: bf16 computes a pass in {fast / slow:.2f} of the time of fp32, "
+        f"its loss differs by {abs(loss - exact) / abs(exact):.1g}"
+    )
+
+
 def advice(
     cfg: DictConfig, backend: Backend, sizes: Mapping[str, int], measured: Measured
 ) -> list[str]:
@@ -239,8 +268,10 @@ def advice(
             )
     elif backend.name == "zero3" and measured.peak < HEADROOM * measured.memory / 2:
         found.append("there is room: a lower backend.stage sends less between ranks and is faster")
-    if backend.device.type == "cuda" and backend.autocast is None:
-        found.append("backend.precision=bf16 is faster on most accelerators")
+    seconds = {kind: found_in for kind, (found_in, _) in measured.passes.items()}
+    best = min(seconds, key=seconds.__getitem__)
+    if seconds[best] < FASTER * seconds[backend.precision]:
+        found.append(f"backend.precision={best}: it is faster here, see above")
     if backend.accumulation > 1 and measured.peak < HEADROOM * measured.memory / 2:
         found.append("there is room: a smaller backend.accumulation is faster")
     every = 60 * (cfg.trainer.get("save_minutes") or 0)

@@ -46,6 +46,7 @@ class WindowBatch:
         ids: (B,) int64 numbers in the endless sequence of samples.
         weights: (B,) float32; 0 for padding.
         aside: (B, ...) float32, what an array beside the states says of the current one, or None.
+        copied: event after which the batch has reached a device; None: it is not on its way.
     """
 
     states: Tensor
@@ -53,6 +54,7 @@ class WindowBatch:
     ids: Tensor
     weights: Tensor
     aside: Tensor | None = None
+    copied: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -74,6 +76,11 @@ class WindowBatch:
     def to(self, device: torch.device) -> WindowBatch:
         """The batch on a device; copies do not wait where the memory is pinned."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        held = (self.states, self.times, self.ids, self.weights, self.aside)
+        return [tensor for tensor in held if tensor is not None]
 
     def _map(self, change: Callable[[Tensor], Tensor]) -> WindowBatch:
         return WindowBatch(
@@ -325,7 +332,7 @@ class WindowStream:
 
     def _assemble(self) -> None:
         """Cut the windows of group after group into batches, across groups and epochs."""
-        batch, row = self._get(self._free), 0
+        batch, row = self._next_buffer(), 0
         while True:
             loaded = self._get(self._loaded)
             if isinstance(loaded, BaseException):
@@ -339,8 +346,16 @@ class WindowStream:
                 row, done = row + count, done + count
                 if row == self.rows:
                     self._put(self._ready, batch)
-                    batch, row = self._get(self._free), 0
+                    batch, row = self._next_buffer(), 0
             self._free_sources.put(source)
+
+    def _next_buffer(self) -> WindowBatch:
+        """Memory to fill: nobody reads it, nor is a copy of it on its way to a device."""
+        batch: WindowBatch = self._get(self._free)
+        if batch.copied is not None:
+            batch.copied.synchronize()
+            batch.copied = None
+        return batch
 
     def _facts(self, group: Group) -> tuple[np.ndarray, ...]:
         """Anchors, ids, times and weights of a group: (slots, lanes of this rank) each."""

@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
-    told = ("leads", "split", "members", "seed", "checkpoint")
+    told = ("leads", "split", "members", "seed", "checkpoint", "precision")
     history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)
     about = {"history": f"launch/forecast_era5.py {history}"}
     if cfg.institution:
@@ -35,6 +35,7 @@ def main(cfg: DictConfig) -> None:
         seed=cfg.seed,
         batch=cfg.batch,
         device=device,
+        precision=cfg.precision,
         about=about,
     )
     print(f"forecasts: {cfg.out}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ class TrajectoryBatch:
         ids: (B,) numbers in the endless sequence of samples.
         weights: (B,) 0 for padding.
         rows: (B,) which trajectories.
+        copied: event after which the batch has reached a device; None: it is not on its way.
     """
 
     nodes: Tensor
@@ -36,6 +38,7 @@ class TrajectoryBatch:
     ids: Tensor
     weights: Tensor
     rows: Tensor
+    copied: Any = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -47,8 +50,15 @@ class TrajectoryBatch:
 
     def part(self, start: int, stop: int) -> TrajectoryBatch:
         """Some of its samples."""
-        parts = (self.nodes, self.times, self.ids, self.weights, self.rows)
-        return TrajectoryBatch(*(tensor[start:stop] for tensor in parts))
+        return TrajectoryBatch(*(tensor[start:stop] for tensor in self.tensors()))
+
+    def to(self, device: torch.device) -> TrajectoryBatch:
+        """The batch on a device; copies do not wait where the memory is pinned."""
+        return TrajectoryBatch(*(x.to(device, non_blocking=True) for x in self.tensors()))
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [self.nodes, self.times, self.ids, self.weights, self.rows]
 
     def describe(self) -> str:
         """Numbers of the trajectories."""
@@ -66,7 +76,7 @@ class TrajectoryStream:
         consumed: samples already taken.
         rank: of this process.
         ranks: how many there are.
-        device: of the batches.
+        pin: whether batches are pinned for copies to a GPU.
     """
 
     def __init__(
@@ -77,26 +87,22 @@ class TrajectoryStream:
         consumed: int,
         rank: int,
         ranks: int,
-        device: torch.device,
+        pin: bool = False,
     ) -> None:
-        self.nodes, self.times = nodes.to(device), data.t.to(device)
-        self.order, self.rank, self.ranks, self.device = order, rank, ranks, device
+        self.nodes, self.times = nodes, data.t
+        self.order, self.rank, self.ranks, self.pin = order, rank, ranks, pin
         self.batches = self._batches(consumed)
 
     def _batches(self, consumed: int) -> Iterator[TrajectoryBatch]:
         for group in self.order.groups(consumed, self.rank, self.ranks):
             count = len(group.anchors)
-            ids = self.order.sample_ids(group.first_slot, count, self.rank, self.ranks)
-            for chosen, numbers in zip(group.anchors, ids, strict=True):
+            numbers = self.order.sample_ids(group.first_slot, count, self.rank, self.ranks)
+            for chosen, own in zip(group.anchors, numbers, strict=True):
                 weights = torch.from_numpy((chosen != PADDING).astype(np.float32))
-                rows = torch.from_numpy(np.maximum(chosen, 0)).to(self.device)
-                yield TrajectoryBatch(
-                    self.nodes[rows],
-                    self.times[rows],
-                    torch.from_numpy(numbers).to(self.device),
-                    weights.to(self.device),
-                    rows,
-                )
+                rows = torch.from_numpy(np.maximum(chosen, 0))
+                ids, nodes, times = torch.from_numpy(own), self.nodes[rows], self.times[rows]
+                parts = (nodes, times, ids, weights, rows)
+                yield TrajectoryBatch(*(x.pin_memory() if self.pin else x for x in parts))
 
     def __iter__(self) -> Iterator[TrajectoryBatch]:
         return self.batches

@@ -174,7 +174,13 @@ def train(cfg: DictConfig) -> None:
         parameter_groups(field, cfg.weight_decay),
         backend,
         lambda consumed: TrajectoryStream(
-            data, nodes, order, consumed, backend.rank, backend.world_size, backend.device
+            data,
+            nodes,
+            order,
+            consumed,
+            backend.rank,
+            backend.world_size,
+            pin=backend.device.type == "cuda",
         ),
         ForecastValidation(held_out, backend, cfg.validation.limit),
         build(cfg.rate),

@@ -6,7 +6,7 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -264,7 +264,7 @@ class WeatherField(WeatherModel, GreyBoxField):
             self, condition, history[:, -1], history, clock, lengths, self.solver, checkpoint
         )
 
-    def members(self, seed: int, ids: Tensor, numbers: Sequence[int]) -> Members | None:
+    def members(self, seed: int, ids: Tensor, numbers: range) -> Members | None:
         """The draws of M members for each of the samples (B,); None where nothing is drawn."""
         return None if self.latents is None else Members(self.latents, seed, ids, numbers)
 

@@ -12,7 +12,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``Z`` latent fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -27,7 +27,7 @@ from climate.sphere import without_negligible
 from vgbdm.errors import InputError
 from vgbdm.latents import DiagonalGaussian, GaussianHead
 from vgbdm.networks import Blocks
-from vgbdm.randomness import keyed_normal
+from vgbdm.randomness import keyed_normal, paired
 
 BELL = 0.6
 """Standard deviation of a bell in distances between points: neighbours blend, nothing ripples."""
@@ -261,20 +261,16 @@ class Members:
         numbers: of the M members.
     """
 
-    def __init__(
-        self, latents: WeatherLatents, seed: int, ids: Tensor, numbers: Sequence[int]
-    ) -> None:
-        self.latents, self.seed, self.ids, self.numbers = latents, seed, ids, numbers
-        self.rows = len(ids) * len(numbers)
-        self.step, self.state = 0, torch.zeros(())
+    def __init__(self, latents: WeatherLatents, seed: int, ids: Tensor, numbers: range) -> None:
+        self.latents, self.seed = latents, seed
+        members = torch.arange(numbers.start, numbers.stop, numbers.step, device=ids.device)
+        self.keys = paired(ids, members)
+        self.rows = len(self.keys)
+        self.step, self.state = 0, torch.zeros((), device=ids.device)
 
     def draw(self, name: str, count: int) -> Tensor:
         """(B·M, count) for one use."""
-        each = [
-            keyed_normal(self.seed, f"{name} of member {number}", self.ids, count).float()
-            for number in self.numbers
-        ]
-        return torch.stack(each, 1).flatten(0, 1)
+        return keyed_normal(self.seed, f"{name} of a member", self.keys, count)
 
     def theta(self) -> Tensor:
         """(B·M, P·G), the same over the whole forecast."""

@@ -67,24 +67,27 @@ class Batch:
         cut = slice(start, stop)
         return Batch(self.ids[cut], self.anchors[cut], self.weights[cut])
 
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.ids.to(device), self.anchors.to(device), self.weights.to(device))
+
     def describe(self) -> str:
         return str(self.ids.tolist())
 
 
 class Objective:
-    """Flow matching in small: data by sample, s and noise by id; it writes down what it drew."""
+    """Flow matching in small: data by sample, s and noise by id."""
 
     def __init__(self, dtype: torch.dtype) -> None:
-        self.dtype, self.drawn = dtype, []
+        self.dtype = dtype
+
+    def draw(self, batch):
+        """Of a batch: data (B, 5), position (B, 1), noise (B, 5)."""
+        s = keyed_uniform(SEED, "s", batch.ids, 1)
+        x = keyed_normal(SEED, "data", batch.anchors, 5)
+        return x, s, keyed_normal(SEED, "noise", batch.ids, 5)
 
     def __call__(self, field, batch, values):
-        x = keyed_normal(SEED, "data", batch.anchors, 5)
-        s = keyed_uniform(SEED, "s", batch.ids, 1)
-        eps = keyed_normal(SEED, "noise", batch.ids, 5)
-        if torch.is_grad_enabled():
-            rows = zip(batch.ids.tolist(), batch.anchors.tolist(), s[:, 0].tolist(),
-                       eps[:, 0].tolist(), strict=True)  # fmt: skip
-            self.drawn += [list(row) for row in rows]
+        x, s, eps = self.draw(batch)
         target = torch.sin(2 * x[:, :3]) + 0.5 * s
         state = ((1 - 0.1 * s) * x + 0.1 * eps).to(self.dtype)
         return {"loss": (field(state) - target.to(self.dtype)).square().mean(1)}
@@ -172,6 +175,7 @@ def run(folder: Path, job) -> None:
     ]
     order = Order(np.arange(97), 97, BATCH, BATCH, SEED)
     heard: list[list[float]] = []
+    drawn: list[list[float]] = []
 
     def validate(field) -> dict[str, float]:
         """Starts one by one: on 2 ranks one calls the field 19 times, the other 18."""
@@ -192,12 +196,15 @@ def run(folder: Path, job) -> None:
 
     def step(batch, values, rate, *rest, **more):
         result = original(batch, values, rate, *rest, **more)
+        host, (_, s, eps) = batch.host, objective.draw(batch.host)
+        columns = (host.ids, host.anchors, s[:, 0], eps[:, 0])
+        drawn.extend(list(row) for row in zip(*(c.tolist() for c in columns), strict=True))
         heard.append([result.terms["loss"], result.gradient_norm, rate])
         return result
 
     backend.step = step  # type: ignore[method-assign]
     trainer.fit()
-    record = {"steps": heard, "drawn": objective.drawn, "best": trainer.best}
+    record = {"steps": heard, "drawn": drawn, "best": trainer.best}
     (folder / f"{job['name']}-rank{rank}.json").write_text(json.dumps(record))
 
 

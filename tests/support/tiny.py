@@ -38,6 +38,9 @@ class Points:
     def part(self, start, stop):
         return Points(self.ids[start:stop])
 
+    def to(self, device):
+        return Points(self.ids.to(device))
+
     def describe(self):
         return str(self.ids.tolist())
 

@@ -1,8 +1,19 @@
 """Keyed randomness: same key, same numbers; another key, others."""
 
+import math
+
 import torch
 
-from vgbdm.randomness import checksum, keyed_generator, keyed_normal, keyed_seed, keyed_uniform
+from vgbdm import randomness
+from vgbdm.randomness import (
+    checksum,
+    keyed_bits,
+    keyed_generator,
+    keyed_normal,
+    keyed_seed,
+    keyed_uniform,
+    paired,
+)
 
 
 def draw(*key):
@@ -40,11 +51,54 @@ def test_keyed_draws_have_their_distribution():
     assert uniform.min() > 0 and uniform.max() < 1
     assert torch.allclose(uniform.mean(0), torch.full((4,), 0.5).double(), atol=0.01)
     assert torch.allclose(uniform.var(0), torch.full((4,), 1 / 12).double(), atol=0.003)
-    assert torch.allclose(normal.mean(0), torch.zeros(4).double(), atol=0.03)
-    assert torch.allclose(normal.std(0), torch.ones(4).double(), atol=0.02)
+    assert torch.allclose(normal.mean(0), torch.zeros(4), atol=0.03)
+    assert torch.allclose(normal.std(0), torch.ones(4), atol=0.02)
     for draws in (uniform, normal):
         between = torch.corrcoef(torch.cat((draws, draws.roll(1, 0)), 1).T) - torch.eye(8)
         assert between.abs().max() < 0.03
+
+
+def test_bits_are_those_of_every_machine():
+    """Python's whole numbers, which no device rounds or wraps in its own way."""
+
+    def mix(x):
+        for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+            x = (x ^ x >> shift) * factor % 2**64
+        return x ^ x >> 31
+
+    golden = 0x9E3779B97F4A7C15
+    bits = keyed_bits(3, "a", torch.tensor([5, 2**40]), torch.arange(3))
+    for row, sample in zip(bits.tolist(), (5, 2**40), strict=True):
+        base = mix((sample * golden + keyed_seed(3, "a")) % 2**64)
+        assert [b % 2**64 for b in row] == [mix((base + k * golden) % 2**64) for k in (1, 2, 3)]
+
+
+def test_normals_are_the_box_muller_pairs_of_the_bits(monkeypatch):
+    monkeypatch.setitem(randomness.BLOCK, "cpu", 128)  # several blocks, the last one shorter
+    ids, count = torch.arange(50), 13
+    bits = keyed_bits(0, "a", ids, torch.arange(7))
+    radius = (-2 * ((((bits >> 32) & (2**31 - 1)).double() + 0.5) / 2**31).log()).sqrt()
+    low = bits & (2**32 - 1)
+    angle = torch.where(low >= 2**31, low - 2**32, low).double() * (2 * math.pi / 2**32)
+    expected = torch.cat((radius * angle.sin(), radius * angle.cos()), 1)[:, :count]
+    drawn = keyed_normal(0, "a", ids, count)
+    assert drawn.dtype == torch.float32 and drawn.shape == (50, count)
+    assert torch.allclose(drawn.double(), expected, atol=2e-6)
+
+
+def test_the_largest_normal_is_finite(monkeypatch):
+    everything = torch.tensor([[0, -1, 2**32 - 1, 1 << 62]])
+    monkeypatch.setattr(randomness, "keyed_bits", lambda *key: everything.clone())
+    drawn = keyed_normal(0, "a", torch.zeros(1, dtype=torch.int64), 8)
+    assert drawn.isfinite().all() and 6 < drawn.abs().max() < 7
+
+
+def test_a_pair_has_a_key_of_its_own():
+    ids, numbers = torch.arange(300), torch.arange(40)
+    keys = paired(ids, numbers)
+    assert keys.shape == (12000,) and len(keys.unique()) == 12000
+    assert torch.equal(keys.view(300, 40)[7], paired(torch.tensor([7]), numbers))
+    assert torch.equal(keys.view(300, 40)[:, 3], paired(ids, torch.tensor([3])))
 
 
 def test_a_checksum_tells_sets_of_samples_apart_and_not_their_order():

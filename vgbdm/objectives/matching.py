@@ -5,6 +5,7 @@ Shapes: ``B`` samples, ``L`` frames of a window, ``...`` axes of the state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from vgbdm.objectives.gauge import gauge
 from vgbdm.paths import Path
-from vgbdm.randomness import keyed_generator, keyed_normal
+from vgbdm.randomness import keyed_normal, keyed_uniform
 from vgbdm.scores import crps
 
 PAIR = 2
@@ -60,14 +61,10 @@ class FlowMatching:
 
         The noise is that of the path, of the state, and of the L - 1 frames of history.
         """
-        shape, device = (frames.shape[1] + 1, *frames.shape[2:]), frames.device
-        positions = torch.empty(len(frames), device=device)
-        noise = torch.empty((len(frames), *shape), device=device)
-        for k, sample in enumerate(batch.ids.tolist()):
-            generator = keyed_generator(self.seed, "matching", sample, device=device)
-            torch.rand((), generator=generator, device=device, out=positions[k])
-            torch.randn(shape, generator=generator, device=device, out=noise[k])
-        return positions, noise
+        shape = (frames.shape[1] + 1, *frames.shape[2:])
+        positions = keyed_uniform(self.seed, "positions", batch.ids, 1)[:, 0]
+        noise = keyed_normal(self.seed, "matching", batch.ids, math.prod(shape))
+        return positions.to(frames.dtype), noise.to(frames.dtype).unflatten(1, shape)
 
     def __call__(
         self, field: Any, batch: WindowBatch, values: Mapping[str, float]

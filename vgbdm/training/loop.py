@@ -18,13 +18,21 @@ from vgbdm.errors import InputError, StoppedError
 from vgbdm.files import write_json
 from vgbdm.masking import mask
 from vgbdm.training import checkpoint, interrupts
-from vgbdm.training.backends import Backend, Batch, Objective, ParameterGroup, StepResult
+from vgbdm.training.backends import (
+    Arrived,
+    Backend,
+    Batch,
+    Objective,
+    ParameterGroup,
+    StepResult,
+)
 from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule
 from vgbdm.training.status import CLAIM, FILE, Status
+from vgbdm.training.transfer import Feed
 from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
@@ -237,10 +245,11 @@ class Trainer:
                 self.look(records)
             looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
+            feed = Feed(stream, self.backend.device)
             seconds: list[float] = []
             while not self.is_over():
                 started = time.perf_counter()
-                result = self.train_step(next(stream), records, started)
+                result = self.train_step(next(feed), feed.prepare, records, started)
                 if self.total is None:
                     seconds.append(time.perf_counter() - started)
                     if self.step == UNTIMED_STEPS + TIMED_STEPS:
@@ -275,17 +284,23 @@ class Trainer:
         self.total = int(self.backend.broadcast(max(math.floor(steps), self.step + 1)))
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 
-    def train_step(self, batch: Batch, records: Records | None, started: float) -> StepResult:
+    def train_step(
+        self,
+        batch: Arrived,
+        meanwhile: Callable[[], None],
+        records: Records | None,
+        started: float,
+    ) -> StepResult:
         """One optimiser step; where something is not finite, the weights stay as they are."""
         values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
         rate = self.rate(self.step, self.total)
         self.field.train()
         stop = ["stop"] if interrupts.request() else []
         wishes = [*stop, "save"] if self.saver.is_due() else stop
-        result = self.backend.step(batch, values, rate, wishes, self.guard.accepts)
+        result = self.backend.step(batch, values, rate, wishes, self.guard.accepts, meanwhile)
         complaint, goes_on = self.guard.judge(result)
         if not goes_on:
-            raise InputError(self.describe_failure(batch, complaint))
+            raise InputError(self.describe_failure(batch.host, complaint))
         self.step += 1
         progress()
         if records:
@@ -316,7 +331,9 @@ class Trainer:
 
     def look(self, records: Records | None) -> None:
         """Validate and save. *Collective.*"""
-        scores = self.validate(self.backend.whole_field().eval())
+        field = self.backend.whole_field().eval()
+        with self.backend.validating():
+            scores = self.validate(field)
         self.looked = self.step
         better = scores["score"] < self.best
         if records:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import gc
 import resource
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 
 from vgbdm.training.backends import Backend
 from vgbdm.training.backends.deepspeed import KEPT, bucket_of
@@ -43,6 +44,22 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
     if ema:
         whole, shared = (whole, shared + 1) if shared else (whole + count, shared)
     return WORD * (whole + -(-shared * count // ranks))
+
+
+def saved_bytes(forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward one, each storage once."""
+    storages: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if not isinstance(tensor, torch.nn.Parameter):
+            storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        kept = forward()  # alive while storages are counted: an address is not given twice
+    del kept
+    return sum(storages.values())
 
 
 def live_bytes() -> int:

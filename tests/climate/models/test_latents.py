@@ -158,7 +158,7 @@ def test_two_draws_of_the_prior_are_scored_at_the_current_state():
         model(
             history[:, -1],
             batch.times.double(),
-            model.draw(model.past(history), model.members(3, batch.ids, [k])),
+            model.draw(model.past(history), model.members(3, batch.ids, range(k, k + 1))),
         ).total
         for k in range(2)
     )

@@ -116,11 +116,11 @@ def test_the_forecast_is_that_of_the_prior_mean():
     model = make("vgbdm")
     shake(model)
     window, times = states(model, frames=4), torch.tensor([0, 86400])
-    member = model.members(0, times, [0])
+    member = model.members(0, times, range(1))
     member.draw = lambda name, count: torch.zeros(2, count)
     zero = torch.stack(list(model.simulate(window, times, 2, member)), 1)
     assert torch.allclose(model.standardise(model.forecast(window, times, 2)), zero, atol=1e-5)
-    assert not make("gbdm").stochastic and make("gbdm").members(0, times, [0]) is None
+    assert not make("gbdm").stochastic and make("gbdm").members(0, times, range(1)) is None
 
 
 @pytest.mark.parametrize("name", ["vgbdm", "blackbox", "no source", "no history"])
@@ -149,7 +149,10 @@ def test_the_tuning_loss_is_the_fair_crps_by_brute_force():
     runs = []
     for number in range(members):
         run = model.simulate(
-            batch.states[:, :4], batch.times, 2, model.members(4, batch.ids, [number])
+            batch.states[:, :4],
+            batch.times,
+            2,
+            model.members(4, batch.ids, range(number, number + 1)),
         )
         runs.append(torch.stack(list(run), 1).detach())
     truth = model.standardise(batch.states[:, 4:])

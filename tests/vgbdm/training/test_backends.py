@@ -13,6 +13,7 @@ from vgbdm.training.backends import ParameterGroup
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
+from vgbdm.training.transfer import arrive
 
 PLAIN = {"precision": "fp32", "clip": 1.0, "accumulation": 1}
 
@@ -62,6 +63,10 @@ def test_options_that_cannot_be_are_refused(wrong):
         SingleBackend(**PLAIN | wrong)
 
 
+def arrived(batch):
+    return arrive(batch, torch.device("cpu"))
+
+
 def started(**options):
     """A backend on a toy field, and a step of it."""
     torch.manual_seed(0)
@@ -70,7 +75,7 @@ def started(**options):
 
     def step(k: int):
         ids = torch.arange(8 * k, 8 * k + 8)
-        return backend.step(Batch(ids, ids, torch.ones(8)), {}, 0.01)
+        return backend.step(arrived(Batch(ids, ids, torch.ones(8))), {}, 0.01)
 
     return toy, backend, step
 
@@ -169,6 +174,6 @@ def test_a_step_tells_which_samples_it_took_without_padding():
     ids = torch.arange(8)
     assert step(0).samples == checksum(ids, ids).sum()
     padded = Batch(ids, ids, (ids < 5).float())
-    assert backend.step(padded, {}, 0.01).samples == checksum(ids[:5], ids[:5]).sum()
+    assert backend.step(arrived(padded), {}, 0.01).samples == checksum(ids[:5], ids[:5]).sum()
     swapped = Batch(ids, ids.flip(0), torch.ones(8))
-    assert backend.step(swapped, {}, 0.01).samples != checksum(ids, ids).sum()
+    assert backend.step(arrived(swapped), {}, 0.01).samples != checksum(ids, ids).sum()

@@ -9,6 +9,7 @@ from torch import nn
 
 from vgbdm.training.backends import ParameterGroup
 from vgbdm.training.backends.torch import SingleBackend
+from vgbdm.training.transfer import arrive
 
 
 class Numbers:
@@ -22,10 +23,17 @@ class Numbers:
     def __len__(self):
         return 4
 
+    def to(self, device):
+        return self
+
     def part(self, start, stop):
         part = Numbers(0)
         part.x, part.ids, part.weights = (v[start:stop] for v in (self.x, self.ids, self.weights))
         return part
+
+
+def arrived(seed):
+    return arrive(Numbers(seed), torch.device("cpu"))
 
 
 class Line(nn.Module):
@@ -59,10 +67,10 @@ def run(make, accumulation, bad):
     backend.start(field, objective, [ParameterGroup(list(field.parameters()), 1.0, 0.01)], 4)
     good, results = {"scale": 1.0, "other": 1.0}, []
     for seed in range(3):
-        results.append(backend.step(Numbers(seed), good, 0.1))
+        results.append(backend.step(arrived(seed), good, 0.1))
         for values in bad if seed == 0 else ():
             result = backend.step(
-                Numbers(7), {**good, **values}, 0.1, (), lambda terms: terms["loss"] < 1e3
+                arrived(7), {**good, **values}, 0.1, (), lambda terms: terms["loss"] < 1e3
             )
             assert not math.isfinite(result.gradient_norm)
     return backend.state(), results

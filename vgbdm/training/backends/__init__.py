@@ -2,11 +2,10 @@
 
 from vgbdm.training.backends.base import (
     Backend,
-    Batch,
-    Learner,
-    Objective,
     ParameterGroup,
     StepResult,
 )
+from vgbdm.training.backends.learner import Learner, Objective
+from vgbdm.training.transfer import Arrived, Batch
 
-__all__ = ["Backend", "Batch", "Learner", "Objective", "ParameterGroup", "StepResult"]
+__all__ = ["Arrived", "Backend", "Batch", "Learner", "Objective", "ParameterGroup", "StepResult"]

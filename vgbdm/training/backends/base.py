@@ -6,76 +6,29 @@ file and no data. Functions marked *collective* must be called by every rank.
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
+from vgbdm.training.backends.learner import Learner, Objective, without_weights
+from vgbdm.training.transfer import Arrived, Batch, read
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
+GRAPHS = "graphs"
 WISHES = ("stop", "save")
 """What a rank may ask of all others with a step."""
 COLLECTIVE_TIMEOUT = timedelta(hours=2)
 """After which a process no longer waits for another; the watchdog of a run comes first."""
-
-
-class Batch(Protocol):
-    """What training needs to know of a batch."""
-
-    ids: Tensor
-    weights: Tensor
-
-    @property
-    def origins(self) -> Tensor:
-        """(B,) int64: where in the data each sample lies."""
-        ...
-
-    def __len__(self) -> int:
-        """Samples on this rank."""
-        ...
-
-    def part(self, start: int, stop: int) -> Batch:
-        """Some of its samples."""
-        ...
-
-    def describe(self) -> str:
-        """Which samples these are, for a message."""
-        ...
-
-
-Objective = Callable[[Any, Any, Mapping[str, float]], dict[str, Tensor]]
-
-
-class Learner(nn.Module):
-    """A field and what it learns from, as the one module an engine wraps.
-
-    Args:
-        field: what is trained.
-        objective: (field, batch, values) → terms per sample, ``loss`` among them.
-        autocast: dtype of the forward pass, or None for float32 throughout.
-    """
-
-    def __init__(
-        self, field: nn.Module, objective: Objective, autocast: torch.dtype | None
-    ) -> None:
-        super().__init__()
-        self.field, self.objective, self.autocast = field, objective, autocast
-
-    def forward(self, batch: Any, values: Mapping[str, float]) -> dict[str, Tensor]:
-        """Terms per sample, each (B,)."""
-        device = next(self.field.buffers()).device.type
-        enabled = self.autocast is not None
-        with torch.autocast(device, self.autocast or torch.bfloat16, enabled=enabled):
-            return self.objective(self.field, batch, values)
 
 
 class ParameterGroup(NamedTuple):
@@ -108,9 +61,12 @@ class Backend(ABC):
 
     Args:
         precision: ``fp32``, or ``bf16`` for a forward pass under autocast.
+        validation_precision: the same, of validation.
+        tf32: whether layers may shorten fp32 products, see `vgbdm.precision`.
         clip: largest gradient norm; 0 for none.
         accumulation: micro-batches per step.
-        compile: whether ``torch.compile`` takes the field's forward pass.
+        compile: whether ``torch.compile`` takes all that a step runs forward; ``graphs``: and
+            replays it from CUDA graphs.
         recompute: whether `Blocks` keep no activations but compute them again backwards.
         ema: decay of the running mean of the weights that validation sees; None for the weights.
             It starts as the mean of few steps: decay n is min(ema, (1 + n) / (10 + n)).
@@ -133,20 +89,28 @@ class Backend(ABC):
         precision: str,
         clip: float,
         accumulation: int,
-        compile: bool = False,
+        compile: bool | str = False,
         recompute: bool = False,
         ema: float | None = None,
+        validation_precision: str = "fp32",
+        tf32: bool = False,
     ) -> None:
-        if precision not in ("fp32", "bf16") or accumulation < 1 or clip < 0:
+        if accumulation < 1 or clip < 0:
             raise InputError(
-                f"backend: precision={precision} accumulation={accumulation} clip={clip}; want "
-                "fp32 or bf16, at least 1 micro-batch, no negative norm"
+                f"backend: accumulation={accumulation} clip={clip}; want at least 1 micro-batch, "
+                "no negative norm"
             )
+        self.precision = check_precision("backend.precision", precision)
+        self.validation_precision = check_precision(
+            "backend.validation_precision", validation_precision
+        )
+        allow_tf32(tf32)
+        if compile not in (False, True, GRAPHS):
+            raise InputError(f"backend.compile={compile}: want false, true or {GRAPHS}")
         if ema is not None and not 0 < ema < 1:
             raise InputError(f"backend.ema={ema}: want a decay such as 0.999, or null for none")
         self.clip, self.accumulation, self.ema = clip, accumulation, ema
         self.compile, self.recompute = compile, recompute
-        self.autocast = torch.bfloat16 if precision == "bf16" else None
         self.moved, self.calls = 0, 0
 
     # --- what a backend must say ----------------------------------------------------------------
@@ -160,8 +124,12 @@ class Backend(ABC):
         """Accumulate Σ w_i loss_i ÷ global batch; the weighted sums of the terms. *Collective.*"""
 
     @abstractmethod
-    def move(self) -> float:
-        """Clip, let the optimiser step where the gradient is finite, return its norm."""
+    def norm(self) -> Tensor | None:
+        """Norm () of the whole gradient on the device; None where `move` finds it."""
+
+    @abstractmethod
+    def move(self, norm: float | None) -> float:
+        """Clip by the norm and let the optimiser step; the norm, not finite where it did not."""
 
     @abstractmethod
     def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
@@ -203,6 +171,10 @@ class Backend(ABC):
                 f"batch of {global_batch} does not divide by {self.world_size} ranks × "
                 f"{self.accumulation} micro-batches; choose a multiple of {share}"
             )
+        if self.compile == GRAPHS and self.device.type != "cuda":
+            raise InputError(
+                f"backend.compile={GRAPHS}: {self.device} has no CUDA graphs; want compile=true"
+            )
         self.field, self.global_batch, self.groups = field.to(self.device), global_batch, groups
         self.shapes = {name: p.shape for name, p in field.named_parameters()}
         blocks = [module for module in field.modules() if isinstance(module, Blocks)]
@@ -214,12 +186,16 @@ class Backend(ABC):
             module.recompute = self.recompute
         own = self.ema is not None or self.split_weights
         self.validated = without_weights(field) if own else field
-        if self.compile:  # hooks that fetch split weights cannot be part of a graph
-            field.compile(fullgraph=not self.split_weights)
         optimizer = torch.optim.AdamW(
-            [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups], lr=0.0
+            [{"params": g.parameters, "weight_decay": g.weight_decay} for g in groups],
+            lr=0.0,
+            fused=True,
         )
-        self.wrap(Learner(field, objective, self.autocast), optimizer)
+        self.learner = Learner(field, objective, self.precision)
+        if self.compile:  # hooks that fetch split weights cannot be part of a graph
+            mode = "reduce-overhead" if self.compile == GRAPHS else "default"
+            self.learner.compile(fullgraph=not self.split_weights, mode=mode)
+        self.wrap(self.learner, optimizer)
         self.collector = Collector(self.shapes, self.rank, self.world_size, self.device)
         self.means = {}
         if self.ema is not None:
@@ -229,18 +205,20 @@ class Backend(ABC):
 
     def step(
         self,
-        batch: Batch,
+        batch: Arrived,
         values: Mapping[str, float],
         rate: float,
         wishes: Collection[str] = (),
         accepts: Callable[[Mapping[str, float]], bool] = lambda terms: True,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> StepResult:
         """One optimiser step on this rank's share of a global batch. *Collective.*
 
         Gradients are those of Σ w_i loss_i ÷ global batch, whatever ranks and micro-batches. The
-        sums are reduced before the optimiser moves, so that a value that is not finite is seen by
-        every rank in time. Where a term or the gradient is not finite, or the terms are not
-        accepted, the weights are untouched and the norm is not finite.
+        host reads the device once, when the sums and the gradient are reduced and the optimiser has
+        not moved: a value that is not finite is seen by every rank in time. Where a term or the
+        gradient is not finite, or the terms are not accepted, the weights are untouched and the
+        norm is not finite.
 
         Args:
             batch: this rank's samples.
@@ -248,41 +226,59 @@ class Backend(ABC):
             rate: learning rate.
             wishes: of `WISHES`; every rank learns of each in the same step.
             accepts: whether the optimiser may move after such terms; alike on all ranks.
+            meanwhile: what the host can do while the device computes.
         """
-        assert len(batch) * self.world_size == self.global_batch, "ranks must share alike"
+        host, there = batch
+        assert len(host) * self.world_size == self.global_batch, "ranks must share alike"
         self.drop_copy()
-        size, before = len(batch) // self.accumulation, self.calls
+        size, before = len(host) // self.accumulation, self.calls
         sums: dict[str, Tensor] = {}
         for k in range(self.accumulation):
-            micro = batch.part(k * size, (k + 1) * size)
+            micro = there.part(k * size, (k + 1) * size)
+            if self.compile == GRAPHS:
+                torch.compiler.cudagraph_mark_step_begin()
             for name, value in self.gradients(micro, values, k == self.accumulation - 1).items():
-                sums[name] = sums.get(name, 0.0) + value.detach()
+                sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         calls = self.calls - before
-        taken = checksum(batch.ids, batch.origins)[batch.weights > 0].sum().item()
-        own = torch.tensor([*(w in wishes for w in WISHES), taken, calls], device=self.device)
-        totals = self.sum(torch.cat([torch.stack(list(sums.values())).double(), own])).tolist()
+        taken = checksum(host.ids, host.origins)[host.weights > 0].sum().item()
+        own = [*(float(w in wishes) for w in WISHES), float(taken), float(calls)]
+        vector, norm = self.sum(self.vector(sums, own)), self.norm()
+        if norm is not None:
+            vector = torch.cat((vector, norm.double().reshape(1)))
+        meanwhile()
+        told = read(vector)
+        totals, found = told[: len(sums) + len(own)], told[len(sums) + len(own) :]
         means, votes, (samples, called) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
         assert called == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)
         result = {n: v / self.global_batch for n, v in zip(sums, means, strict=True)}
-        if not all(map(math.isfinite, result.values())) or not accepts(result):
+        fine = all(map(math.isfinite, [*result.values(), *found])) and accepts(result)
+        if not fine:
             self.discard(micro, values)
             return StepResult(result, math.nan, heard, int(samples))
         for group, place in zip(self.groups, self.optimizer.param_groups, strict=True):
             place["lr"] = group.rate(rate, values)
-        norm = self.move()
-        if math.isfinite(norm):
+        moved = self.move(found[0] if found else None)
+        if math.isfinite(moved):
             self.moved += 1
             self.follow()
-        return StepResult(result, norm, heard, int(samples))
+        return StepResult(result, moved, heard, int(samples))
+
+    def vector(self, sums: Mapping[str, Tensor], own: Sequence[float]) -> Tensor:
+        """Sums () of this rank on the device, then numbers of the host: (N,) float64.
+
+        The host's numbers go there as arguments of kernels: none is copied.
+        """
+        places = [torch.full((1,), x, dtype=torch.float64, device=self.device) for x in own]
+        return torch.cat((torch.stack(list(sums.values())).double(), *places))
 
     @torch.no_grad()
     def follow(self) -> None:
         """Draw the means of the weights towards them, each rank what it holds."""
         if self.ema is not None:
             decay = min(self.ema, (1 + self.moved) / (10 + self.moved))
-            for flat, mean in self.means.items():
-                mean.lerp_(flat.detach(), 1 - decay)
+            weights = [flat.detach() for flat in self.means]
+            torch._foreach_lerp_(list(self.means.values()), weights, 1 - decay)
 
     # --- state ----------------------------------------------------------------------------------
 
@@ -341,7 +337,8 @@ class Backend(ABC):
         inner, fragments = self.inner.state, self.fragments()
         for flat in {f.flat for f in fragments}:
             zeros = {name: torch.zeros_like(flat.detach()) for name in MOMENTS}
-            inner[flat] = {"step": torch.tensor(float(step)), **zeros}
+            made = torch.full((), float(step), device=flat.device)  # a fused step counts there
+            inner[flat] = {"step": made, **zeros}
 
         def held(name: str) -> Callable[[Tensor], Tensor]:
             return lambda flat: inner[flat][name]
@@ -362,6 +359,10 @@ class Backend(ABC):
             for name, parameter in self.validated.named_parameters():
                 parameter.data = whole[name].to(self.device)
         return self.validated
+
+    def validating(self) -> torch.autocast:
+        """A context in which networks compute as validation wants it."""
+        return computing(self.validation_precision, self.device)
 
     def drop_copy(self) -> None:
         """Give back the memory of the weights that validation saw."""
@@ -388,17 +389,3 @@ class Backend(ABC):
         """Wait for every rank. *Collective.*"""
         if self.world_size > 1:
             torch.distributed.barrier()
-
-
-def without_weights(field: nn.Module) -> nn.Module:
-    """A copy of a module whose parameters hold nothing yet."""
-    empty = {id(p): nn.Parameter(p.detach().new_empty(0), False) for p in field.parameters()}
-    return copy.deepcopy(field, empty)
-
-
-def weighted_sums(
-    learner: nn.Module, micro: Batch, values: Mapping[str, float]
-) -> dict[str, Tensor]:
-    """Σ w_i term_i over this rank's samples, by name."""
-    terms = learner(micro, values)
-    return {name: (term * micro.weights).sum() for name, term in terms.items()}

@@ -17,12 +17,11 @@ from vgbdm.errors import InputError
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
-    Batch,
-    Learner,
-    weighted_sums,
 )
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
+from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
+from vgbdm.training.transfer import Batch, device_of
 
 BUCKET = 2**24
 """Numbers sent at a time, at most; DeepSpeed's own default would hold 2 GB ready for them."""
@@ -126,11 +125,14 @@ class DeepSpeedBackend(Backend):
         self.rank = torch.distributed.get_rank()
         self.world_size = torch.distributed.get_world_size()
         self.sharded = self.sharded and self.world_size > 1
-        accelerator = deepspeed.get_accelerator()
         local = int(os.environ.get("LOCAL_RANK", "0"))
-        self.device = torch.device(accelerator.device_name(local))
-        if self.device.type != "cpu":
-            accelerator.set_device(local)
+        self.device = device_of(local)
+        own = deepspeed.get_accelerator().device_name(local)
+        if torch.device(own) != self.device:
+            raise InputError(
+                f"backend=deepspeed: DeepSpeed takes {own} and torch {self.device}; install a "
+                "torch for that device, or set DS_ACCELERATOR=" + self.device.type
+            )
 
     def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
         """See `Backend`."""
@@ -185,14 +187,19 @@ class DeepSpeedBackend(Backend):
         self.engine.backward(sums["loss"] * scale)
         return sums
 
-    def move(self) -> float:
-        """See `Backend`."""
-        norm = self._whole_norm() if self.stage == 0 else 0.0
-        if math.isfinite(norm):
-            self.engine.step()
-        else:
-            self.optimizer.zero_grad(set_to_none=True)
-        return norm if self.stage == 0 else self._sharded_norm()
+    def norm(self) -> Tensor | None:
+        """See `Backend`; at stage 0 every rank holds all gradients, already reduced."""
+        if self.stage:
+            return None
+        gradients = [p.grad for g in self.optimizer.param_groups for p in g["params"]]
+        return torch.nn.utils.get_total_norm([g for g in gradients if g is not None])
+
+    def move(self, norm: float | None) -> float:
+        """See `Backend`; ZeRO takes no step where the norm that it finds is infinite."""
+        self.engine.step()
+        if norm is None:
+            norm = self.engine.get_global_grad_norm()
+        return math.nan if norm is None or norm < 0 else float(norm)
 
     def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
         """See `Backend`; ZeRO forgets gradients by itself where they are not finite."""
@@ -201,16 +208,6 @@ class DeepSpeedBackend(Backend):
             self.engine.step()
         else:
             self.optimizer.zero_grad(set_to_none=True)
-
-    def _whole_norm(self) -> float:
-        """Norm of the gradients, which every rank holds whole and already reduced."""
-        gradients = [p.grad for g in self.optimizer.param_groups for p in g["params"]]
-        return float(torch.nn.utils.get_total_norm([g for g in gradients if g is not None]))
-
-    def _sharded_norm(self) -> float:
-        """Norm of sharded gradients, as ZeRO found it; it takes no step where that is infinite."""
-        norm = self.engine.get_global_grad_norm()
-        return math.nan if norm is None or norm < 0 else float(norm)
 
     # --- state ---------------------------------------------------------------------------------
 

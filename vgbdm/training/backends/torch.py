@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -16,12 +15,14 @@ from vgbdm.errors import InputError
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
-    Batch,
-    Learner,
-    weighted_sums,
 )
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
+from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
+from vgbdm.training.transfer import Batch, device_of
+
+CLIP_EPS = 1e-6
+"""Added to the norm that gradients are divided by, as torch and DeepSpeed do."""
 
 
 class SingleBackend(Backend):
@@ -38,10 +39,7 @@ class SingleBackend(Backend):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        self.device = torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
-        if self.device.type == "cuda":
-            torch.cuda.set_device(self.device)
+        self.device = device_of(int(os.environ.get("LOCAL_RANK", "0")))
         self.join()
 
     def join(self) -> None:
@@ -68,15 +66,23 @@ class SingleBackend(Backend):
             (sums["loss"] * (self.world_size / self.global_batch)).backward()
         return sums
 
-    def move(self) -> float:
+    def _gradients(self) -> list[Tensor]:
+        """All there are."""
+        parameters = (p for group in self.optimizer.param_groups for p in group["params"])
+        return [p.grad for p in parameters if p.grad is not None]
+
+    def norm(self) -> Tensor:
         """See `Backend`."""
-        parameters = [p for g in self.optimizer.param_groups for p in g["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.clip or math.inf)
-        value = float(norm)
-        if math.isfinite(value):
-            self.optimizer.step()
+        return torch.nn.utils.get_total_norm(self._gradients())
+
+    def move(self, norm: float | None) -> float:
+        """See `Backend`."""
+        assert norm is not None
+        if self.clip and norm > self.clip:
+            torch._foreach_mul_(self._gradients(), self.clip / (norm + CLIP_EPS))
+        self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        return value
+        return norm
 
     def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
         """See `Backend`."""
@@ -107,12 +113,14 @@ class DDPBackend(SingleBackend):
                 rank=self.rank,
                 world_size=self.world_size,
                 timeout=COLLECTIVE_TIMEOUT,
+                device_id=self.device if self.device.type == "cuda" else None,
             )
 
     def wrap(self, learner: Learner, optimizer: torch.optim.Optimizer) -> None:
         """See `Backend`."""
         self.optimizer = optimizer
-        self.module = DistributedDataParallel(learner, gradient_as_bucket_view=True)
+        own = [self.device] if self.device.type == "cuda" else None
+        self.module = DistributedDataParallel(learner, device_ids=own, gradient_as_bucket_view=True)
 
     def waiting(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """See `SingleBackend`."""

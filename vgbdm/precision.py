@@ -1,0 +1,42 @@
+"""In what precision networks compute. Weights, spherical transforms, physics and scores stay fp32.
+
+``bf16`` is autocast of the networks' layers; what must not follow switches it off where it stands.
+TF32 shortens the fp32 products inside convolutions and recurrent layers of NVIDIA GPUs; matrix
+products, which spherical transforms and inference are made of, are never shortened.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from vgbdm.errors import InputError
+
+KINDS = {"fp32": None, "bf16": torch.bfloat16}
+
+
+def check_precision(option: str, precision: str) -> str:
+    """The precision, if it is one of `KINDS`.
+
+    Raises:
+        InputError: naming the option, for any other.
+    """
+    if precision not in KINDS:
+        raise InputError(f"{option}={precision}: want {' or '.join(KINDS)}")
+    return precision
+
+
+def computing(precision: str, device: torch.device) -> torch.autocast:
+    """A context in which the layers of networks compute in this precision."""
+    kind = KINDS[precision]
+    return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether layers may shorten fp32 products on NVIDIA GPUs; torch's own default is that they do.
+
+    For the whole process, whatever was set before.
+    """
+    kind = "tf32" if allowed else "ieee"
+    torch.backends.cudnn.conv.fp32_precision = kind  # type: ignore[attr-defined]
+    torch.backends.cudnn.rnn.fp32_precision = kind  # type: ignore[attr-defined]
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
