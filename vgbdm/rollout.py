@@ -16,21 +16,31 @@ from torchdiffeq import odeint
 
 from vgbdm.errors import InputError
 from vgbdm.fields import GreyBoxField
+from vgbdm.rungekutta import METHODS, integrate
+
+ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
+"""Methods that choose their steps, by torchdiffeq; its host reads the device at each."""
 
 
 @dataclass(frozen=True)
 class Solver:
-    """How one model step is integrated in s ∈ [0, 1] by torchdiffeq.
+    """How one model step is integrated in s ∈ [0, 1].
 
     Attributes:
-        method: a torchdiffeq method; fixed-step ones take ``substeps``.
+        method: of fixed steps (`rungekutta.METHODS`) or adaptive (`ADAPTIVE`).
         substeps: of a fixed-step method in one model step.
+
+    Raises:
+        InputError: for anything else.
     """
 
     method: str = "midpoint"
     substeps: int = 2
 
     def __post_init__(self) -> None:
+        known = (*METHODS, *ADAPTIVE)
+        if self.method not in known:
+            raise InputError(f"solver.method={self.method}: unknown; there are {', '.join(known)}")
         if self.substeps < 1:
             raise InputError(f"solver.substeps={self.substeps}: at least 1 is needed")
 
@@ -63,20 +73,23 @@ def rollout(
     Yields:
         (B, ...) states at the 2nd, 3rd, … of ``times``.
     """
-    ends = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
     times, state = times.double(), start
-    options = {"step_size": 1.0 / solver.substeps}
     for k in range(lengths.shape[1]):
         gap = times[:, k + 1] - times[:, k]
         scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
         interval = _Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
-        state = odeint(interval, state, ends, method=solver.method, options=options)[-1]
+        if solver.method in METHODS:
+            size = 1.0 / solver.substeps
+            state = integrate(interval, state, solver.method, solver.substeps, size)
+        else:
+            ends = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
+            state = odeint(interval, state, ends, method=solver.method)[-1]
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
 
 
 class _Interval(NamedTuple):
-    """The field of one interval as a function of s."""
+    """The field of one interval as a function of s, a number or what torchdiffeq makes of it."""
 
     field: GreyBoxField
     context: Any
@@ -85,8 +98,8 @@ class _Interval(NamedTuple):
     scale: Tensor
     checkpoint: bool
 
-    def __call__(self, s: Tensor, x: Tensor) -> Tensor:
-        time = self.begin + s.double() * self.gap
+    def __call__(self, s: float | Tensor, x: Tensor) -> Tensor:
+        time = self.begin + s * self.gap
         if self.checkpoint and torch.is_grad_enabled():
             return recomputed(self._rate, time, x, use_reentrant=False) * self.scale
         return self._rate(time, x) * self.scale

@@ -14,25 +14,29 @@ from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint, odeint_adjoint
 
 from vgbdm.errors import InputError
+from vgbdm.rollout import ADAPTIVE
+from vgbdm.rungekutta import METHODS, integrate
 
-FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4")
-ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
-GRADIENTS = ("direct", "checkpoint", "adjoint")
+GRADIENTS = ("auto", "direct", "checkpoint", "adjoint")
+ALIKE = ("auto", "direct", "checkpoint")
+"""Ways to the same gradient, bit for bit."""
 
 
 @dataclass(frozen=True)
 class WindowSolver:
-    """A torchdiffeq solver that reports the state at every model step.
+    """A solver that reports the state at every model step.
 
     Attributes:
         method: of fixed steps or adaptive. An adaptive one is run sample by sample, so that the
-            steps of one sample do not depend on the others of its batch.
+            steps of one sample do not depend on the others of its batch. Adaptive steps and the
+            adjoint equation are torchdiffeq's, whose host reads the device at each step.
         substeps: fixed steps in one model step.
         rtol: relative tolerance of adaptive steps.
         atol: absolute tolerance of adaptive steps, in the units of the state.
         gradient: ``direct`` keeps what every evaluation computed; ``checkpoint`` keeps the states
-            and computes it again, same gradient; ``adjoint`` keeps nothing and integrates the
-            adjoint equation backwards, the gradient up to the solver's error.
+            and computes it again, same gradient; ``auto`` is decided before training by what fits
+            (`gradient_choice`), and ``checkpoint`` until then; ``adjoint`` keeps nothing and
+            integrates the adjoint equation backwards, the gradient up to the solver's error.
 
     Raises:
         InputError: for anything else.
@@ -45,8 +49,8 @@ class WindowSolver:
     gradient: str
 
     def __post_init__(self) -> None:
-        if self.method not in FIXED + ADAPTIVE:
-            known = ", ".join(FIXED + ADAPTIVE)
+        if self.method not in (*METHODS, *ADAPTIVE):
+            known = ", ".join((*METHODS, *ADAPTIVE))
             raise InputError(f"model.solver.method={self.method}: unknown; there are {known}")
         if self.gradient not in GRADIENTS:
             known = ", ".join(GRADIENTS)
@@ -79,28 +83,34 @@ class WindowSolver:
         if self.method in ADAPTIVE and len(start) > 1:
             parts = zip(start.split(1), times.split(1), strict=True)
             parameters = list(parameters)
-            solved = [
-                self.integrate(tendency, parameters, z, t, step_seconds, n_steps) for z, t in parts
-            ]
-            return torch.cat(solved)
+            return torch.cat(
+                [self.integrate(tendency, parameters, z, t, step_seconds, n_steps)
+                 for z, t in parts]
+            )  # fmt: skip
         # s counts fixed steps: whole numbers are exact in float32
-        length = step_seconds / self.substeps
+        length, clock = step_seconds / self.substeps, times.double()
 
-        def motion(s: Tensor, z: Tensor) -> Tensor:
-            seconds = times.double() + s.double() * length
-            if self.gradient == "checkpoint" and torch.is_grad_enabled():
+        def motion(s: float | Tensor, z: Tensor) -> Tensor:
+            seconds = torch.add(clock, s, alpha=length)
+            if self.gradient in ("checkpoint", "auto") and torch.is_grad_enabled():
                 change = checkpoint(tendency, z, seconds, use_reentrant=False)
             else:
                 change = tendency(z, seconds)
             assert isinstance(change, Tensor)
             return change / self.substeps
 
+        if self.method in METHODS and self.gradient != "adjoint":
+            states = [start]
+            for k in range(n_steps):
+                begin = float(k * self.substeps)
+                states.append(integrate(motion, states[-1], self.method, self.substeps, 1.0, begin))
+            return torch.stack(states[1:], 1)
         marks = torch.arange(n_steps + 1, device=start.device, dtype=start.dtype) * self.substeps
-        options = {"step_size": 1.0} if self.method in FIXED else {}
+        options = {"step_size": 1.0} if self.method in METHODS else {}
         settings = {"method": self.method, "options": options, "rtol": self.rtol, "atol": self.atol}
         if self.gradient == "adjoint":
             wanted = tuple(p for p in parameters if p.requires_grad)
-            states = odeint_adjoint(motion, start, marks, adjoint_params=wanted, **settings)
+            solved = odeint_adjoint(motion, start, marks, adjoint_params=wanted, **settings)
         else:
-            states = odeint(motion, start, marks, **settings)
-        return states[1:].transpose(0, 1)
+            solved = odeint(motion, start, marks, **settings)
+        return solved[1:].transpose(0, 1)
