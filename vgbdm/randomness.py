@@ -112,7 +112,7 @@ def keyed_normal(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:
         sine, angle = out.unbind(1)
         radius = high.float().add_(0.5).mul_(2.0**-31).log_().mul_(-2.0).sqrt_()
         angle.copy_(low).mul_(2 * math.pi * 2.0**-32)
-        torch.sin(angle, out=sine)
+        sine.copy_(angle).sin_()
         angle.cos_()
         out.mul_(radius[:, None])
     return drawn.flatten(1)[:, :count]

@@ -32,7 +32,7 @@ def test_it_says_what_a_run_takes_and_leaves_nothing(store, tmp_path, caplog):
     said = caplog.text
     for words in (
         "8 samples = 1 rank(s) × 1 micro-batch(es) × 8", "checkpoints: ", "single", "measured",
-        "peak memory", "s a step", "3600 steps take", "advice: ",
+        "peak memory", "s a step", "3600 steps take", "advice: ", "bf16 computes a pass in",
     ):  # fmt: skip
         assert words in said
     assert not list(tmp_path.iterdir())

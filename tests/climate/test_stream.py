@@ -325,3 +325,27 @@ def test_memory_does_not_grow_over_ten_thousand_batches(store):
         for _ in range(9000):
             next(stream)
         assert resident() < 1.05 * before
+
+
+class Copying:
+    """The event of a copy that takes its time."""
+
+    def __init__(self):
+        self.done = threading.Event()
+
+    def synchronize(self):
+        assert self.done.wait(20)
+
+
+def test_memory_is_filled_again_only_when_its_copy_is_done(store):
+    with WindowStream(store, "train", **OPTIONS, **SMALL_POOL) as stream:
+        first = next(stream)
+        kept, first.copied = first.states.clone(), Copying()
+        for _ in range(RING - 1):
+            next(stream)  # the first one has been given back, and is next to be filled
+        time.sleep(0.3)
+        assert torch.equal(first.states, kept)
+        first.copied.done.set()
+        for _ in range(RING):
+            next(stream)
+        assert not torch.equal(first.states, kept) and first.copied is None

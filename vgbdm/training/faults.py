@@ -114,6 +114,11 @@ def explain(error: Exception, status: Status) -> str:
     """One line on what ended a run."""
     line = first_line(error)
     stands = f"the last checkpoint stands: {status.checkpoint or 'none yet'}"
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            "the device's memory is full; lower batch, or set backend.recompute=true or "
+            f"backend.accumulation=2; {stands}"
+        )
     if is_peer_loss(error):
         return f"a peer is gone ({line.split('. ')[0]}); {stands}"
     if isinstance(error, OSError) and error.errno in FULL:

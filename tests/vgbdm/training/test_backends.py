@@ -57,7 +57,11 @@ def test_what_zero_cannot_do_is_refused(place):
         zero_config(9, *place)
 
 
-@pytest.mark.parametrize("wrong", [{"ema": 1.0}, {"ema": 0.0}, {"precision": "fp16"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"ema": 1.0}, {"ema": 0.0}, {"precision": "fp16"}, {"validation_precision": "half"},
+     {"compile": "fast"}],
+)  # fmt: skip
 def test_options_that_cannot_be_are_refused(wrong):
     with pytest.raises(InputError, match="backend"):
         SingleBackend(**PLAIN | wrong)
@@ -78,6 +82,40 @@ def started(**options):
         return backend.step(arrived(Batch(ids, ids, torch.ones(8))), {}, 0.01)
 
     return toy, backend, step
+
+
+def test_the_host_reads_the_device_once_a_step(monkeypatch):
+    _, _, plain = started()
+    _, backend, step = started(accumulation=2, ema=0.9)
+    reads = []
+
+    def read(vector):
+        reads.append(len(vector))
+        return vector.tolist()
+
+    monkeypatch.setattr("vgbdm.training.backends.base.read", read)
+    plain(0)
+    step(0)
+    backend.step(
+        arrived(Batch(*(torch.arange(8),) * 2, torch.ones(8))), {}, 0.01, (), lambda terms: False
+    )
+    assert reads == [6, 6, 6]  # loss, two wishes, samples, calls, norm
+
+
+def test_the_host_is_free_before_it_reads(monkeypatch):
+    _, backend, _ = started()
+    order = []
+    monkeypatch.setattr(
+        "vgbdm.training.backends.base.read", lambda v: order.append("read") or v.tolist()
+    )
+    batch = arrived(Batch(*(torch.arange(8),) * 2, torch.ones(8)))
+    backend.step(batch, {}, 0.01, meanwhile=lambda: order.append("meanwhile"))
+    assert order == ["meanwhile", "read"]
+
+
+def test_graphs_are_refused_where_there_are_none():
+    with pytest.raises(InputError, match="has no CUDA graphs"):
+        started(compile="graphs")
 
 
 def test_averaged_weights_are_what_they_say_and_what_validation_sees():

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+import torch
 
 from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint
@@ -121,6 +122,9 @@ def test_the_status_tells_how_a_run_ended(tmp_path):
         supervise(tmp_path, RuntimeError("[gloo/pair.cc:534] Connection closed by peer"))
     with pytest.raises(RunError, match=r"the disk of .* is full .*No space left"):
         supervise(tmp_path, OSError(28, "No space left on device"))
+    with pytest.raises(RunError, match=r"lower batch, .*recompute=true.*accumulation=2") as full:
+        supervise(tmp_path, torch.OutOfMemoryError("CUDA out of memory. Tried to …\nmore"))
+    assert "\n" not in str(full.value)
     with pytest.raises(KeyboardInterrupt):
         supervise(tmp_path, KeyboardInterrupt())
     assert read(tmp_path)["cause"] == "ended by KeyboardInterrupt"
