@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,7 +88,8 @@ def rollout(
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
 
 
-class _Interval(NamedTuple):
+@dataclass(frozen=True)
+class _Interval:
     """The field of one interval as a function of s, a number or what torchdiffeq makes of it."""
 
     field: GreyBoxField
