@@ -310,7 +310,7 @@ def memory(machine: Machine, ends: float) -> dict[str, Any]:
     step(bench)
     step(bench)
     learner, one = bench.backend.learner, bench.fixed.device.part(0, 1)
-    each = saved_bytes(lambda: learner(one, bench.values))
+    each = saved_bytes(learner, lambda: learner(one, bench.values))
     state = state_bytes(bench.sizes, "single", 1, False)
     weights = WORD * sum(bench.sizes.values())
     peak = torch.cuda.max_memory_allocated(machine.device) - before + weights

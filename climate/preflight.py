@@ -26,9 +26,11 @@ from vgbdm.precision import KINDS
 from vgbdm.training.backends import Backend
 from vgbdm.training.loop import Trainer, check_run_dir
 from vgbdm.training.memory import (
+    HEADROOM,
     LAYOUTS,
     WORD,
     checkpoint_bytes,
+    in_words,
     live_bytes,
     peak_bytes,
     state_bytes,
@@ -39,8 +41,6 @@ log = logging.getLogger(__name__)
 
 STEPS = 2
 """The first one allocates and compiles; the last one is timed, and memory is counted in it."""
-HEADROOM = 0.8
-"""Share of a device's memory above which a run is told to save some."""
 FASTER = 0.9
 """Share of the seconds below which another precision is worth taking."""
 SLOW_SAVE = 0.05
@@ -193,15 +193,6 @@ def memory_of(backend: Backend) -> int:
 
 
 # --- what it says ---------------------------------------------------------------------------------
-
-
-def in_words(count: float) -> str:
-    """Bytes as people read them."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} TiB"
 
 
 def arithmetic(cfg: DictConfig, backend: Backend, samples: int) -> str:

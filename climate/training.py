@@ -12,6 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from climate.gradient_choice import choose_gradient, comparable
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
@@ -187,7 +188,8 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         run_dir: exists; instead of that of the config.
     """
     store = open_task_store(cfg)
-    field, facts = build_model(cfg, store)
+    field, described = build_model(cfg, store)
+    facts = described | {"model": comparable(described["model"])}
     stage = cfg.get("finetune", cfg)
     if stage is not cfg:
         check_tunable(field, cfg.init)
@@ -201,7 +203,8 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
     must_match = identity_of(cfg, store, first, stage.objective) | facts
-    rebuild = {**facts["model"], "domain": facts["domain"]}
+    rebuild = {**described["model"], "domain": described["domain"]}
+    choose_gradient(field, objective.ahead, cfg.batch, backend)
     trainer = Trainer(
         field,
         objective,

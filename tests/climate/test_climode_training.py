@@ -1,6 +1,7 @@
 """ClimODE through training: cached winds, resume, gradients' options, forecasts."""
 
 import csv
+import logging
 
 import numpy as np
 import pytest
@@ -63,7 +64,9 @@ def test_training_lowers_the_loss_and_logs_the_courant_number(own_store, whole):
     assert len(list(own_store.path.glob("initial_wind-*"))) == 1
 
 
-def test_a_stopped_run_goes_on_bit_equal(own_store, whole, tmp_path, monkeypatch):
+def test_a_stopped_run_goes_on_bit_equal(own_store, whole, tmp_path, monkeypatch, caplog):
+    """Also by another way to the same gradient, for want of memory say."""
+    caplog.set_level(logging.INFO)
     step, calls = SingleBackend.step, []
 
     def stop(self, *args, **options):
@@ -76,7 +79,8 @@ def test_a_stopped_run_goes_on_bit_equal(own_store, whole, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt):
         train(config(own_store, tmp_path / "part"))
     assert checkpoint.read_state(checkpoint.find(tmp_path / "part", "last"))["step"] == 3
-    train(config(own_store, tmp_path / "part", "resume=true"))
+    assert "climode: gradient=direct, " in caplog.text
+    train(config(own_store, tmp_path / "part", "resume=true", "model.solver.gradient=checkpoint"))
     for name in ("model", "exp_avg", "exp_avg_sq"):
         ours, theirs = tensors(tmp_path / "part", name), tensors(whole, name)
         assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
@@ -88,13 +92,18 @@ def test_another_fit_is_not_gone_on_with(own_store, whole):
         train(config(own_store, whole, "resume=true", "model.fit.smoothness=0.1"))
 
 
-@pytest.mark.parametrize("gradient", ["direct", "adjoint"])
+def test_another_gradient_is_not_gone_on_with(own_store, whole):
+    with pytest.raises(InputError, match="resume with the data and options"):
+        train(config(own_store, whole, "resume=true", "model.solver.gradient=adjoint"))
+
+
+@pytest.mark.parametrize("gradient", ["checkpoint", "adjoint"])
 def test_micro_batches_and_ways_to_the_gradient_train_alike(own_store, whole, tmp_path, gradient):
-    """Direct is checkpointing, the default; the adjoint of two Euler steps is only near it."""
+    """Checkpointing is direct, which fits here; the adjoint of two Euler steps is only near it."""
     options = [f"model.solver.gradient={gradient}", "backend.accumulation=2"]
     train(config(own_store, tmp_path / "run", "trainer.total_steps=2", *options))
     relative = np.abs(np.array(column(tmp_path / "run", "loss")) / column(whole, "loss")[:2] - 1)
-    assert relative.max() < (1e-4 if gradient == "direct" else 0.05)
+    assert relative.max() < (1e-4 if gradient == "checkpoint" else 0.05)
 
 
 def test_a_trained_model_forecasts(own_store, whole, tmp_path):

@@ -8,17 +8,21 @@ tensors are counted instead.
 from __future__ import annotations
 
 import gc
+import os
 import resource
 from collections.abc import Callable, Mapping
 
+import psutil
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vgbdm.training.backends import Backend
 from vgbdm.training.backends.deepspeed import KEPT, bucket_of
 
 WORD = 4
 """Bytes of a number: weights are float32 always."""
+HEADROOM = 0.8
+"""Share of a device's memory that is filled without a second thought."""
 LAYOUTS = ("single", "ddp", "zero0", "zero1", "zero2", "zero3")
 
 
@@ -46,13 +50,21 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
     return WORD * (whole + -(-shared * count // ranks))
 
 
-def saved_bytes(forward: Callable[[], object]) -> int:
-    """Bytes that a forward pass keeps for the backward one, each storage once."""
+def saved_bytes(module: nn.Module, forward: Callable[[], object]) -> int:
+    """Bytes that a forward pass keeps for the backward one, each storage once.
+
+    What an operation of our own keeps outside of autograd's hands is not seen.
+
+    Args:
+        module: whose weights and buffers do not count, nor views of them: they are there anyway.
+        forward: the pass; what it returns holds on to the graph.
+    """
+    own = {t.untyped_storage().data_ptr() for t in (*module.parameters(), *module.buffers())}
     storages: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if not isinstance(tensor, torch.nn.Parameter):
+        if storage.data_ptr() not in own:
             storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
@@ -76,6 +88,14 @@ def live_bytes() -> int:
     return sum(storages.values())
 
 
+def free_bytes(backend: Backend) -> int:
+    """Bytes this rank may still take: free on its accelerator, or its share of the machine's."""
+    if backend.device.type == "cuda":
+        return torch.cuda.mem_get_info(backend.device)[0]
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return int(psutil.virtual_memory().available) // ranks
+
+
 def peak_bytes(backend: Backend) -> int:
     """The most memory this process has held so far, on its device."""
     if backend.device.type == "cuda":
@@ -87,3 +107,12 @@ def checkpoint_bytes(backend: Backend) -> int:
     """Bytes of one checkpoint: weights, both moments and averaged weights."""
     count = sum(shape.numel() for shape in backend.shapes.values())
     return WORD * count * (3 if backend.ema is None else 4)
+
+
+def in_words(count: float) -> str:
+    """Bytes as people read them."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if count < 1024:
+            return f"{count:.3g} {unit}"
+        count /= 1024
+    return f"{count:.3g} TiB"
