@@ -49,17 +49,8 @@ class CalendarFeatures(nn.Module):
         zenith = self.sin_lat * declination.sin() + self.cos_lat * declination.cos() * torch.cos(
             hour_angle
         )
-        flat = torch.zeros_like(zenith)
-        return torch.stack(
-            (
-                season.sin() + flat,
-                season.cos() + flat,
-                hour_angle.sin() + flat,
-                hour_angle.cos() + flat,
-                zenith,
-            ),
-            1,
-        )
+        waves = (season.sin(), season.cos(), hour_angle.sin(), hour_angle.cos())
+        return torch.stack((*(wave.expand_as(zenith) for wave in waves), zenith), 1)
 
 
 class MonthFeatures(nn.Module):

@@ -59,7 +59,7 @@ class TangentBasis(nn.Module):
 
     def to_cartesian(self, east: Tensor, north: Tensor) -> Tensor:
         """Tangent vectors, two of (..., H, W), as Cartesian components (..., 3, H, W)."""
-        return east.unsqueeze(-3) * self.east + north.unsqueeze(-3) * self.north
+        return torch.addcmul(east.unsqueeze(-3) * self.east, north.unsqueeze(-3), self.north)
 
     def to_tangent(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Project Cartesian (..., 3, H, W) on the tangent plane: east, north (..., H, W)."""
@@ -206,9 +206,9 @@ class SpectralOperators(ModalOperators):
         scale = torch.full((count,), 2.0, dtype=torch.float64)
         scale[0] = 1.0
         tables = {
-            "dft": torch.cat((cos, -sin), 1) / width,  # (W, 2M): real, imaginary parts
-            "idft": torch.cat((cos * scale, -sin * scale), 1).T,  # (2M, W)
-            "idft_quadrature": torch.cat((-sin * scale, -cos * scale), 1).T,  # of i times them
+            "dft": _interleaved(cos, -sin) / width,  # (2M, W)
+            "idft": _interleaved(cos * scale, -sin * scale),
+            "idft_quadrature": _interleaved(-sin * scale, -cos * scale),  # of i times them
             "fit": fit.transpose(1, 2),  # (M, H, L)
             "legendre": legendre,  # (M, L, H)
             "legendre_north": -slopes[0] / radius,
@@ -223,14 +223,15 @@ class SpectralOperators(ModalOperators):
     def analysis(self, field: Tensor) -> Tensor:
         """Harmonic coefficients of scalars (..., H, W): (M, 2·n, L) with n the leading axes."""
         with torch.autocast(field.device.type, enabled=False):
-            flat = field.float().reshape(-1, *field.shape[-2:])
-            waves = (flat @ self.dft).unflatten(-1, (2, -1))  # (n, H, 2, M)
-            return torch.bmm(waves.permute(3, 2, 0, 1).flatten(1, 2), self.fit)
+            rows = field.float().reshape(-1, field.shape[-1])  # (n·H, W)
+            waves = self.dft @ rows.T  # (2M, n·H): in the order that the fit needs, uncopied
+            return torch.bmm(waves.view(len(self.fit), -1, field.shape[-2]), self.fit)
 
     def _synthesis(self, coefficients: Tensor, legendre: Tensor, idft: Tensor) -> Tensor:
         with torch.autocast(coefficients.device.type, enabled=False):
-            waves = torch.bmm(coefficients, legendre).unflatten(1, (2, -1))  # (M, 2, n, H)
-            return waves.permute(2, 3, 1, 0).flatten(2) @ idft
+            waves = torch.bmm(coefficients, legendre)  # (M, 2·n, H)
+            rows = waves.view(len(idft), -1).T @ idft  # (n·H, W)
+            return rows.view(-1, waves.shape[-1], idft.shape[-1])
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """Fields (n, H, W) of coefficients (M, 2·n, L)."""
@@ -244,6 +245,11 @@ class SpectralOperators(ModalOperators):
     def laplacian(self, coefficients: Tensor, power: int = 1) -> Tensor:
         """∇² applied ``power`` times to coefficients (M, 2·n, L), per metre^(2·power)."""
         return coefficients * (-self.degree * (self.degree + 1) / self.radius**2) ** power
+
+
+def _interleaved(real: Tensor, imaginary: Tensor) -> Tensor:
+    """What multiplies real and imaginary parts, (W, M) each, as (2M, W): one after the other."""
+    return torch.stack((real, imaginary), 2).flatten(1).T
 
 
 class FiniteDifferenceOperators(TangentBasis):
@@ -305,7 +311,13 @@ def central_difference(padded: Tensor) -> Tensor:
 
 def beyond_edges(field: Tensor) -> Tensor:
     """Two more points at each end, on the cubic through the last four: (..., n) → (..., n+4)."""
-    weights = field.new_tensor([[10.0, -20.0, 15.0, -4.0], [4.0, -6.0, 4.0, -1.0]]).T
-    before = field[..., :4] @ weights
-    after = field[..., -4:].flip(-1) @ weights
-    return torch.cat((before, field, after.flip(-1)), -1)
+    before, after = _continued(field[..., :4]), _continued(field[..., -4:].flip(-1))
+    return torch.cat((before.flip(-1), field, after), -1)
+
+
+def _continued(inwards: Tensor) -> Tensor:
+    """Four points of a cubic (..., 4) → the two before them, the near one first."""
+    first, second, third, fourth = inwards.unbind(-1)
+    near = 4 * (first + third) - 6 * second - fourth
+    far = 4 * (near + second) - 6 * first - third
+    return torch.stack((near, far), -1)

@@ -52,7 +52,8 @@ class Path(ABC):
             raise InputError(
                 f"{type(self).__name__}: {frames.shape[1]} frames; it needs at least {self.frames}"
             )
-        return torch.stack((frames, *self.extras(frames, times)), 2)
+        extras = self.extras(frames, times)
+        return torch.stack((frames, *extras), 2) if extras else frames.unsqueeze(2)
 
     def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """Node values besides the frames, each (B, L, ...)."""
@@ -86,7 +87,8 @@ class LinearPath(Path):
         """See `Path`."""
         a, b = a[:, 0], b[:, 0]
         velocity = (b - a) / _expand(length, a)
-        return PathPoint(torch.lerp(a, b, _expand(s, a)), velocity, torch.zeros_like(a))
+        straight = a.new_zeros(()).expand_as(a)
+        return PathPoint(torch.lerp(a, b, _expand(s, a)), velocity, straight)
 
 
 class BridgePath(Path):
@@ -269,7 +271,7 @@ class SmoothingPath(Path):
         beside = torch.diag_embed(gaps[:, 1:-1] / 6, offset=1)
         weight = self.smoothing * gaps.mean(1)[:, None, None] ** 3
         system = mass + beside + beside.transpose(1, 2) + weight * second @ second.transpose(1, 2)
-        bend = torch.linalg.solve(system, second @ x)  # second derivatives at the inner frames
+        bend = torch.linalg.solve_ex(system, second @ x).result  # second derivatives inside
         values = x - weight * second.transpose(1, 2) @ bend
         bend = torch.nn.functional.pad(bend, (0, 0, 1, 1))
         rise, length = values.diff(dim=1) / gaps[..., None], gaps[..., None]

@@ -40,14 +40,13 @@ class Closure(NamedTuple):
 
     Attributes:
         state: the state up to the truncation.
-        stream: (B, G, H, W) stream function of the correcting wind, network units.
-        potential: (B, G, H, W) its velocity potential.
+        potentials: (B, 2·G, H, W) stream function of each variable's correcting wind, then velocity
+            potential of each, network units.
         source: (B, C, H, W) in units of the change per model step, bounded; None without source.
     """
 
     state: Resolved
-    stream: Tensor
-    potential: Tensor
+    potentials: Tensor
     source: Tensor | None
 
 
@@ -99,8 +98,10 @@ class GreyBoxAdvection(WeatherField):
         """The correcting wind and the source at standardised states (B, C, H, W)."""
         state, out = self.network(x, seconds, context)
         count = len(self.domain.variables)
-        source = soft_bound(out[:, 2 * count :], self.source_limit) if self.source else None
-        return Closure(state, out[:, :count], out[:, count : 2 * count], source)
+        if not self.source:
+            return Closure(state, out, None)
+        potentials, source = out.split((2 * count, out.shape[1] - 2 * count), 1)
+        return Closure(state, potentials, soft_bound(source, self.source_limit))
 
     def advecting_wind(self, theta: Theta, closure: Closure) -> tuple[Wind, Tensor]:
         """The wind of each variable, and the squared size ÷ ``wind_limit``² of its learned part.
@@ -108,16 +109,14 @@ class GreyBoxAdvection(WeatherField):
         Both (B, G, H, W); one factor per sample and variable bounds |c| and |∇·c|.
         """
         sphere, state = self.transport.spectral, closure.state
-        potentials = torch.cat((closure.stream, closure.potential), 1)
-        wind = wind_of(sphere, potentials * potential_unit(sphere, self.wind_limit))
+        wind = wind_of(sphere, closure.potentials * potential_unit(sphere, self.wind_limit))
         correction = (wind.east.square() + wind.north.square()) / self.wind_limit**2
         if self.wind is not None:
             own = sphere.to_tangent(state.smooth[:, self.transport.slices[self.wind]])
             factor = theta["wind_factor"][..., None, None]
             factor = factor * self.scale[self.domain.variables[self.wind][0]]
-            spread = self.transport.spin(state, self.wind)[0]
-            parts = zip(wind, (*own, spread), strict=True)
-            wind = Wind(*(part + factor * more.unsqueeze(1) for part, more in parts))
+            parts = zip(wind, (*own, self.transport.divergence(state, self.wind)), strict=True)
+            wind = Wind(*(torch.addcmul(part, factor, more.unsqueeze(1)) for part, more in parts))
         return bounded(sphere, wind, self.wind_limit, self.divergence_limit), correction
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:

@@ -77,14 +77,18 @@ class WeatherModel(nn.Module):
         """Channels of `surroundings`."""
         return self.calendar.count + len(self.position) + len(self.static)
 
-    def surroundings(self, seconds: Tensor) -> Tensor:
-        """Calendar, position and static fields (B, n, H, W) at times (B,)."""
-        return torch.cat((self.calendar(seconds), self.ground.expand(len(seconds), -1, -1, -1)), 1)
+    def around(self, seconds: Tensor) -> tuple[Tensor, ...]:
+        """Calendar, position and static fields at times (B,): parts of (B, n, H, W), not copied."""
+        return self.calendar(seconds), *self.ground(len(seconds))
 
-    @property
-    def ground(self) -> Tensor:
-        """Position and static fields, (n, H, W)."""
-        return torch.cat((self.position, self.static))
+    def surroundings(self, seconds: Tensor) -> Tensor:
+        """The parts of `around` in one tensor (B, n, H, W)."""
+        return torch.cat(self.around(seconds), 1)
+
+    def ground(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Position and static fields of so many samples: two of (B, n, H, W), not copied."""
+        shape = (rows, -1, -1, -1)
+        return self.position.expand(shape), self.static.expand(shape)
 
     def standardise(self, states: Tensor) -> Tensor:
         """Physical (..., C, H, W) → standardised."""

@@ -43,13 +43,13 @@ class Past(NamedTuple):
     Attributes:
         rows: B.
         encoded: keys and values of the states, (B, F, width, H, W) each, or None without history.
-        stacked: (B, F·C + fixed, H, W) what the encoders of latents read; None without latents.
+        seen: what the encoders of latents read, parts of (B, n, H, W); None without latents.
         prior: p(ζ | history) and p(θ); None without latents.
     """
 
     rows: int
     encoded: tuple[Tensor, Tensor] | None
-    stacked: Tensor | None
+    seen: tuple[Tensor, ...] | None
     prior: Gaussians | None
 
     def repeat(self, count: int) -> Past:
@@ -59,9 +59,9 @@ class Past(NamedTuple):
             return value.repeat_interleave(count, 0)
 
         keys_values = self.encoded and (again(self.encoded[0]), again(self.encoded[1]))
-        stacked = None if self.stacked is None else again(self.stacked)
+        seen = None if self.seen is None else tuple(map(again, self.seen))
         prior = None if self.prior is None else self.prior.map(again)
-        return Past(self.rows * count, keys_values, stacked, prior)
+        return Past(self.rows * count, keys_values, seen, prior)
 
 
 class WeatherField(WeatherModel, GreyBoxField):
@@ -110,7 +110,8 @@ class WeatherField(WeatherModel, GreyBoxField):
                 channels, history_width, heads, poles=poles, vector_inputs=vectors
             )
         thetas = 0 if parameters is None else parameters.count
-        self.latents = None if latents is None else latents(domain, len(self.ground), thetas)
+        fixed = len(self.position) + len(self.static)
+        self.latents = None if latents is None else latents(domain, fixed, thetas)
         gradients = [
             channels + 2 * g + k
             for g, v in enumerate(domain.variables)
@@ -151,7 +152,8 @@ class WeatherField(WeatherModel, GreyBoxField):
 
     def mean_square(self, difference: Tensor) -> Tensor:
         """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
-        return self.area_mean(self.in_changes(difference).square())
+        weight = self.area / self.change.square()  # small: the fields are gone through once
+        return (difference.square() * weight).mean((-3, -2, -1))
 
     # --- the network ---------------------------------------------------------------------------
 
@@ -161,10 +163,10 @@ class WeatherField(WeatherModel, GreyBoxField):
         features = [x, self.transport.slopes(state)]
         if self.attention is not None and context.history is not None:
             features.append(self.attention(x, context.history))
-        features.append(self.surroundings(seconds))
+        features += self.around(seconds)
         if context.zeta is not None:
             features.append(context.zeta)
-        out: Tensor = self.trunk(torch.cat(features, 1)).float()
+        out: Tensor = self.trunk(*features).float()
         return state, out
 
     # --- what stands still during a step -------------------------------------------------------
@@ -174,8 +176,8 @@ class WeatherField(WeatherModel, GreyBoxField):
         encoded = None if self.history_encoder is None else self.history_encoder(history)
         if self.latents is None:
             return Past(len(history), encoded, None, None)
-        stacked = self.latents.stack(history, self.ground)
-        return Past(len(history), encoded, stacked, self.latents.prior(stacked))
+        seen = (history.flatten(1, 2), *self.ground(len(history)))
+        return Past(len(history), encoded, seen, self.latents.prior(*seen))
 
     def context(self, past: Past, shift: Tensor | None, zeta: Tensor | None) -> Context:
         """Of a past, a shift of θ (B, P·G) and ζ (B, Z, N)."""
@@ -202,10 +204,9 @@ class WeatherField(WeatherModel, GreyBoxField):
         Returns:
             The context; ``kl_zeta`` and ``kl_theta`` (B,) of what latents there are.
         """
-        if self.latents is None or past.prior is None or past.stacked is None:
+        if self.latents is None or past.prior is None or past.seen is None:
             return self.context(past, None, None), {}
-        seen = torch.cat((past.stacked, self.in_changes(change)), 1)
-        posterior: Gaussians = self.latents.posterior(seen)
+        posterior: Gaussians = self.latents.posterior(*past.seen, self.in_changes(change))
         for_zeta, for_theta = self.latents.split(noise(self.latents.size))
         kl, shift = {"kl_zeta": posterior.zeta.kl(past.prior.zeta)}, None
         if posterior.theta is not None:

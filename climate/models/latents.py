@@ -108,9 +108,9 @@ class PointEncoder(nn.Module):
         )
         self.norm = nn.GroupNorm(max(width // 16, 1), width)
 
-    def forward(self, fields: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, width, N)."""
-        return self.points.means(F.silu(self.norm(self.blocks(self.embed(fields)))))
+    def forward(self, *fields: Tensor) -> Tensor:
+        """Channels in any number of parts, (B, n, H, W) each → (B, width, N)."""
+        return self.points.means(F.silu(self.norm(self.blocks(self.embed(*fields)))))
 
 
 class PointHead(nn.Module):
@@ -145,13 +145,13 @@ class Prior(nn.Module):
         width_of_theta = nn.Parameter(torch.full((thetas,), math.log(0.3)))
         self.theta_log_std = width_of_theta if thetas else None
 
-    def forward(self, history: Tensor) -> Gaussians:
-        """Stacked inputs (B, F·C + fixed, H, W) → both, θ's as (B, P·G)."""
+    def forward(self, history: Tensor, *fixed: Tensor) -> Gaussians:
+        """Past states (B, F·C, H, W) and fixed features (B, n, H, W) → both, θ's as (B, P·G)."""
         theta = None
         if self.theta_log_std is not None:
             log_std = self.theta_log_std.expand(len(history), -1)
             theta = DiagonalGaussian(torch.zeros_like(log_std), log_std)
-        return Gaussians(self.zeta(self.encoder(history)), theta)
+        return Gaussians(self.zeta(self.encoder(history, *fixed)), theta)
 
 
 class Posterior(nn.Module):
@@ -162,9 +162,9 @@ class Posterior(nn.Module):
         self.encoder, self.zeta = encoder, PointHead(width, channels, -1.0)
         self.theta = GaussianHead(width, thetas) if thetas else None
 
-    def forward(self, both: Tensor) -> Gaussians:
-        """Stacked inputs (B, F·C + fixed + C, H, W) → both."""
-        features = self.encoder(both)
+    def forward(self, *seen: Tensor) -> Gaussians:
+        """What the prior reads, and the change (B, C, H, W) that comes → both."""
+        features = self.encoder(*seen)
         theta = None if self.theta is None else self.theta(features.mean(2))
         return Gaussians(self.zeta(features), theta)
 
@@ -243,10 +243,6 @@ class WeatherLatents(nn.Module):
         """Numbers (B, size) → those of ζ (B, Z, N) and of θ (B, P·G)."""
         zeta, theta = noise.split((noise.shape[1] - self.thetas, self.thetas), 1)
         return zeta.unflatten(1, (self.channels, -1)), theta
-
-    def stack(self, history: Tensor, fixed: Tensor) -> Tensor:
-        """History (B, F, C, H, W) and fixed features (n, H, W) as the prior's input."""
-        return torch.cat((history.flatten(1, 2), fixed.expand(len(history), -1, -1, -1)), 1)
 
 
 class Members:

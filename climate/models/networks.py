@@ -5,7 +5,9 @@ Shapes: ``B`` samples, ``C`` channels, ``F`` frames of history, ``H`` latitudes,
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +19,108 @@ from vgbdm.networks import Blocks
 def soft_bound(x: Tensor, limit: float) -> Tensor:
     """Values bent smoothly into (-limit, limit)."""
     return limit * torch.tanh(x / limit)
+
+
+class Halo(torch.autograd.Function):
+    """Parts side by side with the rows and columns beyond the edges of the globe, in one tensor.
+
+    Written out rather than composed: every part is copied once and no more than the halo is rolled,
+    where rolls and joins of whole fields would cost more than some convolutions. The channels of a
+    point lie side by side in memory (channels last), as convolutions want them: with fields side by
+    side they take up to twice as long, because they rearrange what they read and write.
+    """
+
+    @staticmethod
+    def forward(
+        halo: int, first: int, sign: Tensor | None, dtype: torch.dtype, *parts: Tensor
+    ) -> Tensor:
+        """(B, C, H + 2 halo, W + 2 halo) of parts whose channels add up to C.
+
+        Args:
+            halo: rows and columns at each side.
+            first: 1 if the first and last rows lie on the poles, else 0.
+            sign: (C, 1, 1) of each channel where it has crossed a pole; None: no change.
+            dtype: of the result.
+            parts: (B, n, H, W) each.
+        """
+        batch, _, height, width = parts[0].shape
+        channels = sum(part.shape[1] for part in parts)
+        padded = torch.empty(
+            (batch, channels, height + 2 * halo, width + 2 * halo),
+            dtype=dtype,
+            device=parts[0].device,
+            memory_format=torch.channels_last,
+        )
+        inside = padded[..., halo : halo + height, halo : halo + width]
+        at = 0
+        for part in parts:
+            inside[:, at : at + part.shape[1]] = part
+            at += part.shape[1]
+        beyond = _across(inside, halo, first).roll(width // 2, -1)
+        if sign is not None:
+            beyond = beyond * sign
+        padded[..., :halo, halo : halo + width] = beyond[..., :halo, :]
+        padded[..., halo + height :, halo : halo + width] = beyond[..., halo:, :]
+        padded[..., :halo] = padded[..., width : width + halo]
+        padded[..., width + halo :] = padded[..., halo : 2 * halo]
+        return padded
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """What the gradient needs: no more than shapes and signs."""
+        ctx.halo, ctx.first, sign, _, *parts = inputs
+        ctx.counts = [part.shape[1] for part in parts]
+        ctx.dtypes = [part.dtype for part in parts]
+        ctx.save_for_backward(sign)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradient of each part: the halo's added where it came from."""
+        (sign,), at = ctx.saved_tensors, 0
+        found: list[Tensor | None] = []
+        for k, (count, dtype) in enumerate(zip(ctx.counts, ctx.dtypes, strict=True)):
+            here = slice(at, at + count)
+            at += count
+            if not ctx.needs_input_grad[4 + k]:
+                found.append(None)
+                continue
+            own = None if sign is None else sign[here]
+            found.append(_folded(gradients[0][:, here], ctx.halo, ctx.first, own, dtype))
+        return None, None, None, None, *found
+
+
+def _across(fields: Tensor, halo: int, first: int) -> Tensor:
+    """Rows (..., 2·halo, W) beyond the south, then the north pole, before their roll."""
+    stop = fields.shape[-2] - first
+    south, north = fields[..., first : first + halo, :], fields[..., stop - halo : stop, :]
+    return torch.cat((north, south), -2).flip(-2)
+
+
+def _folded(
+    padded: Tensor, halo: int, first: int, sign: Tensor | None, dtype: torch.dtype
+) -> Tensor:
+    """Gradient (B, C, H + 2 halo, W + 2 halo) of a `Halo` → that of its part, (B, C, H, W)."""
+    height, width = (size - 2 * halo for size in padded.shape[-2:])
+    middle = padded[..., halo : halo + height, :]
+    whole = _without_columns(middle, halo, dtype)
+    ends = torch.cat((padded[..., halo + height :, :], padded[..., :halo, :]), -2).flip(-2)
+    beyond = _without_columns(ends, halo, dtype)
+    if sign is not None:
+        beyond = beyond * sign
+    beyond = beyond.roll(-(width // 2), -1)
+    stop = height - first
+    whole[..., first : first + halo, :] += beyond[..., :halo, :]
+    whole[..., stop - halo : stop, :] += beyond[..., halo:, :]
+    return whole
+
+
+def _without_columns(padded: Tensor, halo: int, dtype: torch.dtype) -> Tensor:
+    """(..., W + 2 halo) → a new (..., W), the outer columns added around the circle."""
+    width = padded.shape[-1] - 2 * halo
+    whole = padded[..., halo : halo + width].to(dtype, copy=True)
+    whole[..., :halo] += padded[..., halo + width :]
+    whole[..., width - halo :] += padded[..., :halo]
+    return whole
 
 
 class SphereConv(nn.Module):
@@ -53,20 +157,26 @@ class SphereConv(nn.Module):
             sign[list(vector_inputs)] = -1.0
         self.register_buffer("sign", sign, persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, outputs, H, W)."""
+    def forward(self, *parts: Tensor) -> Tensor:
+        """Channels in any number of parts, (B, n, H, W) each → (B, outputs, H, W).
+
+        Parts are joined here, where they are copied anyway.
+        """
+        return self.conv(self.padded(parts))
+
+    def padded(self, parts: Sequence[Tensor]) -> Tensor:
+        """(B, inputs, H + 2 halo, W + 2 halo), in the type that the convolution computes in."""
         halo = self.halo
         if self.poles is None:
-            return self.conv(F.pad(x, (halo, halo, halo, halo), mode="replicate"))
-        first = int(self.poles)
-        opposite = x.roll(x.shape[-1] // 2, -1)
-        if self.sign is not None:
-            opposite = opposite * self.sign
-        stop = x.shape[-2] - first
-        south = opposite[..., first : first + halo, :].flip(-2)
-        north = opposite[..., stop - halo : stop, :].flip(-2)
-        rows = torch.cat((south, x, north), -2)
-        return self.conv(F.pad(rows, (halo, halo, 0, 0), mode="circular"))
+            x = parts[0] if len(parts) == 1 else torch.cat(tuple(parts), 1)
+            x = x.contiguous(memory_format=torch.channels_last)
+            return F.pad(x, (halo, halo, halo, halo), mode="replicate")
+        device = parts[0].device.type
+        dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        padded: Tensor = Halo.apply(halo, int(self.poles), self.sign, dtype, *parts)
+        return padded
 
 
 class ResidualBlock(nn.Module):
@@ -112,8 +222,8 @@ class HistoryEncoder(nn.Module):
 
     def forward(self, history: Tensor) -> tuple[Tensor, Tensor]:
         """(B, F, C, H, W) → keys and values, two of (B, F, width, H, W)."""
-        encoded = self.conv(history.flatten(0, 1)).unflatten(0, history.shape[:2]) + self.lag
-        keys, values = encoded.chunk(2, 2)
+        encoded = self.conv(history.flatten(0, 1)).contiguous()  # sums over heads want it so
+        keys, values = (encoded.unflatten(0, history.shape[:2]) + self.lag).chunk(2, 2)
         return keys, values
 
 
@@ -145,7 +255,7 @@ class HistoryAttention(nn.Module):
     def forward(self, x: Tensor, encoded: tuple[Tensor, Tensor]) -> Tensor:
         """State (B, C, H, W) and what `HistoryEncoder` gave → (B, width, H, W)."""
         keys, values = (part.unflatten(2, (self.heads, -1)) for part in encoded)
-        query = self.query(x).unflatten(1, (self.heads, -1)).unsqueeze(1)
+        query = self.query(x).contiguous().unflatten(1, (self.heads, -1)).unsqueeze(1)
         scores = (query * keys).sum(3, keepdim=True) / keys.shape[3] ** 0.5
         return self.mix((scores.softmax(1) * values).sum(1).flatten(1, 2))
 
@@ -184,6 +294,7 @@ class Trunk(nn.Module):
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """(B, inputs, H, W) → (B, outputs, H, W)."""
-        return self.last(F.silu(self.norm(self.blocks(self.embed(features)))))
+    def forward(self, *features: Tensor) -> Tensor:
+        """Channels in any number of parts, (B, n, H, W) each → (B, outputs, H, W)."""
+        out = self.last(F.silu(self.norm(self.blocks(self.embed(*features)))))
+        return out.contiguous()  # transforms and products want fields side by side again

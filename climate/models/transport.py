@@ -109,23 +109,26 @@ class Transport(nn.Module):
         """
         fields = self.from_channels(anomaly)
         modes, shape = self.spectral.analysis(fields), (2, len(fields), -1)
-        full = modes.unflatten(1, shape) + climate_modes.unflatten(1, (2, 1, -1))
-        full = full.flatten(1, 3)
-        smooth = self.spectral.synthesis(full)
+        departure = self.spectral.synthesis(modes).view_as(fields)
+        smooth = departure + self.spectral.synthesis(climate_modes)  # of one mean for all samples
         if self.operators is self.spectral:
-            east, north = self.spectral.gradient_of(full)
+            full = modes.unflatten(1, shape) + climate_modes.unflatten(1, (2, 1, -1))
+            east, north = self.spectral.gradient_of(full.flatten(1, 3))
         else:
             east, north = self.operators.gradient(smooth)
-        rough = fields - self.spectral.synthesis(modes).view_as(fields)
         like = fields.shape
-        return Resolved(smooth.view(like), rough, modes, east.view(like), north.view(like))
+        return Resolved(smooth, fields - departure, modes, east.view(like), north.view(like))
 
-    def spin(self, state: Resolved, g: int) -> tuple[Tensor, Tensor]:
-        """Divergence and vorticity (B, H, W) of vector variable ``g``, per metre."""
+    def divergence(self, state: Resolved, g: int) -> Tensor:
+        """Divergence (B, H, W) of vector variable ``g``, per metre."""
         east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
-        to_east, to_north = self.spectral.east, self.spectral.north
-        divergence = (east * to_east + north * to_north).sum(1)
-        return divergence, (east * to_north - north * to_east).sum(1)
+        return torch.addcmul(east * self.spectral.east, north, self.spectral.north).sum(1)
+
+    def vorticity(self, state: Resolved, g: int) -> Tensor:
+        """Vorticity (B, H, W) of vector variable ``g``, per metre."""
+        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
+        turned = torch.addcmul(east * self.spectral.north, north, self.spectral.east, value=-1)
+        return turned.sum(1)
 
     def slopes(self, state: Resolved) -> Tensor:
         """Two features per variable (B, 2·G, H, W), of size about 1.
@@ -135,7 +138,7 @@ class Transport(nn.Module):
         features: list[Tensor] = []
         for g, at in enumerate(self.slices):
             if at.stop - at.start == 3:
-                features += self.spin(state, g)
+                features += [self.divergence(state, g), self.vorticity(state, g)]
             else:
                 features += [state.east[:, at.start], state.north[:, at.start]]
         unit = self.spectral.radius / self.spectral.truncation * SLOPE_SCALE
@@ -145,8 +148,8 @@ class Transport(nn.Module):
 
     def advection(self, state: Resolved, wind: Wind) -> Tensor:
         """P[c·∇x + ½ x ∇·c] of each scalar by its variable's wind: coefficients, per second."""
-        carrier = tuple(part[:, self.owner] for part in wind)
-        east, north, divergence = carrier
+        # by index_select, whose gradient is a sum of slices; that of an index is one of numbers
+        east, north, divergence = (part.index_select(1, self.owner) for part in wind)
         return self.spectral.skew_advection(
             (east, north, divergence), state.smooth, (state.east, state.north)
         )
@@ -167,4 +170,5 @@ class Transport(nn.Module):
             unresolved: (B or 1, G) rate of that damping.
         """
         smooth = self.spectral.synthesis(tendency).view_as(state.smooth)
-        return self.to_channels(smooth + unresolved[:, self.owner][..., None, None] * state.rough)
+        rate = unresolved[:, self.owner][..., None, None]
+        return self.to_channels(torch.addcmul(smooth, rate, state.rough))

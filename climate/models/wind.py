@@ -47,13 +47,13 @@ def wind_of(sphere: ModalOperators, potentials: Tensor) -> Wind:
     """
     modes = sphere.analysis(potentials)
     east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
-    count = potentials.shape[1] // 2
-    chi = modes.unflatten(1, (2, len(potentials), 2 * count))[:, :, :, count:].flatten(1, 3)
+    chi = modes.unflatten(1, (2, len(potentials), 2, -1))[:, :, :, 1].flatten(1, 3)
     divergence = sphere.synthesis(sphere.laplacian(chi))
+    (stream_east, chi_east), (stream_north, chi_north) = east.chunk(2, 1), north.chunk(2, 1)
     return Wind(
-        east[:, count:] - north[:, :count],
-        north[:, count:] + east[:, :count],
-        divergence.view_as(east[:, count:]),
+        chi_east - stream_north,
+        chi_north + stream_east,
+        divergence.view_as(chi_east),
     )
 
 

@@ -97,7 +97,7 @@ def test_ten_days_of_solid_body_rotation_move_a_bell_and_keep_its_mean(grid):
 
     def closure(x, seconds, context):
         state = model.transport.resolve(x - model.climate, model.climate_modes)
-        return Closure(state, turning, torch.zeros_like(turning), None)
+        return Closure(state, torch.cat((turning, torch.zeros_like(turning)), 1), None)
 
     model.closure = closure
 
