@@ -45,7 +45,7 @@ def choose_gradient(field: nn.Module, ahead: int, batch: int, backend: Backend) 
         sizes = {name: p.numel() for name, p in field.named_parameters() if p.requires_grad}
         held = state_bytes(sizes, backend.name, backend.world_size, backend.ema is not None)
         needed = held + own * ahead * step_bytes(field.to(backend.device), backend)
-        vote = torch.tensor([float(needed > HEADROOM * free)], device=backend.device)
+        vote = torch.full((1,), float(needed > HEADROOM * free), device=backend.device)
         (full,) = read(backend.sum(vote))
         chosen = "checkpoint" if full else "direct"
         why = f"direct takes {in_words(needed)} of {in_words(free)} free"

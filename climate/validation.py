@@ -14,10 +14,11 @@ from torch import Tensor
 
 from climate.store.calendar import count_steps, lead_hours
 from climate.store.layout import TrainingStore
-from climate.stream import read_windows
+from climate.stream import WindowBatch, read_windows
 from vgbdm.errors import InputError
 from vgbdm.scores import crps
 from vgbdm.training.backends import Backend
+from vgbdm.training.transfer import arrive, read
 from vgbdm.training.watchdog import progress
 
 
@@ -69,10 +70,10 @@ class RolloutValidation:
         self.batch, self.members, self.seed = batch, members, seed
         rows, _ = store.interior
         area = store.grid.area_weights[rows]
-        self.area = torch.from_numpy(area / area.mean())[:, None]
+        self.area = torch.from_numpy(area / area.mean())[:, None].to(backend.device)
 
     def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
-        """This rank's starts and their weights.
+        """This rank's starts and their weights (N,), 1 or 0.
 
         Every rank makes the same number of field calls: the last start is repeated, unweighted.
         """
@@ -81,7 +82,7 @@ class RolloutValidation:
         padded = np.concatenate((anchors, np.repeat(anchors[-1:], extra)))
         weights = torch.arange(len(padded)) < len(anchors)
         mine = slice(self.backend.rank, None, ranks)
-        return padded[mine], weights[mine].double()
+        return padded[mine], weights[mine].float()
 
     def __call__(self, field: Any) -> dict[str, float]:
         """Scores of a field, physical units. *Collective.*
@@ -90,13 +91,13 @@ class RolloutValidation:
             ``score`` and ``rmse_<channel>_<hours>h``; of stochastic models also ``crps_…`` and
             ``spread_skill_…`` (`vgbdm.scores.spread_skill`).
         """
-        (square,) = self._means(self.all, lambda *start: (self._error(field, *start),))
+        units = (field.change * field.scale).flatten()
+        (square,), unit = self._means(self.all, lambda *start: (self._error(field, *start),), units)
         rmse = square.sqrt()
-        unit = (field.change * field.scale).flatten().double().cpu()
         scores = {"score": float((rmse / unit).mean())} | self._named("rmse", rmse)
         if getattr(field, "stochastic", False):
-            crps, variance, square = self._means(
-                self.few, lambda *start: self._ensemble(field, *start)
+            (crps, variance, square), _ = self._means(
+                self.few, lambda *start: self._ensemble(field, *start), units
             )
             spread = (variance * (self.members + 1) / self.members).sqrt()
             scores |= self._named("crps", crps) | self._named(
@@ -114,7 +115,7 @@ class RolloutValidation:
 
     def _error(self, field: Any, past: Tensor, times: Tensor, truth: Tensor) -> Tensor:
         """Area-mean square errors (B, S, C) of one forecast."""
-        forecast = field.forecast(past, times, self.steps).cpu()
+        forecast = field.forecast(past, times, self.steps)
         error = self.store.without_halo(forecast - truth)
         return (error.double().square() * self.area).mean((-1, -2))
 
@@ -123,7 +124,7 @@ class RolloutValidation:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
         drawn = field.forecast_ensemble(past, times, self.steps, self.members, self.seed)
-        drawn, truth = (self.store.without_halo(x).double().cpu() for x in (drawn, truth))
+        drawn, truth = (self.store.without_halo(x).double() for x in (drawn, truth))
         drawn = drawn.transpose(0, 1)
         square = (drawn.mean(0) - truth).square()
         parts = (crps(drawn, truth), drawn.var(0), square)
@@ -131,29 +132,38 @@ class RolloutValidation:
         return scores[0], scores[1], scores[2]
 
     def _means(
-        self, share: tuple[np.ndarray, Tensor], score: Callable[..., tuple[Tensor, ...]]
-    ) -> list[Tensor]:
-        """Means (S, C) over all ranks' starts of what ``score`` says of batches."""
+        self,
+        share: tuple[np.ndarray, Tensor],
+        score: Callable[..., tuple[Tensor, ...]],
+        units: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Means (K, S, C) over all ranks' starts of the K things that ``score`` says of batches.
+
+        They are summed where the model computes and read once, with its units (C,): both float64.
+        """
         anchors, weights = share
         device, totals = self.backend.device, None
         for at in range(0, len(anchors), self.batch):
             some = slice(at, at + self.batch)
-            window = torch.from_numpy(
-                read_windows(
-                    self.store,
-                    anchors[some],
-                    stride=self.stride,
-                    history=self.history,
-                    ahead=self.steps,
-                )
+            window = read_windows(
+                self.store,
+                anchors[some],
+                stride=self.stride,
+                history=self.history,
+                ahead=self.steps,
             )
-            past, truth = window[:, : self.history + 1], window[:, self.history + 1 :]
             times = torch.from_numpy(self.store.times[anchors[some]].astype(np.int64))
-            parts = torch.stack(score(past.to(device), times.to(device), truth))
-            part = torch.einsum("b,kbsc->ksc", weights[some], parts)
+            ids = torch.from_numpy(anchors[some])
+            host = WindowBatch(torch.from_numpy(window), times, ids, weights[some])
+            states, times, _, counted = arrive(host, device).device.tensors()
+            past, truth = states.tensor_split([self.history + 1], 1)
+            parts = torch.stack(score(past, times, truth))
+            part = torch.einsum("b,kbsc->ksc", counted.double(), parts)
             totals = part if totals is None else totals + part
             progress()
         assert totals is not None
-        counted = torch.cat((totals.flatten(), weights.sum().reshape(1))).to(device)
-        counted = self.backend.sum(counted).cpu()
-        return list((counted[:-1] / counted[-1]).view_as(totals))
+        count = totals.new_full((1,), float(weights.sum()))
+        summed = self.backend.sum(torch.cat((totals.flatten(), count)))
+        numbers = torch.tensor(read(torch.cat((summed, units.double()))), dtype=torch.float64)
+        found, count, unit = numbers.split((totals.numel(), 1, len(units)))
+        return (found / count).view_as(totals), unit

@@ -46,15 +46,18 @@ class Forecasts(NamedTuple):
 def forecast_means(
     field: LatentField, data: Trajectories, batch: int = 250
 ) -> tuple[Tensor, Tensor | None]:
-    """One forecast of each trajectory from posterior means, and θ: (N, n, C, ...), (N, P)."""
-    parts, thetas, device = [], [], field.mean.device
+    """One forecast of each trajectory from posterior means, and θ: (N, n, C, ...), (N, P).
+
+    All of it on the one device where field and data are.
+    """
+    parts, thetas = [], []
     for at in range(0, len(data), batch):
-        x, t = data.x[at : at + batch].to(device), data.t[at : at + batch].to(device)
+        x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
         latents = means_of(field, context, t[:, : field.window])
-        parts.append(field.forecast(context, t, latents).cpu())
+        parts.append(field.forecast(context, t, latents))
         progress()
-        thetas += [] if latents.theta is None else [latents.theta.cpu()]
+        thetas += [] if latents.theta is None else [latents.theta]
     return torch.cat(parts), torch.cat(thetas) if thetas else None
 
 
@@ -63,9 +66,8 @@ def forecast_ensemble(
     field: LatentField, data: Trajectories, members: int, seed: int, batch: int = 250
 ) -> Forecasts:
     """Means and an ensemble of draws from the posterior; draws are keyed by (seed, member, row)."""
-    device, count = field.mean.device, len(field.parameter_names)
-    context = data.x[:, : field.window].to(device)
-    times = data.t.to(device)
+    count, times = len(field.parameter_names), data.t
+    context = data.x[:, : field.window]
     cuts = [slice(at, at + batch) for at in range(0, len(data), batch)]
     posteriors = [posterior_of(field, context[c], times[c, : field.window]) for c in cuts]
 
@@ -74,14 +76,14 @@ def forecast_ensemble(
         for cut, posterior in zip(cuts, posteriors, strict=True):
             pair = None if noise is None else noise[cut].split((field.latents, count), 1)
             latents = latents_of(field, posterior, pair)
-            parts.append(field.forecast(context[cut], times[cut], latents).cpu())
-            thetas += [] if latents.theta is None else [latents.theta.cpu()]
+            parts.append(field.forecast(context[cut], times[cut], latents))
+            thetas += [] if latents.theta is None else [latents.theta]
         return torch.cat(parts), torch.cat(thetas) if thetas else None
 
     mean, theta = forecast(None)
     ensemble, draws = [], []
     for member in range(members):
-        rows = torch.arange(len(data), device=device) + member * len(data)
+        rows = torch.arange(len(data), device=times.device) + member * len(data)
         drawn, parameters = forecast(
             keyed_normal(seed, "ensemble", rows, field.latents + count).float()
         )

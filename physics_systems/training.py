@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from physics_systems.protocol import forecast_means
 from physics_systems.stream import TrajectoryStream, statistics
 from physics_systems.system import System
-from physics_systems.trajectories import Trajectories, read
+from physics_systems.trajectories import Trajectories
+from physics_systems.trajectories import read as read_store
 from vgbdm.build import build
 from vgbdm.calibration import calibrate_width
 from vgbdm.latent_field import LatentField, Statistics
@@ -27,6 +28,7 @@ from vgbdm.order import Order
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import start_from
 from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+from vgbdm.training.transfer import read
 
 log = logging.getLogger(__name__)
 
@@ -71,36 +73,38 @@ class ForecastValidation:
     """
 
     def __init__(self, data: Trajectories, backend: Backend, limit: int) -> None:
-        count = min(limit, len(data))
-        self.data, self.backend = Trajectories(data.x[:count], data.t[:count]), backend
-        self.rows = torch.arange(backend.rank, count, backend.world_size)
+        x, t = (values[: min(limit, len(data))].to(backend.device) for values in (data.x, data.t))
+        self.data, self.backend = Trajectories(x, t), backend
+        self.mine = slice(backend.rank, None, backend.world_size)
 
     def __call__(self, field: Any) -> dict[str, float]:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
-        device, cut = self.backend.device, slice(0, field.window)
-        frames, times = (values[:, cut].to(device) for values in (self.data.x, self.data.t))
-        calibrate_width(field, frames, times, seed=0)
-        whole = self.data.x[:, field.window :]
-        size = whole.shape[2]
-        variance = whole.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
-        sums = torch.zeros(size + 2, dtype=torch.float64)
-        if len(self.rows):
-            mine = Trajectories(self.data.x[self.rows], self.data.t[self.rows])
-            forecast, _ = forecast_means(field, mine)
-            square = (forecast - mine.x[:, field.window :]).double().square()
+        x, t = self.data.x, self.data.t
+        calibrate_width(field, x[:, : field.window], t[:, : field.window], seed=0)
+        truth = x[:, field.window :]
+        size = truth.shape[2]
+        variance = truth.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
+        sums = variance.new_zeros(size + 2)
+        if len(x[self.mine]):
+            forecast, _ = forecast_means(field, Trajectories(x[self.mine], t[self.mine]))
+            square = (forecast - truth[self.mine]).double().square()
             square = square.reshape(*square.shape[:3], -1).mean((1, 3))
             fine = square.isfinite().all(1)
-            sums[:size] = square[fine].sum(0)
-            sums[size] = fine.sum()
-            sums[size + 1] = (~fine).sum()
-        sums = self.backend.sum(sums.to(self.backend.device)).cpu()
-        mse, failed = sums[:size] / sums[size], int(sums[size + 1])
-        score = float((mse / variance).mean())
+            counts = torch.stack((fine.sum(), (~fine).sum()))
+            sums = torch.cat((torch.where(fine[:, None], square, 0.0).sum(0), counts))
+        told = read(torch.cat((self.backend.sum(sums), variance)))
+        errors, (fine_ones, failed), variances = (
+            told[:size],
+            told[size : size + 2],
+            told[size + 2 :],
+        )
+        each = np.divide(errors, fine_ones) if fine_ones else np.full(size, np.nan)
+        score = float((each / np.array(variances)).mean())
         broken = failed > 0 or not math.isfinite(score)
         return {
             "score": FAILED if broken else score,
-            "forecast_mse": FAILED if broken else float(mse.mean()),
-            "n_failed": failed,
+            "forecast_mse": FAILED if broken else float(each.mean()),
+            "n_failed": int(failed),
         }
 
 
@@ -130,13 +134,37 @@ def train(cfg: DictConfig) -> None:
         InputError: one line, for what cannot be trained on or gone on from.
     """
     torch.set_num_threads(cfg.trainer.threads)
-    run_dir, system, path = run_folder(cfg), build(cfg.system), build(cfg.path)
+    run_dir, system = run_folder(cfg), build(cfg.system)
     needed = int(cfg.model.window) + 1
-    data, held_out = (read(cfg.data[name], system, needed) for name in ("train", "val"))
+    data, held_out = (read_store(cfg.data[name], system, needed) for name in ("train", "val"))
     backend: Backend = build(cfg.backend)
     if backend.rank == 0:
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
+    trainer = build_trainer(cfg, system, data, held_out, backend, run_dir)
+    trainer.fit()
+    log.info("best validation score %.4g; run in %s", trainer.best, run_dir)
+
+
+def build_trainer(
+    cfg: DictConfig,
+    system: System,
+    data: Trajectories,
+    held_out: Trajectories,
+    backend: Backend,
+    run_dir: Path,
+) -> Trainer:
+    """Everything of a run, ready to start. *Collective.*
+
+    Args:
+        cfg: see configs/train_system.yaml.
+        system: of the config.
+        data: to train on.
+        held_out: to validate on.
+        backend: of this process.
+        run_dir: exists; instead of that of the config.
+    """
+    path = build(cfg.path)
     nodes = path.nodes(data.x, data.t)
     facts = statistics(data, nodes, path, system.order)
     torch.manual_seed(cfg.seed)
@@ -196,8 +224,7 @@ def train(cfg: DictConfig) -> None:
             system.name, cfg.objective.name, count(field), count(field.network), len(data),
             backend.world_size, backend.device,
         )  # fmt: skip
-    trainer.fit()
-    log.info("best validation score %.4g; run in %s", trainer.best, run_dir)
+    return trainer
 
 
 def count(module: nn.Module) -> int:

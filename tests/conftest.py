@@ -15,6 +15,22 @@ WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
+class _FailuresAtOnce:
+    """Names a failure when it happens: a run that is cut off has no summary."""
+
+    def __init__(self, config):
+        self.plugins = config.pluginmanager
+
+    def pytest_runtest_logreport(self, report):
+        terminal = self.plugins.get_plugin("terminalreporter")  # none in a worker
+        if report.failed and terminal is not None:
+            terminal.write_line(f"\nFAILED {report.nodeid} ({report.duration:.0f} s)")
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(_FailuresAtOnce(config))
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A finished store of 20 hourly days; only to be read."""

@@ -62,13 +62,14 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     states = field.simulate(start, frames[:, :depth], times[:, depth - 1 :], drawn, solver)
     window = torch.cat((frames[:, :depth], states[:, :, : field.size]), 1)
     usable = window.flatten(1).isfinite().all(1)
-    if int(usable.sum()) < ENOUGH:
-        return
-    posterior = posterior_of(field, window[usable], times[usable])
+    kept = usable.reshape(-1, *[1] * (window.dim() - 1))
+    posterior = posterior_of(field, torch.where(kept, window, frames), times)
     assert posterior.theta is not None
-    error = (y[usable] - posterior.theta.mean).abs().nan_to_num(WIDEST)
+    error = (y - posterior.theta.mean).abs().nan_to_num(WIDEST)
     # the factor each window wants: its posterior's precision is 1 / (factor · own)² + 1
     wanted = (error / NORMAL_QUANTILE).square().clamp_max(1 - 1e-6)
     own = (-2 * posterior.theta.log_std).exp() - 1
     factors = (own / (1 / wanted - 1)).clamp_min(0.0).sqrt().nan_to_num(WIDEST, WIDEST)
-    field.width.copy_(factors.quantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST))
+    factors = torch.where(usable[:, None], factors, torch.nan)
+    width = factors.nanquantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST)
+    field.width.copy_(torch.where(usable.sum() < ENOUGH, 1.0, width))

@@ -52,7 +52,7 @@ class LogNormalParameters(nn.Module):
     def penalty(self, theta: Theta) -> Tensor:
         """-log prior of θ up to a constant, a scalar."""
         terms = [
-            0.5 * ((theta[name].log() - torch.tensor(median).log()) / spread).square().sum()
+            0.5 * ((theta[name] / median).log() / spread).square().sum()
             for name, (median, spread) in self.priors.items()
         ]
         return torch.stack(terms).sum()

@@ -144,7 +144,7 @@ def likelihood_width(
     gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
     known = torch.full_like(gram[0, 0], NOT_KNOWN)
     known[:latents] = 1.0
-    covariance = torch.linalg.inv(gram / variance[:, None, None] + torch.diag(known))
+    covariance = torch.linalg.inv_ex(gram / variance[:, None, None] + torch.diag(known)).inverse
     spread = covariance.diagonal(dim1=1, dim2=2)[:, latents:].clamp_min(0.0).sqrt()
     return spread.to(unknowns.dtype).clamp_min(1e-6)
 
@@ -173,7 +173,7 @@ def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -
         slope = (jacobian * now[..., None]).mean(1) + hold * (unknowns - start)
         scale = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
         curvature = gram + torch.diag_embed(hold) + damping * scale
-        move = torch.linalg.solve(curvature.double(), -slope.double())
+        move = torch.linalg.solve_ex(curvature.double(), -slope.double()).result
         trial = unknowns + move.to(unknowns.dtype).nan_to_num(0.0)
         new = residuals(trial)
         better = (loss(new, trial) < loss(now, unknowns))[:, None]

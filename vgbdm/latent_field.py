@@ -114,6 +114,8 @@ class LatentField(GreyBoxField):
     std: Tensor
     rate: Tensor
     width: Tensor
+    seen: Tensor  # (S,) components that the network sees
+    sides: Tensor  # (1 + 2P, P) coordinates of the prior's mean, and a width below and above it
 
     def __init__(
         self,
@@ -137,17 +139,20 @@ class LatentField(GreyBoxField):
         self.grey, self.solver, self.interval = grey, solver, statistics.interval
         self.order, self.size = physics.order, len(physics.components)
         self.everything = residual_inputs == "everything"
-        self.seen = self._components(residual_inputs)
+        seen = self._components(residual_inputs)
+        self.register_buffer("seen", torch.tensor(seen), persistent=False)
         for name in ("mean", "std", "rate"):
             values = torch.tensor(getattr(statistics, name), dtype=torch.float32)
             self.register_buffer(name, values.reshape(-1, *[1] * len(physics.grid)))
         forcings = physics.forcings if not grey else 0
-        inputs = len(self.seen) + latents + forcings
+        inputs = len(seen) + latents + forcings
         if self.everything:
             inputs += history * self.size + (self.size if grey else 0)
         self.encoder = encoder(self.size + physics.forcings + 1, window, features)
         parameters = len(physics.prior) if grey else 0
-        self.regression = WindowRegression(self.size, len(self.seen), parameters)
+        self.regression = WindowRegression(self.size, len(seen), parameters)
+        eye = torch.eye(parameters)
+        self.register_buffer("sides", torch.cat((0 * eye[:1], -eye, eye)), persistent=False)
         self.merge = nn.Linear(features + self.regression.outputs, features)
         told = features + self.regression.outputs
         self.zeta_head = GaussianHead(told, latents)
@@ -236,15 +241,13 @@ class LatentField(GreyBoxField):
         state, rate = (frames, slope) if self.order == 1 else (torch.cat((frames, slope), 2), bend)
         cut = inner(frames.shape[1])
         state, rate, times = state[:, cut], rate[:, cut], times[:, cut]
-        seen = ((state - self.mean) / self.std)[:, :, self.seen]
+        seen = ((state - self.mean) / self.std).index_select(2, self.seen)
         if not self.grey:
             return WindowRates(rate / self.rate, seen, rate[:, :, None, :][:, :, :0])
         points, clock, count = state.flatten(0, 1), times.flatten(), len(self.prior.names)
-        # known rates at the prior mean, and one prior width below and above it in each parameter
-        y = torch.cat((torch.zeros(1, count), -torch.eye(count), torch.eye(count))).to(points)
         known = [
             self.physics.known(points, clock, self.prior.named(theta.expand(len(points), -1)))
-            for theta in self.prior(y)
+            for theta in self.prior(self.sides.to(points.dtype))
         ]
         sides = torch.stack(known[1:], 1) / self.rate
         answers = (sides[:, count:] - sides[:, :count]) / 2
@@ -280,7 +283,7 @@ class LatentField(GreyBoxField):
     def _inputs(self, x: Tensor, t: Tensor, known: Tensor | None, context: Context) -> Tensor:
         grid = [1] * (x.dim() - 2)
         scaled = (x - self.mean) / self.std
-        parts = [scaled[:, self.seen]]
+        parts = [scaled.index_select(1, self.seen)]
         spread = [context.zeta] if self.grey else [context.zeta, self.physics.forcing(t).to(x)]
         for part in spread:
             parts.append(part.reshape(*part.shape, *grid).expand(-1, -1, *x.shape[2:]))

@@ -115,4 +115,5 @@ def ridge(regressors: Tensor, targets: Tensor) -> list[Tensor]:
     gram = unit @ unit.transpose(-1, -2) / samples
     eye = torch.eye(count, dtype=gram.dtype, device=gram.device)
     moments = (unit @ targets[..., None]) / samples
-    return [torch.linalg.solve(gram + weight * eye, moments)[..., 0] / size for weight in RIDGES]
+    solved = (torch.linalg.solve_ex(gram + weight * eye, moments).result for weight in RIDGES)
+    return [each[..., 0] / size for each in solved]

@@ -58,6 +58,9 @@ class ClimODE(WeatherModel):
         solver: of the window.
     """
 
+    share: Tensor
+    """(G, C) 1 ÷ its number of channels where a channel belongs to a variable, else 0."""
+
     def __init__(
         self,
         domain: Domain,
@@ -81,6 +84,10 @@ class ClimODE(WeatherModel):
         variables, grid = domain.variables, domain.grid
         super().__init__(domain, Transport(grid, variables, truncation, operators))
         self.solver = solver
+        share = torch.zeros(len(variables), len(domain.channels))
+        for g, variable in enumerate(variables):
+            share[g, list(variable)] = 1 / len(variable)
+        self.register_buffer("share", share, persistent=False)
         self.wind_limit, self.divergence_limit = wind_limit, divergence_limit
         self.wind_change_limit, self.tendency_limit = wind_change_limit, tendency_limit
         self.fit = WindFit(self.transport, domain, wind_limit, **fit)
@@ -161,9 +168,7 @@ class ClimODE(WeatherModel):
 
     def slowing(self, moved: Tensor, state: Resolved) -> Tensor:
         """One factor per sample and variable, for coefficients: Euler's step cannot run away."""
-        unit = torch.stack(
-            [self.change[list(v)].square().mean().sqrt() for v in self.domain.variables]
-        )
+        unit = (self.share * self.change.flatten().square()).sum(1).sqrt()
         fields = self.transport.spectral.synthesis(moved).view_as(state.smooth)
         square = (fields.square() * self.area).mean((2, 3))
         total = torch.stack([square[:, at].sum(1) for at in self.transport.slices], 1)

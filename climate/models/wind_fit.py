@@ -160,16 +160,17 @@ class WindFit(nn.Module):
             return torch.stack([self._fit(state, tendency, change, g) for g in variables], 1)
 
     def _fit(self, state: Resolved, tendency: Tensor, change: Tensor, g: int) -> Tensor:
-        channels = list(self.domain.variables[g])
+        channels = self.domain.variables[g]
         fields = (state.east, state.north, 0.5 * state.smooth)
-        size = change[channels].square().mean().sqrt()
+        size = torch.stack([change[i] for i in channels]).square().mean().sqrt()
         east, north, value = (self._along(field, g) for field in fields)
         moved = east * self.east + north * self.north + value * self.divergence
         rows = (moved * self.weight * self.domain.step_seconds / size).flatten(1, 2)
-        wanted = tendency[:, channels].flatten(2).unsqueeze(-1) * self.weight / size
+        own = torch.stack([tendency[:, i] for i in channels], 1).flatten(2)
+        wanted = own.unsqueeze(-1) * self.weight / size
         right = -rows.mT @ wanted.flatten(1, 2)
         normal = (rows.mT @ rows).double() + torch.diag(self.penalty)
-        root = torch.linalg.cholesky(normal)
+        root = torch.linalg.cholesky_ex(normal).L
         return torch.cholesky_solve(right.double(), root).squeeze(-1).float()
 
     def _along(self, field: Tensor, g: int) -> Tensor:

@@ -232,7 +232,7 @@ def test_forecast_is_the_mean_in_physical_units_from_the_last_of_the_past():
     ("options", "words"),
     [
         ({"method": "leapfrog"}, "there are euler"),
-        ({"gradient": "none"}, "there are direct"),
+        ({"gradient": "none"}, "there are auto, direct"),
         ({"substeps": 0}, "positive"),
         ({"tolerance": 0.0}, "positive"),
     ],

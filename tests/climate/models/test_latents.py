@@ -100,19 +100,21 @@ def test_theta_is_a_sample_s_own_and_its_kl_counts_its_numbers():
 def test_members_are_keyed_by_seed_sample_and_number():
     latents = make_model(GRIDS["coarse"], latents=make_latents()).latents
     ids = torch.tensor([5, 7])
-    whole, part = Members(latents, 1, ids, [0]), Members(latents, 1, ids[1:], [0])
+    whole, part = Members(latents, 1, ids, range(1)), Members(latents, 1, ids[1:], range(1))
     assert torch.equal(whole.theta()[1:], part.theta())
     assert torch.equal(whole.theta(), whole.theta())
     for _ in range(3):
         assert torch.equal(whole.next_zeta()[1:], part.next_zeta())
     for seed, number in ((2, 0), (1, 1)):
-        assert not torch.equal(Members(latents, seed, ids, [number]).theta(), whole.theta())
+        assert not torch.equal(
+            Members(latents, seed, ids, range(number, number + 1)).theta(), whole.theta()
+        )
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.6, 1.0])
 def test_draws_remember_as_much_as_they_are_told(memory):
     latents = make_model(GRIDS["coarse"], latents=make_latents(points=100, memory=memory)).latents
-    member = Members(latents, 0, torch.arange(200), [0])
+    member = Members(latents, 0, torch.arange(200), range(1))
     steps = torch.stack([member.next_zeta() for _ in range(4)]).flatten(1)
     assert torch.allclose(steps.std(1), torch.ones(4), atol=0.02)
     for k in range(3):

@@ -13,6 +13,7 @@ from tiny import alike, make_trainer, record
 
 from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
+from vgbdm.training.transfer import Feed
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
 ALWAYS = 1e-9
@@ -34,8 +35,9 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path, total_steps=4, validations=1)
     trainer.start()
     with trainer.open_stream(0) as batches:
+        feed = Feed(batches, trainer.backend.device)
         for step in range(1, 5):
-            trainer.train_step(next(batches), None, 0.0)
+            trainer.train_step(next(feed), feed.prepare, None, 0.0)
             if step == 2:
                 trainer.save()
                 before = record(trainer)
@@ -88,8 +90,9 @@ def test_resuming_in_the_middle_is_as_if_nothing_had_been(tmp_path):
     whole.fit()
     part.start()
     with part.open_stream(0) as batches:
+        feed = Feed(batches, part.backend.device)
         for _ in range(2):
-            part.train_step(next(batches), None, 0.0)
+            part.train_step(next(feed), feed.prepare, None, 0.0)
         part.save()
         part.saver.settle()
     again = make_trainer(tmp_path / "part")

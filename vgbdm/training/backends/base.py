@@ -374,9 +374,10 @@ class Backend(ABC):
 
     def broadcast(self, value: float) -> float:
         """Rank 0's number on every rank. *Collective.*"""
+        if self.world_size == 1:
+            return float(value)
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
-        if self.world_size > 1:
-            torch.distributed.broadcast(shared, 0)
+        torch.distributed.broadcast(shared, 0)
         return float(shared.item())
 
     def sum(self, values: Tensor) -> Tensor:
