@@ -67,7 +67,7 @@ def test_forecasts_are_scored_and_reported(store, made, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 1 + 1 + 3 + 1
     attributes = xr.open_zarr(made / "test", consolidated=False).attrs
-    history = "launch/forecast_era5.py leads=12h split=test seed=0 checkpoint=best"
+    history = "launch/forecast_era5.py leads=12h split=test seed=0 checkpoint=best precision=fp32"
     assert attributes["history"] == history
     assert str(made) not in str(attributes)
 
