@@ -1,7 +1,6 @@
 """The preflight says what a run will take, refuses what cannot be, and leaves nothing."""
 
 import logging
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from runs_era5 import BIN, REPO, environment
+from processes import BIN, finish
+from runs_era5 import REPO
 
 from climate import preflight
 from vgbdm.errors import InputError
@@ -89,10 +89,6 @@ def test_state_by_formula():
 def test_it_works_under_every_launcher(store, tmp_path, launcher):
     script = str(Path(REPO) / "launch" / "check.py")
     options = [f"store={store.path}", f"run_dir={tmp_path}/run", "size=tiny", "batch=8"]
-    done = subprocess.run(
-        [*launcher, script, *options], capture_output=True, text=True, env=environment(),
-        timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = finish([*launcher, script, *options])
     assert (done.stdout + done.stderr).count("advice: ") >= 1
     assert not list(tmp_path.iterdir())

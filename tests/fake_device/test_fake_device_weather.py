@@ -24,6 +24,13 @@ VARIANTS = [
 READING = {*(f"method={name}" for name in ADAPTIVE), "gradient=adjoint"}
 """Solvers whose host reads the device: torchdiffeq's, which choose their steps by what they see."""
 
+REFUSALS = "is trained by rollouts already", "its winds are fitted on the globe"
+"""Why a model and a task, or a model and a fine-tuning, are refused together."""
+
+
+def _is_known(refusal: str) -> bool:
+    return any(why in refusal for why in REFUSALS)
+
 
 @pytest.fixture
 def store_of(fine_store, years):
@@ -35,6 +42,9 @@ def store_of(fine_store, years):
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_trains_validates_and_forecasts(fake, store_of, model, task):
     facts = fake(fake_weather.train_and_forecast, store_of(task), f"model={model}", f"task={task}")
+    if "refused" in facts:
+        assert _is_known(facts["refused"])
+        return
     assert facts["reads"] == facts["moved"] == 1
     assert "loss" in facts["terms"]
     assert facts["validation_reads"] == 1 + facts["ensemble"]
@@ -45,10 +55,10 @@ def test_a_model_trains_validates_and_forecasts(fake, store_of, model, task):
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("model", MODELS)
 def test_a_model_is_fine_tuned(fake, store_of, model, task, finetune):
-    options = [f"model={model}", f"task={task}", f"finetune={finetune}"]
-    facts = fake(fake_weather.tune, store_of(task), *options)
+    options = [f"model={model}", f"task={task}", f"finetune={finetune}", "init=unused"]
+    facts = fake(fake_weather.train, store_of(task), *options)
     if "refused" in facts:
-        assert "is trained by rollouts already" in facts["refused"]
+        assert _is_known(facts["refused"])
     else:
         assert facts["reads"] == facts["moved"] == 1
 

@@ -1,11 +1,11 @@
 """Every launcher: help, and one line for each error."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from processes import finish
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -14,12 +14,12 @@ LAUNCHERS = sorted(p.stem for p in (REPO / "launch").glob("*.py") if p.stem not 
 
 
 def run(name: str, *arguments: str, rank: str | None = None) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
+    env: dict[str, str] = {}
     if rank is not None:
-        group = {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
-        env |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", **group}
-    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env=env, timeout=120)
+        env = {"LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+        env |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
+    command = [sys.executable, REPO / "launch" / f"{name}.py", *arguments]
+    return finish(command, None, 120, **env)
 
 
 def refusal(result: subprocess.CompletedProcess[str], code: int = 2) -> str:

@@ -1,7 +1,6 @@
 """From a trained model to scores, through the launchers."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,18 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from processes import finish
 
 REPO = Path(__file__).resolve().parents[2]
 
 
 def launch(name: str, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    result = subprocess.run(
-        [sys.executable, str(REPO / "launch" / f"{name}.py"), *arguments],
-        capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"}, timeout=300,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
+    return finish([sys.executable, REPO / "launch" / f"{name}.py", *arguments], code)
 
 
 def refused(name: str, *arguments: str) -> str:

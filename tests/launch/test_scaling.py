@@ -1,13 +1,12 @@
 """100 M parameters: what sharding saves, and going on in another layout."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import finish
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -16,7 +15,7 @@ REPO = Path(__file__).resolve().parents[2]
 def test_a_hundred_million_parameters(tmp_path):
     out = tmp_path / "large.json"
     command = [sys.executable, str(REPO / "benchmarks" / "scaling.py"), f"out={out}", "only=large"]
-    subprocess.run(command, check=True, timeout=900, env=os.environ | {"PYTHONPATH": str(REPO)})
+    finish(command, seconds=900, PYTHONPATH=str(REPO))
     found = json.loads(out.read_text())["large"]
     assert 9e7 < found["parameters"] < 1.1e8
     assert found["zero3_over_zero0"] <= 0.6

@@ -1,8 +1,6 @@
 """Every task end to end, through the launchers: train, forecast, evaluate. Each is a real one."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import torch
 import xarray as xr
 from builders import make_fine_store
 from hydra import compose, initialize_config_dir
+from processes import finish
 
 from climate.features import MonthFeatures
 from climate.forecast import write_forecast
@@ -36,12 +35,7 @@ REGIONAL = ["task=regional", BOX, "halo=2", "validation.lead=6h"]
 
 
 def launch(name: str, *options: str, code: int = 0) -> str:
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    result = subprocess.run(
-        [sys.executable, str(REPO / "launch" / f"{name}.py"), *options],
-        capture_output=True, text=True, env=env | {"OMP_NUM_THREADS": "1"}, timeout=300,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
+    result = finish([sys.executable, REPO / "launch" / f"{name}.py", *options], code)
     return result.stdout if code == 0 else result.stderr
 
 

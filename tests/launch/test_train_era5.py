@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 import runs_era5
-from runs_era5 import environment, losses
+from processes import environment
+from runs_era5 import losses
 from safetensors.numpy import load_file, save_file
 
 QUICK = ["size=tiny", "trainer.total_steps=50", "rate.peak=5e-3", "rate.warmup=5"]
@@ -20,15 +21,16 @@ def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
     return runs_era5.command(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks)
 
 
-def train(store, run_dir, *options, ranks: int = 0, code: int = 0):
-    return runs_era5.train(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks, code=code)
+def train(store, run_dir, *options, ranks: int = 0, code: int = 0, **env: str):
+    options = (*QUICK, *SPEED, *options)
+    return runs_era5.train(store, run_dir, *options, ranks=ranks, code=code, **env)
 
 
 @pytest.fixture(scope="module")
 def two_ranks(store, tmp_path_factory):
-    """An undisturbed run on two ranks."""
+    """An undisturbed run on two ranks; what DeepSpeed compiles lies in ``compiled`` beside it."""
     run_dir = tmp_path_factory.mktemp("two") / "run"
-    train(store, run_dir, ranks=2)
+    train(store, run_dir, ranks=2, TORCH_EXTENSIONS_DIR=str(run_dir.with_name("compiled")))
     return run_dir
 
 
@@ -49,17 +51,23 @@ def test_a_killed_run_goes_on_bit_equal(store, two_ranks, tmp_path):
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     deadline = time.monotonic() + 240
-    while not _step(run_dir) >= 25:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    try:
+        while not _step(run_dir) >= 25:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     assert _step(run_dir) == 25
     train(store, run_dir, "resume=true", ranks=2)
     assert np.array_equal(losses(run_dir), losses(two_ranks))
     for name in ("model", "exp_avg", "exp_avg_sq"):
         ours, theirs = (runs_era5.tensors(place, 50, name) for place in (run_dir, two_ranks))
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
+
+
+def test_nothing_is_compiled_for_a_run(two_ranks):
+    assert not list(two_ranks.parent.glob("compiled/**/*"))
 
 
 def _step(run_dir) -> int:

@@ -1,13 +1,12 @@
 """Systems end to end, as a user types it. Each launch is a real one."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from processes import finish
 from safetensors.numpy import load_file
 
 REPO = Path(__file__).resolve().parents[2]
@@ -18,21 +17,11 @@ QUICK = [
 ]  # fmt: skip
 
 
-def run(command, code=0):
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    result = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300,
-        env=env | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
-
-
 def launch(name, *options, code=0, ranks=0):
     start = [sys.executable]
     if ranks:
         start = [BIN / "torchrun", "--standalone", f"--nproc-per-node={ranks}"]
-    return run([*start, REPO / "launch" / f"{name}.py", *options], code)
+    return finish([*start, REPO / "launch" / f"{name}.py", *options], code)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,9 @@ Every function here runs in a `fake_process.FakeProcess`.
 from __future__ import annotations
 
 import contextlib
+import functools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -67,6 +68,20 @@ def started(guard: Guard, cfg: DictConfig, moves: bool = True) -> Iterator[Any]:
         yield trainer
 
 
+def _or_refused(work: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """`work`, which says under "refused" why what was asked for does not go together."""
+
+    @functools.wraps(work)
+    def ask(*args: Any, **options: Any) -> dict[str, Any]:
+        try:
+            return work(*args, **options)
+        except InputError as error:
+            return {"refused": str(error)}
+
+    return ask
+
+
+@_or_refused
 def train(
     guard: Guard, store: str, *options: str, moves: bool = True, configs: Path = CONFIGS
 ) -> dict[str, Any]:
@@ -75,14 +90,7 @@ def train(
         return run_step(guard, trainer)
 
 
-def tune(guard: Guard, store: str, *options: str) -> dict[str, Any]:
-    """One step of fine-tuning, or why the model has none."""
-    try:
-        return train(guard, store, "init=unused", *options)
-    except InputError as error:
-        return {"refused": str(error)}
-
-
+@_or_refused
 def train_and_forecast(guard: Guard, store: str, *options: str) -> dict[str, Any]:
     """A step, a validation, one forecast, and an ensemble where the model has members."""
     with started(guard, compose_training(store, *options)) as trainer:

@@ -26,6 +26,49 @@ LAUNCHERS = {
 OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
+def environment(**more: str) -> dict[str, str]:
+    """Ours, without a rank, with one thread, and `more`."""
+    variables = {k: v for k, v in os.environ.items() if k not in OURS} | {"OMP_NUM_THREADS": "1"}
+    return variables | {"PATH": f"{BIN}:{variables['PATH']}", **more}
+
+
+def marked(mark: str) -> list[psutil.Process]:
+    """All that were started with this mark, and live."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK) == mark:
+                found.append(process)
+    return found
+
+
+def kill_marked(mark: str) -> None:
+    for process in marked(mark):
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+
+
+def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
+    """A command to its end: its result, with its output as text.
+
+    Args:
+        command: words.
+        code: what it must end with, or None for whatever it does.
+        seconds: after so many it is killed, with all that it has started.
+        env: more variables.
+    """
+    mark = uuid.uuid4().hex
+    try:
+        result = subprocess.run(
+            [str(word) for word in command], env=environment(**{MARK: mark}, **env),
+            capture_output=True, text=True, timeout=seconds,
+        )  # fmt: skip
+    finally:
+        kill_marked(mark)
+    assert code in (None, result.returncode), result.stdout + result.stderr
+    return result
+
+
 class Run:
     """A training with faults in the background; as a context manager it leaves no process.
 
@@ -43,9 +86,7 @@ class Run:
         self.run_dir, self.mark = Path(run_dir), uuid.uuid4().hex
         start = LAUNCHERS[launcher] if isinstance(launcher, str) else launcher
         command = [*start, str(SUPPORT / "faulty.py"), script, faults, f"run_dir={run_dir}"]
-        variables = {k: v for k, v in os.environ.items() if k not in OURS}
-        variables |= {"OMP_NUM_THREADS": "1", MARK: self.mark, **(env or {})}
-        variables["PATH"] = f"{BIN}:{variables['PATH']}"
+        variables = environment(**{MARK: self.mark}, **(env or {}))
         self.log = self.run_dir.with_name(f"{self.run_dir.name}-{self.mark[:6]}.out")
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
@@ -56,19 +97,12 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self.processes():
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+        kill_marked(self.mark)
         self.process.wait()
 
     def processes(self) -> list[psutil.Process]:
         """All that belong to the run and live."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error, OSError):
-                if process.environ().get(MARK) == self.mark:
-                    found.append(process)
-        return found
+        return marked(self.mark)
 
     def rank(self, rank: int) -> int:
         """The process number of a rank; with python, of the process."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from processes import BIN, finish
 from safetensors.numpy import load_file
 
 from vgbdm.files import write_json
 from vgbdm.training import checkpoint
 
 REPO = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 
 
 def deepspeed(ranks: int) -> list[str]:
@@ -36,18 +34,8 @@ def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
     return [*start, f"store={store.path}", f"run_dir={run_dir}", *options]
 
 
-def environment() -> dict[str, str]:
-    env = {k: v for k, v in os.environ.items() if k not in ("RANK", "LOCAL_RANK", "WORLD_SIZE")}
-    return env | {"OMP_NUM_THREADS": "1", "PATH": f"{BIN}:{os.environ['PATH']}"}
-
-
-def train(store, run_dir, *options, ranks: int = 0, code: int = 0):
-    result = subprocess.run(
-        command(store, run_dir, *options, ranks=ranks),
-        capture_output=True, text=True, env=environment(), timeout=300,
-    )  # fmt: skip
-    assert result.returncode == code, result.stdout + result.stderr
-    return result
+def train(store, run_dir, *options, ranks: int = 0, code: int = 0, **env: str):
+    return finish(command(store, run_dir, *options, ranks=ranks), code, **env)
 
 
 def losses(run_dir) -> np.ndarray:

@@ -2,13 +2,13 @@
 
 import json
 import logging
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from processes import finish
 from tiny import alike, make_trainer, record
 
 from vgbdm.errors import InputError, RunError
@@ -194,7 +194,7 @@ def test_two_ranks_save_fail_and_go_on_alike(tmp_path):
     def run(full_from):
         command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc-per-node=2"]
         worker = [str(SUPPORT / "saving_worker.py"), str(tmp_path / "run"), str(full_from)]
-        subprocess.run([*command, *worker], check=True, timeout=300, capture_output=True)
+        finish([*command, *worker])
         return [json.loads((tmp_path / f"run-rank{r}.json").read_text()) for r in (0, 1)]
 
     failed = run(4)

@@ -37,13 +37,25 @@ def bucket_of(count: int) -> int:
 
 
 def find_ninja() -> None:
-    """Let DeepSpeed compile with the ninja of this environment, activated or not.
+    """Let DeepSpeed compile its disk access with the ninja of this environment, activated or not.
 
     Another version of ninja does not know what this one has built, and builds it anew.
     """
     beside = str(Path(sys.executable).parent)
     if beside not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join((beside, os.environ.get("PATH", "")))
+
+
+def leave_out_inference() -> None:
+    """Keep DeepSpeed from compiling collectives that only its inference calls.
+
+    On a CPU it builds them at every start that does not find them built: a minute, and for ever
+    where a run killed meanwhile has left its lock.
+    """
+    import deepspeed
+    from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
+
+    deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False
 
 
 def zero_config(
@@ -110,12 +122,14 @@ class DeepSpeedBackend(Backend):
         self.stage, self.asked = stage, (stage, offload, nvme_path)
         zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
         self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
-        find_ninja()
+        if offload == "nvme":
+            find_ninja()
         # DeepSpeed calls torch's collectives by older names: a line for each call at stage 3
         warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
         import deepspeed
 
         if not deepspeed.comm.is_initialized():
+            leave_out_inference()
             deepspeed.init_distributed(
                 auto_mpi_discovery=False,
                 verbose=False,
