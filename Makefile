@@ -76,7 +76,7 @@ demo-monthly: $(READY)
 	    store=$(DEMO)-monthly/store out=$(DEMO)-monthly/scores run_dir=$(DEMO)-monthly/run
 
 test: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m "slow or soak"

@@ -8,7 +8,7 @@ from fake_weather import names
 @pytest.mark.parametrize("objective", names("objective"))
 @pytest.mark.parametrize("system", names("system"))
 def test_a_system_trains_validates_and_infers(fake, system, objective):
-    facts = fake(fake_systems.train, f"system={system}", f"objective={objective}")
+    facts = fake(fake_systems.train_and_infer, f"system={system}", f"objective={objective}")
     assert facts["reads"] == facts["moved"] == 1
     assert "loss" in facts["terms"]
     assert facts["validation_reads"] == 1

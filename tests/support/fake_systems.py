@@ -6,7 +6,9 @@ the device computes nothing.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COUNT, BEYOND, MEMBERS = 4, 3, 2
 PRESETS = {
     "batch": COUNT, "simulating_batch": COUNT, "matches": 2, "latents": 2, "refinement": 1,
-    "horizon": BEYOND, "validation": COUNT,
+    "horizon": BEYOND, "validation": COUNT, "window": 8, "substeps": 1,
 }  # fmt: skip
 """Of the smallest training; a system may name fewer."""
 
@@ -53,8 +55,9 @@ def trajectories(system: System, frames: int) -> Trajectories:
     return Trajectories(x, times.expand(COUNT, -1).contiguous())
 
 
-def train(guard: Guard, *options: str) -> dict[str, Any]:
-    """A step, a validation, and the whole of inference: means, widths, an ensemble."""
+@contextlib.contextmanager
+def started(guard: Guard, *options: str) -> Iterator[tuple[Any, Trajectories]]:
+    """A trainer on the fake device, at its first step, and its data there."""
     cfg = compose_training(*options)
     system: System = build(cfg.system)
     data = trajectories(system, cfg.model.window + BEYOND + 1)
@@ -64,13 +67,25 @@ def train(guard: Guard, *options: str) -> dict[str, Any]:
             trainer = training.build_trainer(cfg, system, data, data, backend, Path(folder))
             trainer.start()
             far = Trajectories(*(values.to(backend.device) for values in (data.x, data.t)))
+        yield trainer, far
+
+
+def train(guard: Guard, *options: str) -> dict[str, Any]:
+    """One optimiser step."""
+    with started(guard, *options) as (trainer, _):
+        return run_step(guard, trainer)
+
+
+def train_and_infer(guard: Guard, *options: str) -> dict[str, Any]:
+    """A step, a validation, and the whole of inference: means, widths, an ensemble."""
+    with started(guard, *options) as (trainer, far):
         facts = run_step(guard, trainer)
         facts["validation_reads"] = run_validation(guard, trainer)
-        field = backend.whole_field().eval()
+        field = trainer.backend.whole_field().eval()
         guard.reads.clear()
         made = protocol.forecast_ensemble(field, far, MEMBERS, seed=0)
         assert made.members is not None
-        assert made.members.shape == (MEMBERS, *data.x[:, field.window :].shape)
+        assert made.members.shape == (MEMBERS, *far.x[:, field.window :].shape)
         facts["forecast_reads"] = len(guard.reads)
         facts["theta"] = made.theta is not None
         return facts

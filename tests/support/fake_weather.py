@@ -41,6 +41,8 @@ def compose_training(store: str, *options: str, configs: Path = CONFIGS) -> Dict
     cfg.validation.lead = "1mo" if str(cfg.step).endswith("mo") else "6h"
     if "ahead" in cfg.objective:
         cfg.objective.ahead = STEPS
+    if "solver" in cfg.model:
+        cfg.model.solver.substeps = 1
     return cfg
 
 
