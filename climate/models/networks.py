@@ -16,6 +16,22 @@ from torch.nn import functional as F
 from vgbdm.networks import Blocks
 
 
+LAYOUT_ON_CPU = (
+    torch.channels_last
+    if torch.backends.cpu.get_cpu_capability() == "AVX512"
+    else torch.contiguous_format
+)
+
+
+def conv_layout(device: torch.device) -> torch.memory_format:
+    """How convolutions want their input in memory.
+
+    Channels last, as GPUs and CPUs with AVX-512 rearrange everything else; with AVX2 the gradient
+    of a convolution takes half as long again that way (published size: 50 instead of 34 ms).
+    """
+    return LAYOUT_ON_CPU if device.type == "cpu" else torch.channels_last
+
+
 def soft_bound(x: Tensor, limit: float) -> Tensor:
     """Values bent smoothly into (-limit, limit)."""
     return limit * torch.tanh(x / limit)
@@ -25,9 +41,8 @@ class Halo(torch.autograd.Function):
     """Parts side by side with the rows and columns beyond the edges of the globe, in one tensor.
 
     Written out rather than composed: every part is copied once and no more than the halo is rolled,
-    where rolls and joins of whole fields would cost more than some convolutions. The channels of a
-    point lie side by side in memory (channels last), as convolutions want them: with fields side by
-    side they take up to twice as long, because they rearrange what they read and write.
+    where rolls and joins of whole fields would cost more than some convolutions. The result lies in
+    memory as convolutions want it, see `conv_layout`.
     """
 
     @staticmethod
@@ -49,7 +64,7 @@ class Halo(torch.autograd.Function):
             (batch, channels, height + 2 * halo, width + 2 * halo),
             dtype=dtype,
             device=parts[0].device,
-            memory_format=torch.channels_last,
+            memory_format=conv_layout(parts[0].device),
         )
         inside = padded[..., halo : halo + height, halo : halo + width]
         at = 0
@@ -169,7 +184,7 @@ class SphereConv(nn.Module):
         halo = self.halo
         if self.poles is None:
             x = parts[0] if len(parts) == 1 else torch.cat(tuple(parts), 1)
-            x = x.contiguous(memory_format=torch.channels_last)
+            x = x.contiguous(memory_format=conv_layout(x.device))
             return F.pad(x, (halo, halo, halo, halo), mode="replicate")
         device = parts[0].device.type
         dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
