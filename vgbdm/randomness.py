@@ -84,7 +84,8 @@ def keyed_bits(seed: int, purpose: str, ids: Tensor, places: Tensor) -> Tensor:
         (B, N) int64.
     """
     base = _mix(ids * GOLDEN + keyed_seed(seed, purpose))
-    return _mix(base[:, None] + (places + 1) * GOLDEN)
+    # ~n is -(n + 1); a compiler that reckons with `arange` by symbols does not know that n wraps
+    return _mix(base[:, None] + ~places * -GOLDEN)
 
 
 def keyed_uniform(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:
