@@ -24,6 +24,7 @@ from torch import Tensor
 from vgbdm.latent_field import LatentField
 from vgbdm.latents import DiagonalGaussian, Latents, Posterior
 from vgbdm.paths import HermitePath
+from vgbdm.precision import in_full
 from vgbdm.regression import STENCIL, inner
 
 ANCHOR, FAR = 3e-5, 4.0
@@ -127,6 +128,12 @@ def jacobian_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tens
     return torch.stack(columns, 2)
 
 
+@in_full
+def mean_products(jacobian: Tensor) -> Tensor:
+    """J'J / R, (B, U, U) of (B, R, U)."""
+    return jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
+
+
 def likelihood_width(
     residuals: Callable[[Tensor], Tensor], unknowns: Tensor, latents: int
 ) -> Tensor:
@@ -141,7 +148,7 @@ def likelihood_width(
     """
     jacobian = jacobian_of(residuals, unknowns).double()
     variance = residuals(unknowns).double().square().mean(1).clamp_min(SMALLEST_VARIANCE)
-    gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
+    gram = mean_products(jacobian)
     known = torch.full_like(gram[0, 0], NOT_KNOWN)
     known[:latents] = 1.0
     covariance = torch.linalg.inv_ex(gram / variance[:, None, None] + torch.diag(known)).inverse
@@ -167,7 +174,7 @@ def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -
 
     for _ in range(steps):
         jacobian = jacobian_of(residuals, unknowns)
-        gram = jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
+        gram = mean_products(jacobian)
         # the Student's t as a normal of the width that it has here
         hold = (ANCHOR / size / (1 + distance(unknowns) / FAR))[:, None].expand_as(start)
         slope = (jacobian * now[..., None]).mean(1) + hold * (unknowns - start)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.precision import in_full
 
 
 class PathPoint(NamedTuple):
@@ -147,6 +148,7 @@ class LagrangePath(Path):
         return PathPoint(state, velocity, 2 * curvature)
 
 
+@in_full
 def derivatives(frames: Tensor, times: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """First and second derivative at every frame of the polynomial through the nearest frames.
 

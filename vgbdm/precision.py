@@ -7,9 +7,17 @@ products, which spherical transforms and inference are made of, are never shorte
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Concatenate, ParamSpec, TypeVar
+
 import torch
+from torch import Tensor
 
 from vgbdm.errors import InputError
+
+Given = ParamSpec("Given")
+Made = TypeVar("Made")
 
 KINDS = {"fp32": None, "bf16": torch.bfloat16}
 
@@ -29,6 +37,19 @@ def computing(precision: str, device: torch.device) -> torch.autocast:
     """A context in which the layers of networks compute in this precision."""
     kind = KINDS[precision]
     return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)
+
+
+def in_full(
+    function: Callable[Concatenate[Tensor, Given], Made],
+) -> Callable[Concatenate[Tensor, Given], Made]:
+    """The function without autocast, which would shorten the products that it sums or solves."""
+
+    @functools.wraps(function)
+    def without(first: Tensor, *args: Given.args, **options: Given.kwargs) -> Made:
+        with torch.autocast(first.device.type, enabled=False):
+            return function(first, *args, **options)
+
+    return without
 
 
 def allow_tf32(allowed: bool) -> None:

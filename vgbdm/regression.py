@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vgbdm.precision import in_full
+
 RIDGES = (1e-3, 1e-6)
 """Relative to the regressors' mean squares. The large one is steady under noise and biased towards
 zero; the small one is not biased, and so holds for windows unlike those of training."""
@@ -103,6 +105,7 @@ def alone_coefficients(answers: Tensor, missing: Tensor) -> Tensor:
     return (answers * missing[:, None]).mean(3) / (squares + 1e-12)
 
 
+@in_full
 def ridge(regressors: Tensor, targets: Tensor) -> list[Tensor]:
     """Ridge coefficients (B, C, R) of (B, C, R, n) for (B, C, n), for each of `RIDGES`.
 

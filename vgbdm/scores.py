@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from vgbdm.precision import in_full
+
 
 def mean_square_errors(forecast: Tensor, truth: Tensor) -> Tensor:
     """Mean square error of each trajectory, (N,), of (N, n, C, ...)."""
@@ -21,6 +23,7 @@ def relative_mean_square_error(forecast: Tensor, truth: Tensor) -> float:
     return float((error.square().mean(1) / scored.var(1, unbiased=False)).mean())
 
 
+@in_full
 def crps(members: Tensor, truth: Tensor) -> Tensor:
     """Fair continuous ranked probability score: E|X - y| - ½ E|X - X'|, X ≠ X' (Ferro 2014).
 

@@ -4,7 +4,11 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
+from vgbdm.inference import mean_products
+from vgbdm.paths import derivatives
 from vgbdm.precision import allow_tf32, check_precision, computing
+from vgbdm.regression import ridge
+from vgbdm.scores import crps
 
 CPU = torch.device("cpu")
 
@@ -33,6 +37,21 @@ def test_layers_follow_and_weights_do_not():
     with torch.autocast("cpu", torch.bfloat16), computing("fp32", CPU):
         assert layer(x).dtype == torch.float32
     assert layer.weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("work", "shapes"),
+    [(mean_products, [(2, 30, 4)]), (ridge, [(2, 3, 4, 30), (2, 3, 30)]),
+     (crps, [(8, 2, 5), (2, 5)]),
+     (lambda x, t: derivatives(x, t.sort(1).values, 5), [(2, 9, 3), (2, 9)])],
+)  # fmt: skip
+def test_what_is_solved_or_scored_is_never_shortened(work, shapes):
+    generator = torch.Generator().manual_seed(0)
+    given = [torch.rand(shape, generator=generator) for shape in shapes]
+    with computing("bf16", CPU):
+        shortened = work(*given)
+    pairs = zip(shortened, work(*given), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
 def test_another_precision_is_refused_by_the_name_of_its_option():
