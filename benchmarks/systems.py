@@ -101,11 +101,7 @@ def describe(system: str, out: Path) -> str:
     for name in OBJECTIVES[1:]:
         if name in differences.index:
             row = differences.loc[name]
-            better = (
-                "better than" if row["low"] > 0 else "worse than" if row["high"] < 0 else "like"
-            )
-            interval = f"{row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}]"
-            said.append(f"VGB-DM is {better} {name} by {interval}")
+            said.append(f"{name} {row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}]")
     runs = sorted((out / "runs" / system).glob("*/finished"))
     ended = [path.parent.name for path in runs if path.read_text()]
     diverged = (
@@ -113,7 +109,8 @@ def describe(system: str, out: Path) -> str:
     )
     return (
         f"**{system}**\n\n{table}\n\n{diverged}"
-        f"Paired over test trajectories: {'; '.join(said)}.\n\n"
+        "Other − VGB-DM, paired over test trajectories, with 95 % intervals: "
+        f"{'; '.join(said)}.\n\n"
         f"θ error by parameter: {'; '.join(parameters(scores, alone))}.\n"
     )
 

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 
 from vgbdm.networks import Blocks
 
-
 LAYOUT_ON_CPU = (
     torch.channels_last
     if torch.backends.cpu.get_cpu_capability() == "AVX512"
