@@ -39,12 +39,21 @@ class Catalogue:
             pressures; ``units`` of the values and ``level_units`` of the levels where the data do
             not say them, or say them wrongly.
         static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
+
+    Raises:
+        InputError: for a field that says no name: it is none of those known.
     """
 
     def __init__(
         self, fields: Mapping[str, Mapping[str, Any]], static: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self.fields, self.static = dict(fields), dict(static)
+        nameless = [channel for channel, entry in self.fields.items() if not entry.get("name")]
+        if nameless:
+            raise InputError(
+                f"source.fields.{nameless[0]}: says no name as stored; known are "
+                f"{', '.join(sorted({*self.fields} - {*nameless}))}"
+            )
 
     def series(self, variables: Sequence[str], held: Mapping[str, xr.Dataset]) -> list[Series]:
         """The wanted channels, levels of one variable together.

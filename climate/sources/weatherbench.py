@@ -58,6 +58,12 @@ class WeatherBenchSource:
         """
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder; source.root names the data")
+        unknown = sorted({*self.fields} - {*self.folders})
+        if unknown:
+            raise InputError(
+                f"source.fields.{unknown[0]}: has no folder; known are "
+                f"{', '.join(sorted(self.folders))}"
+            )
         check_variables(self.variables, self.folders, "source.folders.{name}=FOLDER")
         attributes: dict[str, object] = {}
         series = []

@@ -193,3 +193,11 @@ def test_reported_cases_become_kelvin(case, name):
     assert mean == pytest.approx(281.987, abs=2e-3)
     assert float(((field - mean) ** 2 * weights).mean()) ** 0.5 == pytest.approx(15.1527, abs=2e-3)
     assert field.attrs["units"] == "K"
+
+
+def test_a_setting_for_a_field_nobody_knows_is_refused(tmp_path):
+    write_variable(tmp_path, "z", TIMES)
+    refused(lambda: opened(tmp_path, "z", zz={"units": "m"}), "source.fields.zz", "known are")
+    archive(TIMES).to_netcdf(tmp_path / "a.nc")
+    fields = {"t2m": {"name": "2m_temperature"}, "tm2": {"units": "degC"}}
+    refused(lambda: cf_source(tmp_path, ("t2m",), fields=fields), "source.fields.tm2", "t2m")
