@@ -96,7 +96,7 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
-    # xarray before 2025.7 cannot read the attribute _FillValue of stores that zarr 3.1 wrote
+    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote
     plain = {
         name: {"_FillValue": None} for name, v in dataset.variables.items() if v.dtype.kind == "f"
     }
