@@ -4,7 +4,8 @@ Shapes: ``N`` trajectories, ``L`` frames, ``C`` components, ``P`` parameters, ``
 axes of a grid.
 
 A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
-``params(trajectory, param)``. Training reads x and t, never params.
+``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
+components and parameters by the labels along them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from physics_systems.labels import AXES, arrange, clock_of, labels_of, order_by
 from physics_systems.system import System
 from vgbdm.errors import InputError
 
@@ -94,12 +96,16 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
-    dataset.to_zarr(aside, zarr_format=3, consolidated=False)
+    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote
+    plain = {
+        name: {"_FillValue": None} for name, v in dataset.variables.items() if v.dtype.kind == "f"
+    }
+    dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
     aside.replace(out)
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:
-    """Open a Zarr store or a NetCDF file.
+    """Open a Zarr store or a NetCDF file; times stay the numbers they are.
 
     Raises:
         InputError: if it is neither.
@@ -109,8 +115,8 @@ def open_dataset(path: str | Path) -> xr.Dataset:
         raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
     try:
         if place.is_dir():
-            return xr.open_zarr(place, consolidated=False)
-        return xr.open_dataset(place)
+            return xr.open_zarr(place, consolidated=False, decode_times=False)
+        return xr.open_dataset(place, decode_times=False)
     except Exception as error:  # libraries raise many kinds
         raise InputError(f"{place}: neither a Zarr store nor a NetCDF file ({error})") from None
 
@@ -124,8 +130,8 @@ def read(path: str | Path, system: System, at_least: int) -> Trajectories:
         at_least: frames that are needed.
 
     Raises:
-        InputError: for missing variables, shapes of another system, too few frames, values that are
-            not finite, or times that do not increase.
+        InputError: for missing variables, labels or shapes of another system, too few frames,
+            values that are not finite, times in no unit of time or that do not increase.
     """
     with open_dataset(path) as dataset:
         missing = [name for name in ("x", "t") if name not in dataset]
@@ -137,7 +143,12 @@ def read(path: str | Path, system: System, at_least: int) -> Trajectories:
         named = dataset.attrs.get("system", system.name)
         if named != system.name:
             raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
-        x, t = dataset["x"].to_numpy(), dataset["t"].to_numpy()
+        states = arrange(dataset["x"], AXES, str(path))
+        x = order_by(states, "component", system.components, str(path)).to_numpy()
+        times = arrange(dataset["t"], AXES[:2], str(path))
+        t = clock_of(times, str(path))
+        if times.dims == ("time",):  # one clock for all
+            t = np.broadcast_to(t, (len(x), len(t))).copy()
     if x.shape[2:] == () and system.shape == (1,):
         x = x[..., None]
     if x.ndim < 2 or x.shape[2:] != system.shape or t.shape != x.shape[:2] or not len(x):
@@ -178,9 +189,9 @@ def read_parameters(path: str | Path, system: System) -> dict[str, Tensor] | Non
     with open_dataset(path) as dataset:
         if "params" not in dataset:
             return None
-        params = dataset["params"].to_numpy()
-        labels = dataset["param"].to_numpy() if "param" in dataset.coords else system.parameters
-        given = [str(label) for label in labels]
+        held = arrange(dataset["params"], ("trajectory", "param"), str(path))
+        params = held.to_numpy()
+        given = labels_of(held, "param") or list(system.parameters)
     if params.shape[1:] != (len(system.parameters),) or set(given) != set(system.parameters):
         raise InputError(
             f"{path}: params {given} of shape {params.shape}; {system.name} has "

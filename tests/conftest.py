@@ -10,6 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 REPO = Path(__file__).resolve().parent.parent
 sys.path.append(str(REPO / "launch"))
+CASES = REPO.parent / "shared" / "cases"
 WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -66,3 +67,20 @@ def winds():
     if not WINDS.is_dir():
         pytest.skip(f"real winds are not at {WINDS}")
     return WINDS
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Makes a case of the folder of reported situations, where it is, and gives its folder."""
+    if not CASES.is_dir():
+        pytest.skip(f"the reported situations are not at {CASES}")
+    import runpy
+
+    made = runpy.run_path(str(CASES / "make_cases.py"))
+
+    def make(name):
+        made["CASES"][name](tmp_path / name)
+        return tmp_path / name
+
+    make.celsius_forecast = made["celsius_forecast"]
+    return make

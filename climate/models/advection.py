@@ -78,7 +78,7 @@ class GreyBoxAdvection(WeatherField):
         priors: Mapping[str, Sequence[float]],
         **options: Any,
     ) -> None:
-        count, own = len(domain.variables), tuple(wind) in domain.vectors
+        count, own = len(domain.variables), domain.holds_wind(wind)
         used = {k: (v[0], v[1]) for k, v in priors.items() if own or k != "wind_factor"}
         outputs = 2 * count + (len(domain.channels) if source else 0)
         super().__init__(domain, outputs, LogNormalParameters(used, (count,)), **options)

@@ -6,6 +6,7 @@ Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -19,10 +20,14 @@ from climate.features import CalendarFeatures, MonthFeatures
 from climate.grid import Grid
 from climate.regions import Region
 from climate.store.calendar import as_step, is_monthly, step_seconds
+from climate.units import find_conversion, unit_of
+from climate.variables import CHANNELS, known_channel
 from vgbdm.errors import InputError
 
 if TYPE_CHECKING:
     from climate.store.layout import TrainingStore
+
+log = logging.getLogger(__name__)
 
 BLOCK = 720
 """Time steps read at once for statistics."""
@@ -73,9 +78,12 @@ class Domain:
         """Read it off a training store; only the training period is looked at.
 
         The two parts of a vector share one scale and have no mean taken off, so that they still
-        are a vector when standardised. Vector pairs the store does not hold are left out.
+        are a vector when standardised. Known winds that the store does not hold are left out.
+
+        Raises:
+            InputError: for vectors that are none of the store's, see `read_vectors`.
         """
-        held = tuple((u, v) for u, v in vectors if u in store.channels and v in store.channels)
+        held = read_vectors(vectors, store)
         mean, scale = store.statistics.mean.copy(), store.statistics.std.copy()
         change = change_per_step(store, step)
         for u, v in held:
@@ -135,6 +143,20 @@ class Domain:
             if i not in partner.values()
         )
 
+    def holds_wind(self, wind: Sequence[str]) -> bool:
+        """Whether a pair of channels is one of the vectors.
+
+        Raises:
+            InputError: if one of them is no channel and no wind that is known.
+        """
+        for name in wind:
+            if name not in self.channels and name not in CHANNELS:
+                raise InputError(
+                    f"model.wind: [{', '.join(wind)}]: {name} is no channel; the state holds "
+                    f"{', '.join(self.channels)}; name a pair of vectors="
+                )
+        return tuple(wind) in self.vectors
+
     @property
     def vector_channels(self) -> list[int]:
         """Channels that are vector components."""
@@ -156,6 +178,62 @@ class Domain:
             else torch.zeros(shape)
             for name, shape in shapes.items()
         }
+
+
+def read_vectors(
+    vectors: Sequence[Sequence[str]], store: TrainingStore
+) -> tuple[tuple[str, str], ...]:
+    """The pairs of channels that are vectors, held against a store.
+
+    Args:
+        vectors: (eastward, northward); pairs of known winds that it does not hold are left out.
+        store: whose channels they are.
+
+    Raises:
+        InputError: for what is no pair, a name that is no channel, a channel named twice, winds in
+            the wrong order, or parts in other units than each other or than m s-1.
+    """
+    held: list[tuple[str, str]] = []
+    for pair in map(tuple, vectors):
+        text = f"vectors: [{', '.join(map(str, pair))}]"
+        if len(pair) != 2:
+            raise InputError(f"{text} is no pair; give [eastward, northward]")
+        strangers = [n for n in pair if n not in store.channels and n not in CHANNELS]
+        if strangers:
+            raise InputError(
+                f"{text}: {strangers[0]} is no channel of {store.path}, which holds "
+                f"{', '.join(store.channels)}; name two of them, or vectors=[] for none"
+            )
+        directions = [(known_channel(n) or {}).get("standard_name", "") for n in pair]
+        if directions[0] == "northward_wind" or directions[1] == "eastward_wind":
+            raise InputError(f"{text}: give the eastward part first, then the northward one")
+        absent = [n for n in pair if n not in store.channels]
+        if len(absent) == 1:
+            log.warning("%s is left out: %s holds no %s", text, store.path, absent[0])
+        if absent:
+            continue
+        if {*pair} & {n for other in held for n in other} or pair[0] == pair[1]:
+            raise InputError(f"{text}: a channel is a part of one vector; name it once")
+        _check_units(text, pair, store)
+        held.append((pair[0], pair[1]))
+    return tuple(held)
+
+
+def _check_units(text: str, pair: Sequence[str], store: TrainingStore) -> None:
+    """Refuse parts of a vector in other units than each other, and winds not in m s-1."""
+    units = [unit_of(store.channel_attrs[name]) or "1" for name in pair]
+    between = find_conversion(units[0], units[1])
+    if units[0] != units[1] and (between is None or between.changes):
+        raise InputError(
+            f"{text}: {pair[0]} is in {units[0]}, {pair[1]} in {units[1]}; convert the data again "
+            "with one unit"
+        )
+    to_wind = find_conversion(units[0], "m s-1")
+    if to_wind is not None and to_wind.changes:
+        raise InputError(
+            f"{text}: in {units[0]}, but limits and physics are in m s-1; convert the data again, "
+            "under names such as u10, v10 or u850, v850, whose unit is known"
+        )
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

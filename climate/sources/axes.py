@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.units import find_conversion, setting, unit_of
 from vgbdm.errors import InputError
 
 REGRID = (
@@ -25,15 +26,28 @@ NAMES = {
     "time": {"time", "valid_time"},
     "lat": {"lat", "latitude"},
     "lon": {"lon", "longitude"},
-    "level": {"level", "lev", "plev", "pressure_level", "isobaricinhpa", "height", "depth"},
+    "level": {
+        "level",
+        "lev",
+        "plev",
+        "pressure_level",
+        "isobaricinhpa",
+        "isobaric",
+        "height",
+        "depth",
+    },
 }
 STANDARD_NAMES = {"time": "time", "lat": "latitude", "lon": "longitude", "level": "air_pressure"}
 UNITS = {
     "time": set(),
     "lat": {"degrees_north", "degree_north", "degrees_n", "degree_n"},
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
-    "level": {"hpa", "millibars", "millibar", "mbar"},
+    "level": set(),  # whatever is a pressure, see `_is_vertical`
 }
+PRESSURE = "hPa"
+"""Levels of pressure are in it, whatever a file has them in."""
+HIGHEST_PRESSURE = 1100.0
+"""hPa; levels without a unit that are above it are none in hPa."""
 CYCLIC = 1e-4
 """Degrees below which two longitudes are one."""
 
@@ -45,12 +59,13 @@ class Part:
     Attributes:
         variable: lazy, dimensions out of time, level, lat, lon in the order they are stored.
         times: (T,) datetime64[s] as stored; None for a static field.
-        levels: (L,) as stored, one where the variable names its only level; None where it names
-            none.
+        levels: (L,) in hPa where they are pressures, else as stored; one where the variable names
+            its only level; None where it names none.
         lat: (H,) degrees as stored.
         lon: (W,) degrees as stored.
         where: file or store, for messages.
         name: of the variable there.
+        level_unit: of the levels; None where the file does not say.
     """
 
     variable: xr.Variable
@@ -60,6 +75,23 @@ class Part:
     lon: np.ndarray
     where: str
     name: str
+    level_unit: str | None = None
+
+    @property
+    def units(self) -> str | None:
+        """Of the values, as the file says; None where it does not."""
+        return unit_of(self.variable.attrs)
+
+    @property
+    def what(self) -> str:
+        """File and variable, for messages."""
+        return f"{self.where}: {self.name}"
+
+    @property
+    def levels_text(self) -> str:
+        """The levels with their unit, for messages."""
+        text = ", ".join(f"{value:g}" for value in ([] if self.levels is None else self.levels))
+        return f"{text} {self.level_unit}" if self.level_unit else text
 
     def level_index(self, level: float | None) -> int:
         """Where a level is stored.
@@ -68,26 +100,35 @@ class Part:
             InputError: if it is not there, or which of several is meant is not said.
         """
         held = np.zeros(1) if self.levels is None else self.levels
-        text = ", ".join(f"{value:g}" for value in held)
         if level is None:
             if len(held) > 1:
-                raise InputError(f"{self.where}: {self.name} has the levels {text}; give one")
+                raise InputError(
+                    f"{self.what} has the levels {self.levels_text}; give one by "
+                    "source.fields.NAME.level"
+                )
             return 0
         if self.levels is None:
-            raise InputError(f"{self.where}: {self.name} has no levels, {level:g} is asked for")
+            raise InputError(f"{self.what} has no levels, {level:g} is asked for")
+        if self.level_unit is None and held.max() > HIGHEST_PRESSURE:
+            say = setting("source.fields.NAME.level_units", "Pa")
+            raise InputError(
+                f"{self.what} has the levels {self.levels_text} without a unit, too large for "
+                f"hPa; say which they have, such as {say}"
+            )
         near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
         if not len(near):
-            raise InputError(f"{self.where}: {self.name} has the levels {text}, not {level:g}")
+            raise InputError(f"{self.what} has the levels {self.levels_text}, not {level:g}")
         return int(near[0])
 
 
-def open_part(dataset: xr.Dataset, name: str, where: str) -> Part:
+def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None = None) -> Part:
     """Find the axes of a variable.
 
     Args:
         dataset: lazy, as xarray opens it, without Dask.
         name: of the variable in it.
         where: file or store, for messages.
+        level_unit: of its levels, where the config says so.
 
     Raises:
         InputError: one line, where there is no such variable, or not on such axes.
@@ -108,7 +149,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str) -> Part:
     levels = None
     found = _find(dataset, variable, "level")
     if found is not None:
-        levels = np.atleast_1d(found[1].values.astype(np.float64))
+        levels, level_unit = _levels(found[1], level_unit)
         if found[1].ndim:
             axes[found[0]] = "level"
     indexers = {}
@@ -122,7 +163,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str) -> Part:
             indexers[dim] = 0
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
-    return Part(variable, times, levels, lat, lon, where, name)
+    return Part(variable, times, levels, lat, lon, where, name, level_unit)
 
 
 def _find(
@@ -134,10 +175,20 @@ def _find(
         for name, candidate in dataset.variables.items()
         if candidate is not variable
         and set(candidate.dims) <= set(variable.dims)
-        and _names(axis, str(name), candidate)
+        and (
+            _names(axis, str(name), candidate)
+            or (axis == "level" and name in dataset.coords and _is_vertical(candidate))
+        )
         and (axis in ("lat", "lon") or candidate.dims in ((), (name,)))
     ]
-    near.sort(key=lambda pair: (pair[1].dims != (pair[0],), abs(pair[1].ndim - 1), str(pair[0])))
+    near.sort(
+        key=lambda pair: (
+            pair[1].dims != (pair[0],),
+            axis == "level" and not _is_pressure(unit_of(pair[1].attrs)),
+            abs(pair[1].ndim - 1),
+            str(pair[0]),
+        )
+    )
     if not near:
         return None
     name, coordinate = near[0]
@@ -151,6 +202,24 @@ def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
         or attributes.get("standard_name") == STANDARD_NAMES[axis]
         or attributes.get("units") in UNITS[axis]
     ) and (axis == "time" or candidate.dtype.kind in "fiu")
+
+
+def _is_vertical(candidate: xr.Variable) -> bool:
+    """By a unit of pressure, or by ``positive``, up or down (CF §4.3)."""
+    along = str(candidate.attrs.get("positive", "")).lower() in ("up", "down")
+    return candidate.dtype.kind in "fiu" and (along or _is_pressure(unit_of(candidate.attrs)))
+
+
+def _is_pressure(unit: str | None) -> bool:
+    return unit is not None and find_conversion(unit, PRESSURE) is not None
+
+
+def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str | None]:
+    """The levels (L,), in hPa where they are pressures, and their unit."""
+    values = np.atleast_1d(coordinate.values.astype(np.float64))
+    unit = unit or unit_of(coordinate.attrs)
+    to_pressure = find_conversion(unit, PRESSURE) if unit else None
+    return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
 
 
 def _horizontal(

@@ -9,6 +9,7 @@ import xarray as xr
 
 from climate.sources.axes import Part, open_part
 from climate.sources.fields import Series, StaticField
+from climate.variables import channel_unit
 from vgbdm.errors import InputError
 
 
@@ -34,14 +35,25 @@ class Catalogue:
     """Which stored variable and level each short name is.
 
     Args:
-        fields: short name → ``name`` as stored, and ``level`` in the stored units where it has any.
+        fields: short name → ``name`` as stored; ``level`` where it has any, hPa where levels are
+            pressures; ``units`` of the values and ``level_units`` of the levels where the data do
+            not say them, or say them wrongly.
         static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
+
+    Raises:
+        InputError: for a field that says no name: it is none of those known.
     """
 
     def __init__(
         self, fields: Mapping[str, Mapping[str, Any]], static: Mapping[str, Mapping[str, Any]]
     ) -> None:
         self.fields, self.static = dict(fields), dict(static)
+        nameless = [channel for channel, entry in self.fields.items() if not entry.get("name")]
+        if nameless:
+            raise InputError(
+                f"source.fields.{nameless[0]}: says no name as stored; known are "
+                f"{', '.join(sorted({*self.fields} - {*nameless}))}"
+            )
 
     def series(self, variables: Sequence[str], held: Mapping[str, xr.Dataset]) -> list[Series]:
         """The wanted channels, levels of one variable together.
@@ -54,23 +66,27 @@ class Catalogue:
             InputError: one line, for a variable or level that is not there.
         """
         check_variables(variables, self.fields, "+source.fields.{name}={{name: …, level: …}}")
-        opened: dict[str, list[Part]] = {}
-        grouped: dict[tuple[str, tuple[int, ...]], list[tuple[str, float | None]]] = {}
+        opened: dict[tuple[str, Any], list[Part]] = {}
+        grouped: dict[tuple[Any, ...], list[tuple[str, float | None]]] = {}
         for channel in variables:
-            name, level = str(self.fields[channel]["name"]), self.fields[channel].get("level")
-            if name not in opened:
-                opened[name] = _open(name, held)
-            places = tuple(k for k, part in enumerate(opened[name]) if _holds(part, level))
+            entry = self.fields[channel]
+            name, level, units = str(entry["name"]), entry.get("level"), entry.get("units")
+            key = name, entry.get("level_units")
+            if key not in opened:
+                opened[key] = _open(*key, held)
+            places = tuple(k for k, part in enumerate(opened[key]) if _holds(part, level))
             if not places:
-                opened[name][0].level_index(level)
-            grouped.setdefault((name, places), []).append((channel, level))
+                opened[key][0].level_index(level)
+            wanted = (key, places, None if units is None else str(units), channel_unit(channel))
+            grouped.setdefault(wanted, []).append((channel, level))
         return [
             Series(
                 tuple(channel for channel, _ in members),
                 tuple(level for _, level in members),
-                tuple(opened[name][k] for k in places),
+                tuple(opened[key][k] for k in places),
+                units,
             )
-            for (name, places), members in grouped.items()
+            for (key, places, units, _), members in grouped.items()
         ]
 
     def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
@@ -85,8 +101,10 @@ class Catalogue:
         return found
 
 
-def _open(name: str, held: Mapping[str, xr.Dataset]) -> list[Part]:
-    parts = [open_part(d, name, where) for where, d in held.items() if name in d.data_vars]
+def _open(name: str, level_unit: str | None, held: Mapping[str, xr.Dataset]) -> list[Part]:
+    parts = [
+        open_part(d, name, where, level_unit) for where, d in held.items() if name in d.data_vars
+    ]
     if not parts:
         names = sorted({str(n) for dataset in held.values() for n in dataset.data_vars})
         shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")

@@ -25,10 +25,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from climate.sources.axes import Part, as_slice
+from climate.sources.meaning import check_levels, find_units
 from climate.sources.select import Frame, Selection, check_calendar
 from climate.store.calendar import Period
 from climate.store.layout import chunk_shape
-from climate.variables import channel_attributes
+from climate.units import conversion
+from climate.variables import STATIC_UNITS, channel_attributes, is_geopotential
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -45,13 +47,15 @@ class Series:
 
     Attributes:
         channels: short names.
-        levels: of the channels, in the files' units; None where the variable has no levels.
+        levels: of the channels, hPa or in the files' units; None where there are none.
         parts: one per file.
+        units: of all files' values by the config; None: as each file says.
     """
 
     channels: tuple[str, ...]
     levels: tuple[float | None, ...]
     parts: tuple[Part, ...]
+    units: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,13 @@ def make_dataset(
     fields: dict[str, xr.Variable] = {}
     for block in blocks:
         block.warn_of_rereads(steps)
-        stored = dict(block.series.parts[0].variable.attrs)
+        stored = dict(block.series.parts[0].variable.attrs) | {"units": block.units}
         for k, channel in enumerate(block.series.channels):
             lazy = indexing.LazilyIndexedArray(_Channel(block, k))
             fields[channel] = xr.Variable(
-                ("time", "lat", "lon"), lazy, channel_attributes(channel, stored)
+                ("time", "lat", "lon"),
+                lazy,
+                channel_attributes(channel, stored) | {"source_units": block.source_units},
             )
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
     return dataset.assign(
@@ -149,12 +155,26 @@ class Blocks:
         self.levels = [
             [part.level_index(level) for level in series.levels] for part in series.parts
         ]
+        check_levels(series.channels[0], series.parts)
         self.frames = [selection.frame(part.lat, part.lon, part.where) for part in series.parts]
         for part, frame in zip(series.parts, self.frames, strict=True):
             for axis in ("lat", "lon"):
                 if not same(getattr(frame, axis), getattr(self.frame, axis)):
                     raise InputError(f"{part.where}: its {axis} differ from those of {self.where}")
+        self.units, self.conversions = find_units(
+            series.channels[0], series.parts, series.units, self._first_map, series.levels[0]
+        )
         self.times, self.part, self.position = self._index(selection, valid)
+
+    @property
+    def source_units(self) -> str:
+        """The units that the files have, in order of the files."""
+        units = [self.series.units or str(part.units) for part in self.series.parts]
+        return ", ".join(dict.fromkeys(units))
+
+    def _first_map(self, index: int) -> np.ndarray:
+        """The first time of a part as stored (1, L, H, W)."""
+        return self._stored(index, np.zeros(1, int))
 
     @property
     def frame(self) -> Frame:
@@ -184,7 +204,9 @@ class Blocks:
         again = np.flatnonzero(np.diff(times) == np.timedelta64(0)) + 1
         for k in again:
             once, twice = (self.read(int(part_of[i]), position[i : i + 1]) for i in (k - 1, k))
-            if not np.array_equal(once, twice, equal_nan=True):
+            alike = self.conversions[int(part_of[k])] == self.conversions[int(part_of[k - 1])]
+            rounding = 0.0 if alike else 1e-5  # of float32, where only one was converted
+            if not np.allclose(once, twice, rtol=rounding, atol=rounding, equal_nan=True):
                 raise InputError(
                     f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
                     "twice with different values; remove the wrong file"
@@ -231,7 +253,11 @@ class Blocks:
         return len(part) if inside.all() else start + int(inside.argmin())
 
     def read(self, index: int, positions: np.ndarray) -> np.ndarray:
-        """Times of one part as (T, L, H, W) float32."""
+        """Times of one part as (T, L, H, W) float32, in the channels' unit."""
+        return self.conversions[index](self._stored(index, positions))
+
+    def _stored(self, index: int, positions: np.ndarray) -> np.ndarray:
+        """The same in the file's own unit."""
         part, frame = self.series.parts[index], self.frames[index]
         chosen: dict[str, Any] = {"time": as_slice(positions)}
         if "level" in part.variable.dims:
@@ -316,5 +342,14 @@ def _static(
     attributes = {str(k): v for k, v in part.variable.attrs.items()}
     if field.units is not None:
         attributes = {"units": field.units}
+    elif name in STATIC_UNITS and part.units is not None:
+        to_known = conversion(
+            part.units,
+            STATIC_UNITS[name],
+            what=part.what,
+            remedy="mend its unit in the file, or leave it out",
+            height=is_geopotential(name),
+        )
+        values, attributes["units"] = to_known(values), STATIC_UNITS[name]
     return xr.DataArray(values, {a: dataset[a] for a in ("lat", "lon")}, ("lat", "lon"),
                         attrs=attributes)  # fmt: skip

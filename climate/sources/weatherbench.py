@@ -7,11 +7,14 @@ ROOT/constants/constants_5.625deg.nc                       orography(lat, lon), 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import xarray as xr
 
-from climate.sources.axes import open_part
+from climate.sources.axes import PRESSURE, Part, open_part
 from climate.sources.catalogue import check_variables
 from climate.sources.cf_files import open_file
 from climate.sources.fields import Series, StaticField, make_dataset
@@ -29,6 +32,8 @@ class WeatherBenchSource:
         constants: folder of the static fields; it may be absent.
         static: names of the static fields wanted; those that are absent are left out.
         pattern: of the files in a folder.
+        fields: short name → ``level``, hPa, that its files must be of where they say one, and
+            ``units``, which they need not say then.
     """
 
     def __init__(
@@ -39,9 +44,11 @@ class WeatherBenchSource:
         constants: str,
         static: Sequence[str],
         pattern: str,
+        fields: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.root, self.variables, self.folders = Path(root), list(variables), dict(folders)
         self.constants, self.static, self.pattern = constants, list(static), pattern
+        self.fields = dict(fields or {})
 
     def open(self, selection: Selection | None = None) -> xr.Dataset:
         """The lazy dataset; see `climate.sources`.
@@ -51,13 +58,21 @@ class WeatherBenchSource:
         """
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder; source.root names the data")
+        unknown = sorted({*self.fields} - {*self.folders})
+        if unknown:
+            raise InputError(
+                f"source.fields.{unknown[0]}: has no folder; known are "
+                f"{', '.join(sorted(self.folders))}"
+            )
         check_variables(self.variables, self.folders, "source.folders.{name}=FOLDER")
         attributes: dict[str, object] = {}
         series = []
         for name in self.variables:
             held = {str(path): open_file(path) for path in self._files(name)}
-            parts = tuple(open_part(dataset, name, where) for where, dataset in held.items())
-            series.append(Series((name,), (None,), parts))
+            entry = self.fields.get(name) or {}
+            level, units = entry.get("level"), entry.get("units")
+            parts = tuple(_open(name, entry, where, dataset) for where, dataset in held.items())
+            series.append(Series((name,), (level,), parts, None if units is None else str(units)))
             attributes = dict(next(reversed(held.values())).attrs)
         return make_dataset(
             series, self.variables, self._static(), attributes, selection or Selection()
@@ -81,3 +96,24 @@ class WeatherBenchSource:
             for name in (n for n in self.static if n in content):
                 found[name] = StaticField(open_part(content, name, str(path)))
         return found
+
+
+def _open(name: str, entry: Mapping[str, Any], where: str, dataset: xr.Dataset) -> Part:
+    """A file's part, of the level its folder stands for where it says none.
+
+    Raises:
+        InputError: if it is of another level.
+    """
+    part = open_part(dataset, name, where, entry.get("level_units"))
+    level = entry.get("level")
+    if level is None:
+        return part
+    if part.levels is None:
+        return replace(part, levels=np.array([float(level)]), level_unit=PRESSURE)
+    try:
+        part.level_index(level)
+    except InputError as error:
+        raise InputError(
+            f"{error}; move the file away, or give source.fields.{name}.level the level it has"
+        ) from None
+    return part

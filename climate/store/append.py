@@ -12,6 +12,7 @@ stay those of their period.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,12 @@ from climate.store.lock import locked
 from climate.store.plan import make_plan
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
+from climate.units import conversion, converted, unit_of
+from climate.variables import is_geopotential
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
+
+log = logging.getLogger(__name__)
 
 
 def append(
@@ -121,12 +126,37 @@ def _request(
         raise InputError(
             f"store {held.path}: the source has other {', '.join(other)}; append the like"
         )
+    request = replace(request, dataset=_in_units_of(held, dataset))
     if request.splits["train"][1] > held.times[-1]:
         raise InputError(
             f"store {held.path}: training reaches to {request.splits['train'][1]}, beyond the "
             f"store's end {held.times[-1]}; appended times would change it: convert anew"
         )
     return request
+
+
+def _in_units_of(held: TrainingStore, dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset with each channel in the store's unit; one that says none has it already.
+
+    Raises:
+        InputError: naming the channel whose unit does not convert.
+    """
+    changed = {}
+    for name in held.channels:
+        unit, wanted = unit_of(dataset[name].attrs), unit_of(held.channel_attrs[name])
+        if unit is None or wanted is None or unit == wanted:
+            continue
+        change = conversion(
+            unit,
+            wanted,
+            what=f"store {held.path}: {name} to be appended",
+            remedy=f"append data in {wanted}, or convert anew",
+            height=is_geopotential(name),
+        )
+        if change.changes:
+            log.info("%s: %s is converted to the store's %s", name, unit, wanted)
+            changed[name] = converted(dataset[name], change, wanted)
+    return dataset.assign(changed)
 
 
 def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -> None:

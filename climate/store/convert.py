@@ -106,6 +106,7 @@ class Request:
             "chunks": chunk_shape(*self.shape),
             "nan_allowance": self.nan_allowance,
             "codec": self.codec,
+            "units": [str(self.dataset[n].attrs.get("source_units")) for n in self.channels],
             "source": {**self.source, **{k: str(v) for k, v in self.dataset.attrs.items()}},
         }
 

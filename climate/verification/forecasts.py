@@ -5,8 +5,9 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,12 @@ from tqdm import tqdm
 from climate.store.calendar import as_step
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
+from climate.units import Conversion, conversion, unit_of
+from climate.variables import is_geopotential
 from climate.verification.area import Area
 from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
 
 BATCH_BYTES = 32 * 2**20
 """Forecast or truth values held at a time, float32."""
@@ -35,6 +40,7 @@ class Forecast:
         step: between leads.
         area: the part of the store's grid.
         chunk: starts stored together.
+        conversions: by channel, to the store's units.
     """
 
     path: Path
@@ -43,6 +49,7 @@ class Forecast:
     step: np.timedelta64
     area: Area
     chunk: int
+    conversions: Mapping[str, Conversion] = field(default_factory=dict)
 
     @property
     def leads(self) -> int:
@@ -75,19 +82,20 @@ class Forecast:
         return replace(self, dataset=part, starts=self.starts[positions])
 
     def read(self, start: int, stop: int, channel: str) -> np.ndarray:
-        """One channel of some of the forecasts, (N, M, S, H, W)."""
-        field = self.dataset[channel].isel(time=slice(start, stop))
-        if MEMBER not in field.dims:
-            field = field.expand_dims(MEMBER)
-        return field.transpose("time", MEMBER, "lead_time", "lat", "lon").values
+        """One channel of some of the forecasts, (N, M, S, H, W), in the store's unit."""
+        part = self.dataset[channel].isel(time=slice(start, stop))
+        if MEMBER not in part.dims:
+            part = part.expand_dims(MEMBER)
+        values = part.transpose("time", MEMBER, "lead_time", "lat", "lon").values
+        return self.conversions.get(channel, Conversion())(values)
 
 
 def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     """Open a forecast and check it against a store.
 
     Raises:
-        InputError: if it is missing, or its channels, grid, times or leads are not the store's, or
-            the store does not hold the truth of some of it.
+        InputError: if it is missing, or its channels, grid, times or leads are not the store's, its
+            units are of other quantities, or the store does not hold the truth of some of it.
     """
     if not Path(path).is_dir():
         raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
@@ -125,7 +133,33 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
             "the store they were made from"
         )
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
-    return Forecast(Path(path), dataset, starts, step, area, chunk)
+    conversions = _find_conversions(path, dataset, store)
+    return Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
+
+
+def _find_conversions(
+    path: str | Path, dataset: xr.Dataset, store: TrainingStore
+) -> dict[str, Conversion]:
+    """What makes each channel's unit the store's; a forecast that says none has the store's.
+
+    Raises:
+        InputError: naming the channel whose unit does not convert.
+    """
+    found = {}
+    for name in store.channels:
+        unit, wanted = unit_of(dataset[name].attrs), unit_of(store.channel_attrs[name])
+        if unit is None or wanted is None or unit == wanted:
+            continue
+        found[name] = conversion(
+            unit,
+            wanted,
+            what=f"forecast={path}: {name}",
+            remedy=f"write it in {wanted}, or score it against the store it was made from",
+            height=is_geopotential(name),
+        )
+        if found[name].changes:
+            log.info("%s: %s: %s is converted to the store's %s", path, name, unit, wanted)
+    return found
 
 
 def batches(

@@ -1,6 +1,6 @@
 """Published scores, to print beside ours where data and split are the published ones.
 
-RMSE, mean of per-start roots, in physical units, of the papers' own tables (ClimODE: arXiv
+RMSE, mean of per-start roots, in the channels' units, of the papers' own tables (ClimODE: arXiv
 2404.10024; GB-DM: the notebook of arXiv 2602.17477), at `HOURS`.
 """
 
@@ -14,6 +14,8 @@ import pandas as pd
 from climate.sample.write import NOTICE
 from climate.store.calendar import inside
 from climate.store.layout import TrainingStore
+from climate.units import find_conversion, unit_of
+from climate.variables import CHANNELS
 from climate.verification.forecasts import Forecast
 
 HOURS = (6, 12, 18, 24, 36)
@@ -71,18 +73,39 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
         held = inside(store.times, period).sum() * np.median(np.diff(store.times))
         if held < HELD * (period[1] - period[0]):
             return f"the data do not cover {name}, {period[0]} to {period[1]}"
+    for name in store.channels:
+        if _factor(name, store) is None:
+            return f"{name} is in {unit_of(store.channel_attrs[name])}"
     starts = store.times[forecast.starts]
     if not inside(starts, store.splits["test"]).all() or set(HOURS) - set(forecast.hours):
         return f"the forecasts are not those of the test period at {', '.join(map(str, HOURS))} h"
     return None
 
 
-def table_beside(scorecard: pd.DataFrame, variable: str) -> pd.DataFrame:
-    """RMSE (mean of roots) at `HOURS` of the model and of the published rows, a line each."""
+def _factor(variable: str, store: TrainingStore) -> float | None:
+    """The published unit in those of a store's errors, which know no offset; None: incomparable."""
+    known = CHANNELS[variable]["units"]
+    held = unit_of(store.channel_attrs.get(variable, {})) or known
+    found = find_conversion(known, held, height=variable == "z", difference=True)
+    return None if found is None else found.factor
+
+
+def table_beside(scorecard: pd.DataFrame, variable: str, factor: float = 1.0) -> pd.DataFrame:
+    """RMSE (mean of roots) at `HOURS` of the model and of the published rows, a line each.
+
+    Args:
+        scorecard: of the model.
+        variable: short name.
+        factor: of the published rows, which makes their unit the scorecard's.
+    """
     own = scorecard[(scorecard["row"] == "model") & (scorecard["variable"] == variable)]
     values = own.set_index("lead_hours")["rmse_mean_of_roots"].loc[list(HOURS)]
-    rows = {"model": tuple(values), **{name: row[variable] for name, row in ROWS.items()}}
+    rows = {"model": tuple(values), **_published(variable, factor)}
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(HOURS))
+
+
+def _published(variable: str, factor: float) -> dict[str, tuple[float, ...]]:
+    return {name: tuple(factor * x for x in row[variable]) for name, row in ROWS.items()}
 
 
 def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> str:
@@ -92,7 +115,9 @@ def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingSt
         return f"published rows are not comparable: {reason}"
     blocks = [
         f"{variable}: RMSE, mean of roots, at {', '.join(map(str, HOURS))} h\n"
-        + table_beside(scorecard, variable).to_string(header=False, float_format="%.4g".__mod__)
+        + table_beside(scorecard, variable, _factor(variable, store) or 1.0).to_string(
+            header=False, float_format="%.4g".__mod__
+        )
         for variable in store.channels
     ]
     return "\n".join([*blocks, FOOTNOTE])
@@ -105,7 +130,7 @@ def html_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStor
         return [f"<p class=quiet>Published rows are not comparable: {html.escape(reason)}.</p>"]
     parts = []
     for variable in store.channels:
-        table = table_beside(scorecard, variable)
+        table = table_beside(scorecard, variable, _factor(variable, store) or 1.0)
         head = "".join(f"<th>{hour} h</th>" for hour in HOURS)
         body = "".join(
             f"<tr class={'model' if row == 'model' else 'other'}><td>{html.escape(str(row))}</td>"

@@ -20,6 +20,7 @@ FOLDERS = {
     "u10": "10m_u_component_of_wind",
     "v10": "10m_v_component_of_wind",
 }
+UNITS = {"z": "m**2 s**-2", "t2m": "K", "u10": "m s**-1", "v10": "m s**-1"}
 SPLITS = {
     "train": ["2016-01-01T00", "2016-01-12T23"],
     "val": ["2016-01-13", "2016-01-15"],
@@ -49,14 +50,17 @@ def write_variable(
     lat: np.ndarray = LAT,
     lon: np.ndarray = LON,
     file: str = "2016",
+    units: str | None = "own",
     **encoding: object,
 ) -> Path:
-    """One file of one variable in the layout of WeatherBench."""
+    """One file of one variable in the layout of WeatherBench; without a unit where it is None."""
     folder = root / FOLDERS[name]
     folder.mkdir(parents=True, exist_ok=True)
     k = list(FOLDERS).index(name)
     data = waves(times, k, lat, lon) if values is None else values
     field = xr.DataArray(data, {"time": times, "lat": lat, "lon": lon}, ("time", "lat", "lon"))
+    if units is not None:
+        field.attrs["units"] = UNITS[name] if units == "own" else units
     path = folder / f"{FOLDERS[name]}_{file}_5.625deg.nc"
     field.to_dataset(name=name).to_netcdf(path, encoding={name: encoding} if encoding else None)
     return path

@@ -61,8 +61,9 @@ def archives(draw):
         },
         {"time": times, "level": LEVELS, "lat": lat, "lon": lon},
     )
-    if dtype == "int16":
-        for name in ("deep", "flat"):
+    for name in ("deep", "flat"):
+        dataset[name].attrs["units"] = "Pa"
+        if dtype == "int16":
             dataset[name].attrs |= {"scale_factor": np.float32(0.25), "add_offset": np.float32(-8)}
     return _turned(draw, dataset), times, lat, lon, want, ground
 

@@ -86,3 +86,18 @@ def test_everything_else_is_named(pair):
         assert reason and words in reason
         assert format_beside(card(), *changed) == f"published rows are not comparable: {reason}"
         assert len(html_beside(card(), *changed)) == 1
+
+
+def test_published_errors_are_shown_in_the_stores_unit_without_an_offset(pair):
+    forecast, store = pair
+    units = {"t2m": "degC", "t": "degF", "u10": "knots", "z": "gpm", "v10": "m s-1"}
+    attrs = {name: {"units": unit} for name, unit in units.items()}
+    text = format_beside(card(), forecast, replace(store, channel_attrs=attrs))
+    lines = [line.split() for line in text.splitlines() if line.startswith("ClimODE, published")]
+    first = dict(zip(store.channels, (float(line[2]) for line in lines), strict=True))
+    assert first == pytest.approx(
+        {"z": 102.9 / 9.80665, "t": 1.16 * 1.8, "t2m": 1.21, "u10": 1.41 / 0.514444, "v10": 1.53},
+        rel=1e-3,
+    )
+    wrong = replace(store, channel_attrs=attrs | {"t2m": {"units": "Pa"}})
+    assert why_not_comparable(forecast, wrong) == "t2m is in Pa"

@@ -1,0 +1,178 @@
+"""What the numbers of a variable mean: one unit and one level over all its files, and said.
+
+Shapes: none; what is read to tell a missing unit is one map.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from climate.sources.axes import Part
+from climate.units import (
+    GRAVITY,
+    Conversion,
+    conversion,
+    find_conversion,
+    readable,
+    setting,
+    spelled,
+)
+from climate.variables import channel_unit, is_geopotential
+from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
+
+CANDIDATES = {
+    "K": ("K", "degC"),
+    "m s-1": ("m s-1", "knots", "km h-1"),
+    "m2 s-2": ("m2 s-2", "m"),
+}
+"""By a channel's unit: those in which files have such values."""
+USUAL = {"K": (150.0, 350.0), "m s-1": (-150.0, 150.0), "m2 s-2": (-1e4, 6e5)}
+"""Between which values of the atmosphere lie, in a channel's unit."""
+SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
+"""m and hPa: a level p lies about H ln(p₀/p) high."""
+
+
+def check_levels(channel: str, parts: Sequence[Part]) -> None:
+    """Refuse files of one channel that are of different levels.
+
+    Raises:
+        InputError: naming the first file that differs from those before it.
+    """
+    single = [part for part in parts if part.levels is not None and len(part.levels) == 1]
+    for part in single[1:]:
+        held, first = part.levels, single[0].levels
+        alike = part.level_unit == single[0].level_unit
+        if held is None or first is None or (alike and np.isclose(held[0], first[0], rtol=1e-5)):
+            continue
+        raise InputError(
+            f"{part.what} is of level {part.levels_text}, {single[0].where} of "
+            f"{single[0].levels_text}; {channel} wants one: give it by "
+            f"source.fields.{channel}.level, or move the other files away"
+        )
+
+
+def find_units(
+    channel: str, parts: Sequence[Part], said: str | None, read: Callable[[int], np.ndarray],
+    level: float | None = None,
+) -> tuple[str, tuple[Conversion, ...]]:  # fmt: skip
+    """The unit of a channel and how each file's values become it.
+
+    Args:
+        channel: short name.
+        parts: one per file.
+        said: the unit of all files by the config; None: as each file says.
+        read: a map of a part as stored, read where that part has no unit, to tell what would fit.
+        level: of the channel, hPa.
+
+    Raises:
+        InputError: one line naming file, unit and remedy: where a unit is missing, is none, or is
+            of another quantity.
+    """
+    target = channel_unit(channel)
+    found = []
+    for k, part in enumerate(parts):
+        unit = said or part.units
+        if unit is None:
+            raise InputError(_missing(channel, part, target, read(k), level))
+        if target is None:
+            target = _own(channel, part, unit)
+        found.append(
+            conversion(
+                unit,
+                target,
+                what=part.what,
+                remedy=_remedy(channel, target),
+                height=is_geopotential(channel),
+                difference=_is_difference(part),
+            )
+        )
+    assert target is not None
+    _say(channel, target, parts, said, found)
+    return target, tuple(found)
+
+
+def _own(channel: str, part: Part, unit: str) -> str:
+    """The unit of a channel nobody knows: that of its first file."""
+    if not readable(unit):
+        raise InputError(f"{part.what} is in {unit!r}, which is no unit; {_remedy(channel, '1')}")
+    return spelled(unit)
+
+
+def _remedy(channel: str, unit: str) -> str:
+    key = setting(f"source.fields.{channel}.units", unit)
+    return f"give {key} if the label is wrong and the values are in it, else leave {channel} out"
+
+
+def _is_difference(part: Part) -> bool:
+    """Whether values are differences or spreads of a quantity (CF §3.1.2 and §7.3)."""
+    about = str(part.variable.attrs.get("units_metadata", ""))
+    over = str(part.variable.attrs.get("cell_methods", ""))
+    return "difference" in about or "standard_deviation" in over or "range" in over.split()
+
+
+def _say(
+    channel: str,
+    target: str,
+    parts: Sequence[Part],
+    said: str | None,
+    found: Sequence[Conversion],
+) -> None:
+    """One line where values are converted or a label is overruled."""
+    changed = [part for part, one in zip(parts, found, strict=True) if one.changes]
+    if changed:
+        unit = said or changed[0].units
+        where = changed[0].where + (f" and {len(changed) - 1} more" if len(changed) > 1 else "")
+        log.info("%s: %s is converted to %s (%s)", channel, unit, target, where)
+    overruled = sorted({part.units for part in parts if part.units and said} - {said or ""})
+    if overruled:
+        log.info(
+            "%s: taken in %s, as source.fields.%s.units says; the files say %s",
+            channel, said, channel, ", ".join(overruled),
+        )  # fmt: skip
+
+
+def _missing(
+    channel: str, part: Part, target: str | None, values: np.ndarray, level: float | None
+) -> str:
+    """What to say of a file without a unit: which its values would fit."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    fits = fitting(low, high, target, level)
+    shown = f"{part.what} has no unit, values from {low:.4g} to {high:.4g}"
+    if fits:
+        return f"{shown} would fit {' or '.join(fits)}; say so by {_setting(channel, fits[0])}"
+    if target:
+        return f"{shown} fit none that {channel} has; say which by {_setting(channel, target)}"
+    return f"{shown}; say which it is by {_setting(channel, '1')}, 1 standing for a plain number"
+
+
+def _setting(channel: str, unit: str) -> str:
+    return setting(f"source.fields.{channel}.units", unit)
+
+
+def fitting(low: float, high: float, target: str | None, level: float | None = None) -> list[str]:
+    """The units in which values from ``low`` to ``high`` would be usual ones.
+
+    Args:
+        low: least value of a map.
+        high: greatest.
+        target: unit of the channel.
+        level: of the channel, hPa: tells how high a geopotential is.
+    """
+    bounds = USUAL.get(target or "")
+    if bounds is None or target is None:
+        return []
+    if target == "m2 s-2" and level:
+        height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)
+        bounds = GRAVITY * (0.75 * height - 1000), GRAVITY * (1.25 * height + 1000)
+    found = []
+    for unit in CANDIDATES[target]:
+        one = find_conversion(unit, target, height=target == "m2 s-2")
+        ends = None if one is None else [one.factor * x + one.offset for x in (low, high)]
+        if ends is not None and bounds[0] <= ends[0] and ends[1] <= bounds[1]:
+            found.append(unit)
+    return found
