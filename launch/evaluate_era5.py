@@ -27,6 +27,8 @@ def main(cfg: DictConfig) -> None:
     report = write_report(result, forecast, store, out, cfg.run_dir)
     print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
     print(format_beside(result.scorecard, forecast, store))
+    if forecast.outside_training:
+        print(f"outside of training: {forecast.outside_training}")
     print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")
     if cfg.must_beat:
         hours = tuple(cfg.must_beat)
