@@ -29,7 +29,7 @@ from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find_resumable, find_whole, read_state, start_from
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+from vgbdm.training.loop import DERIVED, Plan, Trainer, check_run_dir, prepare_run_dir
 from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
@@ -152,9 +152,15 @@ def region_of(cfg: DictConfig) -> Region | None:
     return parse_region(cfg.region, cfg.halo) if "region" in cfg else None
 
 
-def open_task_store(cfg: DictConfig) -> TrainingStore:
-    """The store as the task sees it; see the config group ``task``."""
-    return open_view(cfg.stage or cfg.store, parse_duration("step", cfg.step), region_of(cfg))
+def open_task_store(cfg: DictConfig, run_dir: Path | None = None) -> TrainingStore:
+    """The store as the task sees it; see the config group ``task``.
+
+    Args:
+        cfg: see configs/train_era5.yaml.
+        run_dir: where monthly means go that a read-only store cannot hold; None: as in ``cfg``.
+    """
+    step, aside = parse_duration("step", cfg.step), (run_dir or Path(cfg.run_dir)) / DERIVED
+    return open_view(cfg.stage or cfg.store, step, region_of(cfg), aside)
 
 
 def bring_store(cfg: DictConfig) -> None:
@@ -200,6 +206,7 @@ def train(cfg: DictConfig) -> None:
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
     if backend.rank == 0:
+        check_run_dir(run_dir, cfg.resume)
         open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
@@ -217,7 +224,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         backend: of this process.
         run_dir: exists; instead of that of the config.
     """
-    store = open_task_store(cfg)
+    store = open_task_store(cfg, run_dir)
     field, described = build_model(cfg, store, domain_before(cfg, run_dir))
     facts = {"model": comparable(described["model"]), "domain": identical(described["domain"])}
     stage = cfg.get("finetune", cfg)
@@ -228,7 +235,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
     prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
-    aside = prepare(field, store, backend) if prepare else None
+    aside = prepare(field, store, backend, run_dir / DERIVED) if prepare else None
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -17,8 +17,11 @@ def main(cfg: DictConfig) -> None:
     from climate.verification.forecasts import open_forecast
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
+    from vgbdm.training.loop import DERIVED
 
-    store, out = open_for_forecast(cfg.store, cfg.forecast), Path(cfg.out)
+    out = Path(cfg.out)
+    aside = Path(cfg.run_dir or out) / DERIVED
+    store = open_for_forecast(cfg.store, cfg.forecast, aside)
     forecast = open_forecast(cfg.forecast, store)
     dress = open_forecast(cfg.dress, store) if cfg.dress else None
     result = score(forecast, store, dress, cfg.seed)
