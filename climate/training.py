@@ -27,7 +27,7 @@ from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
-from vgbdm.training.checkpoint import find_resumable, find_whole, read_state, start_from
+from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import DERIVED, Plan, Trainer, check_run_dir, prepare_run_dir
 from vgbdm.training.status import Status
@@ -133,7 +133,7 @@ def domain_before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:
     """The domain of the model that a run goes on from; None where it starts anew."""
     folder = find_resumable(run_dir) if cfg.resume else None
     if folder is None and cfg.init is not None:
-        folder = find_whole(Path(cfg.init), "best")
+        folder = find(Path(cfg.init), "best")  # that it is whole, `start_from` looks
     return None if folder is None else dict(read_state(folder)["rebuild"].get("domain", {}))
 
 
