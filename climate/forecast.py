@@ -9,6 +9,7 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import xarray as xr
 import zarr
 from tqdm import tqdm
 
+from climate.fitting import about_training, check_model, check_unseen, periods_of
 from climate.store.calendar import (
     as_step,
     count_steps,
@@ -31,6 +33,7 @@ from climate.stream import read_windows
 from vgbdm.errors import InputError
 from vgbdm.precision import check_precision, computing
 
+log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
 ENSEMBLE = 16
 """Members of a stochastic model's forecast where nothing else is asked for."""
@@ -61,20 +64,6 @@ def forecast_starts(
             "after it; choose shorter leads"
         )
     return starts
-
-
-def check_model(model: Any, store: TrainingStore) -> None:
-    """Refuse a model made for other data than a store's."""
-    if tuple(model.channels) != store.channels:
-        raise InputError(
-            f"{store.path} has channels {','.join(store.channels)}, the model was trained on "
-            f"{','.join(model.channels)}; forecast from a store of the same kind"
-        )
-    if model.statistics_hash != store.statistics.hash:
-        raise InputError(
-            f"{store.path}: its training statistics are not those the model was trained with; "
-            "convert with the same training period and variables"
-        )
 
 
 def count_members(model: Any, members: int | None) -> int:
@@ -124,7 +113,8 @@ def write_forecast(
 
     Args:
         model: with ``forecast``, ``step_seconds``, ``history``, ``channels``, ``statistics_hash``;
-            a ``stochastic`` one with ``forecast_ensemble`` too.
+            a ``stochastic`` one with ``forecast_ensemble`` too; with its ``domain``, see
+            `climate.fitting`, it may forecast from another store than it was trained on.
         store: initial states.
         out: Zarr store to make; it appears whole or not at all.
         lead: longest lead.
@@ -137,8 +127,8 @@ def write_forecast(
         about: further global attributes.
 
     Raises:
-        InputError: for an ``out`` that exists, a model that does not fit, members it does not have,
-            or a forecast that is not finite.
+        InputError: for an ``out`` that exists, a model that does not fit or has seen what is to be
+            forecast, members it does not have, or a forecast that is not finite.
     """
     out = Path(out)
     if out.exists():
@@ -149,6 +139,13 @@ def write_forecast(
     step = as_step(model.step_seconds)
     leads = count_leads(lead, step)
     starts = forecast_starts(store, split, step, model.history, leads)
+    periods = periods_of(model)
+    if periods is not None:
+        ends = store.times[[starts[0], starts[-1] + leads * store.stride(step)]]
+        check_unseen(str(store.path), split, ends, periods)
+    training = about_training(model, store.times[starts])
+    if "outside_training" in training:
+        log.warning("forecasts: %s", training["outside_training"])
     size = max(1, batch // count)
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
@@ -158,7 +155,8 @@ def write_forecast(
         "references": "arXiv 2602.17477",
         "split": split,
         "model_hash": model_hash(model),
-        "statistics_hash": store.statistics.hash,
+        "statistics_hash": model.statistics_hash,
+        **training,
         **_data_attributes(store),
         **(store.region.attributes() if store.region else {}),
         **(about or {}),

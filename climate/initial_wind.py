@@ -1,5 +1,7 @@
 """Initial winds of a training store, fitted once with Dask and kept in the store's folder.
 
+Where the store cannot be written they are kept in another folder, that of the run.
+
     STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
     STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
 
@@ -31,13 +33,15 @@ from climate.store.calendar import as_step
 from climate.store.layout import MANIFEST, TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync, write_json
+from vgbdm.files import is_writable, make_writable, read_json, sync, write_json
 from vgbdm.training.backends import Backend
 
 log = logging.getLogger(__name__)
 
 FACTS = "facts.json"
 FITS = "fits"
+ASIDE = -1
+"""Of what is beside a read-only store; numbers of processes are taken off it."""
 CHUNK = 96
 """Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
 BATCH = 16
@@ -68,7 +72,9 @@ class InitialWinds:
             raise InputError(f"{self.path}: damaged ({reason}); remove it, to fit again") from error
 
 
-def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> InitialWinds:
+def initial_winds(
+    field: ClimODE, store: TrainingStore, backend: Backend, aside: Path | None = None
+) -> InitialWinds:
     """The winds fitted to every past of training, from the cache or made now. *Collective.*
 
     The cache's name tells the options of the fit; what the store held is compared.
@@ -77,9 +83,10 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
         field: the model, with the store's statistics.
         store: to fit on and to keep the fits in.
         backend: its ranks share the work.
+        aside: folder to keep the fits in where the store is read-only.
 
     Raises:
-        InputError: if the fits were made from another content of the store.
+        InputError: if the fits were made from another content of the store, or can be kept nowhere.
     """
     options = json.loads(json.dumps(field.fit.options))
     digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
@@ -88,24 +95,53 @@ def initial_winds(field: ClimODE, store: TrainingStore, backend: Backend) -> Ini
         "statistics": store.statistics.hash,
         "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
     }
-    path = store.path / f"initial_wind-{digest[:12]}"
+    name = f"initial_wind-{digest[:12]}"
     # the first rank decides; its process names the folder, so that runs do not share one
-    process = int(backend.broadcast(0 if path.exists() else os.getpid()))
+    said = int(backend.broadcast(_decide(store, aside, name, facts) if backend.rank == 0 else 0))
+    folder, process = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
+    path = folder / name
     if process:
-        aside = path.with_name(f".{path.name}.{process}.tmp")
+        partial = path.with_name(f".{path.name}.{process}.tmp")
         if backend.rank == 0:
-            _create(aside, (len(store.times), *field.fit.shape))
+            _create(partial, (len(store.times), *field.fit.shape))
         backend.barrier()
-        _fit(field, store, zarr.open_array(aside / FITS, mode="r+"), backend)
+        _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
         backend.barrier()
         if backend.rank == 0:
-            _finish(aside, path, facts)
+            _finish(partial, path, facts)
         backend.barrier()
-    if not (path / FACTS).exists() or read_json(path / FACTS) != facts:
+    if not _holds(path, facts):
         raise InputError(
             f"{path}: fitted to other data than the store holds now; remove it, to fit again"
         )
     return InitialWinds(path)
+
+
+def _holds(path: Path, facts: dict[str, Any]) -> bool:
+    """Whether a folder holds the fits that some facts tell of."""
+    return (path / FACTS).exists() and read_json(path / FACTS) == facts
+
+
+def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str, Any]) -> int:
+    """Where the fits are or will be, as one number for all ranks.
+
+    Returns:
+        0 where they are in the store, `ASIDE` where they are aside; with the number of this process
+        added in the store and taken off aside, where they are still to be made.
+    """
+    if _holds(store.path / name, facts):
+        return 0
+    if is_writable(store.path):
+        return 0 if (store.path / name).exists() else os.getpid()
+    if aside is None:
+        raise InputError(
+            f"{store.path}: is read-only and holds no initial winds of this model; copy it to a "
+            "disk that can be written: stage=FOLDER"
+        )
+    if (aside / name).exists():
+        return ASIDE
+    make_writable(aside, store.path)
+    return ASIDE - os.getpid()
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> None:

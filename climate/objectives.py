@@ -7,6 +7,7 @@ longitudes.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor
 
@@ -33,9 +34,14 @@ class GaussianLikelihood:
             raise InputError(f"objective.ahead={ahead}: at least 1 state must be scored")
         self.ahead = ahead
 
-    def prepare(self, field: ClimODE, store: TrainingStore, backend: Backend) -> InitialWinds:
-        """What the stream must bring along: the winds fitted to the past. *Collective.*"""
-        return initial_winds(field, store, backend)
+    def prepare(
+        self, field: ClimODE, store: TrainingStore, backend: Backend, aside: Path | None = None
+    ) -> InitialWinds:
+        """What the stream must bring along: the winds fitted to the past. *Collective.*
+
+        They are kept in the folder ``aside`` where the store is read-only.
+        """
+        return initial_winds(field, store, backend, aside)
 
     def __call__(
         self, field: ClimODE, batch: WindowBatch, values: Mapping[str, float]

@@ -112,8 +112,6 @@ def preflight(cfg: DictConfig) -> None:
     region_of(cfg)
     bring_store(cfg)
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
-    store = open_task_store(cfg)
-    check_statistics(store)
     check_run_dir(run_dir, cfg.resume)
     scratch = run_dir.parent / f".{run_dir.name}.check"
     if backend.rank == 0:
@@ -121,6 +119,7 @@ def preflight(cfg: DictConfig) -> None:
         scratch.mkdir(parents=True)
     backend.barrier()
     try:
+        check_statistics(open_task_store(cfg, scratch))
         trainer = build_trainer(cfg, backend, scratch)
         opened: Any = trainer.open_stream(0)
         with opened as stream:

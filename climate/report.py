@@ -40,9 +40,9 @@ def write_report(
     parts = [
         "<h1>Forecast scorecard</h1>",
         f"<p class=quiet>{_title(store)}<br>test period {start} to {end}, "
-        f"{len(forecast.starts)} starts, trained on {store.splits['train'][0]} to "
-        f"{store.splits['train'][1]}</p>",
+        f"{len(forecast.starts)} starts, trained on {_trained_on(forecast, store)}</p>",
         _notice(store),
+        _outside(forecast),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
         "<p class=quiet>Latitude-weighted. Bands: intervals, as below; where there are none, "
@@ -107,6 +107,17 @@ def _title(store: TrainingStore) -> str:
 def _notice(store: TrainingStore) -> str:
     comment = store.provenance.get("comment")
     return f"<p class=note>{html.escape(str(comment))}</p>" if comment else ""
+
+
+def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
+    """The training period: as the forecast tells it, else the store's."""
+    told = str(forecast.dataset.attrs.get("training_period", "")).split("/")
+    return html.escape(" to ".join(told if len(told) == 2 else map(str, store.splits["train"])))
+
+
+def _outside(forecast: Forecast) -> str:
+    line = forecast.outside_training
+    return f"<p class=note>Outside of training: {html.escape(line)}</p>" if line else ""
 
 
 def _table(scorecard: pd.DataFrame, variable: str, units: str) -> str:

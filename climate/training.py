@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
+from climate.cycles import describe
 from climate.gradient_choice import choose_gradient, comparable
-from climate.models.domain import Domain
+from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
 from climate.store.calendar import SPLITS, is_monthly, parse_duration
@@ -25,9 +27,9 @@ from climate.validation import RolloutValidation
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
-from vgbdm.training.checkpoint import start_from
+from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+from vgbdm.training.loop import DERIVED, Plan, Trainer, check_run_dir, prepare_run_dir
 from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
@@ -108,13 +110,41 @@ def open_stream(
     )
 
 
-def build_model(cfg: DictConfig, store: TrainingStore) -> tuple[nn.Module, dict[str, Any]]:
-    """The untrained model, alike on every rank, and the facts that it follows from."""
+def build_model(
+    cfg: DictConfig, store: TrainingStore, before: Mapping[str, Any] | None = None
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The untrained model, alike on every rank, and the facts that it follows from.
+
+    Args:
+        cfg: see configs/train_era5.yaml.
+        store: to train on.
+        before: the domain of the model that is gone on from, whose time features are kept.
+    """
     step = parse_duration("step", cfg.step)
     domain = Domain.from_store(store, step, cfg.vectors, cfg.history)
+    if before is not None:
+        domain = replace(domain, seen=before.get("seen"))
     torch.manual_seed(cfg.seed)
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
+
+
+def domain_before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:
+    """The domain of the model that a run goes on from; None where it starts anew."""
+    folder = find_resumable(run_dir) if cfg.resume else None
+    if folder is None and cfg.init is not None:
+        folder = find(Path(cfg.init), "best")  # that it is whole, `start_from` looks
+    return None if folder is None else dict(read_state(folder)["rebuild"].get("domain", {}))
+
+
+def say_left_out(field: Any) -> None:
+    """One line for each cycle that training does not cover and the model is not told."""
+    for cycle in field.calendar.cycles:
+        if cycle not in field.calendar.used:
+            log.info(
+                "time features: the %s is left out of the model; training sees %s, and leaves a "
+                "gap above an eighth of the cycle", cycle, describe(field.domain.seen[cycle], cycle)
+            )  # fmt: skip
 
 
 def region_of(cfg: DictConfig) -> Region | None:
@@ -122,9 +152,15 @@ def region_of(cfg: DictConfig) -> Region | None:
     return parse_region(cfg.region, cfg.halo) if "region" in cfg else None
 
 
-def open_task_store(cfg: DictConfig) -> TrainingStore:
-    """The store as the task sees it; see the config group ``task``."""
-    return open_view(cfg.stage or cfg.store, parse_duration("step", cfg.step), region_of(cfg))
+def open_task_store(cfg: DictConfig, run_dir: Path | None = None) -> TrainingStore:
+    """The store as the task sees it; see the config group ``task``.
+
+    Args:
+        cfg: see configs/train_era5.yaml.
+        run_dir: where monthly means go that a read-only store cannot hold; None: as in ``cfg``.
+    """
+    step, aside = parse_duration("step", cfg.step), (run_dir or Path(cfg.run_dir)) / DERIVED
+    return open_view(cfg.stage or cfg.store, step, region_of(cfg), aside)
 
 
 def bring_store(cfg: DictConfig) -> None:
@@ -170,6 +206,7 @@ def train(cfg: DictConfig) -> None:
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
     if backend.rank == 0:
+        check_run_dir(run_dir, cfg.resume)
         open_task_store(cfg)  # which makes the monthly means, once
         prepare_run_dir(run_dir, cfg.resume)
     backend.barrier()
@@ -187,9 +224,9 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         backend: of this process.
         run_dir: exists; instead of that of the config.
     """
-    store = open_task_store(cfg)
-    field, described = build_model(cfg, store)
-    facts = described | {"model": comparable(described["model"])}
+    store = open_task_store(cfg, run_dir)
+    field, described = build_model(cfg, store, domain_before(cfg, run_dir))
+    facts = {"model": comparable(described["model"]), "domain": identical(described["domain"])}
     stage = cfg.get("finetune", cfg)
     if stage is not cfg:
         check_tunable(field, cfg.init)
@@ -198,7 +235,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
     prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
-    aside = prepare(field, store, backend) if prepare else None
+    aside = prepare(field, store, backend, run_dir / DERIVED) if prepare else None
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
@@ -225,4 +262,5 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
             "%d parameters, %d samples, %d rank(s) on %s",
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
+        say_left_out(field)
     return trainer

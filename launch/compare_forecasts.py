@@ -15,8 +15,10 @@ def main(cfg: DictConfig) -> None:
     from climate.store.views import open_for_forecast
     from climate.verification.comparison import compare, format_comparison
     from climate.verification.forecasts import open_forecast
+    from vgbdm.training.loop import DERIVED
 
-    store, out = open_for_forecast(cfg.truth, cfg.a), Path(cfg.out)
+    out = Path(cfg.out)
+    store = open_for_forecast(cfg.truth, cfg.a, out / DERIVED)
     comparison = compare(open_forecast(cfg.a, store), open_forecast(cfg.b, store), store, cfg.seed)
     out.mkdir(parents=True, exist_ok=True)
     comparison.table.to_csv(out / "comparison.csv", index=False, float_format="%.8g")

@@ -17,8 +17,11 @@ def main(cfg: DictConfig) -> None:
     from climate.verification.forecasts import open_forecast
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
+    from vgbdm.training.loop import DERIVED
 
-    store, out = open_for_forecast(cfg.store, cfg.forecast), Path(cfg.out)
+    out = Path(cfg.out)
+    aside = Path(cfg.run_dir or out) / DERIVED
+    store = open_for_forecast(cfg.store, cfg.forecast, aside)
     forecast = open_forecast(cfg.forecast, store)
     dress = open_forecast(cfg.dress, store) if cfg.dress else None
     result = score(forecast, store, dress, cfg.seed)
@@ -27,6 +30,8 @@ def main(cfg: DictConfig) -> None:
     report = write_report(result, forecast, store, out, cfg.run_dir)
     print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
     print(format_beside(result.scorecard, forecast, store))
+    if forecast.outside_training:
+        print(f"outside of training: {forecast.outside_training}")
     print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")
     if cfg.must_beat:
         hours = tuple(cfg.must_beat)

@@ -15,7 +15,8 @@ def main(cfg: DictConfig) -> None:
     from climate.models.base import WeatherModel
     from climate.store.views import open_for_model
     from climate.training import parse_duration
-    from vgbdm.loading import load
+    from vgbdm.loading import load, run_folder
+    from vgbdm.training.loop import DERIVED
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
@@ -27,7 +28,7 @@ def main(cfg: DictConfig) -> None:
         about["institution"] = cfg.institution
     write_forecast(
         model,
-        open_for_model(cfg.store, model),
+        open_for_model(cfg.store, model, run_folder(cfg.run_dir) / DERIVED),
         cfg.out,
         lead=parse_duration("leads", cfg.leads),
         split=cfg.split,

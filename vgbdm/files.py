@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -18,6 +19,49 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether files can be made in a folder: one is, and is removed.
+
+    Raises:
+        OSError: for another reason than a lack of permission, such as a full disk.
+    """
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            return False
+        raise
+    return True
+
+
+def make_writable(folder: Path, instead: Path) -> None:
+    """Make a folder for what cannot be kept in a read-only one.
+
+    Args:
+        folder: to make.
+        instead: of this one, for the message.
+
+    Raises:
+        InputError: if it cannot be written either.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = is_writable(folder)
+    except PermissionError:
+        writable = False
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        writable = False
+    if not writable:
+        raise InputError(
+            f"{instead} is read-only, and so is {folder}, where what is made from it would be "
+            "kept; choose a folder that can be written"
+        )
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -70,3 +70,9 @@ def locate(path: Path, pointer: str = "best") -> Path:
     if wrong:
         raise InputError(f"{wrong}; choose another checkpoint")
     return path
+
+
+def run_folder(path: str | Path) -> Path:
+    """The run folder that `load` would take a model from: itself, or that of a checkpoint."""
+    folder = Path(path)
+    return folder.parent.parent if (folder / checkpoint.STATE).exists() else folder

@@ -78,8 +78,12 @@ class WeatherModel(nn.Module):
         return self.calendar.count + len(self.position) + len(self.static)
 
     def around(self, seconds: Tensor) -> tuple[Tensor, ...]:
-        """Calendar, position and static fields at times (B,): parts of (B, n, H, W), not copied."""
-        return self.calendar(seconds), *self.ground(len(seconds))
+        """Calendar, position and static fields at times (B,): parts of (B, n, H, W), not copied.
+
+        Without the calendar where training covered none of its cycles.
+        """
+        clock = (self.calendar(seconds),) if self.calendar.count else ()
+        return *clock, *self.ground(len(seconds))
 
     def surroundings(self, seconds: Tensor) -> Tensor:
         """The parts of `around` in one tensor (B, n, H, W)."""

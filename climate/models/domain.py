@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climate.cycles import Arcs, arcs_seen
 from climate.features import CalendarFeatures, MonthFeatures
 from climate.grid import Grid
 from climate.regions import Region
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 BLOCK = 720
 """Time steps read at once for statistics."""
+CARRIED = ("seen", "units", "periods")
+"""What a model carries of its training for its forecasts; the data are the same without it."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,10 @@ class Domain:
             empty where the buffers are about to be loaded from a checkpoint.
         region: the box and halo that the grid covers; None: the globe.
         statistics_hash: of the store's training statistics.
+        seen: what training saw of each cycle of its clock, see `climate.cycles`; None, as in models
+            from before it was kept: unknown, and every time feature is in use.
+        units: of the channels, in their order; None: unknown.
+        periods: first and last times of training and validation, by split; None: unknown.
     """
 
     lat: tuple[float, ...]
@@ -61,6 +68,9 @@ class Domain:
     arrays: dict[str, np.ndarray] = field(default_factory=dict, compare=False, repr=False)
     region: Region | None = None
     statistics_hash: str = ""
+    seen: Mapping[str, Arcs] | None = field(default=None, hash=False)
+    units: tuple[str, ...] | None = None
+    periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
         for name in ("lat", "lon", "channels", "vectors", "static_names"):  # JSON knows only lists
@@ -108,6 +118,9 @@ class Domain:
             arrays,
             store.region,
             store.statistics.hash,
+            cycles_seen(store, step, history),
+            tuple(store.channel_attrs[name].get("units", "") for name in store.channels),
+            {name: tuple(map(str, store.splits[name])) for name in ("train", "val")},
         )
 
     def describe(self) -> dict[str, Any]:
@@ -129,8 +142,7 @@ class Domain:
 
     def clock_features(self) -> CalendarFeatures | MonthFeatures:
         """What a network is told of the time: the day and the season, or the month."""
-        kind = MonthFeatures if is_monthly(as_step(self.step_seconds)) else CalendarFeatures
-        return kind(self.grid)
+        return clock_of(as_step(self.step_seconds))(self.grid, self.seen)
 
     @cached_property
     def variables(self) -> tuple[tuple[int, ...], ...]:
@@ -234,6 +246,32 @@ def _check_units(text: str, pair: Sequence[str], store: TrainingStore) -> None:
             f"{text}: in {units[0]}, but limits and physics are in m s-1; convert the data again, "
             "under names such as u10, v10 or u850, v850, whose unit is known"
         )
+
+
+def identical(described: Mapping[str, Any]) -> dict[str, Any]:
+    """What of `Domain.describe` must be alike in two runs on the same data."""
+    return {name: value for name, value in described.items() if name not in CARRIED}
+
+
+def clock_of(step: np.timedelta64) -> type[CalendarFeatures] | type[MonthFeatures]:
+    """The clock of models of a step."""
+    return MonthFeatures if is_monthly(step) else CalendarFeatures
+
+
+def cycles_seen(store: TrainingStore, step: np.timedelta64, history: int) -> dict[str, Arcs]:
+    """What training sees of each cycle of the clock: from each of its current states a step on.
+
+    Raises:
+        InputError: if the training period holds no window.
+    """
+    anchors = store.anchors("train", step, history, ahead=1)
+    if not len(anchors):
+        raise InputError(
+            f"{store.path}: the training period holds no {history + 2} states {step} apart; choose "
+            "a longer split.train or a shorter history"
+        )
+    times, seconds = store.times[anchors], step_seconds(step)
+    return {cycle: arcs_seen(times, seconds, cycle) for cycle in clock_of(step).cycles}
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

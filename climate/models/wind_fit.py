@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from climate.models.domain import Domain
+from climate.models.domain import Domain, identical
 from climate.models.transport import Resolved, Transport
 from climate.models.wind import potential_unit, wind_unit
 from climate.sphere import SpectralOperators
@@ -141,7 +141,7 @@ class WindFit(nn.Module):
             "path": [type(self.path).__name__, dict(vars(self.path))],
             "truncation": self.transport.spectral.truncation,
             "operators": type(self.transport.operators).__name__,
-            "domain": self.domain.describe(),
+            "domain": identical(self.domain.describe()),
         }
 
     def forward(self, state: Resolved, tendency: Tensor, change: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
     STORE/monthly    laid out like any training store; its step is a calendar month
 
+Where the store cannot be written they are kept in another folder, that of the run.
+
 Only complete months are taken, and each split keeps the months that lie wholly inside it, so that
 no mean reaches over a border.
 
@@ -24,6 +26,7 @@ from climate.store.calendar import SPLITS, Period
 from climate.store.convert import convert
 from climate.store.layout import MANIFEST, TrainingStore, open_store
 from vgbdm.errors import InputError
+from vgbdm.files import is_writable, make_writable
 
 log = logging.getLogger(__name__)
 FOLDER = "monthly"
@@ -32,18 +35,25 @@ BLOCK_BYTES = 64 * 2**20
 """States held at a time while a mean is taken."""
 
 
-def open_monthly(store: TrainingStore, workers: int | None = None) -> TrainingStore:
+def open_monthly(
+    store: TrainingStore, workers: int | None = None, aside: Path | None = None
+) -> TrainingStore:
     """The monthly means of a store: made where they are not there yet.
 
     Args:
         store: of hourly steps, whole.
         workers: Dask threads; by default as many as cores.
+        aside: folder to keep them in where the store is read-only.
 
     Raises:
-        InputError: if a split holds no complete month, or the means were made from other contents.
+        InputError: if a split holds no complete month, the means were made from other contents, or
+            they can be kept nowhere.
     """
-    path = store.path / FOLDER
     origin = hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest()
+    folder = store.path
+    if not _is_made(folder, origin) and not is_writable(folder):
+        folder = _writable(store, aside, origin)
+    path = folder / FOLDER
     if not (path / MANIFEST).exists():
         _make(store, path, origin, workers)
     monthly = open_store(path)
@@ -52,6 +62,25 @@ def open_monthly(store: TrainingStore, workers: int | None = None) -> TrainingSt
             f"{path}: made from other contents of {store.path}; remove it, it will be made again"
         )
     return monthly
+
+
+def _is_made(folder: Path, origin: str) -> bool:
+    """Whether a folder holds the means of a store with that manifest."""
+    if not (folder / FOLDER / MANIFEST).exists():
+        return False
+    return open_store(folder / FOLDER).provenance.get("derived_from") == origin
+
+
+def _writable(store: TrainingStore, aside: Path | None, origin: str) -> Path:
+    """The folder beside a read-only store."""
+    if aside is None:
+        raise InputError(
+            f"{store.path}: is read-only and holds no monthly means of its content; copy it to a "
+            "disk that can be written, and give that as store"
+        )
+    if not _is_made(aside, origin):
+        make_writable(aside, store.path)
+    return aside
 
 
 def _make(store: TrainingStore, path: Path, origin: str, workers: int | None) -> None:

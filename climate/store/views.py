@@ -17,7 +17,10 @@ from vgbdm.errors import InputError
 
 
 def open_view(
-    path: str | Path, step: np.timedelta64, region: Region | None = None
+    path: str | Path,
+    step: np.timedelta64,
+    region: Region | None = None,
+    aside: Path | None = None,
 ) -> TrainingStore:
     """A store for models of some step and region; monthly means are made where they are needed.
 
@@ -25,6 +28,7 @@ def open_view(
         path: of the converted store.
         step: of the model.
         region: that it sees; None: the globe.
+        aside: folder to keep the monthly means in where the store is read-only.
 
     Raises:
         InputError: one line, where the store has no such view.
@@ -36,20 +40,26 @@ def open_view(
             f"{store.lon[0]:g} to {store.lon[-1]:g} east; take task=regional and a region inside it"
         )
     if is_monthly(step) and not is_monthly(store.step):
-        store = open_monthly(store)
+        store = open_monthly(store, aside=aside)
     return crop(store, region) if region else store
 
 
-def open_for_model(path: str | Path, model: Any) -> TrainingStore:
-    """The store as a trained model saw it: its step and its region with the halo."""
-    return open_view(path, as_step(model.step_seconds), model.region)
+def open_for_model(path: str | Path, model: Any, aside: Path | None = None) -> TrainingStore:
+    """The store as a trained model saw it: its step and its region with the halo.
+
+    Monthly means of a read-only store are kept in the folder ``aside``.
+    """
+    return open_view(path, as_step(model.step_seconds), model.region, aside)
 
 
-def open_for_forecast(path: str | Path, forecast: str | Path) -> TrainingStore:
+def open_for_forecast(
+    path: str | Path, forecast: str | Path, aside: Path | None = None
+) -> TrainingStore:
     """The truth of a forecast dataset: its step, and its region without a halo.
 
     What the forecast does not say is taken as the whole store's; that it fits is checked later,
-    by `climate.verification.scorecard.open_forecast`.
+    by `climate.verification.scorecard.open_forecast`. Monthly means of a read-only store are kept
+    in the folder ``aside``.
     """
     try:
         with xr.open_zarr(forecast, consolidated=False) as dataset:
@@ -61,4 +71,4 @@ def open_for_forecast(path: str | Path, forecast: str | Path) -> TrainingStore:
     if box is not None:
         south, north, west, east = map(float, box)
         region = Region(str(name), south, north, west, east, halo=0)
-    return open_view(path, as_step(int(step[0])), region)
+    return open_view(path, as_step(int(step[0])), region, aside)

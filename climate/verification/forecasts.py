@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from tqdm import tqdm
 
+from climate.fitting import PERIOD, check_unseen
 from climate.store.calendar import as_step
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
@@ -72,6 +73,11 @@ class Forecast:
         """The leads in hours."""
         return [round(lead / np.timedelta64(1, "h")) for lead in self.dataset["lead_time"].values]
 
+    @property
+    def outside_training(self) -> str:
+        """One line on starts in seasons that the model's training saw none of; empty for none."""
+        return str(self.dataset.attrs.get("outside_training", ""))
+
     def last(self, store: TrainingStore) -> np.ndarray:
         """Indices in the store (N,) of the longest lead of each start."""
         return self.starts + self.leads * store.stride(self.step)
@@ -112,10 +118,6 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
             f"forecast={path}: its lat and lon are not lines of the grid of {store.path}; score it "
             "against the store it was made from"
         )
-    if dataset.attrs.get("statistics_hash", store.statistics.hash) != store.statistics.hash:
-        raise InputError(
-            f"forecast={path}: made with other training statistics than {store.path}'s"
-        )
     times = dataset["time"].values.astype("datetime64[s]")
     starts = np.searchsorted(store.times, times)
     if (starts >= len(store.times)).any() or not np.array_equal(store.times[starts], times):
@@ -132,6 +134,7 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
             f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
             "the store they were made from"
         )
+    _check_training(dataset, path, store, store.times[[starts[0], last[-1]]])
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
     conversions = _find_conversions(path, dataset, store)
     return Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
@@ -160,6 +163,25 @@ def _find_conversions(
         if found[name].changes:
             log.info("%s: %s: %s is converted to the store's %s", path, name, unit, wanted)
     return found
+
+
+def _check_training(
+    dataset: xr.Dataset, path: str | Path, store: TrainingStore, ends: np.ndarray
+) -> None:
+    """Refuse a forecast of what its model was trained on, or might have been.
+
+    That of another store's model has to tell the period it was trained on.
+    """
+    told = {name: str(dataset.attrs[key]).split("/") for name, key in PERIOD.items()
+            if key in dataset.attrs}  # fmt: skip
+    if len(told) == len(PERIOD):
+        check_unseen(f"forecast={path}", str(dataset.attrs.get("split", "test")), ends, told)
+    elif dataset.attrs.get("statistics_hash", store.statistics.hash) != store.statistics.hash:
+        raise InputError(
+            f"forecast={path}: made with other training statistics than {store.path}'s, and it "
+            "does not tell the period of its model's training; forecast again with a model trained "
+            "by this version"
+        )
 
 
 def batches(

@@ -125,6 +125,8 @@ def score(
     }
     if forecast.members > 1:
         rules["ranks"] = RANK_RULE
+    if forecast.outside_training:
+        rules["outside_training"] = forecast.outside_training
     return Verification(
         table.reset_index(drop=True), shapes.spectra_table(), shapes.ranks_table(), rules
     )

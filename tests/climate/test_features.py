@@ -1,9 +1,18 @@
 """Calendar and position features against dates anyone can check."""
 
+import math
+
 import numpy as np
+import pytest
 import torch
 
-from climate.features import CalendarFeatures, MonthFeatures, position_features
+from climate.cycles import WHOLE
+from climate.features import (
+    CalendarFeatures,
+    MonthFeatures,
+    mean_declination,
+    position_features,
+)
 from climate.grid import Grid
 
 GRID = Grid(-90 + 5.625 * (np.arange(32) + 0.5), np.arange(64) * 5.625)
@@ -56,3 +65,45 @@ def test_months_go_round_the_year_and_do_not_know_the_hour():
     want = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.0, -1.0], [0.0, 1.0]])
     assert torch.allclose(months[:, :, 3, 5], want, atol=0.03)
     assert bool((months == months[..., :1, :1]).all())
+
+
+SPRING = ((0.2256, 0.3121),)
+"""24 March to 24 April."""
+
+
+def some_features(season, day) -> torch.Tensor:
+    calendar = CalendarFeatures(GRID, {"season": season, "day": day})
+    dates = ["2016-04-08T06:00", "2016-10-09T06:00"]
+    seconds = torch.from_numpy(np.array(dates, "datetime64[s]").astype(np.int64))
+    found = calendar(seconds) if calendar.count else torch.zeros(2, 0, 32, 64)
+    assert calendar.count == found.shape[1]
+    return found
+
+
+def test_a_season_that_is_not_covered_is_in_no_feature():
+    both = features("2016-04-08T06:00", "2016-10-09T06:00")
+    april, october = some_features(SPRING, WHOLE)
+    assert torch.equal(april, october)
+    assert torch.equal(april[:2], both[0, 2:4])
+    assert torch.allclose(april[2], both[0, 4], atol=0.01)  # the sun of mid-training
+    assert float((both[0, 4] - both[1, 4]).abs().max()) > 0.2
+
+
+def test_what_is_not_covered_is_left_out():
+    everything = features("2016-04-08T06:00", "2016-10-09T06:00")
+    assert torch.equal(some_features(WHOLE, WHOLE), everything)
+    assert torch.equal(some_features(WHOLE, ((0.0, 0.25),)), everything[:, :2])
+    assert some_features(SPRING, ((0.0, 0.25),)).shape[1] == 0
+
+
+def test_the_sun_of_a_period_stands_where_it_stood_on_average():
+    assert math.degrees(mean_declination(((0.0, 1.0),))) == pytest.approx(0, abs=0.01)
+    june = 171.5 / 365.2425
+    assert math.degrees(mean_declination(((june, june + 1e-3),))) == pytest.approx(23.4, abs=0.1)
+    two = mean_declination(((june, june + 0.02), (june + 0.5, june + 0.51)))
+    assert math.degrees(two) == pytest.approx(23.4 / 3, abs=0.2)
+
+
+def test_months_that_are_not_covered_are_left_out():
+    assert MonthFeatures(GRID, {"month": ((0.0, 0.4),)}).count == 0
+    assert MonthFeatures(GRID, {"month": WHOLE}).count == 2

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from builders import make_store
+from builders import contents, make_store
+from disks import refuse_writing
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS
 
@@ -170,3 +171,54 @@ def test_missing_and_damaged_rows_are_refused(tmp_path):
         stream = WindowStream(store, "train", aside=winds, **options)
         for _ in range(40):
             next(stream)
+
+
+def test_fits_to_a_read_only_store_are_kept_aside(own_store, winds, tmp_path, monkeypatch):
+    store = make_store(tmp_path)
+    field, aside = make_field(store), tmp_path / "run" / "derived"
+    refuse_writing(monkeypatch, store.path)
+    before = contents(store.path)
+    with pytest.raises(InputError, match="is read-only and holds no initial winds"):
+        initial_winds(field, store, Ranks())
+    made = initial_winds(field, store, Ranks(), aside)
+    assert made.path == aside / winds.path.name
+    assert contents(store.path) == before
+    assert np.array_equal(made.read(0, 480), winds.read(0, 480), equal_nan=True)
+    backend = Ranks()
+    assert initial_winds(field, store, backend, aside).path == made.path
+    assert backend.waited == 1
+    assert not list(aside.glob(".initial_wind*"))
+
+
+def test_ranks_agree_on_what_is_aside(own_store, winds, tmp_path, monkeypatch):
+    store, aside, meeting = make_store(tmp_path), tmp_path / "aside", threading.Barrier(2)
+    field = make_field(store)
+    refuse_writing(monkeypatch, store.path)
+    with ThreadPoolExecutor(2) as pool:
+        shared = list(
+            pool.map(lambda k: initial_winds(field, store, Ranks(k, meeting), aside), [0, 1])
+        )
+    assert {part.path.parent for part in shared} == {aside}
+
+
+def test_fits_that_are_in_a_read_only_store_are_used(own_store, winds, tmp_path, monkeypatch):
+    refuse_writing(monkeypatch, own_store.path)
+    again = initial_winds(make_field(own_store), own_store, Ranks(), tmp_path)
+    assert again.path == winds.path
+    assert not list(tmp_path.iterdir())
+
+
+def test_old_fits_in_a_read_only_store_are_passed_by(tmp_path, monkeypatch):
+    store = make_store(tmp_path)
+    field = make_field(store)
+    path = initial_winds(field, store, Ranks()).path
+    (path / "facts.json").write_text("{}")
+    refuse_writing(monkeypatch, store.path)
+    assert initial_winds(field, store, Ranks(), tmp_path / "run").path.parent == tmp_path / "run"
+
+
+def test_two_folders_that_cannot_be_written_are_named(tmp_path, monkeypatch):
+    store, aside = make_store(tmp_path), tmp_path / "run"
+    refuse_writing(monkeypatch, store.path, aside)
+    with pytest.raises(InputError, match=r"store is read-only, and so is .*run, where"):
+        initial_winds(make_field(store), store, Ranks(), aside)

@@ -3,13 +3,17 @@
 import contextlib
 import shutil
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from builders import make_store
-from processes import Run
+from builders import contents, make_store, make_years
+from disks import read_only
+from processes import Run, finish
 
 pytestmark = pytest.mark.slow
+REPO = Path(__file__).resolve().parents[2]
 
 QUICK = [
     "size=tiny", "trainer.total_steps=20", "trainer.validations=1", "validation.starts=4",
@@ -63,3 +67,28 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_stands(store, small_disk):
         status = run.status()
         assert status["state"] == "failed"
         assert (run_dir / "checkpoints" / status["checkpoint"] / "state.json").exists()
+
+
+@pytest.mark.parametrize("options", [["model=climode", "model.fit.degree=3"], ["task=monthly"]])
+def test_a_read_only_store_is_trained_on_and_forecast_from(tmp_path, options):
+    """What is made from it goes to the run folder, and is found there."""
+    monthly = options == ["task=monthly"]
+    store = make_years(tmp_path) if monthly else make_store(tmp_path)
+    quick = ["size=tiny", "batch=8", "trainer.total_steps=2", "trainer.validations=1"]
+    lead = "1mo" if monthly else "6h"
+    quick += ["backend=single", "validation.starts=2", f"validation.lead={lead}"]
+    run_dir, launch = tmp_path / "run", REPO / "launch"
+    before = contents(store.path)
+    with read_only(store.path):
+        begin = [sys.executable, launch / "train_era5.py", f"store={store.path}"]
+        finish([*begin, f"run_dir={run_dir}", *quick, *options], 0)
+        made = [path.name for path in (run_dir / "derived").iterdir()]
+        assert len(made) == 1 and made[0].startswith("monthly" if monthly else "initial_wind-")
+        told = [f"store={store.path}", f"leads={'2mo' if monthly else '12h'}"]
+        told += [f"run_dir={run_dir}", f"out={tmp_path}/forecast"]
+        finish([sys.executable, launch / "forecast_era5.py", *told], 0)
+        told = [f"store={store.path}", f"forecast={tmp_path}/forecast", f"out={tmp_path}/scores"]
+        finish([sys.executable, launch / "evaluate_era5.py", *told, f"run_dir={run_dir}"], 0)
+    assert contents(store.path) == before
+    assert [path.name for path in (run_dir / "derived").iterdir()] == made
+    assert (tmp_path / "scores" / "report.html").exists()

@@ -37,6 +37,8 @@ from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
+DERIVED = "derived"
+"""Folder of a run for what is made from read-only data; it may outlive a start that failed."""
 UNTIMED_STEPS, TIMED_STEPS, TIMED_TOGETHER = 3, 12, 4
 """The first steps are slower (allocation, compilation). Of the next ones, whose cost may differ by
 turns (`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else
@@ -102,7 +104,8 @@ def check_run_dir(run_dir: Path, resume: bool) -> None:
         InputError: if the folder is not empty and ``resume`` is false.
     """
     held = {entry.name for entry in run_dir.iterdir()} if run_dir.exists() else set()
-    if held - {FILE, CLAIM} and not resume:  # a start that failed may have left how it did
+    left = {FILE, CLAIM, DERIVED}  # by a start that failed
+    if held - left and not resume:
         raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
 
 

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import xarray as xr
+from disks import refuse_writing
 
 from climate.grid import Grid
 from climate.store.calendar import is_monthly
@@ -132,3 +133,23 @@ def test_periods_without_a_complete_month_are_refused(store):
     with pytest.raises(InputError, match=r"train .* holds no complete month; convert with longer"):
         open_monthly(open_store(store.path))
     assert not (store.path / "monthly").exists()
+
+
+def test_means_of_a_read_only_store_are_kept_aside(years, monthly, tmp_path, monkeypatch):
+    """One whose own means are of other contents, which cannot be removed there."""
+    text, aside = (years.path / MANIFEST).read_text(), tmp_path / "run" / "derived"
+    changed = json.loads(text) | {"provenance": {"source": "another"}}
+    (years.path / MANIFEST).write_text(json.dumps(changed))
+    try:
+        refuse_writing(monkeypatch, years.path)
+        with pytest.raises(InputError, match="is read-only and holds no monthly means"):
+            open_monthly(open_store(years.path))
+        made = open_view(years.path, MONTH, aside=aside)
+        assert made.path == aside / "monthly"
+        assert np.array_equal(made.read(0, 3), monthly.read(0, 3))
+        stamp = (made.path / MANIFEST).stat().st_mtime_ns
+        assert open_view(years.path, MONTH, aside=aside).path == made.path
+        assert (made.path / MANIFEST).stat().st_mtime_ns == stamp
+    finally:
+        (years.path / MANIFEST).write_text(text)
+    assert open_view(years.path, MONTH, aside=aside).path == monthly.path
