@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.sources.validity import ALL, Validity, validity_of
 from climate.units import find_conversion, setting, unit_of
 from vgbdm.errors import InputError
 
@@ -66,6 +67,7 @@ class Part:
         where: file or store, for messages.
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
+        validity: which of the numbers are values.
     """
 
     variable: xr.Variable
@@ -76,6 +78,7 @@ class Part:
     where: str
     name: str
     level_unit: str | None = None
+    validity: Validity = ALL
 
     @property
     def units(self) -> str | None:
@@ -163,7 +166,8 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             indexers[dim] = 0
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
-    return Part(variable, times, levels, lat, lon, where, name, level_unit)
+    valid = validity_of(variable, f"{where}: {name}")
+    return Part(variable, times, levels, lat, lon, where, name, level_unit, valid)
 
 
 def _find(

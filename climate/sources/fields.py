@@ -15,7 +15,7 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,8 +25,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from climate.sources.axes import Part, as_slice
-from climate.sources.meaning import check_levels, find_units
+from climate.sources.meaning import check_levels, find_units, is_difference
 from climate.sources.select import Frame, Selection, check_calendar
+from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period
 from climate.store.layout import chunk_shape
 from climate.units import conversion
@@ -111,6 +112,7 @@ def make_dataset(
                 ("time", "lat", "lon"),
                 lazy,
                 channel_attributes(channel, stored) | {"source_units": block.source_units},
+                {"file_at": block.file_at},
             )
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
     return dataset.assign(
@@ -164,6 +166,10 @@ class Blocks:
         self.units, self.conversions = find_units(
             series.channels[0], series.parts, series.units, self._first_map, series.levels[0]
         )
+        self.limits = [
+            limits_of(series.channels[0], change, is_difference(part))
+            for part, change in zip(series.parts, self.conversions, strict=True)
+        ]
         self.times, self.part, self.position = self._index(selection, valid)
 
     @property
@@ -174,7 +180,12 @@ class Blocks:
 
     def _first_map(self, index: int) -> np.ndarray:
         """The first time of a part as stored (1, L, H, W)."""
-        return self._stored(index, np.zeros(1, int))
+        return self._stored(index, np.zeros(1, int), None)
+
+    def file_at(self, time: np.datetime64) -> str:
+        """The file that holds a time, for messages."""
+        near = int(np.searchsorted(self.times, time.astype(self.times.dtype)))
+        return self.series.parts[int(self.part[min(near, len(self.part) - 1)])].what
 
     @property
     def frame(self) -> Frame:
@@ -254,15 +265,23 @@ class Blocks:
 
     def read(self, index: int, positions: np.ndarray) -> np.ndarray:
         """Times of one part as (T, L, H, W) float32, in the channels' unit."""
-        return self.conversions[index](self._stored(index, positions))
+        part, limits = self.series.parts[index], self.limits[index]
+        units = self.series.units or str(part.units)
 
-    def _stored(self, index: int, positions: np.ndarray) -> np.ndarray:
+        def check(values: np.ndarray) -> None:
+            check_possible(values, limits, part, positions, self.series.channels, units)
+
+        return self.conversions[index](self._stored(index, positions, check))
+
+    def _stored(
+        self, index: int, positions: np.ndarray, check: Callable[[np.ndarray], None] | None
+    ) -> np.ndarray:
         """The same in the file's own unit."""
         part, frame = self.series.parts[index], self.frames[index]
         chosen: dict[str, Any] = {"time": as_slice(positions)}
         if "level" in part.variable.dims:
             chosen["level"] = as_slice(np.array(self.levels[index]))
-        return frame.read(part, chosen)
+        return frame.read(part, chosen, check)
 
     def warn_of_rereads(self, steps: int) -> None:
         """Say so where every stored chunk will be read for many blocks of ``steps``."""
