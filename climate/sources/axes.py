@@ -9,12 +9,13 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
 from climate.units import find_conversion, setting, unit_of
 from vgbdm.errors import InputError
@@ -68,6 +69,7 @@ class Part:
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
         validity: which of the numbers are values.
+        presence: which stored chunks are there; None where they always are.
     """
 
     variable: xr.Variable
@@ -79,6 +81,7 @@ class Part:
     name: str
     level_unit: str | None = None
     validity: Validity = ALL
+    presence: Presence | None = None
 
     @property
     def units(self) -> str | None:
@@ -164,10 +167,13 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             )
         if dim not in axes:
             indexers[dim] = 0
+    presence = variable.encoding.get("presence")
+    if presence is not None:
+        presence = replace(presence, axes=tuple(axes.get(dim) for dim in variable.dims))
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
-    return Part(variable, times, levels, lat, lon, where, name, level_unit, valid)
+    return Part(variable, times, levels, lat, lon, where, name, level_unit, valid, presence)
 
 
 def _find(

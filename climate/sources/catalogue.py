@@ -37,7 +37,8 @@ class Catalogue:
     Args:
         fields: short name → ``name`` as stored; ``level`` where it has any, hPa where levels are
             pressures; ``units`` of the values and ``level_units`` of the levels where the data do
-            not say them, or say them wrongly.
+            not say them, or say them wrongly; ``absent: fill`` where absent chunks of a Zarr store
+            mean its fill value.
         static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
 
     Raises:
@@ -77,7 +78,9 @@ class Catalogue:
             places = tuple(k for k, part in enumerate(opened[key]) if _holds(part, level))
             if not places:
                 opened[key][0].level_index(level)
-            wanted = (key, places, None if units is None else str(units), channel_unit(channel))
+            said = None if units is None else str(units)
+            sparse = is_sparse(f"source.fields.{channel}", entry)
+            wanted = (key, places, said, channel_unit(channel), sparse)
             grouped.setdefault(wanted, []).append((channel, level))
         return [
             Series(
@@ -85,8 +88,9 @@ class Catalogue:
                 tuple(level for _, level in members),
                 tuple(opened[key][k] for k in places),
                 units,
+                sparse,
             )
-            for (key, places, units, _), members in grouped.items()
+            for (key, places, units, _, sparse), members in grouped.items()
         ]
 
     def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
@@ -97,8 +101,25 @@ class Catalogue:
                 if entry["name"] in dataset.data_vars and channel not in found:
                     part = open_part(dataset, str(entry["name"]), where)
                     factor = float(entry.get("factor", 1.0))
-                    found[channel] = StaticField(part, factor, entry.get("units"))
+                    found[channel] = StaticField(
+                        part,
+                        factor,
+                        entry.get("units"),
+                        is_sparse(f"source.static.{channel}", entry),
+                    )
         return found
+
+
+def is_sparse(key: str, entry: Mapping[str, Any]) -> bool:
+    """Whether absent chunks of a Zarr store mean its fill value.
+
+    Raises:
+        InputError: if ``absent`` says anything but ``fill``.
+    """
+    said = entry.get("absent")
+    if said not in (None, "fill"):
+        raise InputError(f"{key}.absent={said}: want fill, or null where all chunks must be there")
+    return said == "fill"
 
 
 def _open(name: str, level_unit: str | None, held: Mapping[str, xr.Dataset]) -> list[Part]:

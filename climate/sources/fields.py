@@ -26,6 +26,7 @@ from xarray.core import indexing
 
 from climate.sources.axes import Part, as_slice
 from climate.sources.meaning import check_levels, find_units, is_difference
+from climate.sources.presence import check_present
 from climate.sources.select import Frame, Selection, check_calendar
 from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period
@@ -51,12 +52,14 @@ class Series:
         levels: of the channels, hPa or in the files' units; None where there are none.
         parts: one per file.
         units: of all files' values by the config; None: as each file says.
+        sparse: whether absent chunks of a Zarr store mean its fill value.
     """
 
     channels: tuple[str, ...]
     levels: tuple[float | None, ...]
     parts: tuple[Part, ...]
     units: str | None = None
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,13 @@ class StaticField:
         part: where it is.
         factor: that makes it ``units``.
         units: after the factor; None: those stored.
+        sparse: whether absent chunks of a Zarr store mean its fill value.
     """
 
     part: Part
     factor: float = 1.0
     units: str | None = None
+    sparse: bool = False
 
 
 def make_dataset(
@@ -269,6 +274,9 @@ class Blocks:
         units = self.series.units or str(part.units)
 
         def check(values: np.ndarray) -> None:
+            if not self.series.sparse:
+                wanted = {"time": positions, "level": np.array(self.levels[index])}
+                check_present(part, wanted, f"source.fields.{self.series.channels[0]}.absent")
             check_possible(values, limits, part, positions, self.series.channels, units)
 
         return self.conversions[index](self._stored(index, positions, check))
@@ -356,6 +364,8 @@ def _static(
     if "level" in part.variable.dims:
         chosen["level"] = as_slice(np.array([part.level_index(None)]))
     values = np.float32(field.factor) * frame.read(part, chosen)[0, 0]
+    if not field.sparse:
+        check_present(part, {}, f"source.static.{name}.absent")
     if not bool(np.isfinite(values).all()):
         raise InputError(f"{part.where}: {name} holds NaN; mend it or leave it out")
     attributes = {str(k): v for k, v in part.variable.attrs.items()}

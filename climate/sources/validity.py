@@ -134,12 +134,14 @@ def _bounds(variable: xr.Variable, what: str) -> tuple[np.generic | float, np.ge
 
 
 def _undeclared(encoding: dict[Any, Any], stored: np.dtype[Any]) -> list[float]:
-    """Default fills of NetCDF, as stored, that xarray does not know; Zarr has none of integers."""
+    """Fills, as stored, that xarray does not know: NetCDF's defaults, and Zarr v2's own."""
+    own = [] if encoding.get("sentinel") is None else [float(encoding["sentinel"])]
     if stored.kind == "f":
-        return [FLOAT_FILL]
+        return [FLOAT_FILL, *own]
     declared = any(encoding.get(key) is not None for key in ("_FillValue", "missing_value"))
     fill = INTEGER_FILLS.get(f"{stored.kind}{stored.itemsize}")
-    return [] if declared or fill is None or "chunks" in encoding else [float(fill)]
+    zarr = "chunks" in encoding  # has no defaults
+    return own if declared or fill is None or zarr else [float(fill)]
 
 
 def limits_of(channel: str, change: Conversion, difference: bool) -> tuple[float, float]:
