@@ -315,3 +315,12 @@ def as_slice(indices: np.ndarray) -> slice | np.ndarray:
     step = int(steps[0]) if len(steps) else 1
     stop = int(indices[-1]) + (1 if step > 0 else -1)
     return slice(int(indices[0]), None if stop < 0 else stop, step)
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
+    if a.shape != b.shape:
+        return False
+    if np.issubdtype(a.dtype, np.floating):
+        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
+    return bool(np.array_equal(a, b))

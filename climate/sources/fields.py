@@ -24,15 +24,15 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from climate.sources.axes import Part, as_slice
+from climate.sources.axes import Part, as_slice, same
 from climate.sources.meaning import check_levels, find_units, is_difference
 from climate.sources.presence import check_present
 from climate.sources.select import Frame, Selection, check_calendar
+from climate.sources.static import StaticField, read_static
 from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period
 from climate.store.layout import chunk_shape
-from climate.units import conversion
-from climate.variables import STATIC_UNITS, channel_attributes, is_geopotential
+from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -58,23 +58,6 @@ class Series:
     channels: tuple[str, ...]
     levels: tuple[float | None, ...]
     parts: tuple[Part, ...]
-    units: str | None = None
-    sparse: bool = False
-
-
-@dataclass(frozen=True)
-class StaticField:
-    """A field without time; where one is stored for every time, the first selected one is taken.
-
-    Attributes:
-        part: where it is.
-        factor: that makes it ``units``.
-        units: after the factor; None: those stored.
-        sparse: whether absent chunks of a Zarr store mean its fill value.
-    """
-
-    part: Part
-    factor: float = 1.0
     units: str | None = None
     sparse: bool = False
 
@@ -121,7 +104,7 @@ def make_dataset(
             )
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
     return dataset.assign(
-        {name: _static(name, field, selection, dataset) for name, field in static.items()}
+        {name: read_static(name, field, selection, dataset) for name, field in static.items()}
     )
 
 
@@ -136,15 +119,6 @@ def _check_alike(first: Blocks, other: Blocks) -> None:
                 f"{other.where}: its {what} ({axis}: {len(b)} values from {b[0]}) is not that of "
                 f"{first.series.channels[0]} ({len(a)} from {a[0]}); convert alike variables only"
             )
-
-
-def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
-    if a.shape != b.shape:
-        return False
-    if np.issubdtype(a.dtype, np.floating):
-        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
-    return bool(np.array_equal(a, b))
 
 
 class Blocks:
@@ -347,38 +321,3 @@ def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:
     else:
         along = dict(zip(variable.sizes, map(int, chunks), strict=True))
     return along["time"], variable.dtype.itemsize * math.prod(along.values())
-
-
-def _static(
-    name: str, field: StaticField, selection: Selection, dataset: xr.Dataset
-) -> xr.DataArray:
-    part = field.part
-    frame = selection.frame(part.lat, part.lon, part.where)
-    if not (same(frame.lat, dataset["lat"].values) and same(frame.lon, dataset["lon"].values)):
-        raise InputError(f"{part.where}: {name} is on another grid than the variables")
-    chosen: dict[str, Any] = {}
-    if part.times is not None:
-        first = dataset["time"].values[0].astype("datetime64[s]")
-        place = np.flatnonzero(part.times >= first)
-        chosen["time"] = as_slice(place[:1] if len(place) else np.array([len(part.times) - 1]))
-    if "level" in part.variable.dims:
-        chosen["level"] = as_slice(np.array([part.level_index(None)]))
-    values = np.float32(field.factor) * frame.read(part, chosen)[0, 0]
-    if not field.sparse:
-        check_present(part, {}, f"source.static.{name}.absent")
-    if not bool(np.isfinite(values).all()):
-        raise InputError(f"{part.where}: {name} holds NaN; mend it or leave it out")
-    attributes = {str(k): v for k, v in part.variable.attrs.items()}
-    if field.units is not None:
-        attributes = {"units": field.units}
-    elif name in STATIC_UNITS and part.units is not None:
-        to_known = conversion(
-            part.units,
-            STATIC_UNITS[name],
-            what=part.what,
-            remedy="mend its unit in the file, or leave it out",
-            height=is_geopotential(name),
-        )
-        values, attributes["units"] = to_known(values), STATIC_UNITS[name]
-    return xr.DataArray(values, {a: dataset[a] for a in ("lat", "lon")}, ("lat", "lon"),
-                        attrs=attributes)  # fmt: skip
