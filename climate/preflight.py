@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig
 
+from climate.store.constants import check_variation
 from climate.store.layout import TrainingStore
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from vgbdm.build import build
@@ -68,10 +69,11 @@ class Measured(NamedTuple):
 
 
 def check_statistics(store: TrainingStore) -> None:
-    """Refuse statistics that a validation or test could have leaked into.
+    """Refuse statistics that a validation or test could have leaked into, or that are 0.
 
     Raises:
-        InputError: if their period is not inside the training split, or touches another.
+        InputError: if their period is not inside the training split, or touches another; if a
+            channel does not vary in it.
     """
     (begin, end), splits = store.statistics.period, store.splits
     first, last = splits["train"]
@@ -86,6 +88,16 @@ def check_statistics(store: TrainingStore) -> None:
                 f"{store.path}: its statistics ({begin} … {end}) touch the split {name} "
                 f"({start} … {stop}); convert again with splits that do not overlap"
             )
+    held = store.statistics
+    check_variation(
+        str(store.path),
+        store.channels,
+        held.std,
+        held.tendency_std,
+        held.min,
+        held.max,
+        "convert again to a new store",
+    )
 
 
 def check_disk(run_dir: Path, one: int, keep: int) -> str:

@@ -9,12 +9,14 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.sources.presence import Presence
+from climate.sources.validity import ALL, Validity, validity_of
 from climate.units import find_conversion, setting, unit_of
 from vgbdm.errors import InputError
 
@@ -66,6 +68,8 @@ class Part:
         where: file or store, for messages.
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
+        validity: which of the numbers are values.
+        presence: which stored chunks are there; None where they always are.
     """
 
     variable: xr.Variable
@@ -76,6 +80,8 @@ class Part:
     where: str
     name: str
     level_unit: str | None = None
+    validity: Validity = ALL
+    presence: Presence | None = None
 
     @property
     def units(self) -> str | None:
@@ -161,9 +167,13 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             )
         if dim not in axes:
             indexers[dim] = 0
+    presence = variable.encoding.get("presence")
+    if presence is not None:
+        presence = replace(presence, axes=tuple(axes.get(dim) for dim in variable.dims))
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
-    return Part(variable, times, levels, lat, lon, where, name, level_unit)
+    valid = validity_of(variable, f"{where}: {name}")
+    return Part(variable, times, levels, lat, lon, where, name, level_unit, valid, presence)
 
 
 def _find(
@@ -305,3 +315,12 @@ def as_slice(indices: np.ndarray) -> slice | np.ndarray:
     step = int(steps[0]) if len(steps) else 1
     stop = int(indices[-1]) + (1 if step > 0 else -1)
     return slice(int(indices[0]), None if stop < 0 else stop, step)
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
+    if a.shape != b.shape:
+        return False
+    if np.issubdtype(a.dtype, np.floating):
+        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
+    return bool(np.array_equal(a, b))

@@ -8,7 +8,9 @@ from typing import Any
 import xarray as xr
 
 from climate.sources.axes import Part, open_part
-from climate.sources.fields import Series, StaticField
+from climate.sources.fields import Series
+from climate.sources.static import StaticField, choose_parts
+from climate.store.calendar import parse_period
 from climate.variables import channel_unit
 from vgbdm.errors import InputError
 
@@ -37,8 +39,10 @@ class Catalogue:
     Args:
         fields: short name → ``name`` as stored; ``level`` where it has any, hPa where levels are
             pressures; ``units`` of the values and ``level_units`` of the levels where the data do
-            not say them, or say them wrongly.
-        static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
+            not say them, or say them wrongly; ``absent: fill`` where absent chunks of a Zarr store
+            mean its fill value.
+        static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes; where
+            several are held, ``file`` (a pattern), ``level`` and ``time`` say which.
 
     Raises:
         InputError: for a field that says no name: it is none of those known.
@@ -77,7 +81,9 @@ class Catalogue:
             places = tuple(k for k, part in enumerate(opened[key]) if _holds(part, level))
             if not places:
                 opened[key][0].level_index(level)
-            wanted = (key, places, None if units is None else str(units), channel_unit(channel))
+            said = None if units is None else str(units)
+            sparse = is_sparse(f"source.fields.{channel}", entry)
+            wanted = (key, places, said, channel_unit(channel), sparse)
             grouped.setdefault(wanted, []).append((channel, level))
         return [
             Series(
@@ -85,20 +91,45 @@ class Catalogue:
                 tuple(level for _, level in members),
                 tuple(opened[key][k] for k in places),
                 units,
+                sparse,
             )
-            for (key, places, units, _), members in grouped.items()
+            for (key, places, units, _, sparse), members in grouped.items()
         ]
 
     def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
-        """The static fields that are there."""
+        """The static fields that are there.
+
+        Raises:
+            InputError: one line, where which one is meant is not said.
+        """
         found: dict[str, StaticField] = {}
         for channel, entry in self.static.items():
-            for where, dataset in held.items():
-                if entry["name"] in dataset.data_vars and channel not in found:
-                    part = open_part(dataset, str(entry["name"]), where)
-                    factor = float(entry.get("factor", 1.0))
-                    found[channel] = StaticField(part, factor, entry.get("units"))
+            name, key = str((entry or {}).get("name")), f"source.static.{channel}"
+            parts = [open_part(d, name, where) for where, d in held.items() if name in d.data_vars]
+            if parts:
+                time, level = entry.get("time"), entry.get("level")
+                found[channel] = StaticField(
+                    choose_parts(channel, entry, parts),
+                    float(entry.get("factor", 1.0)),
+                    entry.get("units"),
+                    is_sparse(key, entry),
+                    None if level is None else float(level),
+                    None if time is None else parse_period(f"{key}.time", [time, time])[0],
+                    key,
+                )
         return found
+
+
+def is_sparse(key: str, entry: Mapping[str, Any]) -> bool:
+    """Whether absent chunks of a Zarr store mean its fill value.
+
+    Raises:
+        InputError: if ``absent`` says anything but ``fill``.
+    """
+    said = entry.get("absent")
+    if said not in (None, "fill"):
+        raise InputError(f"{key}.absent={said}: want fill, or null where all chunks must be there")
+    return said == "fill"
 
 
 def _open(name: str, level_unit: str | None, held: Mapping[str, xr.Dataset]) -> list[Part]:

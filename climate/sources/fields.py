@@ -15,7 +15,7 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,13 +24,15 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from climate.sources.axes import Part, as_slice
-from climate.sources.meaning import check_levels, find_units
+from climate.sources.axes import Part, as_slice, same
+from climate.sources.meaning import check_levels, find_units, is_difference
+from climate.sources.presence import check_present
 from climate.sources.select import Frame, Selection, check_calendar
+from climate.sources.static import StaticField, read_static
+from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period
 from climate.store.layout import chunk_shape
-from climate.units import conversion
-from climate.variables import STATIC_UNITS, channel_attributes, is_geopotential
+from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -50,27 +52,14 @@ class Series:
         levels: of the channels, hPa or in the files' units; None where there are none.
         parts: one per file.
         units: of all files' values by the config; None: as each file says.
+        sparse: whether absent chunks of a Zarr store mean its fill value.
     """
 
     channels: tuple[str, ...]
     levels: tuple[float | None, ...]
     parts: tuple[Part, ...]
     units: str | None = None
-
-
-@dataclass(frozen=True)
-class StaticField:
-    """A field without time; where one is stored for every time, the first selected one is taken.
-
-    Attributes:
-        part: where it is.
-        factor: that makes it ``units``.
-        units: after the factor; None: those stored.
-    """
-
-    part: Part
-    factor: float = 1.0
-    units: str | None = None
+    sparse: bool = False
 
 
 def make_dataset(
@@ -111,10 +100,11 @@ def make_dataset(
                 ("time", "lat", "lon"),
                 lazy,
                 channel_attributes(channel, stored) | {"source_units": block.source_units},
+                {"file_at": block.file_at},
             )
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
     return dataset.assign(
-        {name: _static(name, field, selection, dataset) for name, field in static.items()}
+        {name: read_static(name, field, selection, dataset) for name, field in static.items()}
     )
 
 
@@ -129,15 +119,6 @@ def _check_alike(first: Blocks, other: Blocks) -> None:
                 f"{other.where}: its {what} ({axis}: {len(b)} values from {b[0]}) is not that of "
                 f"{first.series.channels[0]} ({len(a)} from {a[0]}); convert alike variables only"
             )
-
-
-def same(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
-    if a.shape != b.shape:
-        return False
-    if np.issubdtype(a.dtype, np.floating):
-        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
-    return bool(np.array_equal(a, b))
 
 
 class Blocks:
@@ -164,6 +145,10 @@ class Blocks:
         self.units, self.conversions = find_units(
             series.channels[0], series.parts, series.units, self._first_map, series.levels[0]
         )
+        self.limits = [
+            limits_of(series.channels[0], change, is_difference(part))
+            for part, change in zip(series.parts, self.conversions, strict=True)
+        ]
         self.times, self.part, self.position = self._index(selection, valid)
 
     @property
@@ -174,7 +159,12 @@ class Blocks:
 
     def _first_map(self, index: int) -> np.ndarray:
         """The first time of a part as stored (1, L, H, W)."""
-        return self._stored(index, np.zeros(1, int))
+        return self._stored(index, np.zeros(1, int), None)
+
+    def file_at(self, time: np.datetime64) -> str:
+        """The file that holds a time, for messages."""
+        near = int(np.searchsorted(self.times, time.astype(self.times.dtype)))
+        return self.series.parts[int(self.part[min(near, len(self.part) - 1)])].what
 
     @property
     def frame(self) -> Frame:
@@ -254,15 +244,26 @@ class Blocks:
 
     def read(self, index: int, positions: np.ndarray) -> np.ndarray:
         """Times of one part as (T, L, H, W) float32, in the channels' unit."""
-        return self.conversions[index](self._stored(index, positions))
+        part, limits = self.series.parts[index], self.limits[index]
+        units = self.series.units or str(part.units)
 
-    def _stored(self, index: int, positions: np.ndarray) -> np.ndarray:
+        def check(values: np.ndarray) -> None:
+            if not self.series.sparse:
+                wanted = {"time": positions, "level": np.array(self.levels[index])}
+                check_present(part, wanted, f"source.fields.{self.series.channels[0]}.absent")
+            check_possible(values, limits, part, positions, self.series.channels, units)
+
+        return self.conversions[index](self._stored(index, positions, check))
+
+    def _stored(
+        self, index: int, positions: np.ndarray, check: Callable[[np.ndarray], None] | None
+    ) -> np.ndarray:
         """The same in the file's own unit."""
         part, frame = self.series.parts[index], self.frames[index]
         chosen: dict[str, Any] = {"time": as_slice(positions)}
         if "level" in part.variable.dims:
             chosen["level"] = as_slice(np.array(self.levels[index]))
-        return frame.read(part, chosen)
+        return frame.read(part, chosen, check)
 
     def warn_of_rereads(self, steps: int) -> None:
         """Say so where every stored chunk will be read for many blocks of ``steps``."""
@@ -320,36 +321,3 @@ def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:
     else:
         along = dict(zip(variable.sizes, map(int, chunks), strict=True))
     return along["time"], variable.dtype.itemsize * math.prod(along.values())
-
-
-def _static(
-    name: str, field: StaticField, selection: Selection, dataset: xr.Dataset
-) -> xr.DataArray:
-    part = field.part
-    frame = selection.frame(part.lat, part.lon, part.where)
-    if not (same(frame.lat, dataset["lat"].values) and same(frame.lon, dataset["lon"].values)):
-        raise InputError(f"{part.where}: {name} is on another grid than the variables")
-    chosen: dict[str, Any] = {}
-    if part.times is not None:
-        first = dataset["time"].values[0].astype("datetime64[s]")
-        place = np.flatnonzero(part.times >= first)
-        chosen["time"] = as_slice(place[:1] if len(place) else np.array([len(part.times) - 1]))
-    if "level" in part.variable.dims:
-        chosen["level"] = as_slice(np.array([part.level_index(None)]))
-    values = np.float32(field.factor) * frame.read(part, chosen)[0, 0]
-    if not bool(np.isfinite(values).all()):
-        raise InputError(f"{part.where}: {name} holds NaN; mend it or leave it out")
-    attributes = {str(k): v for k, v in part.variable.attrs.items()}
-    if field.units is not None:
-        attributes = {"units": field.units}
-    elif name in STATIC_UNITS and part.units is not None:
-        to_known = conversion(
-            part.units,
-            STATIC_UNITS[name],
-            what=part.what,
-            remedy="mend its unit in the file, or leave it out",
-            height=is_geopotential(name),
-        )
-        values, attributes["units"] = to_known(values), STATIC_UNITS[name]
-    return xr.DataArray(values, {a: dataset[a] for a in ("lat", "lon")}, ("lat", "lon"),
-                        attrs=attributes)  # fmt: skip

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from climate.sources.axes import Part
+from climate.sources.validity import fitting
 from climate.units import (
     GRAVITY,
     Conversion,
     conversion,
-    find_conversion,
     readable,
     setting,
     spelled,
@@ -25,14 +25,6 @@ from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
 
-CANDIDATES = {
-    "K": ("K", "degC"),
-    "m s-1": ("m s-1", "knots", "km h-1"),
-    "m2 s-2": ("m2 s-2", "m"),
-}
-"""By a channel's unit: those in which files have such values."""
-USUAL = {"K": (150.0, 350.0), "m s-1": (-150.0, 150.0), "m2 s-2": (-1e4, 6e5)}
-"""Between which values of the atmosphere lie, in a channel's unit."""
 SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
 """m and hPa: a level p lies about H ln(p₀/p) high."""
 
@@ -88,7 +80,7 @@ def find_units(
                 what=part.what,
                 remedy=_remedy(channel, target),
                 height=is_geopotential(channel),
-                difference=_is_difference(part),
+                difference=is_difference(part),
             )
         )
     assert target is not None
@@ -108,7 +100,7 @@ def _remedy(channel: str, unit: str) -> str:
     return f"give {key} if the label is wrong and the values are in it, else leave {channel} out"
 
 
-def _is_difference(part: Part) -> bool:
+def is_difference(part: Part) -> bool:
     """Whether values are differences or spreads of a quantity (CF §3.1.2 and §7.3)."""
     about = str(part.variable.attrs.get("units_metadata", ""))
     over = str(part.variable.attrs.get("cell_methods", ""))
@@ -141,7 +133,7 @@ def _missing(
 ) -> str:
     """What to say of a file without a unit: which its values would fit."""
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    fits = fitting(low, high, target, level)
+    fits = _fitting(low, high, target, level)
     shown = f"{part.what} has no unit, values from {low:.4g} to {high:.4g}"
     if fits:
         return f"{shown} would fit {' or '.join(fits)}; say so by {_setting(channel, fits[0])}"
@@ -154,25 +146,11 @@ def _setting(channel: str, unit: str) -> str:
     return setting(f"source.fields.{channel}.units", unit)
 
 
-def fitting(low: float, high: float, target: str | None, level: float | None = None) -> list[str]:
-    """The units in which values from ``low`` to ``high`` would be usual ones.
-
-    Args:
-        low: least value of a map.
-        high: greatest.
-        target: unit of the channel.
-        level: of the channel, hPa: tells how high a geopotential is.
-    """
-    bounds = USUAL.get(target or "")
-    if bounds is None or target is None:
-        return []
-    if target == "m2 s-2" and level:
-        height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)
-        bounds = GRAVITY * (0.75 * height - 1000), GRAVITY * (1.25 * height + 1000)
-    found = []
-    for unit in CANDIDATES[target]:
-        one = find_conversion(unit, target, height=target == "m2 s-2")
-        ends = None if one is None else [one.factor * x + one.offset for x in (low, high)]
-        if ends is not None and bounds[0] <= ends[0] and ends[1] <= bounds[1]:
-            found.append(unit)
-    return found
+def _fitting(low: float, high: float, target: str | None, level: float | None) -> list[str]:
+    """As `fitting`; the channel's level, hPa, tells how high a geopotential is."""
+    if target != "m2 s-2" or not level:
+        return fitting(low, high, target)
+    height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)
+    return fitting(
+        low, high, target, (GRAVITY * (0.75 * height - 1000), GRAVITY * (1.25 * height + 1000))
+    )

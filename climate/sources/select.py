@@ -7,7 +7,7 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,12 +47,18 @@ class Frame:
     coarse: Coarsening | None
     cut: Cut | None
 
-    def read(self, part: Part, chosen: Mapping[str, Any]) -> np.ndarray:
-        """Read (T, L, H, W) float32; an axis the part has not has length 1.
+    def read(
+        self,
+        part: Part,
+        chosen: Mapping[str, Any],
+        check: Callable[[np.ndarray], None] | None = None,
+    ) -> np.ndarray:
+        """Read (T, L, H, W) float32, NaN where missing; an axis the part has not has length 1.
 
         Args:
             part: what to read.
             chosen: indices by ``time`` and ``level``, where it has those.
+            check: is given the values before they are made coarser; may refuse them.
         """
         rows, columns = self.stored.rows, self.stored.columns
         if self.cut is not None and self.coarse is None:
@@ -73,6 +79,9 @@ class Frame:
                 values = np.expand_dims(values, k)
         values = values[..., as_slice(rows - rows.min()), :]
         values = values[..., as_slice(columns - columns.min())]
+        values = part.validity(values)
+        if check is not None:
+            check(values)
         if self.coarse is not None:
             values = self.coarse(values)
             if self.cut is not None:

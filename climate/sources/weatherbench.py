@@ -17,8 +17,9 @@ import xarray as xr
 from climate.sources.axes import PRESSURE, Part, open_part
 from climate.sources.catalogue import check_variables
 from climate.sources.cf_files import open_file
-from climate.sources.fields import Series, StaticField, make_dataset
+from climate.sources.fields import Series, make_dataset
 from climate.sources.select import Selection
+from climate.sources.static import StaticField
 from vgbdm.errors import InputError
 
 
@@ -90,12 +91,12 @@ class WeatherBenchSource:
         return files
 
     def _static(self) -> dict[str, StaticField]:
-        found: dict[str, StaticField] = {}
+        parts: dict[str, list[Part]] = {}
         for path in sorted((self.root / self.constants).glob(self.pattern)):
             content = open_file(path)
             for name in (n for n in self.static if n in content):
-                found[name] = StaticField(open_part(content, name, str(path)))
-        return found
+                parts.setdefault(name, []).append(open_part(content, name, str(path)))
+        return {name: StaticField(tuple(found)) for name, found in parts.items()}
 
 
 def _open(name: str, entry: Mapping[str, Any], where: str, dataset: xr.Dataset) -> Part:

@@ -10,17 +10,23 @@ say which do.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
+import zarr
+from xarray.backends import ZarrStore
 
 from climate.sources.catalogue import Catalogue
 from climate.sources.fields import make_dataset
+from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from climate.store.calendar import Period, parse_period
 from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 class ZarrStoreSource:
@@ -65,12 +71,20 @@ class ZarrStoreSource:
     def _open_store(self) -> xr.Dataset:
         options = dict(self.storage_options) if "://" in self.root else None
         try:
-            with warnings.catch_warnings():  # consolidated metadata is faster, not needed
-                warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
-                return xr.open_dataset(
-                    self.root, engine="zarr", chunks=None, cache=False, decode_timedelta=False,
-                    storage_options=options,
+            group = zarr.open_group(
+                self.root, mode="r", use_consolidated=False, storage_options=options
+            )
+            watched = WatchedStore(group.store)
+            dataset = _open(watched, group.path, None)
+            arrays = {name: _array(watched, group, name) for name in self._used(dataset)}
+            stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
+            if stale:
+                log.warning(
+                    "%s: its consolidated metadata are older than its arrays (%s has the shape %s "
+                    "there, %s stored); they are not used",
+                    self.root, stale[0], dataset[stale[0]].shape, arrays[stale[0]].shape,
                 )  # fmt: skip
+                dataset = _open(watched, group.path, False)
         except ImportError as error:
             raise InputError(
                 f"{self.root}: its kind of URL needs a package ({_line(error)}); "
@@ -81,6 +95,20 @@ class ZarrStoreSource:
                 f"{self.root}: not a Zarr store that can be opened ({_line(error)}); source.root "
                 "names it, source.storage_options say how to reach it"
             ) from None
+        for name, array in arrays.items():
+            dataset[name].encoding |= {
+                "presence": presence_of(array, watched),
+                "sentinel": sentinel_of(array),
+            }
+        return dataset
+
+    def _used(self, dataset: xr.Dataset) -> list[str]:
+        """Names of the arrays that are read, with their coordinates."""
+        entries = [self.catalogue.fields.get(name, {}) for name in self.variables]
+        entries += self.catalogue.static.values()
+        data = {str(entry.get("name")) for entry in entries} & set(map(str, dataset.data_vars))
+        along = {str(dim) for name in data for dim in dataset[name].dims if dim in dataset.coords}
+        return sorted(data | along)
 
     def _valid_period(self, dataset: xr.Dataset) -> Period | None:
         """The times that hold data, by the attributes of ARCO-ERA5."""
@@ -90,3 +118,20 @@ class ZarrStoreSource:
 
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _open(store: WatchedStore, path: str, consolidated: bool | None) -> xr.Dataset:
+    """As xarray opens it; what is missing is said by `climate.sources.validity`."""
+    with warnings.catch_warnings():  # consolidated metadata is faster, not needed
+        warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+        held = ZarrStore.open_group(
+            store, mode="r", group=path or None, consolidated=consolidated,
+            use_zarr_fill_value_as_mask=False,  # which xr.open_dataset does not hand on
+        )  # fmt: skip
+        return xr.open_dataset(held, chunks=None, cache=False, decode_timedelta=False)
+
+
+def _array(store: WatchedStore, group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """An array by its own metadata, not by the consolidated ones."""
+    path, version = f"{group.path}/{name}".lstrip("/"), group.metadata.zarr_format
+    return zarr.open_array(store, path=path, mode="r", zarr_format=version)

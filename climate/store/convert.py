@@ -26,6 +26,7 @@ import zarr
 from climate.grid import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
 from climate.store.climatology import write_climatology
+from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, chunk_shape
 from climate.store.lock import LOCK, locked
@@ -303,6 +304,15 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     partials = [Partial.from_json(r["partial"]) for r in records if r["partial"]]
     total = Partial.join(
         [reduce(Partial.merge, partials[k :: job.shares]) for k in range(job.shares)]
+    )
+    check_variation(
+        f"store {path}",
+        request.channels,
+        total.states.std,
+        total.changes.std,
+        total.low,
+        total.high,
+        "convert again with restart=true",
     )
     derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
     statistics = statistics_of(total, derived, request.splits["train"], request.channels)

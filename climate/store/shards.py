@@ -226,9 +226,12 @@ def _fill(
         share = float(missing[:, c].mean())
         if share > job.nan_allowance:
             first = int(np.flatnonzero(missing[:, c].any((1, 2)))[0])
+            told = job.dataset[name].encoding.get("file_at")
+            where = f"{told(times[first])}: " if told else ""
             raise InputError(
-                f"variable {name}: {share:.2%} of its values around {times[first]} are missing or "
-                f"not finite, nan_allowance is {job.nan_allowance:.2%}; mend the file or allow more"
+                f"{where}variable {name}: {share:.2%} of its values around {times[first]} are "
+                f"missing or not finite, nan_allowance is {job.nan_allowance:.2%}; mend the file "
+                "or allow more"
             )
         if share == 1.0:
             raise InputError(

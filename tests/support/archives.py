@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from builders import LAT, LON, waves
+from builders import LAT, LON, warm, waves
 
 from climate.sources.cf_files import CFFilesSource
 from climate.sources.zarr_store import ZarrStoreSource
@@ -25,12 +25,12 @@ STATIC = {
 
 
 def archive(times: np.ndarray, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> xr.Dataset:
-    """Geopotential wave k on level k, 2 m temperature wave 3, and the ground.
+    """Geopotential wave k on level k, 2 m temperature wave 3 around 280 K, and the ground.
 
     Dimensions are ordered as in WeatherBench 2: longitude before latitude.
     """
     levels = np.stack([waves(times, k, lat, lon) for k in range(3)], 1)
-    surface = waves(times, 3, lat, lon)
+    surface = warm(times, 3, lat, lon)
     land = (np.cos(np.deg2rad(lat))[:, None] * np.sin(np.deg2rad(lon)) > 0.2).astype(np.float32)
     dims = ("time", "level", "longitude", "latitude")
     return xr.Dataset(

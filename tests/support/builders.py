@@ -41,6 +41,11 @@ def waves(times: np.ndarray, k: int, lat: np.ndarray = LAT, lon: np.ndarray = LO
     return ((k + 1) * (10 * wave + cycle) + 5 * k).astype(np.float32)
 
 
+def warm(times: np.ndarray, k: int, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> np.ndarray:
+    """The same around 280: temperatures in K that air can have."""
+    return np.float32(280) + waves(times, k, lat, lon)
+
+
 def write_variable(
     root: Path,
     name: str,
@@ -57,7 +62,8 @@ def write_variable(
     folder = root / FOLDERS[name]
     folder.mkdir(parents=True, exist_ok=True)
     k = list(FOLDERS).index(name)
-    data = waves(times, k, lat, lon) if values is None else values
+    make = warm if UNITS[name] == "K" else waves
+    data = make(times, k, lat, lon) if values is None else values
     field = xr.DataArray(data, {"time": times, "lat": lat, "lon": lon}, ("time", "lat", "lon"))
     if units is not None:
         field.attrs["units"] = UNITS[name] if units == "own" else units

@@ -12,7 +12,7 @@ from builders import hours
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-02-28", 72)
-WAVE = {"z": 1, "z8": 2, "t2m": 3}
+HELD = {"z": (builders.waves, 1), "z8": (builders.waves, 2), "t2m": (builders.warm, 3)}
 
 
 def refused(source, *words):
@@ -31,8 +31,8 @@ def write(dataset, path, **options):
 
 def check(dataset, times=TIMES):
     assert np.array_equal(dataset["time"], times)
-    for name, k in WAVE.items():
-        assert np.array_equal(dataset[name].values, builders.waves(times, k))
+    for name, (make, k) in HELD.items():
+        assert np.array_equal(dataset[name].values, make(times, k))
 
 
 def test_one_file_of_everything(tmp_path):

@@ -119,7 +119,7 @@ def test_a_channel_nobody_knows_keeps_its_unit_and_agrees_over_files(tmp_path):
     fields = {"q2": {"name": "2m_temperature"}}
     dataset = cf_source(tmp_path, ("q2",), fields=fields).open()
     assert dataset["q2"].attrs["units"] == "g kg**-1"
-    assert np.allclose(dataset["q2"].values, 1000 * builders.waves(TIMES, 3), rtol=1e-5)
+    assert np.allclose(dataset["q2"].values, 1000 * builders.warm(TIMES, 3), rtol=1e-5)
     part["2m_temperature"].attrs["units"] = "Pa"
     part.to_netcdf(tmp_path / "2.nc")
     refused(cf_source(tmp_path, ("q2",), fields=fields).open, "2.nc", "'Pa'", "g kg**-1")

@@ -71,7 +71,7 @@ def test_a_channel_nobody_knows_is_appended_in_the_stores_unit(tmp_path):
         dataset = zarr_source(root, ("q",), fields=fields, static={}).open()
         (convert if not k else append)(dataset, tmp_path / "store", SPLITS, **SERIAL)
     last = open_store(tmp_path / "store").read(480, 504)[:, 0]
-    assert np.allclose(last, builders.waves(times[480:], 3), rtol=1e-5, atol=1e-5)
+    assert np.allclose(last, builders.warm(times[480:], 3), rtol=1e-5, atol=1e-5)
 
 
 def test_a_stopped_conversion_is_not_continued_in_another_unit(tmp_path, monkeypatch):

@@ -1,0 +1,141 @@
+"""Chunks of a Zarr store that are not there: seen while others are read, without asking for them.
+
+A chunk that is absent reads as the array's fill value. zarr-python does not write what is all fill
+value, so that an absent chunk may be right or lost; only the config can say which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, MutableSet
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import ByteRequest, Store
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import WrapperStore
+
+from climate.units import setting
+from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from climate.sources.axes import Part
+
+SENTINEL = 900.0
+"""A fill value of Zarr v2 at least as large, such as -999, -9999, 1e20, stands for a missing
+number; a smaller one, such as the usual 0, may be a value."""
+
+
+class WatchedStore(WrapperStore[Store]):
+    """A store that notes the keys that were read and are not there.
+
+    Args:
+        store: to read from.
+        absent: to note keys in.
+    """
+
+    def __init__(self, store: Store, absent: MutableSet[str] | None = None) -> None:
+        super().__init__(store)
+        self.absent: MutableSet[str] = set() if absent is None else absent
+
+    def _with_store(self, store: Store) -> WatchedStore:
+        return type(self)(store, self.absent)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """As of the store."""
+        found = await self._store.get(key, prototype, byte_range)
+        if found is None:
+            self.absent.add(key)
+        return found
+
+
+@dataclass(frozen=True)
+class Presence:
+    """How the chunks of an array are named, and which were found absent.
+
+    Attributes:
+        absent: keys of the store, filled while it is read.
+        path: of the array in it.
+        chunks: shape of what a key holds.
+        fill: what an absent chunk reads as.
+        axes: ``time``, ``level``, ``lat``, ``lon`` or None for each dimension.
+    """
+
+    absent: MutableSet[str]
+    path: str
+    chunks: tuple[int, ...]
+    fill: Any
+    axes: tuple[str | None, ...] = ()
+
+    def lost(self, wanted: Mapping[str, np.ndarray]) -> tuple[str, dict[str, slice]] | None:
+        """The first absent chunk that holds some of the wanted indices, and where it lies.
+
+        Args:
+            wanted: indices by axis; of an axis that is not named all are.
+        """
+        for key in sorted(key for key in list(self.absent) if key.startswith(f"{self.path}/")):
+            place = re.fullmatch(r"(?:c[./])?(\d+(?:[./]\d+)*)", key[len(self.path) + 1 :])
+            if place is None:
+                continue
+            index = [int(k) for k in re.split(r"[./]", place[1])]
+            spans = {
+                axis: slice(k * size, (k + 1) * size)
+                for axis, k, size in zip(self.axes, index, self.chunks, strict=True)
+                if axis is not None
+            }
+            if all(_meet(span, wanted.get(axis)) for axis, span in spans.items()):
+                return key, spans
+        return None
+
+
+def _meet(span: slice, wanted: np.ndarray | None) -> bool:
+    return wanted is None or bool(((wanted >= span.start) & (wanted < span.stop)).any())
+
+
+def check_present(part: Part, wanted: Mapping[str, np.ndarray], key: str) -> None:
+    """Refuse values just read that come of chunks which are not there.
+
+    Args:
+        part: that was read.
+        wanted: indices by axis that were read.
+        key: setting that says what absence means.
+
+    Raises:
+        InputError: naming the chunk, its times and what to do.
+    """
+    found = None if part.presence is None else part.presence.lost(wanted)
+    if found is None or part.presence is None:
+        return
+    name, spans = found
+    times = ""
+    if part.times is not None and "time" in spans:
+        held = part.times[spans["time"]]
+        ends = [np.datetime_as_string(time, "m") for time in (held.min(), held.max())]
+        times = f" of {ends[0]} … {ends[1]}"
+    raise InputError(
+        f"{part.what}: its chunk {name}{times} is absent and would read as {part.presence.fill}; "
+        f"fetch it again, or, where the writer left out chunks that are all {part.presence.fill} "
+        f"(as zarr-python does), say so by {setting(key, 'fill')}"
+    )
+
+
+def presence_of(array: zarr.Array[Any], store: WatchedStore) -> Presence:
+    """The presence of an array, read through a watched store."""
+    chunks = array.shards or array.chunks
+    return Presence(store.absent, array.path, tuple(chunks), array.fill_value)
+
+
+def sentinel_of(array: zarr.Array[Any]) -> float | None:
+    """The fill value of a Zarr v2 array where it stands for missing numbers; None where not.
+
+    Version 2 has one field for what absent chunks read as and for what xarray declares missing.
+    """
+    fill = array.fill_value
+    if array.metadata.zarr_format != 2 or fill is None or array.dtype.kind not in "iuf":
+        return None
+    missing = fill != 0 if array.dtype.kind in "iu" else abs(float(fill)) >= SENTINEL
+    return float(fill) if missing else None

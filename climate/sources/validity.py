@@ -1,0 +1,253 @@
+"""Which stored numbers are values: what files declare missing, and what no atmosphere holds.
+
+Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from climate.units import Conversion, find_conversion, setting
+from climate.variables import channel_unit
+from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from climate.sources.axes import Part
+
+FLOAT_FILL = 9.969209968386869e36
+"""NetCDF's default fill of floating-point variables: no quantity has it, declared or not."""
+INTEGER_FILLS = {
+    "i2": -32767, "u2": 65535, "i4": -2147483647, "u4": 4294967295,
+    "i8": -9223372036854775806, "u8": 18446744073709551614,
+}  # fmt: skip
+"""NetCDF's default fills by kind and size of what is stored; bytes have none."""
+USUAL = {"K": (150.0, 350.0), "m s-1": (-150.0, 150.0), "m2 s-2": (-1e4, 6e5)}
+"""Between which values of the atmosphere lie, in a known channel's unit."""
+QUANTITY = {"K": "temperature of the air", "m s-1": "wind", "m2 s-2": "geopotential"}
+
+
+@dataclass(frozen=True)
+class Validity:
+    """Which decoded numbers of a variable are values; all others are missing.
+
+    Attributes:
+        low: least value, in the file's unit.
+        high: greatest.
+        fills: numbers that stand for missing ones.
+        slack: half the spacing of packed numbers: below it two are one.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    fills: tuple[float, ...] = ()
+    slack: float = 0.0
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Values of any shape with NaN for what is missing; the given ones where nothing is."""
+        if not values.size:
+            return values
+        low, high = float(values.min()), float(values.max())
+        if math.isnan(low):
+            low, high = -math.inf, math.inf
+        bad = None
+        if low < self.low - self.slack or high > self.high + self.slack:
+            bad = (values < self.low - self.slack) | (values > self.high + self.slack)
+        for fill in self.fills:
+            slack = max(self.slack, 1e-6 * abs(fill))
+            if low - slack <= fill <= high + slack:
+                here = np.abs(values - np.float64(fill)) <= slack
+                bad = here if bad is None else bad | here
+        if bad is None or not bad.any():
+            return values
+        return np.where(bad, np.nan, values).astype(np.float32)
+
+
+ALL = Validity()
+"""Every number is a value."""
+
+
+def validity_of(variable: xr.Variable, what: str) -> Validity:
+    """The validity of a variable as xarray decodes it.
+
+    Bounds of packed numbers are in packed units where they are of the packed type, else in those
+    of the values (CF §2.5.1, NetCDF attribute conventions).
+
+    Args:
+        variable: lazy; what it is stored as is in its encoding.
+        what: file and variable, for messages.
+
+    Raises:
+        InputError: for bounds that are no numbers.
+    """
+    encoding = variable.encoding
+    scale, offset = (_number(encoding.get(key), default) for key, default in
+                     (("scale_factor", 1.0), ("add_offset", 0.0)))  # fmt: skip
+    stored = np.dtype(encoding.get("dtype") or variable.dtype)
+    if stored.kind not in "iuf":
+        return ALL
+    packed = "scale_factor" in encoding or "add_offset" in encoding
+    if str(encoding.get("_Unsigned", "")).lower() == "true":
+        stored = np.dtype(f"u{stored.itemsize}")
+
+    def decoded(bound: np.generic | float) -> float:
+        kind = np.asarray(bound).dtype
+        if not packed or (kind.kind == "f" and stored.kind in "iu"):
+            return float(bound)
+        plain = np.asarray(bound).astype(stored) if stored.kind == "u" else bound
+        return float(plain) * scale + offset
+
+    bounds = [decoded(bound) for bound in _bounds(variable, what)]
+    if packed and scale < 0 and stored.kind in "iu":
+        bounds.sort()
+    low, high = (default if math.isnan(bound) else bound for bound, default in
+                 zip(bounds, (-math.inf, math.inf), strict=True))  # fmt: skip
+    fills = [fill * scale + offset for fill in _undeclared(encoding, stored)]
+    slack = abs(scale) / 2 if packed and stored.kind in "iu" else 0.0
+    return Validity(low, high, tuple(fills), slack)
+
+
+def _number(value: Any, default: float) -> float:
+    return default if value is None else float(np.asarray(value).ravel()[0])
+
+
+def _bounds(variable: xr.Variable, what: str) -> tuple[np.generic | float, np.generic | float]:
+    """As declared; NaN where there is none."""
+    found: list[np.generic | float] = [math.nan, math.nan]
+    for key, place in (("valid_min", slice(0, 1)), ("valid_max", slice(1, 2)),
+                       ("valid_range", slice(0, 2))):  # fmt: skip
+        if key in variable.attrs:
+            values = np.atleast_1d(variable.attrs[key])
+            if values.dtype.kind not in "iuf" or values.shape != (len(found[place]),):
+                raise InputError(
+                    f"{what} has {key} {variable.attrs[key]!r}, which is no "
+                    f"{'pair of numbers' if key == 'valid_range' else 'number'}; mend or remove "
+                    "that attribute, e.g. by ncatted"
+                )
+            found[place] = list(values)
+    return found[0], found[1]
+
+
+def _undeclared(encoding: dict[Any, Any], stored: np.dtype[Any]) -> list[float]:
+    """Fills, as stored, that xarray does not know: NetCDF's defaults, and Zarr v2's own."""
+    own = [] if encoding.get("sentinel") is None else [float(encoding["sentinel"])]
+    if stored.kind == "f":
+        return [FLOAT_FILL, *own]
+    declared = any(encoding.get(key) is not None for key in ("_FillValue", "missing_value"))
+    fill = INTEGER_FILLS.get(f"{stored.kind}{stored.itemsize}")
+    zarr = "chunks" in encoding  # has no defaults
+    return own if declared or fill is None or zarr else [float(fill)]
+
+
+def limits_of(channel: str, change: Conversion, difference: bool) -> tuple[float, float]:
+    """Between which numbers of a file are values of the atmosphere, in the file's unit.
+
+    Args:
+        channel: short name; of one nobody knows all finite numbers are.
+        change: of the file's values to the channel's unit.
+        difference: whether values are differences or spreads, which have no bounds.
+    """
+    bounds = None if difference else USUAL.get(channel_unit(channel) or "")
+    if bounds is None:
+        return -math.inf, math.inf
+    low, high = sorted((bound - change.offset) / change.factor for bound in bounds)
+    return low, high
+
+
+def check_possible(
+    values: np.ndarray,
+    limits: tuple[float, float],
+    part: Part,
+    positions: np.ndarray,
+    channels: Sequence[str],
+    units: str,
+) -> None:
+    """Refuse numbers that are infinite or that no atmosphere holds; missing ones pass.
+
+    Args:
+        values: (T, L, H, W) in the file's unit.
+        limits: see `limits_of`.
+        part: they are from.
+        positions: (T,) of the times in it.
+        channels: (L,) short names.
+        units: of the values.
+
+    Raises:
+        InputError: naming file, time, value and what to do.
+    """
+    if not values.size or _fine(float(values.min()), float(values.max()), limits):
+        return
+    low, high = limits
+    with np.errstate(invalid="ignore"):
+        bad = (values < low) | (values > high) | np.isinf(values)
+    if not bad.any():
+        return
+    k, level = np.argwhere(bad.any((2, 3)))[0]
+    channel, here = channels[level], bad[k, level]
+    value = float(values[k, level][here][0])
+    at = "" if part.times is None else f" at {np.datetime_as_string(part.times[positions[k]], 'm')}"
+    remedy = (
+        f"mend the file, leave {channel} out of variables=, or choose a period= without that time"
+    )
+    if not math.isfinite(value):
+        raise InputError(f"{part.what}{at} is {value}, which is no number; {remedy}")
+    target = str(channel_unit(channel))
+    fits = _fitting(values[k, level], target, units) if here.mean() > 0.5 else []
+    if fits:
+        key = setting(f"source.fields.{channel}.units", fits[0])
+        remedy = f"the values would fit {fits[0]}: if they are, say so by {key}; else {remedy}"
+    raise InputError(
+        f"{part.what}{at} is {value:.4g} {units}, no {QUANTITY[target]} ({low:g} … {high:g} "
+        f"{units} are); {remedy}"
+    )
+
+
+def _fine(low: float, high: float, limits: tuple[float, float]) -> bool:
+    return limits[0] <= low and high <= limits[1] and math.isfinite(low) and math.isfinite(high)
+
+
+def _fitting(values: np.ndarray, target: str, units: str) -> list[str]:
+    """Units other than the one said in which a map's values would be usual ones."""
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    said = find_conversion(units, target, height=target == "m2 s-2")
+    return [
+        unit
+        for unit in fitting(low, high, target)
+        if find_conversion(unit, target, height=target == "m2 s-2") != said
+    ]
+
+
+CANDIDATES = {
+    "K": ("K", "degC"),
+    "m s-1": ("m s-1", "knots", "km h-1"),
+    "m2 s-2": ("m2 s-2", "m"),
+}
+"""By a channel's unit: those in which files have such values."""
+
+
+def fitting(
+    low: float, high: float, target: str | None, bounds: tuple[float, float] | None = None
+) -> list[str]:
+    """The units in which values from ``low`` to ``high`` would be usual ones.
+
+    Args:
+        low: least value of a map.
+        high: greatest.
+        target: unit of the channel.
+        bounds: in that unit, where they are known better than `USUAL`.
+    """
+    bounds = bounds or USUAL.get(target or "")
+    if bounds is None or target is None:
+        return []
+    found = []
+    for unit in CANDIDATES[target]:
+        one = find_conversion(unit, target, height=target == "m2 s-2")
+        ends = None if one is None else [one.factor * x + one.offset for x in (low, high)]
+        if ends is not None and bounds[0] <= ends[0] and ends[1] <= bounds[1]:
+            found.append(unit)
+    return found

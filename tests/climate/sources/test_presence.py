@@ -1,0 +1,158 @@
+"""Zarr stores: absent chunks, written zeros, fills of version 2, stale consolidated metadata."""
+
+import collections
+import logging
+
+import builders
+import numpy as np
+import pytest
+import zarr
+from archives import archive, write_zarr, zarr_source
+from builders import hours
+from entry import compose_config
+
+from climate.sources.opening import open_source
+from climate.sources.select import parse_selection
+from vgbdm.errors import InputError
+
+TIMES = hours("2016-01-01", 48)
+CHUNKS = {"2m_temperature": {"chunks": (12, 16, 8)}, "geopotential": {"chunks": (12, 1, 16, 8)}}
+FIELDS = {"t2m": {"name": "2m_temperature"}}
+
+
+def refused(make, *words):
+    with pytest.raises(InputError) as caught:
+        make()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+def from_case(root, *options):
+    told = [
+        "store=s", "source=weatherbench2", f"source.root={root}/all.zarr",
+        "variables=[t2m,u10,v10]", *options,
+    ]  # fmt: skip
+    return open_source(compose_config("convert_era5", told))[0]
+
+
+def test_lost_chunks_v3(case):
+    root = case("lost_chunks_v3")
+    dataset = from_case(root)
+    assert dataset["t2m"][:20].load().sizes["time"] == 20
+    refused(
+        dataset["t2m"].load, "all.zarr: 2m_temperature", "chunk 2m_temperature/c/1/0/0",
+        "2010-01-06T00:00 … 2010-01-10T18:00", "would read as 0.0",
+        "++source.fields.t2m.absent=fill",
+    )  # fmt: skip
+    assert dataset["u10"].load().sizes["time"] == 240
+
+
+def test_lost_chunks_v2_are_refused_too(case):
+    dataset = from_case(case("lost_chunks_v2"))
+    refused(dataset["u10"].load, "10m_u_component_of_wind/6.0.0", "would read as nan", "absent")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_absent_chunks_that_mean_the_fill_value(tmp_path, version):
+    content = archive(TIMES)
+    root = write_zarr(content, tmp_path / "a.zarr", encoding=CHUNKS, zarr_format=version)
+    array = zarr.open_group(root, mode="r+", use_consolidated=False)["2m_temperature"]
+    name = "c/2/0/0" if version == 3 else "2.0.0"
+    (tmp_path / "a.zarr" / "2m_temperature" / name).unlink()
+    words = f"2m_temperature/{name}", "2016-01-02T00:00 … 2016-01-02T11:00", f"{array.fill_value}"
+    refused(zarr_source(root, ("t2m",)).open()["t2m"].load, *words, "t2m.absent=fill")
+    first_day = parse_selection(["2016-01-01", "2016-01-01"], None, None, 0, None)
+    assert zarr_source(root, ("t2m",)).open(first_day)["t2m"].load().sizes["time"] == 24
+    fields = {"t2m": {"name": "2m_temperature", "absent": "fill"}}
+    values = zarr_source(root, ("t2m",), fields=fields).open()["t2m"].values
+    assert np.isnan(values[24:36]).all() and np.isfinite(values[36:]).all()
+    fields = {"t2m": {"name": "2m_temperature", "absent": "zero"}}
+    refused(zarr_source(root, ("t2m",), fields=fields).open, "t2m.absent=zero", "want fill")
+
+
+def test_calm_that_zarr_did_not_write(tmp_path):
+    root = write_zarr(archive(TIMES), tmp_path / "a.zarr", encoding=CHUNKS)
+    group = zarr.open_group(root, mode="r+", use_consolidated=False)
+    values = builders.waves(TIMES, 0).swapaxes(1, 2).copy()
+    values[12:24] = 0.0
+    array = group.create_array(
+        "u", shape=values.shape, dtype="f4", chunks=(12, 16, 8), attributes={"units": "m s-1"},
+        dimension_names=("time", "longitude", "latitude"),
+    )  # fmt: skip
+    array[...] = values
+    zarr.consolidate_metadata(root)
+    fields = {"u10": {"name": "u"}}
+    refused(zarr_source(root, ("u10",), fields=fields).open()["u10"].load, "u/c/1/0/0", "0.0")
+    fields = {"u10": {"name": "u", "absent": "fill"}}
+    found = zarr_source(root, ("u10",), fields=fields).open()["u10"].values
+    assert np.array_equal(found, values.swapaxes(1, 2))
+
+
+def test_no_request_but_those_of_reading(tmp_path, monkeypatch):
+    root = write_zarr(archive(TIMES), tmp_path / "a.zarr", encoding=CHUNKS)
+    dataset = zarr_source(root).open()
+    asked = collections.Counter()
+    get = zarr.storage.LocalStore.get
+
+    async def counted(self, key, *args, **options):
+        asked[key] += 1
+        return await get(self, key, *args, **options)
+
+    def never(*_):
+        raise AssertionError("listed")
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", counted)
+    for name in ("list", "list_dir", "list_prefix", "exists"):
+        monkeypatch.setattr(zarr.storage.LocalStore, name, never)
+    dataset[["z", "t2m"]].load()
+    assert len(asked) == 4 + 4 * 2 and set(asked.values()) == {1}
+
+
+def test_zeros_are_values_v2(case):
+    root = case("zeros_are_values_v2")
+    dataset = from_case(root)
+    assert set(np.unique(dataset["lsm"].values)) == {0.0, 1.0}
+    u = dataset["u10"].values
+    assert np.isfinite(u).all() and (u == 0).any()
+
+
+@pytest.mark.parametrize(
+    ("fill", "packing"),
+    [
+        (-9999.0, {}),
+        (1e20, {}),
+        (-32768, {"dtype": "int16", "scale_factor": 0.01, "add_offset": 280.0}),
+    ],
+)
+def test_fills_of_version_2_that_are_no_values_are_missing(tmp_path, fill, packing):
+    content = archive(TIMES)
+    content["2m_temperature"][5, 3] = np.nan
+    coding = {"2m_temperature": {"_FillValue": fill, **packing}}
+    root = write_zarr(content, tmp_path / "a.zarr", encoding=coding, zarr_format=2)
+    values = zarr_source(root, ("t2m",)).open()["t2m"].values
+    assert np.isnan(values[5, :, 3]).all() and np.isnan(values).sum() == 8
+    assert np.nanmax(np.abs(values - builders.warm(TIMES, 3))) < 0.006
+
+
+def test_stale_consolidated(case, caplog):
+    with caplog.at_level(logging.WARNING):
+        dataset = from_case(case("stale_consolidated"))
+    assert dataset.sizes["time"] == 240
+    assert "consolidated metadata are older" in caplog.text
+    assert np.isfinite(dataset["t2m"].values).all()
+
+
+def test_stale_consolidated_of_version_3(tmp_path, caplog):
+    place = tmp_path / "a.zarr"
+    write_zarr(archive(TIMES[:24]), place, consolidated=True)
+    kept = (place / "zarr.json").read_bytes()
+    archive(TIMES[24:])[["geopotential", "2m_temperature"]].to_zarr(
+        str(place), append_dim="time", consolidated=False
+    )
+    (place / "zarr.json").write_bytes(kept)
+    dataset = zarr_source(place).open()
+    assert "older" in caplog.text and dataset.sizes["time"] == 48
+    assert np.array_equal(dataset["z"].values, builders.waves(TIMES, 1))

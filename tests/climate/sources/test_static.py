@@ -1,0 +1,113 @@
+"""Static fields: which file, level and time is meant; what is ambiguous is refused."""
+
+import shlex
+
+import numpy as np
+import pytest
+import xarray as xr
+from archives import FIELDS, STATIC, archive, cf_source, write_zarr, zarr_source
+from builders import LAT, LON, hours, source, write_constants, write_variable
+from entry import compose_config
+
+from climate.sources.opening import open_source
+from vgbdm.errors import InputError
+
+TIMES = hours("2016-01-01", 24)
+GROUND = "geopotential_at_surface"
+
+
+def refused(make, *words):
+    with pytest.raises(InputError) as caught:
+        make()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, message
+    return message
+
+
+def told(message):
+    """The settings that a message names, as the configuration of `orography` takes them."""
+    words = [word.rstrip(",;") for word in shlex.split(message) if word.startswith("++")]
+    pairs = [word.removeprefix("++source.static.orography.").split("=", 1) for word in words]
+    return {key: value.strip('"') for key, value in pairs}
+
+
+def with_static(root, make=cf_source, **entry):
+    static = STATIC | {"orography": STATIC["orography"] | entry}
+    return make(root, ("z",), fields={"z": FIELDS["z"]}, static=static).open()
+
+
+def test_static_in_file(case):
+    cfg = compose_config(
+        "convert_era5",
+        ["store=s", "source=cf_files", f"source.root={case('static_in_file')}", "variables=[z]",
+         "source.static.orography.name=z"],
+    )  # fmt: skip
+    field = open_source(cfg)[0]["orography"]
+    assert field.attrs["units"] == "m"
+    assert np.allclose(field.values, 500.0)
+
+
+def test_files_that_differ_are_refused_and_one_can_be_named(tmp_path):
+    content = archive(TIMES)
+    content[["geopotential"]].to_netcdf(tmp_path / "z.nc")
+    content[[GROUND]].to_netcdf(tmp_path / "a.nc")
+    content[[GROUND]].to_netcdf(tmp_path / "b.nc")
+    assert with_static(tmp_path)["orography"].values.max() == pytest.approx(900)
+    (content[[GROUND]] * 2).to_netcdf(tmp_path / "c.nc")
+    message = refused(lambda: with_static(tmp_path), "a.nc", "c.nc", "hold other values")
+    assert told(message) == {"file": "a.nc"}
+    assert with_static(tmp_path, file="a.nc")["orography"].values.max() == pytest.approx(900)
+    assert with_static(tmp_path, file="c*")["orography"].values.max() == pytest.approx(1800)
+    refused(lambda: with_static(tmp_path, file="d.nc"), "names no file", "a.nc, b.nc, c.nc")
+
+
+def test_a_level_can_be_named_and_must_be_where_there_is_no_ground(tmp_path):
+    archive(TIMES[:1]).to_netcdf(tmp_path / "a.nc")
+    archive(TIMES).rename(geopotential="z")[["z"]].to_netcdf(tmp_path / "z.nc")
+    fields = {"z": {"name": "z", "level": 500}}
+
+    def make(**entry):
+        static = {"orography": {"name": "geopotential", **entry}}
+        return cf_source(tmp_path, ("z",), fields=fields, static=static).open()["orography"]
+
+    refused(make, "a.nc: geopotential has the levels 300, 500, 850", "orography.level=")
+    assert np.array_equal(make(level=850).values * 9.80665 > 0, make(level=850).values > 0)
+    assert not np.array_equal(make(level=850).values, make(level=300).values)
+    refused(lambda: make(level=700), "level=700")
+
+
+def test_what_changes_with_time_is_refused_and_a_time_can_be_named(tmp_path):
+    content = archive(TIMES)
+    grown = np.arange(24, dtype=np.float32)[:, None, None] * content[GROUND].values
+    content[GROUND] = (("time", "longitude", "latitude"), grown)
+    root = write_zarr(content, tmp_path / "a.zarr")
+    message = refused(lambda: with_static(root, zarr_source), GROUND, "changes with time")
+    assert told(message) == {"time": "2016-01-01T00:00", "name": "none"}
+    named = with_static(root, zarr_source, time="2016-01-01T02:00")["orography"]
+    assert named.values.max() == pytest.approx(1800)
+    refused(lambda: with_static(root, zarr_source, time="2017-01-01"), "has no such time")
+    assert "orography" not in with_static(root, zarr_source, name="none")
+
+
+def test_constants_of_weatherbench_that_differ(tmp_path):
+    write_variable(tmp_path, "z", TIMES)
+    first = write_constants(tmp_path)
+    other = first.with_name("other_5.625deg.nc")
+    other.write_bytes(first.read_bytes())
+    assert "lsm" in source(tmp_path, ("z",)).open()
+    write_constants(tmp_path, LAT, LON)
+    with xr.open_dataset(first) as dataset:
+        changed = dataset.load()
+    (changed + 1).to_netcdf(other)
+    refused(source(tmp_path, ("z",)).open, "other_5.625deg.nc", "move the wrong file away")
+
+
+def test_a_static_field_whose_chunk_is_absent(tmp_path):
+    content = archive(TIMES)
+    content["land_sea_mask"] = content["land_sea_mask"] * 0
+    root = write_zarr(content, tmp_path / "a.zarr", zarr_format=3)
+    name = "land_sea_mask"
+    (tmp_path / "a.zarr" / name / "c/0/0").unlink()
+    refused(zarr_source(root, ("z",)).open, name, "++source.static.lsm.absent=fill")
