@@ -167,7 +167,8 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     k, hours = len(forecast.starts) // 2, np.array(forecast.hours)
     lead = int(np.abs(hours - 24).argmin())
     start, area = int(forecast.starts[k]), forecast.area
-    index = start + (lead + 1) * store.stride(forecast.step)
+    ahead = np.array([(lead + 1) * store.stride(forecast.step)])
+    index = int(store.frames(forecast.starts[k : k + 1], ahead)[0, 0])
     truth = area.cut(store.read(index, index + 1)[0])
     land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
     parts = [f"<p class=quiet>From {store.times[start]}, {hours[lead]} h ahead.</p>"]

@@ -104,7 +104,7 @@ def read_windows(
         history: past states before the current one.
         ahead: states after it.
     """
-    wanted = anchors[:, None] + WindowShape(stride, history, ahead).offsets
+    wanted = store.frames(anchors, WindowShape(stride, history, ahead).offsets)
     first, last = int(wanted.min()), int(wanted.max())
     if not store.is_big and last - first < 4 * wanted.size:
         return store.read(first, last + 1)[wanted - first]

@@ -257,7 +257,8 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
     for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
         inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]
         if len(inside):
-            block = store.read(start, min(start + BLOCK, int(anchors[-1]) + 1) + stride)
-            change = block[inside - start + stride] - block[inside - start]
+            later = store.frames(inside, np.array([stride]))[:, 0]
+            block = store.read(start, int(later[-1]) + 1)
+            change = block[later - start] - block[inside - start]
             total += np.einsum("nchw,nchw,hw->c", change, change, weights, dtype=np.float64)
     return np.sqrt(total / len(anchors))

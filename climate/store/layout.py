@@ -161,18 +161,30 @@ class TrainingStore:
         """
         return count_steps("step", step, self.step, "the store's")
 
-    def elapsed(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Time from indices to others, in the unit of the step."""
+    def frames(self, index: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Indices (N, F) of the times some store steps (F,) from those of others (N,).
+
+        They are found by time: a missing step in between moves none of them. Where the store has
+        no such time (see `has`), another stands for it.
+        """
         clock = in_unit_of(self.step, self.times)
-        return clock[last] - clock[first]
+        wanted = clock[index][:, None] + np.asarray(steps)[None] * self.step
+        return np.searchsorted(clock, wanted).clip(0, len(clock) - 1)
+
+    def has(self, index: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Whether the store has the times of `frames`: (N, F)."""
+        clock = in_unit_of(self.step, self.times)
+        wanted = clock[index][:, None] + np.asarray(steps)[None] * self.step
+        return np.asarray(clock[self.frames(index, steps)] == wanted)
 
     def anchors(
         self, split: str, step: np.timedelta64, history: int = 3, ahead: int = 1
     ) -> np.ndarray:
-        """Usable starts: indices of current states whose window has no gap.
+        """Usable starts: indices of current states whose window has all its states.
 
-        The current state and all that follow lie inside the split. For training the past states
-        do too; for the other splits they may reach back.
+        Only the times of its states are asked for, not those in between. The current state and all
+        that follow lie inside the split. For training the past states do too; for the other splits
+        they may reach back.
 
         Args:
             split: ``train``, ``val`` or ``test``.
@@ -187,14 +199,13 @@ class TrainingStore:
             raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLITS)}")
         stride = self.stride(step)
         allowed = inside(self.times, self.splits[split])
-        before, after = history * stride, ahead * stride
-        index = np.arange(before, max(len(self.times) - after, before))
-        span = (before + after) * self.step
-        whole = self.elapsed(index - before, index + after) == span
-        usable = whole & allowed[index] & allowed[index + after]
-        if split == "train":
-            usable &= allowed[index - before]
-        return index[usable]
+        index = np.flatnonzero(allowed)
+        for offset in np.arange(-history, ahead + 1) * stride:
+            there = self.has(index, np.array([offset]))[:, 0]
+            if offset > 0 or split == "train":
+                there &= allowed[self.frames(index, np.array([offset]))[:, 0]]
+            index = index[there]
+        return index
 
 
 def open_store(path: str | Path) -> TrainingStore:
