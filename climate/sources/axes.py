@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.sources.clock import decode_times, refuse_dimension, rounding
 from climate.units import find_conversion, setting, unit_of
 from vgbdm.errors import InputError
 
@@ -66,6 +67,7 @@ class Part:
         where: file or store, for messages.
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
+        rounded: seconds by which the times are, as stored.
     """
 
     variable: xr.Variable
@@ -76,6 +78,7 @@ class Part:
     where: str
     name: str
     level_unit: str | None = None
+    rounded: float = 0.0
 
     @property
     def units(self) -> str | None:
@@ -142,9 +145,10 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         raise InputError(f"{where}: {name} is on a reduced or unstructured grid; {REGRID}")
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
-    times = None
+    initial = np.empty(0) if found is None else np.atleast_1d(found[1].values)
+    times, rounded = None, 0.0
     if found is not None and found[0] in variable.dims:
-        times = _decode_times(found[1], where)
+        times, rounded = decode_times(found[1], where), rounding(found[1])
         axes[found[0]] = "time"
     levels = None
     found = _find(dataset, variable, "level")
@@ -155,15 +159,12 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     indexers = {}
     for dim in variable.dims:
         if dim not in axes and variable.sizes[dim] > 1:
-            raise InputError(
-                f"{where}: {name} has {variable.sizes[dim]} of {dim} besides time, level, latitude "
-                "and longitude; choose one of them first"
-            )
+            raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
         if dim not in axes:
             indexers[dim] = 0
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
-    return Part(variable, times, levels, lat, lon, where, name, level_unit)
+    return Part(variable, times, levels, lat, lon, where, name, level_unit, rounded)
 
 
 def _find(
@@ -234,19 +235,6 @@ def _horizontal(
     if found[1].ndim > 1:
         raise InputError(f"{where}: a curvilinear grid ({axis} has two dimensions); {REGRID}")
     return found[0], found[1].values.astype(np.float64)
-
-
-def _decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
-    """Whole seconds; what is stored as a fraction of days is rounded."""
-    values = coordinate.values
-    if values.dtype.kind == "O" and len(values):
-        calendar = getattr(values[0], "calendar", "unknown")
-        raise InputError(
-            f"{where}: its calendar is not the Gregorian one ({calendar}); convert the times first"
-        )
-    if values.dtype.kind != "M" or bool(np.isnat(values).any()):
-        raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
-    return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,14 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from climate.sources.axes import Part, as_slice
+from climate.sources.clock import check_calendar
 from climate.sources.meaning import check_levels, find_units
-from climate.sources.select import Frame, Selection, check_calendar
-from climate.store.calendar import Period
+from climate.sources.select import Frame, Selection
+from climate.store.calendar import Period, is_monthly
 from climate.store.layout import chunk_shape
 from climate.units import conversion
 from climate.variables import STATIC_UNITS, channel_attributes, is_geopotential
+from climate.wording import date
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -208,13 +210,15 @@ class Blocks:
             rounding = 0.0 if alike else 1e-5  # of float32, where only one was converted
             if not np.allclose(once, twice, rtol=rounding, atol=rounding, equal_nan=True):
                 raise InputError(
-                    f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
+                    f"{parts[int(part_of[k])].where}: {date(times[k])} comes "
                     "twice with different values; remove the wrong file"
                 )
         kept = np.setdiff1d(np.arange(len(times)), again)
         kept = kept[selection.subsample(times[kept], self.where)]
-        check_calendar(times[kept], self.where)
-        return times[kept].astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
+        times = times[kept]
+        if is_monthly(check_calendar(times, self.where, max(part.rounded for part in parts))):
+            times = times.astype("datetime64[M]")  # wherever in its month a mean is stamped
+        return times.astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
 
     def level(self, k: int, index: np.ndarray) -> np.ndarray:
         """Some times of one level (n, H, W).

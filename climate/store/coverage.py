@@ -39,7 +39,7 @@ def gap_text(gap: Sequence[np.datetime64], step: np.timedelta64) -> str:
     return f"{date(gap[0])} … {date(gap[1])}: {count} missing between them"
 
 
-def usual_step(step: np.timedelta64) -> np.timedelta64:
+def model_step(step: np.timedelta64) -> np.timedelta64:
     """The step of the usual model of a store: 6 h where the store's step divides that."""
     if is_monthly(step) or USUAL_STEP % step != np.timedelta64(0):
         return step
@@ -47,7 +47,7 @@ def usual_step(step: np.timedelta64) -> np.timedelta64:
 
 
 def _split_line(store: TrainingStore, name: str, ends: Period) -> str:
-    step, held = usual_step(store.step), np.flatnonzero(inside(store.times, ends))
+    step, held = model_step(store.step), np.flatnonzero(inside(store.times, ends))
     anchors = store.anchors(name, step, HISTORY, AHEAD)
     many = f"{len(anchors)} window{'' if len(anchors) == 1 else 's'}"
     windows = f"{many} of {HISTORY + 1 + AHEAD} states {duration(step)} apart"
