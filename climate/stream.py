@@ -25,6 +25,7 @@ from torch import Tensor
 
 from climate.store.layout import TrainingStore
 from climate.windows import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
+from climate.wording import duration
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Group, Order
 
@@ -174,8 +175,8 @@ class WindowStream:
         anchors = store.anchors(split, step, history, ahead)
         if not len(anchors):
             raise InputError(
-                f"{store.path}: split {split} has no window of {history + 1 + ahead} states {step} "
-                "apart; choose a longer period or a shorter step"
+                f"{store.path}: split {split} has no window of {history + 1 + ahead} states "
+                f"{duration(step)} apart; choose a longer period or a shorter step"
             )
         self.order = Order(anchors, block_steps, lanes, pool_blocks, seed, self.window.before)
         self.rank, self.ranks, self.consumed = rank, ranks, consumed

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from climate.store.layout import TrainingStore
+from climate.wording import date
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Order
 
@@ -241,6 +242,6 @@ def check_windows(
         missing = torch.isnan(aside).flatten(1).any(1).numpy()
         if missing.any():
             raise InputError(
-                f"{store.path}: nothing stands aside of {store.times[anchors[missing][0]]}; remove "
-                "what is cached in the store and start again"
+                f"{store.path}: nothing stands aside of {date(store.times[anchors[missing][0]])}; "
+                "remove what is cached in the store and start again"
             )

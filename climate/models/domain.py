@@ -22,6 +22,7 @@ from climate.regions import Region
 from climate.store.calendar import as_step, is_monthly, step_seconds
 from climate.units import find_conversion, unit_of
 from climate.variables import CHANNELS, known_channel
+from climate.wording import duration
 from vgbdm.errors import InputError
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
     anchors = store.anchors("train", step, history=0, ahead=1)
     if not len(anchors):
         raise InputError(
-            f"{store.path}: no two training states are {step} apart; check step and split"
+            f"{store.path}: no two training states are {duration(step)} apart; check step and split"
         )
     stride = store.stride(step)
     weights = store.grid.area_weights[:, None] / len(store.lon) / len(store.lat)

@@ -128,9 +128,15 @@ def _check_alike(first: Blocks, other: Blocks) -> None:
     ):
         if not same(a, b):
             raise InputError(
-                f"{other.where}: its {what} ({axis}: {len(b)} values from {b[0]}) is not that of "
-                f"{first.series.channels[0]} ({len(a)} from {a[0]}); convert alike variables only"
+                f"{other.where}: its {what} ({axis}: {len(b)} values from {_shown(b[0])}) is not "
+                f"that of {first.series.channels[0]} ({len(a)} from {_shown(a[0])}); convert alike "
+                "variables only"
             )
+
+
+def _shown(value: np.generic) -> str:
+    """A coordinate or a time, for messages."""
+    return date(value) if isinstance(value, np.datetime64) else f"{value:g}"
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

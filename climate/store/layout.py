@@ -33,6 +33,7 @@ from climate.store.boxed import BoxedArray
 from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
+from climate.wording import date
 from vgbdm.errors import InputError
 
 FORMAT = 2
@@ -149,8 +150,9 @@ class TrainingStore:
             return self.state.read(start, stop, out)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.path}: states of {self.times[start]} … {self.times[stop - 1]} cannot be "
-                f"read ({str(error).splitlines()[0]}); mend it with launch/store.py repair"
+                f"{self.path}: states of {date(self.times[start])} … "
+                f"{date(self.times[stop - 1])} cannot be read "
+                f"({str(error).splitlines()[0]}); mend it with launch/store.py repair"
             ) from error
 
     def stride(self, step: np.timedelta64) -> int:

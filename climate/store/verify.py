@@ -54,7 +54,7 @@ class Damage:
         if times is None:
             return f"{self.name}: {self.reason}; holds times {start} … {start + self.steps - 1}"
         held = times[start : start + self.steps]
-        return f"{self.name}: {self.reason}; holds {held[0]} … {held[-1]}"
+        return f"{self.name}: {self.reason}; holds {date(held[0])} … {date(held[-1])}"
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
