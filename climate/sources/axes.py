@@ -17,6 +17,7 @@ import xarray as xr
 from climate.grid import Grid
 from climate.sources.clock import decode_times, refuse_dimension, rounding
 from climate.units import find_conversion, setting, unit_of
+from climate.wording import date
 from vgbdm.errors import InputError
 
 REGRID = (
@@ -293,3 +294,17 @@ def as_slice(indices: np.ndarray) -> slice | np.ndarray:
     step = int(steps[0]) if len(steps) else 1
     stop = int(indices[-1]) + (1 if step > 0 else -1)
     return slice(int(indices[0]), None if stop < 0 else stop, step)
+
+
+def shown(value: np.generic) -> str:
+    """A coordinate or a time, for messages."""
+    return date(value) if isinstance(value, np.datetime64) else f"{value:g}"
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two axes are alike: coordinates to 1e-4 degrees, times exactly."""
+    if a.shape != b.shape:
+        return False
+    if np.issubdtype(a.dtype, np.floating):
+        return bool(np.allclose(a, b, rtol=0, atol=1e-4))
+    return bool(np.array_equal(a, b))

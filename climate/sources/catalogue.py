@@ -37,7 +37,8 @@ class Catalogue:
     Args:
         fields: short name → ``name`` as stored; ``level`` where it has any, hPa where levels are
             pressures; ``units`` of the values and ``level_units`` of the levels where the data do
-            not say them, or say them wrongly.
+            not say them, or say them wrongly; ``method``: ``sum`` or ``mean`` over the interval
+            that ends at a time, or ``point``, where CF ``cell_methods`` do not say it.
         static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes.
 
     Raises:
@@ -77,7 +78,14 @@ class Catalogue:
             places = tuple(k for k, part in enumerate(opened[key]) if _holds(part, level))
             if not places:
                 opened[key][0].level_index(level)
-            wanted = (key, places, None if units is None else str(units), channel_unit(channel))
+            method = entry.get("method")
+            wanted = (
+                key,
+                places,
+                None if units is None else str(units),
+                method,
+                channel_unit(channel),
+            )
             grouped.setdefault(wanted, []).append((channel, level))
         return [
             Series(
@@ -85,8 +93,9 @@ class Catalogue:
                 tuple(level for _, level in members),
                 tuple(opened[key][k] for k in places),
                 units,
+                method,
             )
-            for (key, places, units, _), members in grouped.items()
+            for (key, places, units, method, _), members in grouped.items()
         ]
 
     def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
