@@ -30,10 +30,18 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from climate.grid import Grid
 from climate.regions import Region
 from climate.store.boxed import BoxedArray
-from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
+from climate.store.calendar import (
+    SPLITS,
+    Period,
+    as_step,
+    count_steps,
+    in_unit_of,
+    inside,
+    is_monthly,
+)
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
-from climate.wording import date
+from climate.wording import date, duration, setting
 from vgbdm.errors import InputError
 
 FORMAT = 2
@@ -159,8 +167,13 @@ class TrainingStore:
         """Store steps in a model step.
 
         Raises:
-            InputError: if it is no whole number.
+            InputError: if it is no whole number, or the store is of months and the step is not.
         """
+        if is_monthly(self.step) and not is_monthly(step):
+            raise InputError(
+                f"step={setting(step) or duration(step)}: not a multiple of the store's step, "
+                f"1 month; take task=monthly, {self.path} holds monthly means"
+            )
         return count_steps("step", step, self.step, "the store's")
 
     def frames(self, index: np.ndarray, steps: np.ndarray) -> np.ndarray:

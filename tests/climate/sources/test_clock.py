@@ -164,7 +164,7 @@ def test_monthly_means(case, tmp_path):
     refused(lambda: surface(root, step="6h"), "step=6h:", "monthly means; give step=null")
     refused(
         lambda: store.stride(6 * HOUR),
-        "step=6h: not a multiple of the store's step, 1 month",
+        "step=6h: not a multiple of the store's step, 1 month; take task=monthly",
     )
 
 
