@@ -30,6 +30,7 @@ from climate.store.calendar import (
 )
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
+from climate.wording import date, duration, period
 from vgbdm.errors import InputError
 from vgbdm.precision import check_precision, computing
 
@@ -60,8 +61,8 @@ def forecast_starts(
     if not len(starts):
         start, end = store.splits[split]
         raise InputError(
-            f"{store.path}: {split} ({start} … {end}) holds no start with {leads} steps of {step} "
-            "after it; choose shorter leads"
+            f"{store.path}: {split} ({period(start, end)}) holds no start with {leads} steps "
+            f"of {duration(step)} after it; choose shorter leads"
         )
     return starts
 
@@ -204,7 +205,7 @@ def _check_finite(forecast: np.ndarray, times: np.ndarray) -> None:
     bad = ~np.isfinite(forecast).all(tuple(range(1, forecast.ndim)))
     if bad.any():
         raise InputError(
-            f"the forecast from {times[bad][0]} is not finite ({int(bad.sum())} such in this "
+            f"the forecast from {date(times[bad][0])} is not finite ({int(bad.sum())} such in this "
             "batch); use another checkpoint"
         )
 

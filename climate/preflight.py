@@ -21,6 +21,7 @@ from omegaconf import DictConfig
 from climate.store.constants import check_variation
 from climate.store.layout import TrainingStore
 from climate.training import bring_store, build_trainer, open_task_store, region_of
+from climate.wording import period
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.precision import KINDS
@@ -44,6 +45,10 @@ STEPS = 2
 """The first one allocates and compiles; the last one is timed, and memory is counted in it."""
 FASTER = 0.9
 """Share of the seconds below which another precision is worth taking."""
+FEW_SAMPLES = 100
+"""In training, below which a model of the weather learns them by heart."""
+MANY_EPOCHS = 100
+"""Passes over the same samples above which more of them would serve better."""
 SLOW_SAVE = 0.05
 """Share of the time between saves that a save may take."""
 
@@ -79,14 +84,14 @@ def check_statistics(store: TrainingStore) -> None:
     first, last = splits["train"]
     if begin < first or end > last:
         raise InputError(
-            f"{store.path}: its statistics are of {begin} … {end}, which the training split "
-            f"{first} … {last} does not contain; convert again with this split"
+            f"{store.path}: its statistics are of {period(begin, end)}, which the training split "
+            f"{period(first, last)} does not contain; convert again with this split"
         )
     for name, (start, stop) in splits.items():
         if name != "train" and start <= end and stop >= begin:
             raise InputError(
-                f"{store.path}: its statistics ({begin} … {end}) touch the split {name} "
-                f"({start} … {stop}); convert again with splits that do not overlap"
+                f"{store.path}: its statistics ({period(begin, end)}) touch the split {name} "
+                f"({period(start, stop)}); convert again with splits that do not overlap"
             )
     held = store.statistics
     check_variation(
@@ -149,7 +154,7 @@ def preflight(cfg: DictConfig) -> None:
         log.info("%s", line)
     log.info("%s", timing(trainer, measured))
     log.info("%s", precisions(measured))
-    for line in advice(cfg, backend, sizes, measured):
+    for line in advice(cfg, backend, sizes, measured, samples):
         log.info("advice: %s", line)
 
 
@@ -253,11 +258,55 @@ def precisions(measured: Measured) -> str:
     )
 
 
+def judge_length(cfg: DictConfig, samples: int, weights: int, seconds: float) -> list[str]:
+    """What is odd about the samples, the epochs and the steps of a run.
+
+    Args:
+        cfg: of the run.
+        samples: in an epoch.
+        weights: that are trained.
+        seconds: of a step.
+    """
+    minutes, total = cfg.trainer.max_minutes, int(cfg.trainer.total_steps)
+    steps = max(1, int(60 * minutes / seconds)) if minutes is not None else total
+    epochs, found = steps * cfg.batch / samples, []
+    run = f"{steps} steps of {cfg.batch} samples"
+    if samples < cfg.batch:
+        found.append(
+            f"a batch of {cfg.batch} is more than the {samples} samples of training: each comes "
+            f"several times in every step; lower batch, or convert a longer split.train"
+        )
+    if samples < FEW_SAMPLES or epochs > MANY_EPOCHS:
+        fewer = max(1, int(MANY_EPOCHS * samples / cfg.batch))
+        shorter = (
+            f"trainer.total_steps={fewer}" if minutes is None else "a smaller trainer.max_minutes"
+        )
+        remedy = f", or {shorter}" if epochs > MANY_EPOCHS else ""
+        found.append(
+            f"few samples: {run} are {epochs:.0f} epochs over {samples} samples, for "
+            f"{weights} weights; they will be learnt by heart: convert a longer split.train{remedy}"
+        )
+    elif epochs < 1:
+        whole = -(-samples // cfg.batch)
+        found.append(
+            f"short: {run} are {epochs:.2f} of an epoch of {samples} samples; the rest is never "
+            f"seen: an epoch is trainer.total_steps={whole}"
+        )
+    return found
+
+
 def advice(
-    cfg: DictConfig, backend: Backend, sizes: Mapping[str, int], measured: Measured
+    cfg: DictConfig,
+    backend: Backend,
+    sizes: Mapping[str, int],
+    measured: Measured,
+    samples: int,
 ) -> list[str]:
     """What could be done better, in plain words; empty where nothing stands out."""
-    found, ranks = [], backend.world_size
+    found, ranks = (
+        judge_length(cfg, samples, sum(sizes.values()), measured.step),
+        backend.world_size,
+    )
     if measured.peak > HEADROOM * measured.memory:
         found.append(
             "memory is nearly full: try backend.recompute=true, then backend.accumulation=2"

@@ -16,6 +16,7 @@ from climate.verification.forecasts import Forecast, open_forecast
 from climate.verification.published import html_beside
 from climate.verification.scorecard import Verification
 from climate.verification.table import Table
+from climate.wording import date
 from vgbdm.page import image, write_page
 
 
@@ -178,10 +179,11 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     k, hours = len(forecast.starts) // 2, np.array(forecast.hours)
     lead = int(np.abs(hours - 24).argmin())
     start, area = int(forecast.starts[k]), forecast.area
-    index = start + (lead + 1) * store.stride(forecast.step)
+    ahead = np.array([(lead + 1) * store.stride(forecast.step)])
+    index = int(store.frames(forecast.starts[k : k + 1], ahead)[0, 0])
     truth = area.cut(store.read(index, index + 1)[0])
     land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
-    parts = [f"<p class=quiet>From {store.times[start]}, {hours[lead]} h ahead.</p>"]
+    parts = [f"<p class=quiet>From {date(store.times[start])}, {hours[lead]} h ahead.</p>"]
     for c, name in enumerate(store.channels):
         members = forecast.read(k, k + 1, name)[0, :, lead]
         mean = members.mean(0)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from climate.store.layout import TrainingStore
 from climate.windows import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
+from climate.wording import duration
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Group, Order
 
@@ -104,7 +105,7 @@ def read_windows(
         history: past states before the current one.
         ahead: states after it.
     """
-    wanted = anchors[:, None] + WindowShape(stride, history, ahead).offsets
+    wanted = store.frames(anchors, WindowShape(stride, history, ahead).offsets)
     first, last = int(wanted.min()), int(wanted.max())
     if not store.is_big and last - first < 4 * wanted.size:
         return store.read(first, last + 1)[wanted - first]
@@ -174,8 +175,8 @@ class WindowStream:
         anchors = store.anchors(split, step, history, ahead)
         if not len(anchors):
             raise InputError(
-                f"{store.path}: split {split} has no window of {history + 1 + ahead} states {step} "
-                "apart; choose a longer period or a shorter step"
+                f"{store.path}: split {split} has no window of {history + 1 + ahead} states "
+                f"{duration(step)} apart; choose a longer period or a shorter step"
             )
         self.order = Order(anchors, block_steps, lanes, pool_blocks, seed, self.window.before)
         self.rank, self.ranks, self.consumed = rank, ranks, consumed

@@ -15,6 +15,7 @@ from torch import Tensor
 from climate.store.calendar import count_steps, lead_hours
 from climate.store.layout import TrainingStore
 from climate.stream import WindowBatch, read_windows
+from climate.wording import duration
 from vgbdm.errors import InputError
 from vgbdm.scores import crps
 from vgbdm.training.backends import Backend
@@ -62,8 +63,8 @@ class RolloutValidation:
         anchors = store.anchors("val", step, history, self.steps)
         if not len(anchors):
             raise InputError(
-                f"{store.path}: the validation period holds no start with {lead} of data after it; "
-                "choose a longer one or a shorter validation.lead"
+                f"{store.path}: the validation period holds no start with {duration(lead)} of "
+                "data after it; choose a longer one or a shorter validation.lead"
             )
         chosen = np.linspace(0, len(anchors) - 1, min(starts, len(anchors))).round().astype(int)
         self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))

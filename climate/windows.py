@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from climate.store.layout import TrainingStore
+from climate.wording import date
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Order
 
@@ -164,7 +165,7 @@ class Pool:
         block, inside = np.divmod(places, self._order.block)
         slot = np.where(real, np.searchsorted(self._blocks, block), 0)
         first = slot * self._data.shape[1] + inside + self._window.before
-        rows = (first[:, None] + self._window.offsets).ravel()
+        rows = (first[:, None] + frames_of(self._store, anchors, self._window)).ravel()
         np.take(self._flat, rows, axis=0, out=states.numpy().reshape(len(rows), -1), mode="clip")
         if aside is not None:
             np.copyto(aside.numpy(), self._rows[slot, inside])
@@ -188,14 +189,15 @@ class Direct:
     def cut(self, anchors: np.ndarray, states: Tensor, aside: Tensor | None) -> None:
         """One task per map, or per window where its frames follow each other."""
         real = anchors != PADDING
-        out, offsets = states.numpy(), self._window.offsets
-        together = len(offsets) if self._window.stride == 1 else 1
+        places = np.where(real, anchors, 0)[:, None] + frames_of(self._store, anchors, self._window)
+        out, count = states.numpy(), places.shape[1]
+        together = count if self._window.stride == 1 else 1
 
         def read(sample: int, frame: int) -> None:
-            start = int(anchors[sample] + offsets[frame])
+            start = int(places[sample, frame])
             self._store.read(start, start + together, out[sample, frame : frame + together])
 
-        frames = range(0, len(offsets), together)
+        frames = range(0, count, together)
         self._workers.run(read, ((int(k), f) for k in np.flatnonzero(real) for f in frames))
         if aside is not None and self._aside is not None:
             for k in np.flatnonzero(real):
@@ -207,6 +209,15 @@ class Direct:
 def pool_steps(order: Order, window: WindowShape) -> int:
     """Steps of a block with its halo."""
     return order.block + window.before + window.after
+
+
+def frames_of(store: TrainingStore, anchors: np.ndarray, window: WindowShape) -> np.ndarray:
+    """Rows of the store (K, F) from each anchor to its frames; fewer than steps across a gap.
+
+    Where an anchor is `PADDING` they are those of the first time.
+    """
+    real = np.where(anchors == PADDING, 0, anchors)
+    return store.frames(real, window.offsets) - real[:, None]
 
 
 def check_windows(
@@ -231,6 +242,6 @@ def check_windows(
         missing = torch.isnan(aside).flatten(1).any(1).numpy()
         if missing.any():
             raise InputError(
-                f"{store.path}: nothing stands aside of {store.times[anchors[missing][0]]}; remove "
-                "what is cached in the store and start again"
+                f"{store.path}: nothing stands aside of {date(store.times[anchors[missing][0]])}; "
+                "remove what is cached in the store and start again"
             )

@@ -15,7 +15,9 @@ def main(cfg: DictConfig) -> None:
     from climate.sources.opening import open_source
     from climate.store.append import append
     from climate.store.convert import convert
+    from climate.store.coverage import describe_times
     from climate.store.layout import open_store
+    from climate.wording import date
 
     dataset, origin = open_source(cfg)
     about = {
@@ -31,9 +33,10 @@ def main(cfg: DictConfig) -> None:
     else:
         convert(dataset, cfg.store, nan_allowance=cfg.nan_allowance, codec=cfg.codec, **about)
     store = open_store(cfg.store)
-    print(f"{cfg.store}: {len(store.times)} times from {store.times[0]} to {store.times[-1]}")
-    for name, (start, end) in store.splits.items():
-        print(f"  {name:5} {start} … {end}")
+    first, last = date(store.times[0]), date(store.times[-1])
+    print(f"{cfg.store}: {len(store.times)} times from {first} to {last}")
+    for line in describe_times(store):
+        print(f"  {line}")
     for name, mean, std in zip(
         store.channels, store.statistics.mean, store.statistics.std, strict=True
     ):

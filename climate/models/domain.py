@@ -23,6 +23,7 @@ from climate.regions import Region
 from climate.store.calendar import as_step, is_monthly, step_seconds
 from climate.units import find_conversion, unit_of
 from climate.variables import CHANNELS, known_channel
+from climate.wording import duration
 from vgbdm.errors import InputError
 
 if TYPE_CHECKING:
@@ -287,7 +288,7 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
     anchors = store.anchors("train", step, history=0, ahead=1)
     if not len(anchors):
         raise InputError(
-            f"{store.path}: no two training states are {step} apart; check step and split"
+            f"{store.path}: no two training states are {duration(step)} apart; check step and split"
         )
     stride = store.stride(step)
     weights = store.grid.area_weights[:, None] / len(store.lon) / len(store.lat)
@@ -295,7 +296,8 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
     for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
         inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]
         if len(inside):
-            block = store.read(start, min(start + BLOCK, int(anchors[-1]) + 1) + stride)
-            change = block[inside - start + stride] - block[inside - start]
+            later = store.frames(inside, np.array([stride]))[:, 0]
+            block = store.read(start, int(later[-1]) + 1)
+            change = block[later - start] - block[inside - start]
             total += np.einsum("nchw,nchw,hw->c", change, change, weights, dtype=np.float64)
     return np.sqrt(total / len(anchors))

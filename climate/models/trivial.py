@@ -71,21 +71,23 @@ def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: i
     anchors = store.anchors("train", step, history=0, ahead=leads)
     if not len(anchors):
         return TrivialFit(product, square)
-    stride, reach = store.stride(step), store.stride(step) * leads
+    ahead = store.stride(step) * np.arange(1, leads + 1)
+    reach = int(ahead[-1])
     weights = area.weights.astype(np.float32)[:, None]
     block = max(reach, BLOCK_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
     for first in range(int(anchors[0]), int(anchors[-1]) + 1, block):
         inside = anchors[(anchors >= first) & (anchors < first + block)] - first
         if not len(inside):
             continue
-        last = first + int(inside[-1]) + reach + 1
+        later = store.frames(inside + first, ahead) - first
+        last = first + int(later[-1, -1]) + 1
         anomaly = area.cut(store.read(first, last) - store.climatology.at(store.times[first:last]))
         now = anomaly[inside]
         square += np.einsum("nchw,nchw->chw", now, now, dtype=np.float64)
         now = now * weights
         for k in range(leads):
-            later = anomaly[inside + (k + 1) * stride]
-            product[k] += np.einsum("nchw,nchw->c", now, later, dtype=np.float64)
+            then = anomaly[later[:, k]]
+            product[k] += np.einsum("nchw,nchw->c", now, then, dtype=np.float64)
     total = np.einsum("chw,h->c", square, area.weights)
     damping = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
     return TrivialFit(damping, np.sqrt(square / len(anchors)))

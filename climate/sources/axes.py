@@ -15,9 +15,11 @@ import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
+from climate.sources.clock import decode_times, refuse_dimension, rounding
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
 from climate.units import find_conversion, setting, unit_of
+from climate.wording import date
 from vgbdm.errors import InputError
 
 REGRID = (
@@ -70,6 +72,7 @@ class Part:
         level_unit: of the levels; None where the file does not say.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
+        rounded: seconds by which the times are, as stored.
     """
 
     variable: xr.Variable
@@ -82,6 +85,7 @@ class Part:
     level_unit: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
+    rounded: float = 0.0
 
     @property
     def units(self) -> str | None:
@@ -148,9 +152,10 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         raise InputError(f"{where}: {name} is on a reduced or unstructured grid; {REGRID}")
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
-    times = None
+    initial = np.empty(0) if found is None else np.atleast_1d(found[1].values)
+    times, rounded = None, 0.0
     if found is not None and found[0] in variable.dims:
-        times = _decode_times(found[1], where)
+        times, rounded = decode_times(found[1], where), rounding(found[1])
         axes[found[0]] = "time"
     levels = None
     found = _find(dataset, variable, "level")
@@ -161,10 +166,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     indexers = {}
     for dim in variable.dims:
         if dim not in axes and variable.sizes[dim] > 1:
-            raise InputError(
-                f"{where}: {name} has {variable.sizes[dim]} of {dim} besides time, level, latitude "
-                "and longitude; choose one of them first"
-            )
+            raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
         if dim not in axes:
             indexers[dim] = 0
     presence = variable.encoding.get("presence")
@@ -173,7 +175,9 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
-    return Part(variable, times, levels, lat, lon, where, name, level_unit, valid, presence)
+    return Part(
+        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded
+    )
 
 
 def _find(
@@ -246,19 +250,6 @@ def _horizontal(
     return found[0], found[1].values.astype(np.float64)
 
 
-def _decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
-    """Whole seconds; what is stored as a fraction of days is rounded."""
-    values = coordinate.values
-    if values.dtype.kind == "O" and len(values):
-        calendar = getattr(values[0], "calendar", "unknown")
-        raise InputError(
-            f"{where}: its calendar is not the Gregorian one ({calendar}); convert the times first"
-        )
-    if values.dtype.kind != "M" or bool(np.isnat(values).any()):
-        raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
-    return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
-
-
 @dataclass(frozen=True)
 class Oriented:
     """A regular grid and where its rows and columns are stored.
@@ -315,6 +306,11 @@ def as_slice(indices: np.ndarray) -> slice | np.ndarray:
     step = int(steps[0]) if len(steps) else 1
     stop = int(indices[-1]) + (1 if step > 0 else -1)
     return slice(int(indices[0]), None if stop < 0 else stop, step)
+
+
+def shown(value: np.generic) -> str:
+    """A coordinate or a time, for messages."""
+    return date(value) if isinstance(value, np.datetime64) else f"{value:g}"
 
 
 def same(a: np.ndarray, b: np.ndarray) -> bool:

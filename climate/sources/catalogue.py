@@ -40,7 +40,8 @@ class Catalogue:
         fields: short name → ``name`` as stored; ``level`` where it has any, hPa where levels are
             pressures; ``units`` of the values and ``level_units`` of the levels where the data do
             not say them, or say them wrongly; ``absent: fill`` where absent chunks of a Zarr store
-            mean its fill value.
+            mean its fill value; ``method``: ``sum`` or ``mean`` over the interval that ends at a
+            time, or ``point``, where CF ``cell_methods`` do not say it.
         static: short name → ``name``, and where wanted ``factor`` and the ``units`` it makes; where
             several are held, ``file`` (a pattern), ``level`` and ``time`` say which.
 
@@ -82,8 +83,8 @@ class Catalogue:
             if not places:
                 opened[key][0].level_index(level)
             said = None if units is None else str(units)
-            sparse = is_sparse(f"source.fields.{channel}", entry)
-            wanted = (key, places, said, channel_unit(channel), sparse)
+            sparse, method = is_sparse(f"source.fields.{channel}", entry), entry.get("method")
+            wanted = (key, places, said, channel_unit(channel), sparse, method)
             grouped.setdefault(wanted, []).append((channel, level))
         return [
             Series(
@@ -92,8 +93,9 @@ class Catalogue:
                 tuple(opened[key][k] for k in places),
                 units,
                 sparse,
+                method,
             )
-            for (key, places, units, _, sparse), members in grouped.items()
+            for (key, places, units, _, sparse, method), members in grouped.items()
         ]
 
     def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:

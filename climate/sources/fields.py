@@ -24,15 +24,25 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from climate.sources.axes import Part, as_slice, same
+from climate.sources.axes import Part, as_slice, same, shown
+from climate.sources.clock import check_calendar
+from climate.sources.intervals import (
+    ROWS,
+    check_method,
+    find_method,
+    join_intervals,
+    joined,
+    needs_joining,
+)
 from climate.sources.meaning import check_levels, find_units, is_difference
 from climate.sources.presence import check_present
-from climate.sources.select import Frame, Selection, check_calendar
+from climate.sources.select import Frame, Selection
 from climate.sources.static import StaticField, read_static
 from climate.sources.validity import check_possible, limits_of
-from climate.store.calendar import Period
+from climate.store.calendar import Period, is_monthly
 from climate.store.layout import chunk_shape
 from climate.variables import channel_attributes
+from climate.wording import date, duration
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -53,6 +63,7 @@ class Series:
         parts: one per file.
         units: of all files' values by the config; None: as each file says.
         sparse: whether absent chunks of a Zarr store mean its fill value.
+        method: what they are over time by the config; None: as the files say.
     """
 
     channels: tuple[str, ...]
@@ -60,6 +71,7 @@ class Series:
     parts: tuple[Part, ...]
     units: str | None = None
     sparse: bool = False
+    method: str | None = None
 
 
 def make_dataset(
@@ -83,7 +95,9 @@ def make_dataset(
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
-    blocks = [Blocks(one, selection, valid) for one in series]
+    step = selection.step
+    over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
+    blocks = [Blocks(one, selection, valid, over) for one in series]
     first = blocks[0]
     for other in blocks[1:]:
         _check_alike(first, other)
@@ -102,7 +116,9 @@ def make_dataset(
                 channel_attributes(channel, stored) | {"source_units": block.source_units},
                 {"file_at": block.file_at},
             )
-    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, dict(attributes))
+    about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
+                              for b in blocks if b.joins > 1}}  # fmt: skip
+    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, about)
     return dataset.assign(
         {name: read_static(name, field, selection, dataset) for name, field in static.items()}
     )
@@ -116,8 +132,9 @@ def _check_alike(first: Blocks, other: Blocks) -> None:
     ):
         if not same(a, b):
             raise InputError(
-                f"{other.where}: its {what} ({axis}: {len(b)} values from {b[0]}) is not that of "
-                f"{first.series.channels[0]} ({len(a)} from {a[0]}); convert alike variables only"
+                f"{other.where}: its {what} ({axis}: {len(b)} values from {shown(b[0])}) is not "
+                f"that of {first.series.channels[0]} ({len(a)} from {shown(a[0])}); convert alike "
+                "variables only"
             )
 
 
@@ -128,10 +145,14 @@ class Blocks:
         series: what to read.
         selection: times and grid wanted.
         valid: the only times that hold data, where the source says so.
+        over: whether only times are kept whose step is whole, for another series is joined there.
     """
 
-    def __init__(self, series: Series, selection: Selection, valid: Period | None) -> None:
-        self.series = series
+    def __init__(
+        self, series: Series, selection: Selection, valid: Period | None, over: bool = False
+    ) -> None:
+        self.series, self.over, self.joins = series, over, 1
+        self.method = find_method(series.channels[0], series.parts, series.method)
         self.where = series.parts[0].where
         self.levels = [
             [part.level_index(level) for level in series.levels] for part in series.parts
@@ -163,8 +184,10 @@ class Blocks:
 
     def file_at(self, time: np.datetime64) -> str:
         """The file that holds a time, for messages."""
-        near = int(np.searchsorted(self.times, time.astype(self.times.dtype)))
-        return self.series.parts[int(self.part[min(near, len(self.part) - 1)])].what
+        near = min(
+            int(np.searchsorted(self.times, time.astype(self.times.dtype))), self.shape[0] - 1
+        )
+        return self.series.parts[int(self.part[(near + 1) * self.joins - 1])].what
 
     @property
     def frame(self) -> Frame:
@@ -198,13 +221,31 @@ class Blocks:
             rounding = 0.0 if alike else 1e-5  # of float32, where only one was converted
             if not np.allclose(once, twice, rtol=rounding, atol=rounding, equal_nan=True):
                 raise InputError(
-                    f"{parts[int(part_of[k])].where}: {np.datetime_as_string(times[k], 'm')} comes "
+                    f"{parts[int(part_of[k])].where}: {date(times[k])} comes "
                     "twice with different values; remove the wrong file"
                 )
         kept = np.setdiff1d(np.arange(len(times)), again)
-        kept = kept[selection.subsample(times[kept], self.where)]
-        check_calendar(times[kept], self.where)
-        return times[kept].astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
+        chosen = selection.subsample(times[kept], self.where)
+        if self.over and selection.step is not None:
+            whole = self._join(times[kept], selection.step)
+            times, kept = times[kept[whole[:, -1]]], kept[whole.ravel()]
+        else:
+            times, kept = times[kept[chosen]], kept[chosen]
+        if is_monthly(check_calendar(times, self.where, max(part.rounded for part in parts))):
+            times = times.astype("datetime64[M]")  # wherever in its month a mean is stamped
+        return times.astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
+
+    def _join(self, times: np.ndarray, step: np.timedelta64) -> np.ndarray:
+        """Indices (N, n) of the stored times that make each time; n is 1 for what is sampled."""
+        channel = self.series.channels[0]
+        check_method(channel, self.where, self.method)
+        count, last = join_intervals(channel, self.where, times, step)
+        self.joins = 1 if self.method == "point" else count
+        if self.joins > 1:
+            names = ", ".join(self.series.channels)
+            log.info("%s: the %s over %s of the intervals that end in it", names, self.method,
+                     duration(step))  # fmt: skip
+        return last[:, None] + np.arange(1 - self.joins, 1)
 
     def level(self, k: int, index: np.ndarray) -> np.ndarray:
         """Some times of one level (n, H, W).
@@ -224,7 +265,17 @@ class Blocks:
         return kept.values[:, k]
 
     def take(self, index: np.ndarray) -> np.ndarray:
-        """Some times (n,) as (n, L, H, W), read in pieces."""
+        """Some times (n,) as (n, L, H, W), read in pieces and joined."""
+        if self.joins == 1:
+            return self._rows(index)
+        size, out = max(1, ROWS // self.joins), []
+        for at in range(0, len(index), size):
+            rows = index[at : at + size, None] * self.joins + np.arange(self.joins)
+            out.append(joined(self._rows(rows.ravel()), self.joins, self.method))
+        return np.concatenate(out) if out else np.empty((0, *self.shape[1:]), np.float32)
+
+    def _rows(self, index: np.ndarray) -> np.ndarray:
+        """Some of the stored maps."""
         part, position = self.part[index], self.position[index]
         out = np.empty((len(index), *self.shape[1:]), np.float32)
         start = 0

@@ -15,15 +15,15 @@ import numpy as np
 
 from climate.regions import Cut, Region, parse_region
 from climate.sources.axes import Oriented, Part, as_slice, orient
+from climate.sources.clock import thin
 from climate.sources.coarsen import Coarsening, coarsening
 from climate.store.calendar import (
     Period,
-    count_steps,
     inside,
-    is_monthly,
     parse_duration,
     parse_period,
 )
+from climate.wording import period as period_text
 from vgbdm.errors import InputError
 
 STORED = ("time", "level", "lat", "lon")
@@ -142,9 +142,10 @@ class Selection:
                 chosen &= inside(times, period)
         if len(times) and not chosen.any():
             ends = (times[0], times[-1]) if valid is None else valid
+            asked = period_text(*self.period) if self.period else "all"
             raise InputError(
-                f"period={[str(t) for t in self.period or ()]}: {where} has no time there, only "
-                f"{ends[0]} … {ends[1]}"
+                f"period={asked}: {where} has no time there, only {period_text(*ends)}; give a "
+                "period inside that"
             )
         return np.flatnonzero(chosen)
 
@@ -156,18 +157,7 @@ class Selection:
         """
         if self.step is None:
             return np.arange(len(times))
-        if is_monthly(self.step):
-            raise InputError("step: months are means, not steps; train with task=monthly for them")
-        base = check_calendar(times, where)
-        count_steps("step", self.step.astype("timedelta64[s]"), base, "the source's")
-        seconds = times.astype("datetime64[s]").astype(np.int64)
-        chosen = np.flatnonzero(seconds % self.step.astype("timedelta64[s]").astype(np.int64) == 0)
-        if not len(chosen):
-            raise InputError(
-                f"step={self.step}: {where} has no time at whole steps from midnight UTC, its "
-                f"first is {np.datetime_as_string(times[0], 'm')}; take another step"
-            )
-        return chosen
+        return thin(times, self.step, where)
 
 
 def parse_selection(
@@ -188,23 +178,3 @@ def parse_selection(
         None if region is None else parse_region(region, halo),
         coarsen,
     )
-
-
-def check_calendar(times: np.ndarray, where: str) -> np.timedelta64:
-    """The base step of increasing times; steps may be missing, none may lie in between.
-
-    Raises:
-        InputError: if there is only one time, or a step is no whole multiple of the usual one.
-    """
-    if len(times) < 2:
-        raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
-    steps = np.diff(times.astype("datetime64[s]"))
-    values, counts = np.unique(steps, return_counts=True)
-    base: np.timedelta64 = values[counts.argmax()]
-    odd = np.flatnonzero(steps % base != np.timedelta64(0))
-    if len(odd):
-        raise InputError(
-            f"{where}: the step after {np.datetime_as_string(times[odd[0]], 'm')} is "
-            f"{steps[odd[0]]}, not a multiple of {base}; give regular times"
-        )
-    return base

@@ -73,7 +73,8 @@ class WeatherBenchSource:
             entry = self.fields.get(name) or {}
             level, units = entry.get("level"), entry.get("units")
             parts = tuple(_open(name, entry, where, dataset) for where, dataset in held.items())
-            series.append(Series((name,), (level,), parts, None if units is None else str(units)))
+            units, method = None if units is None else str(units), entry.get("method")
+            series.append(Series((name,), (level,), parts, units, method=method))
             attributes = dict(next(reversed(held.values())).attrs)
         return make_dataset(
             series, self.variables, self._static(), attributes, selection or Selection()

@@ -32,6 +32,7 @@ from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
 from climate.units import conversion, converted, unit_of
 from climate.variables import is_geopotential
+from climate.wording import date, last_date
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
 
@@ -76,7 +77,7 @@ def append(
         if published and not new.any():
             return  # it had been killed between its manifest and its end
         if not new.any():
-            raise InputError(f"store {path}: the source has no time after {held.times[-1]}")
+            raise InputError(f"store {path}: the source has no time after {date(held.times[-1])}")
         request = _request(held, dataset.isel(time=slice(int(new.argmax()), None)), splits, source)
         fingerprint = request.fingerprint() | {
             "store": hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
@@ -129,8 +130,9 @@ def _request(
     request = replace(request, dataset=_in_units_of(held, dataset))
     if request.splits["train"][1] > held.times[-1]:
         raise InputError(
-            f"store {held.path}: training reaches to {request.splits['train'][1]}, beyond the "
-            f"store's end {held.times[-1]}; appended times would change it: convert anew"
+            f"store {held.path}: training reaches to {last_date(request.splits['train'][1])}, "
+            f"beyond the store's end {date(held.times[-1])}; appended times would change "
+            "it: convert anew"
         )
     return request
 

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from climate.wording import date, duration, last_date, setting
 from vgbdm.errors import InputError
 
 Period = tuple[np.datetime64, np.datetime64]
@@ -45,6 +46,22 @@ def in_unit_of(step: np.timedelta64, times: np.ndarray) -> np.ndarray:
     return times.astype("datetime64[M]" if is_monthly(step) else "datetime64[s]")
 
 
+def usual_step(times: np.ndarray) -> np.timedelta64:
+    """The most frequent step of increasing times, in seconds; a calendar month for months.
+
+    Months are times of which most lie in the calendar month after the last, and no two in one,
+    and which are not evenly spaced in seconds.
+    """
+    steps = np.diff(times.astype("datetime64[s]"))
+    values, counts = np.unique(steps, return_counts=True)
+    base: np.timedelta64 = values[counts.argmax()]
+    months = np.diff(times.astype("datetime64[M]")).astype(np.int64)
+    uneven = bool((steps % base != np.timedelta64(0)).any())
+    if uneven and (months >= 1).all() and np.median(months) == 1 and base > 27 * DAY:
+        return np.timedelta64(1, "M")
+    return base
+
+
 def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: str) -> int:
     """How many steps a length is.
 
@@ -59,7 +76,10 @@ def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: 
     """
     alike = is_monthly(length) == is_monthly(step)
     if not alike or length < step or length % step != np.timedelta64(0):
-        raise InputError(f"{name}={length}: not a multiple of {whose} step, {step}")
+        raise InputError(
+            f"{name}={setting(length) or duration(length)}: not a multiple of {whose} step, "
+            f"{duration(step)}"
+        )
     return int(length // step)
 
 
@@ -109,14 +129,15 @@ def parse_splits(config: Mapping[str, Sequence[object]], times: np.ndarray) -> d
     for earlier, later in itertools.pairwise(SPLITS):
         if splits[later][0] <= splits[earlier][1]:
             raise InputError(
-                f"split.{later} starts at {splits[later][0]}, not after split.{earlier} ends "
-                f"({splits[earlier][1]}); periods must follow each other without overlap"
+                f"split.{later} starts at {date(splits[later][0])}, not after split.{earlier} ends "
+                f"({last_date(splits[earlier][1])}); periods must follow each other without overlap"
             )
     for name, (start, end) in splits.items():
         if not ((times >= start) & (times <= end)).any():
             raise InputError(
-                f"split.{name}=[{start},{end}]: the data ({times[0]} … {times[-1]}) has no time "
-                "there; choose periods inside it"
+                f"split.{name}=[{date(start)},{last_date(end)}]: the data "
+                f"({date(times[0])} … {date(times[-1])}) has no time there; choose periods inside "
+                "it"
             )
     return splits
 

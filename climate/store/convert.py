@@ -24,7 +24,7 @@ import xarray as xr
 import zarr
 
 from climate.grid import Grid
-from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds
+from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds, usual_step
 from climate.store.climatology import write_climatology
 from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
@@ -145,8 +145,7 @@ def read_request(
         times = dataset["time"].values.astype("datetime64[s]")
     periods = parse_splits(splits, times)
     if step is None:
-        values, counts = np.unique(np.diff(times), return_counts=True)
-        step = values[counts.argmax()]
+        step = usual_step(times)
     return Request(
         dataset=dataset,
         times=times,

@@ -30,9 +30,18 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 from climate.grid import Grid
 from climate.regions import Region
 from climate.store.boxed import BoxedArray
-from climate.store.calendar import SPLITS, Period, as_step, count_steps, in_unit_of, inside
+from climate.store.calendar import (
+    SPLITS,
+    Period,
+    as_step,
+    count_steps,
+    in_unit_of,
+    inside,
+    is_monthly,
+)
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
+from climate.wording import date, duration, setting
 from vgbdm.errors import InputError
 
 FORMAT = 2
@@ -149,30 +158,51 @@ class TrainingStore:
             return self.state.read(start, stop, out)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"{self.path}: states of {self.times[start]} … {self.times[stop - 1]} cannot be "
-                f"read ({str(error).splitlines()[0]}); mend it with launch/store.py repair"
+                f"{self.path}: states of {date(self.times[start])} … "
+                f"{date(self.times[stop - 1])} cannot be read "
+                f"({str(error).splitlines()[0]}); mend it with launch/store.py repair"
             ) from error
 
     def stride(self, step: np.timedelta64) -> int:
         """Store steps in a model step.
 
         Raises:
-            InputError: if it is no whole number.
+            InputError: if it is no whole number, or the store is of months and the step is not.
         """
+        if is_monthly(self.step) and not is_monthly(step):
+            raise InputError(
+                f"step={setting(step) or duration(step)}: not a multiple of the store's step, "
+                f"1 month; take task=monthly, {self.path} holds monthly means"
+            )
         return count_steps("step", step, self.step, "the store's")
 
-    def elapsed(self, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-        """Time from indices to others, in the unit of the step."""
-        clock = in_unit_of(self.step, self.times)
-        return clock[last] - clock[first]
+    @cached_property
+    def _clock(self) -> np.ndarray:
+        """The times (T,) in the unit of the step."""
+        return in_unit_of(self.step, self.times)
+
+    def frames(self, index: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Indices (N, F) of the times some store steps (F,) from those of others (N,).
+
+        They are found by time: a missing step in between moves none of them. Where the store has
+        no such time (see `has`), another stands for it.
+        """
+        wanted = self._clock[index][:, None] + np.asarray(steps)[None] * self.step
+        return np.searchsorted(self._clock, wanted).clip(0, len(self._clock) - 1)
+
+    def has(self, index: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Whether the store has the times of `frames`: (N, F)."""
+        wanted = self._clock[index][:, None] + np.asarray(steps)[None] * self.step
+        return np.asarray(self._clock[self.frames(index, steps)] == wanted)
 
     def anchors(
         self, split: str, step: np.timedelta64, history: int = 3, ahead: int = 1
     ) -> np.ndarray:
-        """Usable starts: indices of current states whose window has no gap.
+        """Usable starts: indices of current states whose window has all its states.
 
-        The current state and all that follow lie inside the split. For training the past states
-        do too; for the other splits they may reach back.
+        Only the times of its states are asked for, not those in between. The current state and all
+        that follow lie inside the split. For training the past states do too; for the other splits
+        they may reach back.
 
         Args:
             split: ``train``, ``val`` or ``test``.
@@ -187,14 +217,13 @@ class TrainingStore:
             raise InputError(f"split {split!r} is unknown; there are {', '.join(SPLITS)}")
         stride = self.stride(step)
         allowed = inside(self.times, self.splits[split])
-        before, after = history * stride, ahead * stride
-        index = np.arange(before, max(len(self.times) - after, before))
-        span = (before + after) * self.step
-        whole = self.elapsed(index - before, index + after) == span
-        usable = whole & allowed[index] & allowed[index + after]
-        if split == "train":
-            usable &= allowed[index - before]
-        return index[usable]
+        index = np.flatnonzero(allowed)
+        for offset in np.arange(-history, ahead + 1) * stride:
+            there = self.has(index, np.array([offset]))[:, 0]
+            if offset > 0 or split == "train":
+                there &= allowed[self.frames(index, np.array([offset]))[:, 0]]
+            index = index[there]
+        return index
 
 
 def open_store(path: str | Path) -> TrainingStore:

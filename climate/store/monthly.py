@@ -25,6 +25,7 @@ import zarr
 from climate.store.calendar import SPLITS, Period
 from climate.store.convert import convert
 from climate.store.layout import MANIFEST, TrainingStore, open_store
+from climate.wording import period as period_text
 from vgbdm.errors import InputError
 from vgbdm.files import is_writable, make_writable
 
@@ -138,8 +139,8 @@ def _cut_to_months(
     inside = months[(first >= start) & (last <= end)]
     if not len(inside):
         raise InputError(
-            f"{store.path}: {split} ({start} … {end}) holds no complete month; convert with longer "
-            "periods"
+            f"{store.path}: {split} ({period_text(start, end)}) holds no complete month; convert "
+            "with longer periods"
         )
     period: Period = (
         inside[0].astype("datetime64[s]"),

@@ -18,10 +18,12 @@ import zarr
 from climate.store.append import pending, swapping
 from climate.store.calendar import as_step
 from climate.store.convert import DERIVED, Request, create_group, write_derived
+from climate.store.coverage import describe_times
 from climate.store.journal import Journal, digest_file, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, open_store
 from climate.store.lock import locked
 from climate.store.shards import write_shard
+from climate.wording import date, duration
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync
 
@@ -52,7 +54,7 @@ class Damage:
         if times is None:
             return f"{self.name}: {self.reason}; holds times {start} … {start + self.steps - 1}"
         held = times[start : start + self.steps]
-        return f"{self.name}: {self.reason}; holds {held[0]} … {held[-1]}"
+        return f"{self.name}: {self.reason}; holds {date(held[0])} … {date(held[-1])}"
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -202,12 +204,12 @@ def describe(path: Path) -> list[str]:
     shards = [size for name, (_, size) in facts["files"].items() if name.startswith("state/c/")]
     raw = 4 * len(store.times) * int(np.prod(store.state.shape[1:]))
     return [
-        f"period      {store.times[0]} … {store.times[-1]}, {len(store.times)} times, step "
-        f"{store.step}, {len(facts['gaps'])} gaps",
+        f"period      {date(store.times[0])} … {date(store.times[-1])}, {len(store.times)} times, "
+        f"step {duration(store.step)}, {len(facts['gaps'])} gaps",
         f"channels    {', '.join(store.channels)}",
         f"grid        {len(store.lat)} × {len(store.lon)}",
         f"shards      {len(shards)} of up to {facts['shard_steps']} times",
         f"bytes       {sum(shards)} on disk, {raw} in memory",
-        *(f"{name:11} {start} … {end}" for name, (start, end) in store.splits.items()),
+        *describe_times(store),
         f"statistics  {store.statistics.hash}",
     ]

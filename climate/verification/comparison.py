@@ -16,6 +16,7 @@ from climate.verification import scores
 from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
 from climate.verification.forecasts import Forecast, batches, valid_climatology
 from climate.verification.statistics import pair_statistics
+from climate.wording import duration
 from vgbdm.errors import InputError
 
 COMPARED = {
@@ -90,8 +91,8 @@ def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:
             )
     if a.step != b.step:
         raise InputError(
-            f"{a.path} and {b.path}: leads every {a.step} and every {b.step}; compare forecasts "
-            "with the same step"
+            f"{a.path} and {b.path}: leads every {duration(a.step)} and every {duration(b.step)}; "
+            "compare forecasts with the same step"
         )
     starts, of_a, of_b = np.intersect1d(a.starts, b.starts, return_indices=True)
     if not len(starts):

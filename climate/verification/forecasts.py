@@ -80,7 +80,7 @@ class Forecast:
 
     def last(self, store: TrainingStore) -> np.ndarray:
         """Indices in the store (N,) of the longest lead of each start."""
-        return self.starts + self.leads * store.stride(self.step)
+        return store.frames(self.starts, np.array([self.leads * store.stride(self.step)]))[:, 0]
 
     def select(self, positions: np.ndarray, leads: int) -> Forecast:
         """Some of the starts, by their places in the forecast, and the first leads."""
@@ -128,16 +128,16 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
         raise InputError(f"forecast={path}: its leads are not multiples of the first")
     step = as_step(int(leads[0].astype(np.int64)))
-    last = starts + len(leads) * store.stride(step)
-    if (last >= len(store.times)).any() or (store.elapsed(starts, last) != len(leads) * step).any():
+    if not store.has(starts, store.stride(step) * np.arange(len(leads) + 1)).all():
         raise InputError(
             f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
             "the store they were made from"
         )
-    _check_training(dataset, path, store, store.times[[starts[0], last[-1]]])
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
     conversions = _find_conversions(path, dataset, store)
-    return Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
+    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
+    _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
+    return forecast
 
 
 def _find_conversions(
@@ -216,6 +216,6 @@ def batches(
 def valid_climatology(forecast: Forecast, store: TrainingStore, part: slice) -> np.ndarray:
     """Climatology at the valid times of some starts, (N, S, C, H, W)."""
     ahead = store.stride(forecast.step) * np.arange(1, forecast.leads + 1)
-    times = store.times[forecast.starts[part][:, None] + ahead]
+    times = store.times[store.frames(forecast.starts[part], ahead)]
     states = forecast.area.cut(store.climatology.at(times.ravel()))
     return states.reshape(*times.shape, *states.shape[1:])

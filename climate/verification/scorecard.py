@@ -146,7 +146,8 @@ class _Scored:
         self.dressing = None if dress is None else validation_spread(dress, forecast, store)
         lagged = lagged_frames(forecast.step, forecast.leads) if LAGGED in store.channels else None
         self.past = 0 if lagged is None else int(lagged.max())
-        if forecast.starts.min() < self.past * store.stride(forecast.step):
+        first = store.times[forecast.starts.min()]
+        if self.past and first - store.times[0] < self.past * forecast.step:
             lagged, self.past = None, 0  # the store begins less than a day before
         self.lagged = lagged
         normal = "normal about it with the standard deviation"
@@ -197,12 +198,10 @@ class _Scored:
         yield "climatology", Prediction(ahead[one], self.fit.spread[c])
 
     def _has_past(self, part: slice) -> np.ndarray:
-        """Starts (N,) of a batch with no gap in the day before."""
-        starts, back = self.forecast.starts[part], self.past * self.store.stride(self.forecast.step)
-        return np.asarray(
-            self.store.times[starts] - self.store.times[starts - back]
-            == self.past * self.forecast.step
-        )
+        """Starts (N,) of a batch whose lagged states of the day before are all there."""
+        assert self.lagged is not None
+        back = -self.lagged * self.store.stride(self.forecast.step)
+        return np.asarray(self.store.has(self.forecast.starts[part], back).all(1))
 
 
 def _lines(

@@ -118,7 +118,7 @@ def test_an_existing_folder_is_not_overwritten(store, forecast):
 
 
 def test_a_forecast_that_is_not_finite_leaves_nothing(store, tmp_path):
-    with pytest.raises(InputError, match="from 2016-01-16T00:00:00 is not finite"):
+    with pytest.raises(InputError, match="from 2016-01-16 is not finite"):
         write_forecast(Persistence(store, np.nan), store, tmp_path / "out", lead=SIX)
     assert not (tmp_path / "out").exists()
 

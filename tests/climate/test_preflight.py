@@ -4,6 +4,7 @@ import logging
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -36,6 +37,34 @@ def test_it_says_what_a_run_takes_and_leaves_nothing(store, tmp_path, caplog):
     ):  # fmt: skip
         assert words in said
     assert not list(tmp_path.iterdir())
+
+
+def judged(samples, *options):
+    cfg = config(SimpleNamespace(path="store"), "run", *options)
+    return preflight.judge_length(cfg, samples, 5000, 0.5)
+
+
+def test_samples_epochs_and_steps_are_judged():
+    (said,) = judged(24, "trainer.total_steps=1000")
+    assert "1000 steps of 8 samples are 333 epochs over 24 samples" in said
+    assert "convert a longer split.train, or trainer.total_steps=300" in said
+    (said,) = judged(240, "trainer.max_minutes=50")
+    assert "6000 steps of 8 samples are 200 epochs over 240" in said and "max_minutes" in said
+    (said,) = judged(24, "trainer.total_steps=30")
+    assert "10 epochs over 24" in said and said.endswith("convert a longer split.train")
+    batch, few = judged(4, "trainer.total_steps=30")
+    assert "a batch of 8 is more than the 4 samples" in batch and "few samples" in few
+    (said,) = judged(58000, "trainer.total_steps=1000")
+    assert "0.14 of an epoch" in said and said.endswith("trainer.total_steps=7250")
+    assert not judged(58000, "trainer.total_steps=7250")
+    assert not judged(300, "trainer.total_steps=1000")
+
+
+def test_what_it_finds_about_samples_is_said(store, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    preflight.preflight(config(store, tmp_path / "run", "trainer.total_steps=10000"))
+    assert "advice: few samples: 10000 steps of 8 samples are 303 epochs" in caplog.text
+    assert "nothing stands out" not in caplog.text
 
 
 def test_what_training_would_refuse_is_refused_and_leaves_nothing(store, tmp_path):

@@ -82,7 +82,7 @@ def test_times_without_data_and_static_fields_with_times(tmp_path, plain):
     assert np.array_equal(dataset["time"], TIMES[24:44])
     assert np.array_equal(dataset["z"].values, builders.waves(TIMES, 1)[24:44])
     assert dataset["orography"].dims == ("lat", "lon")
-    with pytest.raises(InputError, match="no time there, only 2016-01-02T00:00:00"):
+    with pytest.raises(InputError, match="no time there, only 2016-01-02 "):
         zarr_source(tmp_path / "a.zarr").open(
             parse_selection(["2016-01-01", "2016-01-01"], None, None, 0, None)
         )

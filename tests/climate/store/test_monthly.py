@@ -100,7 +100,7 @@ def test_windows_are_counted_in_months_and_cross_no_gap(monthly):
     assert len(anchors) == (15 - 4) + (10 - 4)
     test = monthly.anchors("test", MONTH, 3, 6)
     assert str(months[test[0]]), str(months[test[-1]]) == ("2017-01", "2017-04")
-    with pytest.raises(InputError, match="not a multiple of the store's step, 1 months"):
+    with pytest.raises(InputError, match="not a multiple of the store's step, 1 month"):
         monthly.stride(6 * HOUR)
 
 

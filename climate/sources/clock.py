@@ -1,0 +1,230 @@
+"""The times of a source: how they are stored, how far apart they are, where that changes.
+
+Shapes: ``T`` times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from climate.store.calendar import count_steps, is_monthly, usual_step
+from climate.wording import date, duration, setting
+from vgbdm.errors import InputError
+
+SECOND = np.timedelta64(1, "s")
+UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+AT_AN_END, ANYWHERE = 3, 8
+"""Equal intervals in a row that are a spacing and not gaps: first or last ones, or any."""
+
+FEW = 16
+"""Roundings of stored times in a step, below which steps that differ are taken as rounded."""
+
+MOST = 0.9
+"""Share of regular times that a step must keep to be a remedy for odd ones among them."""
+
+
+def decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
+    """Times (T,) in whole seconds; what is stored as a fraction of days is rounded.
+
+    Raises:
+        InputError: for another calendar than the Gregorian one, or what is no time.
+    """
+    values = coordinate.values
+    if values.dtype.kind == "O" and len(values):
+        calendar = getattr(values[0], "calendar", "unknown")
+        raise InputError(
+            f"{where}: its calendar is not the Gregorian one ({calendar}); convert the times first"
+        )
+    if values.dtype.kind != "M" or bool(np.isnat(values).any()):
+        raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
+    return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+def rounding(coordinate: xr.Variable) -> float:
+    """Seconds by which stored times are rounded: those of floats of few digits; 0 for others."""
+    stored = np.dtype(coordinate.encoding.get("dtype", "i8"))
+    text = str(coordinate.encoding.get("units", ""))
+    unit, _, since = text.partition(" since ")
+    size = UNITS.get(unit.strip().lower().rstrip("s"))
+    if stored.kind != "f" or size is None or coordinate.dtype.kind != "M" or not coordinate.size:
+        return 0.0
+    try:
+        origin = np.datetime64(since.strip().split()[0], "s")
+    except (ValueError, IndexError):
+        return 0.0
+    clock = coordinate.values.astype("datetime64[s]")  # of nanoseconds, year 1 is out of reach
+    far = float(np.abs((clock - origin) / SECOND).max()) / size
+    return size * float(np.spacing(stored.type(far)))
+
+
+def refuse_dimension(
+    dataset: xr.Dataset, variable: xr.Variable, dim: Hashable, what: str, initial: np.ndarray
+) -> InputError:
+    """Why a dimension besides time, level, latitude and longitude is not taken.
+
+    Args:
+        dataset: that holds the variable.
+        variable: with the dimension.
+        dim: its name.
+        what: file and variable.
+        initial: the values of the time coordinate, if there is any.
+    """
+    count = variable.sizes[dim]
+    leads = dataset.variables.get(dim)
+    about = {} if leads is None else leads.attrs
+    lead = str(dim).lower() in ("step", "lead_time", "leadtime", "prediction_timedelta") or (
+        about.get("standard_name") == "forecast_period"
+    )
+    if not lead or not initial.size:
+        return InputError(
+            f"{what} has {count} of {dim} besides time, level, latitude and longitude; choose one "
+            "of them first"
+        )
+    first = date(initial.min()) if initial.dtype.kind == "M" else str(initial.flat[0])
+    if initial.size > 1:
+        return InputError(
+            f"{what} has {count} of {dim} for each of {initial.size} initial times from {first}: "
+            f"forecasts, not a series of states; choose one of {dim} first"
+        )
+    return InputError(
+        f"{what} has {count} of {dim} and one initial time only, {first}: a forecast, not a series "
+        f"of states; choose one of {dim} from many initial times, or, to take it as a series, give "
+        f"its valid times (time + {dim}) the dimension {dim} and the name time"
+    )
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """Equal intervals in a row.
+
+    Attributes:
+        length: of each.
+        first: index of the time before the first of them.
+        count: how many.
+    """
+
+    length: np.timedelta64
+    first: int
+    count: int
+
+
+def spacings(times: np.ndarray) -> list[Spacing]:
+    """The spacings of increasing times (T,), without the gaps in them; at least one."""
+    steps = np.diff(times.astype("datetime64[s]"))
+    values, counts = np.unique(steps, return_counts=True)
+    usual = values[counts.argmax()]
+    starts = np.flatnonzero(np.append(True, steps[1:] != steps[:-1]))
+    runs = np.diff(np.append(starts, len(steps)))
+    found: list[Spacing] = []
+    for start, count in zip(starts.tolist(), runs.tolist(), strict=True):
+        outermost = start == 0 or start + count == len(steps)
+        length = steps[start]
+        if length != usual and count < (AT_AN_END if outermost else ANYWHERE):
+            continue
+        if not found or found[-1].length != length:
+            found.append(Spacing(length, start, count))
+    return found
+
+
+def check_calendar(times: np.ndarray, where: str, rounded: float = 0.0) -> np.timedelta64:
+    """The base step of increasing times; steps may be missing, none may lie in between.
+
+    Args:
+        times: (T,).
+        where: file or store.
+        rounded: seconds by which they are, as stored.
+
+    Returns:
+        The usual step, of a calendar month for monthly data.
+
+    Raises:
+        InputError: if there is only one time, the spacing changes, or a step is no whole multiple
+            of the usual one.
+    """
+    if len(times) < 2:
+        raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
+    base = usual_step(times)
+    if is_monthly(base):
+        return base
+    steps, parts = np.diff(times.astype("datetime64[s]")), spacings(times)
+    odd = np.flatnonzero(steps % base != np.timedelta64(0))
+    uneven = np.flatnonzero(steps != base)
+    if len(uneven) and rounded > 1.0 and (len(odd) or base / SECOND < FEW * rounded):
+        first = odd[0] if len(odd) else uneven[0]
+        raise InputError(
+            f"{where}: the step after {date(times[first])} is {duration(steps[first])}, most are "
+            f"{duration(base)}, because its times are stored in too few digits "
+            f"(rounded to {rounded:.3g} s); store them as whole hours or in double precision"
+        )
+    if len({part.length for part in parts}) > 1:
+        raise _changing(times, parts, where)
+    if len(odd):
+        raise InputError(
+            f"{where}: the step after {date(times[odd[0]])} is {duration(steps[odd[0]])}, not a "
+            f"multiple of {duration(base)}; {_remedy(times, parts)}"
+        )
+    return base
+
+
+def thin(times: np.ndarray, step: np.timedelta64, where: str) -> np.ndarray:
+    """Indices of the increasing times (T,) that lie at whole steps from midnight UTC.
+
+    Raises:
+        InputError: if the step is no multiple of a spacing of the times, or hits none of them.
+    """
+    if is_monthly(step):
+        raise InputError("step: months are means, not steps; train with task=monthly for them")
+    if len(times) < 2:
+        raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
+    if is_monthly(usual_step(times)):
+        raise InputError(f"step={setting(step)}: {where} has monthly means; give step=null")
+    for part in spacings(times):
+        count_steps("step", step.astype("timedelta64[s]"), part.length, "the source's")
+    chosen = _at_whole_steps(times, step)
+    if not len(chosen):
+        raise InputError(
+            f"step={setting(step)}: {where} has no time at whole steps from midnight UTC, its "
+            f"first is {date(times[0])}; take another step"
+        )
+    return chosen
+
+
+def _at_whole_steps(times: np.ndarray, step: np.timedelta64) -> np.ndarray:
+    seconds = times.astype("datetime64[s]").astype(np.int64)
+    return np.flatnonzero(seconds % int(step.astype("timedelta64[s]").astype(np.int64)) == 0)
+
+
+def _changing(times: np.ndarray, parts: list[Spacing], where: str) -> InputError:
+    """Where the spacing changes first, and what would take all or one part."""
+    before, after = parts[0], next(p for p in parts if p.length != parts[0].length)
+    return InputError(
+        f"{where}: the spacing of its times changes from {duration(before.length)} to "
+        f"{duration(after.length)} at {date(times[after.first])}; {_remedy(times, parts)}"
+    )
+
+
+def _remedy(times: np.ndarray, parts: list[Spacing]) -> str:
+    """A step at which all parts have times, or the period of the longest of one spacing."""
+    common = math.lcm(*(int(part.length.astype(np.int64)) for part in parts))
+    step = np.timedelta64(common, "s")
+    text = setting(step)
+    hit = _at_whole_steps(times, step)
+    if len(parts) == 1:
+        everywhere = len(hit) >= MOST * len(times)
+    else:
+        everywhere = all(
+            int(((hit >= part.first) & (hit <= part.first + part.count)).sum())
+            >= part.count * part.length // step
+            for part in parts
+        )
+    if text is not None and everywhere and len(hit) > 1:
+        return f"give step={text}, at which all of it has times"
+    longest = max(parts, key=lambda part: part.count)
+    ends = times[longest.first], times[longest.first + longest.count]
+    period = ",".join(np.datetime_as_string(end.astype("datetime64[s]")) for end in ends)
+    return f"give period=[{period}], where they are regular, or regular times"

@@ -1,0 +1,176 @@
+"""Spacings that change, times of few digits, forecasts and months: said, and the remedies work."""
+
+import re
+
+import numpy as np
+import pytest
+import xarray as xr
+from archives import archive, cf_source
+from builders import hours
+
+from climate.sources.clock import check_calendar, spacings
+from climate.sources.select import parse_selection
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from vgbdm.errors import InputError
+
+HOUR = np.timedelta64(3600, "s")
+MIXED = np.concatenate((hours("2016-01-01", 21, 6), hours("2016-01-06T03", 59, 3)))
+SURFACE = {n: {"name": n} for n in ("t2m", "u10", "v10")}
+
+
+def refused(make, *words):
+    with pytest.raises(InputError) as caught:
+        make()
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+    return message
+
+
+def opened(root, step=None, period=None, **options):
+    selection = parse_selection(period, step, None, 0, None)
+    return cf_source(root, **options).open(selection)
+
+
+def surface(root, **options):
+    return opened(root, variables=("t2m", "u10", "v10"), fields=SURFACE, static={}, **options)
+
+
+def write(times, path):
+    archive(times).to_netcdf(path)
+
+
+def test_a_spacing_that_changes_wants_a_step_which_then_works(tmp_path):
+    write(MIXED[:21], tmp_path / "a.nc")
+    write(MIXED[21:], tmp_path / "b.nc")
+    said = refused(
+        lambda: opened(tmp_path), "changes from 6 h to 3 h at 2016-01-06;", "give step=6h,"
+    )
+    step = re.search(r"step=(\w+)", said)[1]
+    dataset = opened(tmp_path, step)
+    assert np.array_equal(dataset["time"], hours("2016-01-01", 50, 6))
+    splits = {
+        "train": ["2016-01-01", "2016-01-07"],
+        "val": ["2016-01-08", "2016-01-09"],
+        "test": ["2016-01-10", "2016-01-13"],
+    }
+    convert(dataset, tmp_path / "store", splits, source={})
+    store = open_store(tmp_path / "store")
+    assert store.step == 6 * HOUR and len(store.anchors("train", 6 * HOUR)) == 28 - 4
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([(90, 1), (30, 3), (20, 6)], ("from 1 h to 3 h at 2016-01-04 18:00", "give step=6h,")),
+        ([(50, 3), (10, 6)], ("from 3 h to 6 h", "give step=6h,")),
+        ([(20, 6), (20, 4)], ("from 6 h to 4 h", "give step=12h,")),
+        ([(10, 24), (40, 6)], ("from 24 h to 6 h", "give step=24h,")),
+    ],
+)
+def test_all_ways_to_change_name_a_step_that_is_taken(tmp_path, parts, words):
+    clock = [np.datetime64("2016-01-01", "h")]
+    for count, length in parts:
+        clock += [clock[-1] + length * k for k in range(1, count + 1)]
+    times = np.array(clock).astype("datetime64[ns]")
+    write(times, tmp_path / "a.nc")
+    said = refused(lambda: opened(tmp_path), *words)
+    step = re.search(r"step=(\w+)", said)[1]
+    assert len(np.unique(np.diff(opened(tmp_path, step)["time"]))) == 1
+
+
+def test_off_midnight_a_period_of_one_spacing_is_the_remedy(tmp_path):
+    times = np.concatenate((hours("2016-01-01T01", 10, 6), hours("2016-01-03T10", 60, 3)))
+    write(times, tmp_path / "a.nc")
+    said = refused(lambda: opened(tmp_path), "from 6 h to 3 h", "give period=[")
+    period = re.search(r"period=\[(.*?)\]", said)[1].split(",")
+    assert len(opened(tmp_path, period=period)["time"]) == 61
+
+
+def test_gaps_are_no_change_of_spacing():
+    times = np.delete(hours("2016-01-01", 200, 6), [40, 41, 80, 82, 84, 86, 198])
+    assert check_calendar(times, "a.nc") == 6 * HOUR
+    assert [part.length for part in spacings(times)] == [6 * HOUR]
+
+
+def test_an_odd_time_is_named_and_the_step_leaves_it_out(tmp_path):
+    times = np.sort(np.append(hours("2016-01-01", 40, 6), hours("2016-01-03T02", 1)))
+    write(times, tmp_path / "a.nc")
+    said = refused(lambda: opened(tmp_path), "2016-01-03 is 2 h, not a multiple of 6 h", "step=6h")
+    assert len(opened(tmp_path, re.search(r"step=(\w+)", said)[1])["time"]) == 40
+
+
+def test_a_step_of_only_one_part_is_refused(tmp_path):
+    write(MIXED, tmp_path / "a.nc")
+    refused(lambda: opened(tmp_path, "3h"), "step=3h: not a multiple of the source's step, 6 h")
+
+
+def test_float32_days(case):
+    root = case("float32_days")
+    refused(
+        lambda: surface(root),
+        "is 56 min 16 s, most are 1 h 1 min 52 s, because its times are stored in too few digits",
+    )
+    data = xr.load_dataset(root / "all.nc")
+    data["time"] = data["time"].dt.round("h")
+    data["time"].encoding = {}
+    (root / "mended").mkdir()
+    data.to_netcdf(root / "mended/all.nc")
+    assert np.array_equal(surface(root / "mended")["time"], hours("2010-01-01", 240))
+
+
+def test_hours_rounded_to_what_looks_regular(tmp_path):
+    units = {"units": "days since 0800-01-01", "dtype": "f4"}
+    archive(hours("2016-01-01", 60)).to_netcdf(tmp_path / "a.nc", encoding={"time": units})
+    refused(lambda: opened(tmp_path), "stored in too few digits")
+
+
+def test_time_and_step(case):
+    root = case("time_and_step")
+    refused(
+        lambda: surface(root),
+        "has 61 of step and one initial time only, 2010-01-01: a forecast, not a series",
+    )
+    data = xr.load_dataset(root / "forecast.nc")
+    valid = data["valid_time"].values
+    data = data.drop_vars(["time", "step", "valid_time"]).rename(step="time")
+    (root / "mended").mkdir()
+    data.assign_coords(time=valid).to_netcdf(root / "mended/all.nc")
+    assert np.array_equal(surface(root / "mended")["time"], hours("2010-01-01", 61, 6))
+
+
+def test_forecasts_of_many_initial_times_are_named(tmp_path):
+    content = archive(hours("2016-01-01", 12, 12)).expand_dims(lead_time=[0, 6, 12])
+    content.to_netcdf(tmp_path / "a.nc")
+    refused(
+        lambda: opened(tmp_path), "3 of lead_time for each of 12 initial times", "choose one of"
+    )
+
+
+MONTHS = np.arange(np.datetime64("2006-01"), np.datetime64("2010-01"))
+
+
+def test_monthly_means(case, tmp_path):
+    root = case("monthly_means")
+    dataset = surface(root)
+    assert np.array_equal(dataset["time"].values.astype("datetime64[M]"), MONTHS)
+    splits = {"train": ["2006", "2007"], "val": ["2008", "2008"], "test": ["2009", "2009"]}
+    convert(dataset, tmp_path / "store", splits, source={})
+    store = open_store(tmp_path / "store")
+    month = np.timedelta64(1, "M")
+    assert store.step == month and len(store.anchors("train", month, 3, 1)) == 20
+    refused(lambda: surface(root, step="6h"), "step=6h:", "monthly means; give step=null")
+    refused(
+        lambda: store.stride(6 * HOUR),
+        "step=6h: not a multiple of the store's step, 1 month; take task=monthly",
+    )
+
+
+@pytest.mark.parametrize("day", [0, 14, 27])
+def test_months_stamped_on_any_day_with_one_missing(tmp_path, day):
+    stamps = np.delete(MONTHS.astype("datetime64[D]") + day, 7)
+    write(stamps.astype("datetime64[ns]"), tmp_path / "a.nc")
+    times = opened(tmp_path)["time"].values
+    assert np.array_equal(times, np.delete(MONTHS, 7).astype("datetime64[ns]"))
