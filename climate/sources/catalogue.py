@@ -14,6 +14,9 @@ from climate.store.calendar import parse_period
 from climate.variables import channel_unit
 from vgbdm.errors import InputError
 
+FIELD = ("name", "level", "level_units", "units", "method", "absent")
+"""Settings of a field."""
+
 
 def check_variables(variables: Sequence[str], known: Mapping[str, Any], more: str) -> None:
     """Refuse variables that are none, named twice or unknown.
@@ -82,8 +85,10 @@ class Catalogue:
             places = tuple(k for k, part in enumerate(opened[key]) if _holds(part, level))
             if not places:
                 opened[key][0].level_index(level)
+            check_settings(f"source.fields.{channel}", entry, FIELD)
             said = None if units is None else str(units)
-            sparse, method = is_sparse(f"source.fields.{channel}", entry), entry.get("method")
+            sparse = is_sparse(f"source.fields.{channel}", entry, opened[key])
+            method = entry.get("method")
             wanted = (key, places, said, channel_unit(channel), sparse, method)
             grouped.setdefault(wanted, []).append((channel, level))
         return [
@@ -114,7 +119,7 @@ class Catalogue:
                     choose_parts(channel, entry, parts),
                     float(entry.get("factor", 1.0)),
                     entry.get("units"),
-                    is_sparse(key, entry),
+                    is_sparse(key, entry, parts),
                     None if level is None else float(level),
                     None if time is None else parse_period(f"{key}.time", [time, time])[0],
                     key,
@@ -122,15 +127,28 @@ class Catalogue:
         return found
 
 
-def is_sparse(key: str, entry: Mapping[str, Any]) -> bool:
+def check_settings(key: str, entry: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse settings of a field that nothing would read.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    strangers = sorted({*map(str, entry)} - {*known})
+    if strangers:
+        raise InputError(f"{key}.{strangers[0]}: no such setting; there are {', '.join(known)}")
+
+
+def is_sparse(key: str, entry: Mapping[str, Any], parts: Sequence[Part]) -> bool:
     """Whether absent chunks of a Zarr store mean its fill value.
 
     Raises:
-        InputError: if ``absent`` says anything but ``fill``.
+        InputError: if ``absent`` says anything but ``fill``, or no file has such chunks.
     """
     said = entry.get("absent")
     if said not in (None, "fill"):
         raise InputError(f"{key}.absent={said}: want fill, or null where all chunks must be there")
+    if said and all(part.presence is None for part in parts):
+        raise InputError(f"{key}.absent=fill: {parts[0].where} is no Zarr store; leave it out")
     return said == "fill"
 
 

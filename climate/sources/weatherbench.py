@@ -15,12 +15,15 @@ import numpy as np
 import xarray as xr
 
 from climate.sources.axes import PRESSURE, Part, open_part
-from climate.sources.catalogue import check_variables
+from climate.sources.catalogue import check_settings, check_variables
 from climate.sources.cf_files import open_file
 from climate.sources.fields import Series, make_dataset
 from climate.sources.select import Selection
 from climate.sources.static import StaticField
 from vgbdm.errors import InputError
+
+SETTINGS = ("level", "level_units", "units", "method")
+"""Of a field, whose name its folder tells."""
 
 
 class WeatherBenchSource:
@@ -71,6 +74,7 @@ class WeatherBenchSource:
         for name in self.variables:
             held = {str(path): open_file(path) for path in self._files(name)}
             entry = self.fields.get(name) or {}
+            check_settings(f"source.fields.{name}", entry, SETTINGS)
             level, units = entry.get("level"), entry.get("units")
             parts = tuple(_open(name, entry, where, dataset) for where, dataset in held.items())
             units, method = None if units is None else str(units), entry.get("method")

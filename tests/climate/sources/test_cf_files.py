@@ -123,3 +123,13 @@ def test_no_times(tmp_path):
     refused(cf_source(tmp_path), "has no time")
     write(archive(TIMES).assign_coords(time=np.arange(72)), tmp_path / "b/a.nc")
     refused(cf_source(tmp_path / "b"), "times cannot be read")
+
+
+def test_settings_that_nothing_would_read_are_refused(tmp_path):
+    write(archive(TIMES), tmp_path / "all.nc")
+    for entry, words in (
+        ({"absent": "fill"}, ("t2m.absent=fill", "is no Zarr store; leave it out")),
+        ({"levl": 500}, ("t2m.levl: no such setting", "level")),
+    ):
+        source = cf_source(tmp_path, variables=("t2m",), fields={"t2m": {"name": "2m_temperature"} | entry})
+        refused(source, *words)
