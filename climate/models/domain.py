@@ -37,6 +37,13 @@ CARRIED = ("seen", "units", "periods")
 """What a model carries of its training for its forecasts; the data are the same without it."""
 
 
+def _frozen(value: Any) -> Any:
+    """Lists as tuples, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _frozen(held) for key, held in value.items()}
+    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
+
+
 @dataclass(frozen=True)
 class Domain:
     """Grid, channels and clock of a model, with the numbers taken from the training period.
@@ -74,9 +81,9 @@ class Domain:
     periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
 
     def __post_init__(self) -> None:
-        for name in ("lat", "lon", "channels", "vectors", "static_names"):  # JSON knows only lists
-            held = tuple(tuple(v) if isinstance(v, list) else v for v in getattr(self, name))
-            object.__setattr__(self, name, held)
+        for f in fields(self):  # JSON knows only lists
+            if f.name not in ("arrays", "region"):
+                object.__setattr__(self, f.name, _frozen(getattr(self, f.name)))
 
     @classmethod
     def from_store(

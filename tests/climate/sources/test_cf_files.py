@@ -131,5 +131,7 @@ def test_settings_that_nothing_would_read_are_refused(tmp_path):
         ({"absent": "fill"}, ("t2m.absent=fill", "is no Zarr store; leave it out")),
         ({"levl": 500}, ("t2m.levl: no such setting", "level")),
     ):
-        source = cf_source(tmp_path, variables=("t2m",), fields={"t2m": {"name": "2m_temperature"} | entry})
+        source = cf_source(
+            tmp_path, variables=("t2m",), fields={"t2m": {"name": "2m_temperature"} | entry}
+        )
         refused(source, *words)
