@@ -38,7 +38,7 @@ def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):
 
     monkeypatch.setattr(xr.DataArray, "to_numpy", watched)
     training.train(config(stores, tmp_path / "with"))
-    assert set(opened) == {"x", "t"}
+    assert set(opened) == {"x", "t", "component"}
     for name in ("train", "val"):
         write(xr.open_zarr(stores / name).drop_vars("params").load(), tmp_path / "bare" / name)
     training.train(config(tmp_path / "bare", tmp_path / "without"))
