@@ -189,7 +189,10 @@ class SphereConv(nn.Module):
         dtype = functools.reduce(torch.promote_types, (part.dtype for part in parts))
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        padded: Tensor = Halo.apply(halo, int(self.poles), self.sign, dtype, *parts)
+        # where nothing is to be derived the operation is called without torch's record of it, which
+        # its compiler does not follow for several parts
+        work = Halo.apply if any(part.requires_grad for part in parts) else Halo.forward
+        padded: Tensor = work(halo, int(self.poles), self.sign, dtype, *parts)
         return padded
 
 
