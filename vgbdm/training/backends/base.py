@@ -192,9 +192,12 @@ class Backend(ABC):
             fused=True,
         )
         self.learner = Learner(field, objective, self.precision)
-        if self.compile:  # hooks that fetch split weights cannot be part of a graph
+        if self.compile:  # an engine's hooks cannot be part of a graph, nor those inside
             mode = "reduce-overhead" if self.compile == GRAPHS else "default"
-            self.learner.compile(fullgraph=not self.split_weights, mode=mode)
+            whole = not self.split_weights
+            self.learner.forward = torch.compile(  # type: ignore[method-assign]
+                self.learner.forward, fullgraph=whole, mode=mode
+            )
         self.wrap(self.learner, optimizer)
         self.collector = Collector(self.shapes, self.rank, self.world_size, self.device)
         self.means = {}
