@@ -7,26 +7,16 @@ import pytest
 import xarray as xr
 from archives import archive, cf_source
 from builders import hours
+from refusals import refused
 
 from climate.sources.clock import check_calendar, spacings
 from climate.sources.select import parse_selection
 from climate.store.convert import convert
 from climate.store.layout import open_store
-from vgbdm.errors import InputError
 
 HOUR = np.timedelta64(3600, "s")
 MIXED = np.concatenate((hours("2016-01-01", 21, 6), hours("2016-01-06T03", 59, 3)))
 SURFACE = {n: {"name": n} for n in ("t2m", "u10", "v10")}
-
-
-def refused(make, *words):
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def opened(root, step=None, period=None, **options):

@@ -10,24 +10,14 @@ import zarr
 from archives import archive, write_zarr, zarr_source
 from builders import hours
 from entry import compose_config
+from refusals import refused
 
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
-from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 48)
 CHUNKS = {"2m_temperature": {"chunks": (12, 16, 8)}, "geopotential": {"chunks": (12, 1, 16, 8)}}
 FIELDS = {"t2m": {"name": "2m_temperature"}}
-
-
-def refused(make, *words):
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
 
 
 def from_case(root, *options):

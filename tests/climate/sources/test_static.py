@@ -8,22 +8,12 @@ import xarray as xr
 from archives import FIELDS, STATIC, archive, cf_source, write_zarr, zarr_source
 from builders import LAT, LON, hours, source, write_constants, write_variable
 from entry import compose_config
+from refusals import refused
 
 from climate.sources.opening import open_source
-from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 24)
 GROUND = "geopotential_at_surface"
-
-
-def refused(make, *words):
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
 
 
 def told(message):

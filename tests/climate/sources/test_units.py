@@ -10,10 +10,10 @@ import xarray as xr
 from archives import archive, cf_source, write_zarr, zarr_source
 from builders import hours, source, write_constants, write_variable
 from entry import compose_config
+from refusals import refused
 
 from climate.sources.opening import open_source
 from climate.sources.weatherbench import WeatherBenchSource
-from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 48)
 WARM = 280 + builders.waves(TIMES, 1)
@@ -24,16 +24,6 @@ def opened(root, *names, **fields):
         str(root), names, builders.FOLDERS, "constants", ("orography", "lsm"), "*.nc", fields
     )
     return files.open()
-
-
-def refused(make, *words):
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message
-    return message
 
 
 def halves(root, first, second, *units):

@@ -10,6 +10,7 @@ import xarray as xr
 from archives import archive, cf_source, write_zarr, zarr_source
 from builders import ABOUT, SPLITS, hours, write_variable
 from entry import compose_config
+from refusals import refused
 
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
@@ -30,16 +31,6 @@ CASE_SPLITS = {
 def opened(root, *names, **fields):
     files = WeatherBenchSource(str(root), names, builders.FOLDERS, "constants", (), "*.nc", fields)
     return files.open()
-
-
-def refused(make, *words):
-    with pytest.raises(InputError) as caught:
-        make()
-    message = str(caught.value)
-    assert "\n" not in message
-    for word in words:
-        assert word in message, message
-    return message
 
 
 def from_case(root, *options, source="cf_files"):
