@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import psutil
 import pytest
-from processes import BIN, LAUNCHERS, Run, send
+from processes import Run, send, starter
 
 from vgbdm.training import checkpoint
 
@@ -45,9 +45,7 @@ class Layout:
     @property
     def command(self) -> list[str]:
         """What starts the script."""
-        if self.launcher == "torchrun":
-            return [str(BIN / "torchrun"), "--standalone", f"--nproc-per-node={self.ranks}"]
-        return LAUNCHERS[self.launcher]
+        return starter(self.launcher, self.ranks)
 
 
 FIRST = Layout("torchrun", 2)

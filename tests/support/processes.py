@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,12 +19,22 @@ import psutil
 SUPPORT = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 MARK = "VGBDM_TEST_RUN"
-LAUNCHERS = {
-    "python": [sys.executable],
-    "torchrun": [str(BIN / "torchrun"), "--standalone", "--nproc-per-node=2"],
-    "deepspeed": [str(BIN / "deepspeed"), "--num_accelerators", "2"],
-}
 OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def starter(name: str, ranks: int = 2) -> list[str]:
+    """The words that start `ranks` ranks by python (which makes one), torchrun or deepspeed.
+
+    DeepSpeed's gets a port of its own: tests run beside each other.
+    """
+    if name == "python":
+        return [sys.executable]
+    if name == "torchrun":
+        return [str(BIN / "torchrun"), "--standalone", f"--nproc-per-node={ranks}"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    return [str(BIN / name), "--num_accelerators", str(ranks), "--master_port", port]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -76,7 +87,7 @@ class Run:
         run_dir: of the training.
         options: of the training.
         script: that trains.
-        launcher: key of `LAUNCHERS`, or a command.
+        launcher: python, torchrun, deepspeed, or a command.
         faults: see `faulty`.
         env: more variables.
     """
@@ -84,7 +95,7 @@ class Run:
     def __init__(self, run_dir, options, script="train_system", launcher="torchrun", faults="",
                  env=None) -> None:  # fmt: skip
         self.run_dir, self.mark = Path(run_dir), uuid.uuid4().hex
-        start = LAUNCHERS[launcher] if isinstance(launcher, str) else launcher
+        start = starter(launcher) if isinstance(launcher, str) else launcher
         command = [*start, str(SUPPORT / "faulty.py"), script, faults, f"run_dir={run_dir}"]
         variables = environment(**{MARK: self.mark}, **(env or {}))
         self.log = self.run_dir.with_name(f"{self.run_dir.name}-{self.mark[:6]}.out")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import socket
 import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from processes import BIN, finish
+from processes import finish, starter
 from safetensors.numpy import load_file
 
 from vgbdm.files import write_json
@@ -18,19 +17,11 @@ from vgbdm.training import checkpoint
 REPO = Path(__file__).resolve().parents[2]
 
 
-def deepspeed(ranks: int) -> list[str]:
-    """The launcher at a port of its own: tests run beside each other."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    return [str(BIN / "deepspeed"), "--num_accelerators", str(ranks), "--master_port", port]
-
-
 def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
     script = str(REPO / "launch" / "train_era5.py")
     start = [sys.executable, script]
     if ranks:
-        start = [*deepspeed(ranks), script]
+        start = [*starter("deepspeed", ranks), script]
     return [*start, f"store={store.path}", f"run_dir={run_dir}", *options]
 
 

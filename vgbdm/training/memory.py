@@ -75,11 +75,14 @@ def saved_bytes(module: nn.Module, forward: Callable[[], object]) -> int:
 
 
 def live_bytes() -> int:
-    """Bytes of all live tensors' storages, each counted once."""
+    """Bytes of all live tensors' storages, each counted once.
+
+    Tensors of other classes have no memory to count: fake ones, say, that torch.compile keeps.
+    """
     gc.collect()
     storages: dict[int, int] = {}
     for thing in gc.get_objects():
-        if issubclass(type(thing), torch.Tensor):
+        if type(thing) in (Tensor, nn.Parameter):
             for tensor in (thing, thing.grad if thing.is_leaf else None):
                 if tensor is not None and tensor.layout == torch.strided and not tensor.is_meta:
                     storage = tensor.untyped_storage()
