@@ -19,6 +19,7 @@ from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
+from vgbdm.training.backends.allocator import keep_freed_memory
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
 from vgbdm.training.backends.learner import Learner, Objective, without_weights
 from vgbdm.training.transfer import Arrived, Batch, read
@@ -175,6 +176,8 @@ class Backend(ABC):
             raise InputError(
                 f"backend.compile={GRAPHS}: {self.device} has no CUDA graphs; want compile=true"
             )
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.field, self.global_batch, self.groups = field.to(self.device), global_batch, groups
         self.shapes = {name: p.shape for name, p in field.named_parameters()}
         blocks = [module for module in field.modules() if isinstance(module, Blocks)]
