@@ -83,9 +83,18 @@ def keyed_bits(seed: int, purpose: str, ids: Tensor, places: Tensor) -> Tensor:
     Returns:
         (B, N) int64.
     """
-    base = _mix(ids * GOLDEN + keyed_seed(seed, purpose))
+    return _bits(_bases(seed, purpose, ids), places)
+
+
+def _bases(seed: int, purpose: str, ids: Tensor) -> Tensor:
+    """Where the counters of ids begin, (B,) int64."""
+    return _mix(ids * GOLDEN + keyed_seed(seed, purpose))
+
+
+def _bits(bases: Tensor, places: Tensor) -> Tensor:
+    """64 random bits per base (B,) and place (N,): (B, N) int64."""
     # ~n is -(n + 1); a compiler that reckons with `arange` by symbols does not know that n wraps
-    return _mix(base[:, None] + ~places * -GOLDEN)
+    return _mix(bases[:, None] + ~places * -GOLDEN)
 
 
 def keyed_uniform(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:
@@ -102,12 +111,12 @@ def keyed_normal(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:
     By Box and Muller (1958), sine and cosine both used; up to 6.5 standard deviations. Devices
     differ by what their logarithm and sine do, in the last two digits.
     """
-    pairs = -(-count // 2)
+    bases, pairs = _bases(seed, purpose, ids), -(-count // 2)
     drawn = torch.empty((len(ids), 2, pairs), device=ids.device)
     places = torch.arange(pairs, device=ids.device)
     at_once = max(1, BLOCK.get(ids.device.type, LARGEST) // max(1, len(ids)))
     for some, out in zip(places.split(at_once), drawn.split(at_once, 2), strict=True):
-        bits = keyed_bits(seed, purpose, ids, some)
+        bits = _bits(bases, some)
         bits &= (1 << 63) - 1
         low, high = bits.view(torch.int32).unflatten(1, (-1, 2)).unbind(2)
         sine, angle = out.unbind(1)
