@@ -73,10 +73,16 @@ class Journal:
         self.store, self.folder = store, store / FOLDER
         self.plan, self.shards = self.folder / "plan.json", self.folder / "shards"
 
-    def begin(self, fingerprint: Mapping[str, Any], files: Files) -> None:
-        """Say what will be converted, once all but the shards is on disk."""
+    def begin(self, fingerprint: Mapping[str, Any], files: Files, mask: str | None = None) -> None:
+        """Say what will be converted, once all but the shards is on disk.
+
+        Args:
+            fingerprint: of the conversion.
+            files: digests of what is there.
+            mask: which points may be masked, as `climate.store.mask.pack` gives it.
+        """
         self.shards.mkdir(parents=True, exist_ok=True)
-        write_json(self.plan, {"fingerprint": fingerprint, "files": files})
+        write_json(self.plan, {"fingerprint": fingerprint, "files": files, "mask": mask})
 
     def check(self, fingerprint: Mapping[str, Any]) -> None:
         """Whether the conversion that was begun here is this one.
@@ -115,6 +121,10 @@ class Journal:
     def files(self) -> Files:
         """Digests of what was there at the beginning."""
         return dict(read_json(self.plan)["files"])
+
+    def mask(self) -> str | None:
+        """Which points may be masked, packed; None for none."""
+        return read_json(self.plan).get("mask")
 
     def drop(self) -> None:
         """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""
