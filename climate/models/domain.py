@@ -209,7 +209,7 @@ class Domain:
         }
         if self.mask:
             empty = np.zeros((count, *grid), bool)
-            held["mask"] = torch.from_numpy(self.arrays.get("mask", empty))
+            held["mask"] = torch.from_numpy(self.arrays.get("mask", empty)).clone()
         return held
 
 

@@ -71,7 +71,7 @@ def convert(
         source: what to say of the origin; no paths, hosts or clocks, it is part of the store.
         step: between times where none is missing; by default the most frequent one.
         nan_allowance: share of missing values per channel and shard that may be filled, by the
-            channel's mean over the shard.
+            channel's mean over the shard; points that miss at all times are masked instead.
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped conversion left, instead of continuing it.

@@ -1,7 +1,9 @@
 """What a conversion has done so far, kept beside the data until the manifest is in place.
 
-    STORE/.conversion/plan.json          what is being converted, and the digests of the coordinates
-    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk
+    STORE/.conversion/plan.json          what is being converted, the digests of the coordinates, and
+                                         which points may be masked
+    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk, and
+                                         its mask where it is another one than planned
     STORE/convert.log                    who did what when; the only file with a clock
 
 A record is written after its shard is synced and digested, so that a record without its shard

@@ -14,6 +14,8 @@ from seas import LAND, make_sea_store, sea_dataset, sst
 
 from climate.forecast import write_forecast
 from climate.models.domain import Domain, read_vectors
+from climate.regions import Region
+from climate.store.crop import crop
 from climate.stream import WindowBatch, read_windows
 from climate.training import build_model, train
 from climate.validation import RolloutValidation
@@ -159,6 +161,16 @@ def test_statistics_of_the_domain_leave_them_out(sea):
     scale = sea.statistics.std[2]
     assert domain.arrays["change"][2] == pytest.approx(rms / scale, rel=1e-5)
     assert np.array_equal(domain.arrays["climate"][2] == 0, LAND)
+
+
+def test_a_region_has_its_own_part_of_the_mask(sea):
+    box = crop(sea, Region("box", -40, 40, 0, 180, halo=1))
+    domain = Domain.from_store(box, SIX, [["u10", "v10"]], 3)
+    assert domain.arrays["mask"].shape == domain.arrays["climate"].shape == box.mask.shape
+    assert domain.mask.startswith("sst 36 %") and np.isfinite(domain.arrays["climate"]).all()
+    assert rebuild(domain.describe()).buffers()["mask"].shape == box.mask.shape
+    open_sea = crop(sea, Region("sea", -40, 40, 225, 315, halo=0))
+    assert Domain.from_store(open_sea, SIX, [["u10", "v10"]], 3).mask == ""
 
 
 def test_a_wind_is_not_fitted_to_masked_points(sea):

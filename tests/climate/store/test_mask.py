@@ -22,6 +22,7 @@ from climate.store.crop import crop
 from climate.store.layout import MANIFEST, open_store
 from climate.store.mask import mask_lines, pack, percent, unpack
 from climate.store.monthly import open_monthly
+from climate.store.staging import stage
 from climate.store.verify import describe, find_damage, repair
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
@@ -138,23 +139,30 @@ def test_a_mask_is_packed_and_unpacked():
 # --- what is no mask ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("steps", [24, 720])
-def test_sea_ice_is_missing_values(tmp_path, monkeypatch, steps):
+BIG = {"SMALL_FIELD_BYTES": 0, "SHARD_BYTES": 2 * 4 * LAND.size}
+"""Sizes by which each time is two shards, the last of them of one channel."""
+
+
+@pytest.mark.parametrize(("sizes", "every"), [({"SHARD_STEPS": 24}, 1), ({}, 1), (BIG, 8)])
+def test_sea_ice_is_missing_values(tmp_path, monkeypatch, sizes, every):
     """Ice that comes and goes; the land beside it stands still."""
-    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", steps)
+    for name, value in sizes.items():
+        monkeypatch.setattr(f"climate.store.layout.{name}", value)
     ice = sst()
     ice[:20, 7] = np.nan  # open water at the beginning …
     ice[70:, 7] = np.nan  # … and at the end
-    dataset = sea_dataset(values=ice, name="siconc")
+    ice = ice[::every]
+    dataset = sea_dataset(TIMES[::every], ice, name="siconc")
     words = "variable siconc", "beside those that are masked in every time", "nan_allowance is 0"
     refused(lambda: make_sea_store(tmp_path / "s", dataset), *words, "2016-01-")
     filled = make_sea_store(tmp_path / "s", dataset, nan_allowance=0.5, restart=True)
     assert np.array_equal(filled.mask[2], LAND)
-    states = filled.read(0, 80)[:, 2]
+    states = filled.read(0, len(ice))[:, 2]
     assert np.array_equal(np.isnan(states), np.broadcast_to(LAND, states.shape))
     marked = xr.open_zarr(filled.path, consolidated=False)["filled"][:, 2].values
     assert np.array_equal(marked, np.isnan(ice) & ~LAND)
-    assert filled.statistics.mean[2] == pytest.approx(moments(states[:48], ~LAND)[0], rel=1e-9)
+    want = moments(states[: 48 // every], ~LAND)[0]
+    assert filled.statistics.mean[2] == pytest.approx(want, rel=1e-9)
 
 
 def test_a_mask_that_differs_between_shards_alone(tmp_path, many_shards):
@@ -253,6 +261,10 @@ def test_damage_is_mended(sea, tmp_path, files):
         (path / name).write_bytes(b"x")
     assert sorted(repair(path, sea_dataset(), {})) == sorted(files)
     assert contents(path) == contents(sea.path)
+
+
+def test_it_is_staged(sea, tmp_path):
+    assert np.array_equal(open_store(stage(str(sea.path), tmp_path / "near")).mask, sea.mask)
 
 
 def test_a_box_is_cut_with_its_mask(sea):
