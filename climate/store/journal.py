@@ -1,7 +1,7 @@
 """What a conversion has done so far, kept beside the data until the manifest is in place.
 
-    STORE/.conversion/plan.json          what is being converted, the digests of the coordinates, and
-                                         which points may be masked
+    STORE/.conversion/plan.json          what is being converted, the digests of the coordinates,
+                                         and which points may be masked
     STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk, and
                                          its mask where it is another one than planned
     STORE/convert.log                    who did what when; the only file with a clock
