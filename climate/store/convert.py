@@ -27,7 +27,7 @@ from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST
 from climate.store.lock import LOCK, locked
-from climate.store.mask import merge, pack, plan_mask, shares, unpack
+from climate.store.mask import check_atmosphere, merge, pack, plan_mask, shares, unpack
 from climate.store.plan import make_plan
 from climate.store.request import (
     MARK,
@@ -196,6 +196,8 @@ def _settle_mask(
         return None
     records = journal.load_all(job.count)
     mask, wider = merge(job, (record["mask"] for record in records))
+    for name, stands in zip(job.channels, mask, strict=True):
+        check_atmosphere(name, "", stands, job.times)
     held = mask if mask.any() else None
     if wider:  # a mask that moves: what is missing beyond the one that stands may be refused now
         write_shards(replace(job, mask=held, settled=True), wider, scheduler, workers)

@@ -91,16 +91,14 @@ def merge(job: Job, masks: Iterable[str | None]) -> tuple[np.ndarray, list[int]]
     ]
 
 
-def check_atmosphere(
-    name: str, where: str, stands: np.ndarray, ends: tuple[object, object]
-) -> None:
+def check_atmosphere(name: str, where: str, stands: np.ndarray, times: np.ndarray) -> None:
     """Refuse a mask of a channel that physics works on.
 
     Args:
         name: of the channel.
-        where: file, for the message; empty where it is not known.
-        stands: (H, W) points that are missing at all times.
-        ends: first and last of these times.
+        where: file, to begin the message with; empty where it is not known.
+        stands: (H, W) points that are missing at all of some times.
+        times: (N,) these.
 
     Raises:
         InputError: if it is one of the atmosphere's and any point is masked.
@@ -108,9 +106,9 @@ def check_atmosphere(
     if stands.any() and known_channel(name) is not None:
         raise InputError(
             f"{where}variable {name}: {percent(stands.mean())} of the points are missing at all "
-            f"times from {ends[0]} to {ends[1]}, but channels of the atmosphere (z, t, t2m, winds) "
-            "must be whole; fill them in the files, e.g. by cdo setmisstonn, or leave "
-            f"{name} out of variables="
+            f"times from {times[0]} to {times[-1]}, but channels of the atmosphere (z, t, t2m, "
+            "winds) must be whole; fill them in the files, e.g. by cdo setmisstonn, or leave "
+            f"{name} out of variables=, and convert again with restart=true"
         )
 
 

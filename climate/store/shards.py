@@ -254,7 +254,8 @@ def _standing(
     stands = limit & missing.all(0)
     if stands.all():
         raise InputError(_all_missing(name, times))
-    check_atmosphere(name, _where(job, name, times[0]), stands, (times[0], times[-1]))
+    if stands.mean() > job.nan_allowance:  # else all shards together tell whether it stands
+        check_atmosphere(name, _where(job, name, times[0]), stands, times)
     there = limit & ~stands
     if job.settled and there.any():
         first = times[int(np.flatnonzero((~missing & there).any((1, 2)))[0])]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import write_zarr, zarr_source
-from builders import LAT, LON, SPLITS, YEARS, contents, hours, warm, waves
+from builders import LAT, LON, SPLITS, contents, hours, warm, waves
 from entry import compose_config
 from refusals import refused
 from seas import LAND, TIMES, make_sea_store, sea_dataset, sst
@@ -215,6 +215,22 @@ def test_channels_of_the_atmosphere_must_be_whole(tmp_path, name):
     assert make_sea_store(tmp_path / "whole", dataset).mask is None
 
 
+@pytest.mark.parametrize("sizes", [{}, BIG])
+def test_single_gaps_of_the_atmosphere_are_filled_as_far_as_allowed(tmp_path, monkeypatch, sizes):
+    """The same point at both ends, which one time of a large map cannot tell from a mask."""
+    for name, value in sizes.items():
+        monkeypatch.setattr(f"climate.store.layout.{name}", value)
+    times = TIMES[::8]
+    values = warm(times, 1)
+    values[[0, -1], 3, 4] = np.nan
+    held = make_sea_store(tmp_path / "s", sea_dataset(times, values, "t2m"), nan_allowance=0.01)
+    states = held.read(0, len(times))[:, 2]
+    assert held.mask is None and np.isfinite(states).all()
+    assert np.array_equal(states[1:-1], values[1:-1])
+    filled = xr.open_zarr(held.path, consolidated=False)["filled"].values
+    assert np.array_equal(filled[:, 2], np.isnan(values)) and not filled[:, :2].any()
+
+
 # --- appended, mended, cut, averaged --------------------------------------------------------------
 
 
@@ -279,12 +295,16 @@ def test_a_box_is_cut_with_its_mask(sea):
 
 
 def test_monthly_means_have_it(tmp_path):
-    times = hours("2014-01-01", 1461, 24)
+    times = hours("2015-01-01", 365, 24)
     year = np.sin(2 * np.pi * np.arange(len(times)) / 365.25)[:, None, None]
     values = (sst(times) + 7 * year).astype(np.float32)
     dataset = sea_dataset(times, values)
     dataset["u10"], dataset["v10"] = dataset["u10"] + 7 * year, dataset["v10"] - 7 * year
-    convert(dataset.astype(np.float32), tmp_path / "s", YEARS, source={}, scheduler="synchronous")
+    splits = {
+        "train": ["2015-01", "2015-06"], "val": ["2015-07", "2015-09"],
+        "test": ["2015-10", "2015-12"],
+    }  # fmt: skip
+    convert(dataset.astype(np.float32), tmp_path / "s", splits, source={})
     monthly = open_monthly(open_store(tmp_path / "s"))
     assert np.array_equal(monthly.mask[2], LAND) and not monthly.mask[:2].any()
     assert np.array_equal(np.isnan(monthly.read(0, 3)[:, 2]), np.stack([LAND] * 3))
