@@ -73,8 +73,8 @@ class RolloutValidation:
         area = torch.from_numpy(store.grid.area_weights[rows])[:, None]
         self.mask: Tensor | None = None
         if store.mask is not None:
-            self.mask = torch.from_numpy(store.without_halo(store.mask)).to(backend.device)
-            area = area * ~self.mask.cpu()
+            mask = torch.from_numpy(store.without_halo(store.mask))
+            area, self.mask = area * ~mask, mask.to(backend.device)
         self.area = (area / area.mean((-2, -1), keepdim=True)).to(backend.device)
 
     def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
