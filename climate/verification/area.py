@@ -86,7 +86,8 @@ class Area:
             return self
         if hidden.all():
             raise InputError(
-                f"{what}: is masked on all points of this area; choose another area, or a store without it"
+                f"{what}: is masked on all points of this area; choose another area, or a store "
+                "without it"
             )
         return replace(self, kept=~hidden)
 
