@@ -1,6 +1,7 @@
 """A model and start times → a forecast dataset that follows the CF conventions.
 
-    OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles
+    OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles;
+                    NaN where the store is masked
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
 
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
@@ -29,6 +30,7 @@ from climate.store.calendar import (
     step_seconds,
 )
 from climate.store.layout import TrainingStore
+from climate.store.mask import store_lines
 from climate.stream import read_windows
 from climate.wording import date, duration, period
 from vgbdm.errors import InputError
@@ -181,7 +183,9 @@ def write_forecast(
             states = torch.from_numpy(past).to(device)
             with computing(precision, torch.device(device)):
                 forecast = _forecast(model, states, times, leads, count, seed)
-            _check_finite(forecast, store.times[chosen])
+            _check_finite(forecast, store.times[chosen], store.mask)
+            if store.mask is not None:
+                forecast = np.where(store.mask, np.float32(np.nan), forecast)
             for c, field in enumerate(fields):
                 field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])
             bar.update(len(chosen))
@@ -201,8 +205,11 @@ def _forecast(
     return np.asarray(forecast.float().cpu().numpy())
 
 
-def _check_finite(forecast: np.ndarray, times: np.ndarray) -> None:
-    bad = ~np.isfinite(forecast).all(tuple(range(1, forecast.ndim)))
+def _check_finite(forecast: np.ndarray, times: np.ndarray, mask: np.ndarray | None) -> None:
+    finite = np.isfinite(forecast)
+    if mask is not None:
+        finite |= mask
+    bad = ~finite.all(tuple(range(1, forecast.ndim)))
     if bad.any():
         raise InputError(
             f"the forecast from {date(times[bad][0])} is not finite ({int(bad.sum())} such in this "
@@ -217,11 +224,12 @@ def _data_attributes(store: TrainingStore) -> dict[str, str]:
 
 
 def _channel_attributes(store: TrainingStore, name: str) -> dict[str, str]:
-    """The store's, and that a temperature is one and not a difference of two (CF §3.1.2)."""
+    """The store's, that a temperature is no difference of two (CF §3.1.2), and what is masked."""
     own = dict(store.channel_attrs[name])
     if own.get("standard_name", "").endswith("temperature"):
         own["units_metadata"] = "temperature: on_scale"
-    return own
+    told = store_lines(store).get(name)
+    return own | ({"comment": f"{told}: NaN there"} if told else {})
 
 
 def _layout(

@@ -20,6 +20,7 @@ from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
 from climate.store.calendar import SPLITS, is_monthly, parse_duration
 from climate.store.layout import TrainingStore, open_store
+from climate.store.mask import mask_lines
 from climate.store.staging import stage as stage_store
 from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
@@ -183,12 +184,9 @@ def open_validation(cfg: DictConfig, store: TrainingStore, backend: Backend) -> 
     )
 
 
-def identity_of(
-    cfg: DictConfig, store: TrainingStore, stream: WindowStream, objective: DictConfig
-) -> dict[str, Any]:
-    """What a checkpoint must agree in with a run that goes on from it."""
+def identity_of(cfg: DictConfig, stream: WindowStream, objective: DictConfig) -> dict[str, Any]:
+    """What a checkpoint and a run that goes on from it must agree in beside data and model."""
     return {
-        "statistics": store.statistics.hash,
         "order": stream.order.digest,
         "batch": cfg.batch,
         "seed": cfg.seed,
@@ -226,12 +224,17 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     """
     store = open_task_store(cfg, run_dir)
     field, described = build_model(cfg, store, domain_before(cfg, run_dir))
-    facts = {"model": comparable(described["model"]), "domain": identical(described["domain"])}
+    facts = {
+        "mask": described["domain"]["mask"] or None,  # first: it says more than other statistics
+        "statistics": store.statistics.hash,
+        "model": comparable(described["model"]),
+        "domain": identical(described["domain"]),
+    }
     stage = cfg.get("finetune", cfg)
     if stage is not cfg:
         check_tunable(field, cfg.init)
     if cfg.init is not None:
-        start_from(field, cfg.init, {"statistics": store.statistics.hash, **facts})
+        start_from(field, cfg.init, facts)
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
     prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
@@ -239,7 +242,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    must_match = identity_of(cfg, store, first, stage.objective) | facts
+    must_match = facts | identity_of(cfg, first, stage.objective)
     rebuild = {**described["model"], "domain": described["domain"]}
     choose_gradient(field, objective.ahead, cfg.batch, backend)
     trainer = Trainer(
@@ -263,4 +266,6 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
         say_left_out(field)
+        for line in mask_lines(store.channels, store.mask):
+            log.info("%s; they count in no loss and no score", line)
     return trainer

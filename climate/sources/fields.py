@@ -35,13 +35,13 @@ from climate.sources.intervals import (
     needs_joining,
 )
 from climate.sources.meaning import check_levels, find_units, is_difference
-from climate.sources.presence import check_present
+from climate.sources.presence import StandingGaps, check_present
 from climate.sources.select import Frame, Selection
 from climate.sources.static import StaticField, read_static
 from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period, is_monthly
 from climate.store.layout import chunk_shape
-from climate.variables import channel_attributes
+from climate.variables import channel_attributes, known_channel
 from climate.wording import date, duration
 from vgbdm.errors import InputError
 
@@ -170,7 +170,11 @@ class Blocks:
             limits_of(series.channels[0], change, is_difference(part))
             for part, change in zip(series.parts, self.conversions, strict=True)
         ]
+        self.gaps: dict[int, StandingGaps] = {}
         self.times, self.part, self.position = self._index(selection, valid)
+        if known_channel(series.channels[0]) is None:  # the atmosphere has no masks
+            ends = {k: self.position[self.part == k][[0, -1]] for k in np.unique(self.part)}
+            self.gaps = {int(k): StandingGaps(series.parts[k], held) for k, held in ends.items()}
 
     @property
     def source_units(self) -> str:
@@ -301,7 +305,8 @@ class Blocks:
         def check(values: np.ndarray) -> None:
             if not self.series.sparse:
                 wanted = {"time": positions, "level": np.array(self.levels[index])}
-                check_present(part, wanted, f"source.fields.{self.series.channels[0]}.absent")
+                key = f"source.fields.{self.series.channels[0]}.absent"
+                check_present(part, wanted, key, self.gaps.get(index))
             check_possible(values, limits, part, positions, self.series.channels, units)
 
         return self.conversions[index](self._stored(index, positions, check))

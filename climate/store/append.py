@@ -23,11 +23,11 @@ import xarray as xr
 import zarr
 
 from climate.store.calendar import in_unit_of, step_seconds
-from climate.store.convert import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
 from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
 from climate.store.lock import locked
 from climate.store.plan import make_plan
+from climate.store.request import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
 from climate.units import conversion, converted, unit_of
@@ -127,7 +127,8 @@ def _request(
         raise InputError(
             f"store {held.path}: the source has other {', '.join(other)}; append the like"
         )
-    request = replace(request, dataset=_in_units_of(held, dataset))
+    alike = _in_units_of(held, dataset)
+    request = replace(request, dataset=alike, mask=held.mask, settled=True)
     if request.splits["train"][1] > held.times[-1]:
         raise InputError(
             f"store {held.path}: training reaches to {last_date(request.splits['train'][1])}, "

@@ -1,7 +1,9 @@
 """What a conversion has done so far, kept beside the data until the manifest is in place.
 
-    STORE/.conversion/plan.json          what is being converted, and the digests of the coordinates
-    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk
+    STORE/.conversion/plan.json          what is being converted, the digests of the coordinates,
+                                         and which points may be masked
+    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk, and
+                                         its mask where it is another one than planned
     STORE/convert.log                    who did what when; the only file with a clock
 
 A record is written after its shard is synced and digested, so that a record without its shard
@@ -73,10 +75,16 @@ class Journal:
         self.store, self.folder = store, store / FOLDER
         self.plan, self.shards = self.folder / "plan.json", self.folder / "shards"
 
-    def begin(self, fingerprint: Mapping[str, Any], files: Files) -> None:
-        """Say what will be converted, once all but the shards is on disk."""
+    def begin(self, fingerprint: Mapping[str, Any], files: Files, mask: str | None = None) -> None:
+        """Say what will be converted, once all but the shards is on disk.
+
+        Args:
+            fingerprint: of the conversion.
+            files: digests of what is there.
+            mask: which points may be masked, as `climate.store.mask.pack` gives it.
+        """
         self.shards.mkdir(parents=True, exist_ok=True)
-        write_json(self.plan, {"fingerprint": fingerprint, "files": files})
+        write_json(self.plan, {"fingerprint": fingerprint, "files": files, "mask": mask})
 
     def check(self, fingerprint: Mapping[str, Any]) -> None:
         """Whether the conversion that was begun here is this one.
@@ -115,6 +123,10 @@ class Journal:
     def files(self) -> Files:
         """Digests of what was there at the beginning."""
         return dict(read_json(self.plan)["files"])
+
+    def mask(self) -> str | None:
+        """Which points may be masked, packed; None for none."""
+        return read_json(self.plan).get("mask")
 
     def drop(self) -> None:
         """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""

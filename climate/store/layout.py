@@ -1,10 +1,13 @@
 """The training store on disk, and reading it.
 
-    STORE/state            (time, channel, lat, lon) float32, NaN where nothing was written
+    STORE/state            (time, channel, lat, lon) float32, NaN where nothing was written and
+                           where a mask stands
     STORE/time …           coordinates; xarray opens the group as it is
     STORE/orography …      static fields (lat, lon)
     STORE/mean_map         (channel, lat, lon) of the training period
     STORE/climatology      (bin, channel, lat, lon) of the training period
+    STORE/mask             (channel, lat, lon) bool, where a channel has no value at any time; only
+                           where there is such a point
     STORE/filled           (time, channel, lat, lon) bool, where missing values were filled
     STORE/manifest.json    written last: its presence marks the store as finished; it says how many
                            times there are, which a stopped append does not change
@@ -110,6 +113,7 @@ class TrainingStore:
         state: the array (T, C, H, W).
         region: that it is cropped to, with its halo; None where it is whole.
         interior: rows and columns without the halo: what is forecast and scored.
+        mask: (C, H, W) points where a channel has no value at any time; None: there are none.
     """
 
     path: Path
@@ -127,6 +131,7 @@ class TrainingStore:
     state: ShardedArray | BoxedArray
     region: Region | None = None
     interior: tuple[slice, slice] = (slice(None), slice(None))
+    mask: np.ndarray | None = None
 
     @cached_property
     def grid(self) -> Grid:
@@ -273,6 +278,7 @@ def open_store(path: str | Path) -> TrainingStore:
         ),
         provenance=facts["provenance"],
         state=ShardedArray(path / "state"),
+        mask=np.asarray(_open_array(path, "mask")[:]) if facts.get("masked") else None,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ import zarr
 from climate.store.calendar import Period, in_unit_of, inside
 from climate.store.journal import digest_file
 from climate.store.layout import chunk_shape, codecs
+from climate.store.mask import check_atmosphere, pack
 from climate.store.statistics import Partial, summarise
 from vgbdm.errors import InputError
 from vgbdm.files import sync, write_json
@@ -39,6 +41,9 @@ class Job:
         training: period of the statistics.
         weights: (H,) area weights.
         nan_allowance: share of missing values per channel and shard that may be filled.
+        planned: (C, H, W) points that may be masked; None: none.
+        mask: (C, H, W) those of them that are not ruled out yet; None: none.
+        settled: whether the mask is the store's: all of its points must be missing.
         out: the group to write to.
         records: folder of the records.
     """
@@ -54,6 +59,9 @@ class Job:
     training: Period
     weights: np.ndarray
     nan_allowance: float
+    planned: np.ndarray | None
+    mask: np.ndarray | None
+    settled: bool
     out: Path
     records: Path
 
@@ -147,8 +155,8 @@ TIME_CHUNK = 8192
 
 def write_shard(job: Job, index: int) -> Partial | None:
     """Write one shard and its record; what its training states add up to."""
-    values, mask = load_states(job, index)
-    arrays = {"state": values} if mask is None else {"state": values, "filled": mask}
+    values, filled, masked = load_states(job, index)
+    arrays = {"state": values} if filled is None else {"state": values, "filled": filled}
     for name in ("state", "filled"):
         job.file(index, name).unlink(missing_ok=True)  # zarr-python would read what is damaged
     for name, array in arrays.items():
@@ -158,11 +166,15 @@ def write_shard(job: Job, index: int) -> Partial | None:
         sync(path)
         for folder in path.parents[:4]:
             sync(folder)
-    partial = _summarise(job, index, values)
-    record = {
+    partial = _summarise(job, index, values, masked)
+    planned = None if job.planned is None else job.planned[job.part(index)]
+    record: dict[str, Any] = {
         "files": {str(path.relative_to(job.out)): digest_file(path) for path in paths},
         "partial": partial.to_json() if partial else None,
     }
+    if planned is not None:  # what is as planned is not said again for each of many shards
+        own = np.zeros_like(planned) if masked is None else masked
+        record["mask"] = None if np.array_equal(own, planned) else pack(own)
     write_json(job.records / f"{index:06d}.json", record)
     return partial
 
@@ -174,35 +186,103 @@ def write_array(root: Path, name: str, place: tuple[int, int], values: np.ndarra
     array[time : time + len(values), channel : channel + values.shape[1]] = values
 
 
-def load_states(job: Job, index: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """States (N, C, H, W) float32 without missing values; where they were filled, if any were."""
+def load_states(job: Job, index: int) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """States (N, C, H, W) float32, NaN where they are masked and nowhere else.
+
+    Returns:
+        The states; where they were filled, if any were; the masked points (C, H, W), if there are.
+    """
     (start, stop), part = job.span(index), job.part(index)
     maps = tuple(job.dataset.sizes[axis] for axis in ("lat", "lon"))
     shape = (stop - start, part.stop - part.start, *maps)
-    values, mask = np.empty(shape, np.float32), None
+    values, filled = np.empty(shape, np.float32), None
     kept = max(0, min(job.offset - start, stop - start))
     if kept:
         assert job.earlier is not None
         held = slice(start, start + kept)
         values[:kept] = zarr.open_array(job.earlier / "state", mode="r")[held, part]
-        filled = np.asarray(zarr.open_array(job.earlier / "filled", mode="r")[held, part])
-        if filled.any():
-            mask = np.zeros(shape, bool)
-            mask[:kept] = filled
+        before = np.asarray(zarr.open_array(job.earlier / "filled", mode="r")[held, part])
+        if before.any():
+            filled = np.zeros(shape, bool)
+            filled[:kept] = before
     place = slice(start + kept - job.offset, stop - job.offset)
     for c, field in enumerate(job.load(index, place)):
         values[kept:, c] = field
+    missing, masked = _settle(job, index, values[kept:], job.times[start + kept : stop])
+    if missing is not None:
+        filled = np.zeros(shape, bool) if filled is None else filled
+        filled[kept:] = missing
+    return values, filled, masked
+
+
+def _settle(
+    job: Job, index: int, values: np.ndarray, times: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Fill what is missing in new states (N, C, H, W), but for the mask, which becomes NaN.
+
+    Returns:
+        Where they were filled; the masked points (C, H, W); None where there are none.
+    """
+    part = job.part(index)
+    limit = None if job.mask is None else job.mask[part]
     with np.errstate(all="ignore"):
-        whole = np.isfinite(values[kept:].sum())  # far cheaper than a mask, and rarely wrong
-    missing = None if whole else ~np.isfinite(values[kept:])
-    if missing is not None and missing.any():
-        _fill(values[kept:], missing, job.channels[part], job, job.times[start + kept : stop])
-        mask = np.zeros(shape, bool) if mask is None else mask
-        mask[kept:] = missing
-    return values, mask
+        if limit is None and np.isfinite(values.sum()):  # far cheaper, and rarely wrong
+            return None, None
+    filled, masked = None, np.zeros(values.shape[1:], bool)
+    for c, name in enumerate(job.channels[part]):
+        own, missing = values[:, c], ~np.isfinite(values[:, c])
+        if limit is not None:
+            masked[c] = _standing(job, name, missing, limit[c], times)
+            missing &= ~masked[c]
+            own[:, masked[c]] = np.nan
+        if missing.any():
+            _fill(own, missing, int((~masked[c]).sum()), name, job, times)
+            filled = np.zeros(values.shape, bool) if filled is None else filled
+            filled[:, c] = missing
+    return filled, masked if masked.any() else None
 
 
-def _summarise(job: Job, index: int, values: np.ndarray) -> Partial | None:
+def _standing(
+    job: Job, name: str, missing: np.ndarray, limit: np.ndarray, times: np.ndarray
+) -> np.ndarray:
+    """Points (H, W) of the mask ``limit`` that are missing at all times of (N, H, W).
+
+    Raises:
+        InputError: if these are all points, the channel must be whole, or the store's mask is not
+            met.
+    """
+    stands = limit & missing.all(0)
+    if stands.all():
+        raise InputError(_all_missing(name, times))
+    if stands.mean() > job.nan_allowance:  # else all shards together tell whether it stands
+        check_atmosphere(name, _where(job, name, times[0]), stands, times)
+    there = limit & ~stands
+    if job.settled and there.any():
+        first = times[int(np.flatnonzero((~missing & there).any((1, 2)))[0])]
+        raise InputError(
+            f"{_where(job, name, first)}variable {name}: has values at {first} on "
+            f"{int(there.sum())} points that are masked in the store, as in every time; give data "
+            "with the store's mask, or convert all of it anew to another store"
+        )
+    return stands
+
+
+def _where(job: Job, name: str, time: np.datetime64) -> str:
+    """The file that holds a time, to begin a message with; empty where it is not known."""
+    told = job.dataset[name].encoding.get("file_at")
+    return f"{told(time)}: " if told else ""
+
+
+def _all_missing(name: str, times: np.ndarray) -> str:
+    return (
+        f"variable {name}: all its values of {times[0]} … {times[-1]} are missing; leave out the "
+        "variable or the period"
+    )
+
+
+def _summarise(
+    job: Job, index: int, values: np.ndarray, masked: np.ndarray | None
+) -> Partial | None:
     start, stop = job.span(index)
     chosen = inside(job.times[start:stop], job.training)
     if not chosen.any() or job.earlier is not None:  # an append changes no statistic
@@ -215,28 +295,32 @@ def _summarise(job: Job, index: int, values: np.ndarray) -> Partial | None:
     if linked[0]:
         halo = slice(start - 1 - job.offset, start - job.offset)
         before = [field[0] for field in job.load(index, halo)]
-    return summarise(values, before, chosen, linked, job.weights)
+    return summarise(values, before, chosen, linked, job.weights, masked)
 
 
 def _fill(
-    values: np.ndarray, missing: np.ndarray, names: tuple[str, ...], job: Job, times: np.ndarray
+    values: np.ndarray, missing: np.ndarray, points: int, name: str, job: Job, times: np.ndarray
 ) -> None:
-    """Fill missing values with their channel's mean over the shard, as far as that is allowed."""
-    for c, name in enumerate(names):
-        share = float(missing[:, c].mean())
-        if share > job.nan_allowance:
-            first = int(np.flatnonzero(missing[:, c].any((1, 2)))[0])
-            told = job.dataset[name].encoding.get("file_at")
-            where = f"{told(times[first])}: " if told else ""
-            raise InputError(
-                f"{where}variable {name}: {share:.2%} of its values around {times[first]} are "
-                f"missing or not finite, nan_allowance is {job.nan_allowance:.2%}; mend the file "
-                "or allow more"
-            )
-        if share == 1.0:
-            raise InputError(
-                f"variable {name}: all its values of {times[0]} … {times[-1]} are missing; leave "
-                "out the variable or the period"
-            )
-        if share:
-            values[:, c][missing[:, c]] = values[:, c][~missing[:, c]].mean(dtype=np.float64)
+    """Fill missing values with their channel's mean over the shard, as far as that is allowed.
+
+    Args:
+        values: (N, H, W) of one channel.
+        missing: (N, H, W) which are missing, masked points aside.
+        points: of a map that are not masked.
+        name: of the channel.
+        job: the shard's.
+        times: (N,).
+    """
+    share = float(missing.sum() / (len(missing) * points))
+    if share > job.nan_allowance:
+        first = int(np.flatnonzero(missing.any((1, 2)))[0])
+        beside = "" if points == missing[0].size else " beside those that are masked in every time"
+        raise InputError(
+            f"{_where(job, name, times[first])}variable {name}: {share:.2%} of its values around "
+            f"{times[first]} are missing or not finite{beside}, nan_allowance is "
+            f"{job.nan_allowance:.2%}; mend the file or allow more"
+        )
+    if share == 1.0:
+        raise InputError(_all_missing(name, times))
+    held = ~missing & np.isfinite(values)
+    values[missing] = values[held].mean(dtype=np.float64)

@@ -17,11 +17,12 @@ import zarr
 
 from climate.store.append import pending, swapping
 from climate.store.calendar import as_step
-from climate.store.convert import DERIVED, Request, create_group, write_derived
 from climate.store.coverage import describe_times
 from climate.store.journal import Journal, digest_file, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, open_store
 from climate.store.lock import locked
+from climate.store.mask import mask_lines
+from climate.store.request import MEANS, Request, create_group, write_derived
 from climate.store.shards import write_shard
 from climate.wording import date, duration
 from vgbdm.errors import InputError
@@ -133,14 +134,14 @@ def repair(
         if journal.folder.exists():
             journal.drop()
         aside = journal.folder / "repair"
-        request = _request(path, facts, dataset, source)
+        names = [damage.name for damage in damages]
+        request = _request(path, facts, dataset, source, _held_mask(path, facts, names))
         aside.mkdir(parents=True)
         try:
             group = create_group(request, aside)
             _mend_shards(path, request, aside, damages)
-            names = [damage.name for damage in damages]
-            _move(path, facts, aside, [n for n in names if n.split("/")[0] not in DERIVED])
-            derived = [n for n in names if n.split("/")[0] in DERIVED]
+            derived = [n for n in names if n.split("/")[0] in (*MEANS, "mask")]
+            _move(path, facts, aside, [n for n in names if n not in derived])
             if derived:
                 write_derived(request, group, path)
                 _move(path, facts, aside, derived)
@@ -151,7 +152,11 @@ def repair(
 
 
 def _request(
-    path: Path, facts: dict[str, Any], dataset: xr.Dataset, source: dict[str, Any]
+    path: Path,
+    facts: dict[str, Any],
+    dataset: xr.Dataset,
+    source: dict[str, Any],
+    mask: np.ndarray | None,
 ) -> Request:
     """What the store was made from; its times are those of the source up to the store's end."""
     times = dataset["time"].values.astype("datetime64[s]")[: facts["times"]]
@@ -171,8 +176,19 @@ def _request(
     return Request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
-        facts["codec"],
+        facts["codec"], mask, settled=True,
     )  # fmt: skip
+
+
+def _held_mask(path: Path, facts: dict[str, Any], damaged: list[str]) -> np.ndarray | None:
+    """The mask of a store of which some files are damaged: the mean map has no values there."""
+    if not facts.get("masked"):
+        return None
+    for name in ("mask", "mean_map"):
+        if not any(file.split("/")[0] == name for file in damaged):
+            held = np.asarray(zarr.open_array(path / name, mode="r")[:])
+            return held if name == "mask" else np.isnan(held)
+    raise InputError(f"store {path}: its mask and its mean map are damaged; convert anew")
 
 
 def _mend_shards(path: Path, request: Request, aside: Path, damages: list[Damage]) -> None:
@@ -211,5 +227,6 @@ def describe(path: Path) -> list[str]:
         f"shards      {len(shards)} of up to {facts['shard_steps']} times",
         f"bytes       {sum(shards)} on disk, {raw} in memory",
         *describe_times(store),
+        *(f"mask        {line}" for line in mask_lines(store.channels, store.mask)),
         f"statistics  {store.statistics.hash}",
     ]

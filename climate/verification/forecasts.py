@@ -17,6 +17,7 @@ from tqdm import tqdm
 from climate.fitting import PERIOD, check_unseen
 from climate.store.calendar import as_step
 from climate.store.layout import TrainingStore
+from climate.store.mask import area_lines, in_one_line
 from climate.stream import read_windows
 from climate.units import Conversion, conversion, unit_of
 from climate.variables import is_geopotential
@@ -86,6 +87,20 @@ class Forecast:
         """Some of the starts, by their places in the forecast, and the first leads."""
         part = self.dataset.isel(time=positions, lead_time=slice(leads))
         return replace(self, dataset=part, starts=self.starts[positions])
+
+    def area_of(self, store: TrainingStore, c: int) -> Area:
+        """The area of channel ``c``: without the points that the store masks.
+
+        Raises:
+            InputError: if none is left.
+        """
+        mask = None if store.mask is None else store.mask[c]
+        return self.area.without(mask, f"forecast={self.path}: {store.channels[c]}")
+
+    def masked(self, store: TrainingStore) -> str:
+        """Which share of its area is masked, by channel, in one line; empty for none."""
+        mask = None if store.mask is None else self.area.cut(store.mask)
+        return in_one_line(area_lines(store.channels, mask, self.area.weights))
 
     def read(self, start: int, stop: int, channel: str) -> np.ndarray:
         """One channel of some of the forecasts, (N, M, S, H, W), in the store's unit."""
