@@ -30,6 +30,7 @@ from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, chunk_shape
 from climate.store.lock import LOCK, locked
+from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
 from climate.store.shards import Job, create_arrays
 from climate.store.statistics import (
@@ -47,6 +48,10 @@ from vgbdm.files import write_json
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"
+REMEDY = (
+    "leave {name} out of variables= or choose a period= without that time, and convert again with "
+    "restart=true"
+)
 
 
 @dataclass(frozen=True)
@@ -172,6 +177,7 @@ def convert(
     restart: bool = False,
     force_unlock: bool = False,
     codec: str = "lz4",
+    odd_maps: str = "refuse",
 ) -> None:
     """Write the training store of a dataset, or continue where that was stopped.
 
@@ -188,10 +194,13 @@ def convert(
         restart: drop what a stopped conversion left, instead of continuing it.
         force_unlock: take the lock of a process on another host.
         codec: of the states, see `climate.store.layout.codecs`.
+        odd_maps: ``refuse`` or ``keep`` maps of geopotential, temperature and wind that are no
+            weather, see `climate.store.odd_maps`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
+    check_handling(odd_maps)
     path = Path(store)
     request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
     thread_count(scheduler, workers)
@@ -204,7 +213,7 @@ def convert(
         if restart or not journal.plan.exists():
             _clear(journal)
             _begin(request, journal)
-        _finish(request, journal, scheduler, workers)
+        _finish(request, journal, scheduler, workers, odd_maps)
 
 
 def _check_folder(path: Path) -> None:
@@ -285,7 +294,9 @@ def create_group(request: Request, path: Path) -> zarr.Group:
     return group
 
 
-def _finish(request: Request, journal: Journal, scheduler: str, workers: int | None) -> None:
+def _finish(
+    request: Request, journal: Journal, scheduler: str, workers: int | None, odd_maps: str
+) -> None:
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
@@ -313,18 +324,25 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         total.high,
         "convert again with restart=true",
     )
+    maps = gather(records, job.shares)
+    if odd_maps == "refuse":
+        check_odd(f"store {path}", find_odd(request.channels, maps), request.dataset, REMEDY)
     derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
     statistics = statistics_of(total, derived, request.splits["train"], request.channels)
     for name in DERIVED:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
-    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
+    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files, maps))
     say(path, "finished")
     journal.drop()
 
 
 def _manifest(
-    request: Request, shard_steps: int, statistics: Statistics, files: Mapping[str, Any]
+    request: Request,
+    shard_steps: int,
+    statistics: Statistics,
+    files: Mapping[str, Any],
+    maps: Sequence[Maps],
 ) -> dict[str, Any]:
     """What is written last: its presence says that the store is whole."""
     data = request.dataset
@@ -339,6 +357,7 @@ def _manifest(
         "gaps": gaps_to_json(request.times, request.step),
         "channel_attrs": {n: channel_attributes(n, dict(data[n].attrs)) for n in request.channels},
         "statistics": statistics.to_json(),
+        "maps": [one.to_json() for one in maps],
         "climatology_seasons": request.seasons,
         "nan_allowance": request.nan_allowance,
         "codec": request.codec,

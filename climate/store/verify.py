@@ -22,6 +22,7 @@ from climate.store.coverage import describe_times
 from climate.store.journal import Journal, digest_file, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, open_store
 from climate.store.lock import locked
+from climate.store.odd_maps import describe_odd_maps
 from climate.store.shards import write_shard
 from climate.wording import date, duration
 from vgbdm.errors import InputError
@@ -211,5 +212,6 @@ def describe(path: Path) -> list[str]:
         f"shards      {len(shards)} of up to {facts['shard_steps']} times",
         f"bytes       {sum(shards)} on disk, {raw} in memory",
         *describe_times(store),
+        *(f"odd maps    {line}" for line in describe_odd_maps(path / MANIFEST)),
         f"statistics  {store.statistics.hash}",
     ]
