@@ -158,13 +158,15 @@ def _measure(
         with np.errstate(invalid="ignore"):
             np.subtract(maps[0], last, out=change[0])
             np.subtract(maps[1:], maps[:-1], out=change[1:])
-        known = None if np.isfinite(change.sum()) else np.isfinite(change)
-        if known is not None:
-            change[~known] = 0.0
-        rms[some] = np.sqrt(np.einsum("nchw,nchw->nch", change, change) @ area)
+        squares = np.einsum("nchw,nchw->nch", change, change)
+        if not np.isfinite(squares).all():  # something is missing
+            unknown = ~np.isfinite(change)
+            change[unknown] = 0.0
+            squares = np.einsum("nchw,nchw->nch", change, change)
+            squares[unknown.all((2, 3))] = np.nan
+        rms[some] = np.sqrt(squares @ area)
         peak[some] = np.maximum(change.max((2, 3)), -change.min((2, 3)))
-        if known is not None:
-            rms[some][~known.any((2, 3))] = peak[some][~known.any((2, 3))] = np.nan
+        peak[some][np.isnan(rms[some])] = np.nan
         last = maps[-1]
     return rms, peak, constant
 

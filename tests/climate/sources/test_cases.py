@@ -228,6 +228,7 @@ def test_zip_named_nc(case, tmp_path):
         (b"<html>please log in</html>", "is a web page, not data; fetch it again"),
         (b"nothing of the kind", "not a readable NetCDF file"),
     ],
+    ids=["gzip", "GRIB", "web page", "anything"],
 )
 def test_other_things_named_nc(tmp_path, content, words):
     (tmp_path / "a.nc").write_bytes(content)
