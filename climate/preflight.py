@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +19,8 @@ import torch
 from omegaconf import DictConfig
 
 from climate.store.constants import check_variation
-from climate.store.layout import TrainingStore
+from climate.store.layout import MANIFEST, TrainingStore
+from climate.store.odd_maps import describe_odd_maps
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from climate.wording import period
 from vgbdm.build import build
@@ -154,7 +155,8 @@ def preflight(cfg: DictConfig) -> None:
         log.info("%s", line)
     log.info("%s", timing(trainer, measured))
     log.info("%s", precisions(measured))
-    for line in advice(cfg, backend, sizes, measured, samples):
+    odd = describe_odd_maps(Path(cfg.stage or cfg.store) / MANIFEST)
+    for line in advice(cfg, backend, sizes, measured, samples, odd):
         log.info("advice: %s", line)
 
 
@@ -301,12 +303,21 @@ def advice(
     sizes: Mapping[str, int],
     measured: Measured,
     samples: int,
+    odd: Sequence[str] = (),
 ) -> list[str]:
-    """What could be done better, in plain words; empty where nothing stands out."""
-    found, ranks = (
-        judge_length(cfg, samples, sum(sizes.values()), measured.step),
-        backend.world_size,
-    )
+    """What could be done better, in plain words.
+
+    Args:
+        cfg: of the run.
+        backend: of the run.
+        sizes: numbers by parameter that is trained.
+        measured: see there.
+        samples: in an epoch.
+        odd: maps of the store that are no weather, see `climate.store.odd_maps`.
+    """
+    found = [f"look at odd maps before training: {line}" for line in odd]
+    found += judge_length(cfg, samples, sum(sizes.values()), measured.step)
+    ranks = backend.world_size
     if measured.peak > HEADROOM * measured.memory:
         found.append(
             "memory is nearly full: try backend.recompute=true, then backend.accumulation=2"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
+import shlex
 import socket
 import sys
 import tempfile
@@ -17,7 +19,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
@@ -94,12 +96,36 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
     GlobalHydra.instance().clear()
+    overrides = [expand_home(a) for a in overrides]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose(config_name, overrides)
+        try:
+            cfg = compose(config_name, overrides)
+        except HydraException as error:
+            unread = [a for a in overrides if a in str(error).partition("\n")[0]]
+            if isinstance(error, OverrideParseException):
+                unread = [error.override]
+            elif not str(error).startswith("Ambiguous value"):
+                raise
+            raise InputError(how_to_quote(unread[0])) from None
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     return cfg
+
+
+def expand_home(override: str) -> str:
+    """The same with the home folder for ``~/`` that begins its value, which no shell expanded."""
+    return re.sub(r"""^([^=]+=["']?)~(?=/)""", lambda m: m[1] + str(Path.home()), override)
+
+
+def how_to_quote(override: str) -> str:
+    """What to say of an argument that Hydra cannot read."""
+    key, _, value = override.partition("=")
+    if value.startswith(('"', "'")):
+        return f"argument {override}: not readable; close its quotes"
+    value = value.replace('"', '\\"')
+    told = shlex.quote(f'{key}="{value}"')
+    return f"argument {override}: not readable; quote the value: {told}"
 
 
 def sweep(overrides: list[str]) -> list[list[str]]:

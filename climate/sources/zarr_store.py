@@ -20,7 +20,7 @@ import zarr
 from xarray.backends import ZarrStore
 
 from climate.sources.catalogue import Catalogue
-from climate.sources.fields import make_dataset
+from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from climate.store.calendar import Period, parse_period

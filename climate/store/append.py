@@ -26,17 +26,18 @@ from climate.store.calendar import in_unit_of, step_seconds
 from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
 from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
 from climate.store.lock import locked
+from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
 from climate.store.request import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
-from climate.units import conversion, converted, unit_of
-from climate.variables import is_geopotential
+from climate.units import conversions, converted, unit_of
 from climate.wording import date, last_date
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
 
 log = logging.getLogger(__name__)
+REMEDY = "choose a period= without that time, and append again with restart=true"
 
 
 def append(
@@ -49,6 +50,7 @@ def append(
     workers: int | None = None,
     restart: bool = False,
     force_unlock: bool = False,
+    odd_maps: str = "refuse",
 ) -> None:
     """Add the times of a dataset that are later than a store's, or continue a stopped append.
 
@@ -61,10 +63,12 @@ def append(
         workers: threads here; by default as many as cores.
         restart: drop what a stopped append left.
         force_unlock: take the lock of a process on another host.
+        odd_maps: ``refuse`` or ``keep``, as of a conversion.
 
     Raises:
         InputError: one line, where the dataset does not continue the store.
     """
+    check_handling(odd_maps)
     path = Path(store)
     open_store(path)  # refuses before anything is made
     with locked(path, force_unlock):
@@ -86,7 +90,7 @@ def append(
             _begin(request, journal, fingerprint)
         journal.check(fingerprint)
         if not swapping(path):
-            _write(request, held, facts, journal, scheduler, workers)
+            _write(request, held, facts, journal, scheduler, workers, odd_maps)
         _swap(path)
         _publish(request, facts, journal)
 
@@ -139,27 +143,21 @@ def _request(
 
 
 def _in_units_of(held: TrainingStore, dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with each channel in the store's unit; one that says none has it already.
+    """The dataset with each channel in the store's unit.
 
     Raises:
         InputError: naming the channel whose unit does not convert.
     """
-    changed = {}
-    for name in held.channels:
-        unit, wanted = unit_of(dataset[name].attrs), unit_of(held.channel_attrs[name])
-        if unit is None or wanted is None or unit == wanted:
-            continue
-        change = conversion(
-            unit,
-            wanted,
-            what=f"store {held.path}: {name} to be appended",
-            remedy=f"append data in {wanted}, or convert anew",
-            height=is_geopotential(name),
-        )
-        if change.changes:
-            log.info("%s: %s is converted to the store's %s", name, unit, wanted)
-            changed[name] = converted(dataset[name], change, wanted)
-    return dataset.assign(changed)
+    changes = conversions(
+        {name: dataset[name].attrs for name in held.channels},
+        {name: held.channel_attrs[name] for name in held.channels},
+        what=lambda name: f"store {held.path}: {name} to be appended",
+        remedy="append data in {unit}, or convert anew",
+    )
+    units = {name: str(unit_of(held.channel_attrs[name])) for name in changes}
+    return dataset.assign(
+        {name: converted(dataset[name], change, units[name]) for name, change in changes.items()}
+    )
 
 
 def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -> None:
@@ -178,22 +176,42 @@ def _write(
     journal: Journal,
     scheduler: str,
     workers: int | None,
+    odd_maps: str,
 ) -> None:
     """The changed and the new shards, aside; then the list of what will be moved."""
     aside = journal.folder / "append"
     job = replace(
         request.job(aside, journal.shards), offset=len(held.times), earlier=held.path.resolve()
     )
-    first = len(held.times) // facts["shard_steps"] * job.shares
+    first = facts["times"] // facts["shard_steps"] * job.shares
     done = journal.load(aside, job.count)
     left = [k for k in range(first, job.count) if k not in done]
     plan = make_plan(job, left, 0, scheduler, workers, held.path)
     say(held.path, f"append {'continued' if done else 'begun'}: {plan}")
     write_shards(job, left, scheduler, workers)
+    if odd_maps == "refuse":
+        new = _new_maps(request, facts, journal)
+        odd = find_odd(held.channels, new, _merge(facts, new))
+        check_odd(f"store {held.path}", odd, request.dataset, REMEDY)
     files = journal.files()
     for record in journal.load_all(job.count, first):
         files |= record["files"]
     write_json(journal.folder / "swap.json", files)
+
+
+def _new_maps(request: Request, facts: Mapping[str, Any], journal: Journal) -> list[Maps]:
+    """What the new maps are like, by channel."""
+    job = request.job(journal.folder / "append", journal.shards)
+    first = facts["times"] // facts["shard_steps"] * job.shares
+    return gather(journal.load_all(job.count, first), job.shares)
+
+
+def _merge(facts: Mapping[str, Any], new: Sequence[Maps]) -> list[Maps]:
+    """What all maps are like, by channel; of a store that does not say it, the new ones."""
+    held = facts.get("maps")
+    if held is None:
+        return list(new)
+    return [Maps.from_json(a).merge(b) for a, b in zip(held, new, strict=True)]
 
 
 def _swap(path: Path) -> None:
@@ -216,6 +234,7 @@ def _publish(request: Request, facts: dict[str, Any], journal: Journal) -> None:
         "splits": periods_to_json(request.splits),
         "gaps": gaps_to_json(request.times, request.step),
         "files": facts["files"] | pending(journal.store),
+        "maps": [one.to_json() for one in _merge(facts, _new_maps(request, facts, journal))],
         "step_seconds": step_seconds(request.step),
     }
     write_json(journal.store / MANIFEST, facts)

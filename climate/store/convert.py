@@ -28,6 +28,7 @@ from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST
 from climate.store.lock import LOCK, locked
 from climate.store.mask import check_atmosphere, merge, pack, plan_mask, shares, unpack
+from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
 from climate.store.request import (
     MARK,
@@ -46,6 +47,10 @@ from vgbdm.errors import InputError
 from vgbdm.files import write_json
 
 log = logging.getLogger(__name__)
+REMEDY = (
+    "leave {name} out of variables= or choose a period= without that time, and convert again with "
+    "restart=true"
+)
 
 
 def convert(
@@ -61,6 +66,7 @@ def convert(
     restart: bool = False,
     force_unlock: bool = False,
     codec: str = "lz4",
+    odd_maps: str = "refuse",
 ) -> None:
     """Write the training store of a dataset, or continue where that was stopped.
 
@@ -77,10 +83,13 @@ def convert(
         restart: drop what a stopped conversion left, instead of continuing it.
         force_unlock: take the lock of a process on another host.
         codec: of the states, see `climate.store.layout.codecs`.
+        odd_maps: ``refuse`` or ``keep`` maps of geopotential, temperature and wind that are no
+            weather, see `climate.store.odd_maps`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
+    check_handling(odd_maps)
     path = Path(store)
     request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
     thread_count(scheduler, workers)
@@ -93,7 +102,7 @@ def convert(
         if restart or not journal.plan.exists():
             _clear(journal)
             _begin(request, journal)
-        _finish(request, journal, scheduler, workers)
+        _finish(request, journal, scheduler, workers, odd_maps)
 
 
 def _check_folder(path: Path) -> None:
@@ -147,7 +156,9 @@ def _begin(request: Request, journal: Journal) -> None:
     journal.begin(request.fingerprint(), digest_tree(journal.store), packed)
 
 
-def _finish(request: Request, journal: Journal, scheduler: str, workers: int | None) -> None:
+def _finish(
+    request: Request, journal: Journal, scheduler: str, workers: int | None, odd_maps: str
+) -> None:
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
@@ -178,12 +189,15 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         total.high,
         "convert again with restart=true",
     )
+    maps = gather(records, job.shares)
+    if odd_maps == "refuse":
+        check_odd(f"store {path}", find_odd(request.channels, maps), request.dataset, REMEDY)
     mean_map, derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
     statistics = statistics_of(total, mean_map, request.splits["train"], request.channels)
     for name in derived:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
-    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
+    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files, maps))
     say(path, "finished")
     journal.drop()
 
@@ -205,7 +219,11 @@ def _settle_mask(
 
 
 def _manifest(
-    request: Request, shard_steps: int, statistics: Statistics, files: Mapping[str, Any]
+    request: Request,
+    shard_steps: int,
+    statistics: Statistics,
+    files: Mapping[str, Any],
+    maps: Sequence[Maps],
 ) -> dict[str, Any]:
     """What is written last: its presence says that the store is whole."""
     data = request.dataset
@@ -220,6 +238,7 @@ def _manifest(
         "gaps": gaps_to_json(request.times, request.step),
         "channel_attrs": {n: channel_attributes(n, dict(data[n].attrs)) for n in request.channels},
         "statistics": statistics.to_json(),
+        "maps": [one.to_json() for one in maps],
         "climatology_seasons": request.seasons,
         "nan_allowance": request.nan_allowance,
         "masked": list(shares(request.channels, request.mask)),

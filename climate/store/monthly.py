@@ -97,6 +97,7 @@ def _make(store: TrainingStore, path: Path, origin: str, workers: int | None) ->
         source={**store.provenance, "derived_from": origin},
         step=MONTH,
         workers=workers,
+        odd_maps="keep",  # the store they are made of has them too
     )
 
 

@@ -141,8 +141,9 @@ class ShardedArray:
         if not self._packed:
             if length != target.nbytes + CRC_BYTES:
                 raise ValueError(f"{file.path}: a chunk has {length} bytes")
-            file.read(target.reshape(-1).view(np.uint8), offset, scratch.crc)
-            _check(target, scratch.crc, file.path)
+            raw = target.reshape(-1).view(np.uint8)
+            file.read(raw, offset, scratch.crc)
+            _check(raw, scratch.crc, file.path)
             return
         raw = scratch.packed(length)
         file.read(raw, offset)

@@ -7,7 +7,7 @@ Shapes: ``N`` times of a shard, ``C`` its channels, ``H`` latitudes, ``W`` longi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from climate.store.calendar import Period, in_unit_of, inside
 from climate.store.journal import digest_file
 from climate.store.layout import chunk_shape, codecs
 from climate.store.mask import check_atmosphere, pack
+from climate.store.odd_maps import Maps, survey
 from climate.store.statistics import Partial, summarise
 from vgbdm.errors import InputError
 from vgbdm.files import sync, write_json
@@ -166,11 +167,13 @@ def write_shard(job: Job, index: int) -> Partial | None:
         sync(path)
         for folder in path.parents[:4]:
             sync(folder)
-    partial = _summarise(job, index, values, masked)
+    before = _before(job, index)
+    partial = _summarise(job, index, values, before, masked)
     planned = None if job.planned is None else job.planned[job.part(index)]
     record: dict[str, Any] = {
         "files": {str(path.relative_to(job.out)): digest_file(path) for path in paths},
         "partial": partial.to_json() if partial else None,
+        "maps": [one.to_json() for one in _survey(job, index, values, filled, before)],
     }
     if planned is not None:  # what is as planned is not said again for each of many shards
         own = np.zeros_like(planned) if masked is None else masked
@@ -280,21 +283,63 @@ def _all_missing(name: str, times: np.ndarray) -> str:
     )
 
 
+def _before(job: Job, index: int) -> Sequence[np.ndarray] | None:
+    """The state before a shard, C maps (H, W), NaN where missing; None if it isn't one step before.
+
+    Of a shard that begins with times the store held before it is not wanted.
+    """
+    start, part = job.span(index)[0], job.part(index)
+    clock = in_unit_of(job.step, job.times)
+    if not start or start < job.offset or clock[start] - clock[start - 1] != job.step:
+        return None
+    if start > job.offset:
+        halo = slice(start - 1 - job.offset, start - job.offset)
+        return [field[0] for field in job.load(index, halo)]
+    assert job.earlier is not None
+    held, filled = (
+        np.asarray(zarr.open_array(job.earlier / name, mode="r")[start - 1, part])
+        for name in ("state", "filled")
+    )
+    return list(np.where(filled, np.float32(np.nan), held))
+
+
+def _survey(
+    job: Job,
+    index: int,
+    values: np.ndarray,
+    filled: np.ndarray | None,
+    before: Sequence[np.ndarray] | None,
+) -> list[Maps]:
+    """What the maps of a shard are like that the store did not hold before."""
+    start, stop = job.span(index)
+    old = max(0, job.offset - start)
+    if old:
+        absent = np.zeros((), bool) if filled is None else filled[old - 1]
+        before = list(np.where(absent, np.float32(np.nan), values[old - 1]))
+    linked = np.zeros(stop - start, bool)
+    linked[1:] = np.diff(in_unit_of(job.step, job.times)[start:stop]) == job.step
+    linked[0] = before is not None
+    missing = None if filled is None else filled[old:]
+    times = job.times[start + old : stop]
+    return survey(values[old:], before, missing, linked[old:], times, job.weights)
+
+
 def _summarise(
-    job: Job, index: int, values: np.ndarray, masked: np.ndarray | None
+    job: Job,
+    index: int,
+    values: np.ndarray,
+    before: Sequence[np.ndarray] | None,
+    masked: np.ndarray | None,
 ) -> Partial | None:
     start, stop = job.span(index)
     chosen = inside(job.times[start:stop], job.training)
     if not chosen.any() or job.earlier is not None:  # an append changes no statistic
         return None
-    linked, before = np.zeros_like(chosen), None
+    linked = np.zeros_like(chosen)
     clock = in_unit_of(job.step, job.times)
     linked[1:] = chosen[1:] & chosen[:-1] & (np.diff(clock[start:stop]) == job.step)
-    if start and chosen[0] and clock[start] - clock[start - 1] == job.step:
+    if before is not None and chosen[0]:
         linked[0] = bool(inside(job.times[start - 1 : start], job.training)[0])
-    if linked[0]:
-        halo = slice(start - 1 - job.offset, start - job.offset)
-        before = [field[0] for field in job.load(index, halo)]
     return summarise(values, before, chosen, linked, job.weights, masked)
 
 

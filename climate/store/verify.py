@@ -22,6 +22,7 @@ from climate.store.journal import Journal, digest_file, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, open_store
 from climate.store.lock import locked
 from climate.store.mask import mask_lines
+from climate.store.odd_maps import describe_odd_maps
 from climate.store.request import MEANS, Request, create_group, write_derived
 from climate.store.shards import write_shard
 from climate.wording import date, duration
@@ -228,5 +229,6 @@ def describe(path: Path) -> list[str]:
         f"bytes       {sum(shards)} on disk, {raw} in memory",
         *describe_times(store),
         *(f"mask        {line}" for line in mask_lines(store.channels, store.mask)),
+        *(f"odd maps    {line}" for line in describe_odd_maps(path / MANIFEST)),
         f"statistics  {store.statistics.hash}",
     ]

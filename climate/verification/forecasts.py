@@ -19,8 +19,7 @@ from climate.store.calendar import as_step
 from climate.store.layout import TrainingStore
 from climate.store.mask import area_lines, in_one_line
 from climate.stream import read_windows
-from climate.units import Conversion, conversion, unit_of
-from climate.variables import is_geopotential
+from climate.units import Conversion, conversions
 from climate.verification.area import Area
 from vgbdm.errors import InputError
 
@@ -149,35 +148,15 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
             "the store they were made from"
         )
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
-    conversions = _find_conversions(path, dataset, store)
-    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
+    changes = conversions(
+        {name: dataset[name].attrs for name in store.channels},
+        {name: store.channel_attrs[name] for name in store.channels},
+        what=lambda name: f"forecast={path}: {name}",
+        remedy="write it in {unit}, or score it against the store it was made from",
+    )
+    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, changes)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
-
-
-def _find_conversions(
-    path: str | Path, dataset: xr.Dataset, store: TrainingStore
-) -> dict[str, Conversion]:
-    """What makes each channel's unit the store's; a forecast that says none has the store's.
-
-    Raises:
-        InputError: naming the channel whose unit does not convert.
-    """
-    found = {}
-    for name in store.channels:
-        unit, wanted = unit_of(dataset[name].attrs), unit_of(store.channel_attrs[name])
-        if unit is None or wanted is None or unit == wanted:
-            continue
-        found[name] = conversion(
-            unit,
-            wanted,
-            what=f"forecast={path}: {name}",
-            remedy=f"write it in {wanted}, or score it against the store it was made from",
-            height=is_geopotential(name),
-        )
-        if found[name].changes:
-            log.info("%s: %s: %s is converted to the store's %s", path, name, unit, wanted)
-    return found
 
 
 def _check_training(

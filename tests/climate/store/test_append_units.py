@@ -18,11 +18,12 @@ SERIAL = {"source": ABOUT, "scheduler": "synchronous"}
 
 
 def add(root, path, **units):
+    """Append a day, some of it as if it were in other units: a jump, which is kept."""
     for name in ("z", "u10", "v10"):
         write_variable(
             root, name, LATER, file="2017", **({"units": units[name]} if name in units else {})
         )
-    append(source(root).open(), path, SPLITS, **SERIAL)
+    append(source(root).open(), path, SPLITS, **SERIAL, odd_maps="keep")
 
 
 def relabel(path, name, unit):
