@@ -26,7 +26,6 @@ from climate.store.calendar import in_unit_of, step_seconds
 from climate.store.convert import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
 from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
-from climate.store.lock import locked
 from climate.store.plan import make_plan
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
@@ -35,6 +34,7 @@ from climate.variables import is_geopotential
 from climate.wording import date, last_date
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
+from vgbdm.lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def append(
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped append left.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
 
     Raises:
         InputError: one line, where the dataset does not continue the store.

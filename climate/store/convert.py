@@ -29,7 +29,6 @@ from climate.store.climatology import write_climatology
 from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, chunk_shape
-from climate.store.lock import LOCK, locked
 from climate.store.plan import make_plan
 from climate.store.shards import Job, create_arrays
 from climate.store.statistics import (
@@ -44,6 +43,7 @@ from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 from vgbdm.files import write_json
+from vgbdm.lock import LOCK, locked
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"
@@ -186,7 +186,7 @@ def convert(
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped conversion left, instead of continuing it.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
         codec: of the states, see `climate.store.layout.codecs`.
 
     Raises:

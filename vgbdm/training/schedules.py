@@ -73,6 +73,13 @@ class Geometric:
     start: float
     end: float
 
+    def __post_init__(self) -> None:
+        """Refuse what has no ratio."""
+        if not 0 < self.start < math.inf or not 0 < self.end < math.inf:
+            raise InputError(
+                f"schedule Geometric: start={self.start} end={self.end}; want numbers above 0"
+            )
+
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
         return self.start * (self.end / self.start) ** progress(step, total_steps)
@@ -88,6 +95,19 @@ class WarmupCosine:
     peak: float
     warmup: int = 20
     floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that climbs the loss, and what is no number."""
+        for name in ("peak", "warmup", "floor"):
+            if not isinstance(getattr(self, name), int | float):
+                raise InputError(f"rate.{name}={getattr(self, name)}: want a number")
+        if not 0 < self.peak < math.inf:
+            raise InputError(f"rate.peak={self.peak}: want a finite number above 0")
+        if not 0 <= self.floor <= 1 or self.warmup < 0:
+            raise InputError(
+                f"rate.floor={self.floor} rate.warmup={self.warmup}: want a share of the peak, "
+                "0 to 1, and no negative number of steps"
+            )
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""

@@ -125,9 +125,11 @@ def test_the_status_tells_how_a_run_ended(tmp_path):
     with pytest.raises(RunError, match=r"lower batch, .*recompute=true.*accumulation=2") as full:
         supervise(tmp_path, torch.OutOfMemoryError("CUDA out of memory. Tried to …\nmore"))
     assert "\n" not in str(full.value)
-    with pytest.raises(KeyboardInterrupt):
+    said = f"stopped at step 7 (SIGINT, twice); {folder.name} stands, resume=true goes on"
+    with pytest.raises(KeyboardInterrupt) as interrupted:
         supervise(tmp_path, KeyboardInterrupt())
-    assert read(tmp_path)["cause"] == "ended by KeyboardInterrupt"
+    assert str(interrupted.value) == said
+    assert (read(tmp_path)["state"], read(tmp_path)["cause"]) == ("stopped", said)
 
 
 def test_the_first_rank_that_fails_names_the_cause(tmp_path):
