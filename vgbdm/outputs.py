@@ -10,12 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from vgbdm.errors import InputError
 from vgbdm.files import aside_of, asides_in, make_folder
 from vgbdm.lock import LOCK, Lock, held
+
+
+TRIES, PAUSE = 20, 0.05
+"""To remove what is no longer wanted; seconds between two."""
 
 
 def check_free(out: str | Path) -> None:
@@ -48,7 +53,16 @@ def scratch(beside: Path, token: int | None = None) -> Iterator[tuple[Path, Lock
         try:
             yield folder, lock
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder in which threads of a library may still write after one of them failed."""
+    for _ in range(TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(PAUSE)
+        if not folder.exists():
+            return
 
 
 @contextlib.contextmanager

@@ -43,8 +43,21 @@ def check_run_dir(run_dir: Path, resume: bool) -> None:
         raise InputError(f"run_dir={run_dir} is a file; choose another")
     left = {entry.name for entry in asides_in(run_dir)}
     names = {entry.name for entry in run_dir.iterdir()} - LEFT - left
-    if has_any(run_dir) or any(not LEFT_LOGS.fullmatch(name) for name in names):
+    if (
+        has_any(run_dir)
+        or _has_steps(run_dir)
+        or any(not LEFT_LOGS.fullmatch(name) for name in names)
+    ):
         raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
+
+
+def _has_steps(run_dir: Path) -> bool:
+    """Whether a log tells of steps; nobody but its owner throws that away."""
+    try:
+        with (run_dir / "log.csv").open() as log:
+            return len([line for _, line in zip(range(2), log, strict=False)]) > 1
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
