@@ -71,6 +71,8 @@ def describe_system_error(error: OSError, place: str | Path | None = None) -> st
         The line; None for an error that nobody has foreseen.
     """
     remedy = REMEDIES.get(error.errno or 0)
+    if error.errno is None and isinstance(error, FileNotFoundError):  # a library's own
+        return f"{str(error).strip().splitlines()[0]}: {REMEDIES[errno.ENOENT]}"
     if remedy is None:
         return None
     named = [str(name) for name in (error.filename, error.filename2) if name is not None]

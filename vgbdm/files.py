@@ -96,7 +96,7 @@ def is_writable(folder: Path) -> bool:
     probe = aside_of(folder / "probe")
     try:
         create(probe).close()
-        probe.unlink()
+        probe.unlink(missing_ok=True)
     except OSError as error:
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             return False

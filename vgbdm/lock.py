@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 from vgbdm.errors import InputError, describe_system_error
-from vgbdm.files import make_folder, new_token
+from vgbdm.files import asides_in, make_folder, new_token
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ NO_FLOCK = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 RECORD_BYTES = 4096
 
 _handles: set[int] = set()
+_locks: set[Lock] = set()
 
 
 def _forget_handles() -> None:
@@ -133,6 +134,8 @@ class Lock:
 def locked(folder: Path, force: bool = False) -> Iterator[Lock]:
     """Own a folder, which is made where it is missing, and goes again if it stays empty.
 
+    Files that the dead were writing in it go.
+
     Args:
         folder: of a run, a store, scores.
         force: take the lock of another machine without watching it first.
@@ -143,6 +146,8 @@ def locked(folder: Path, force: bool = False) -> Iterator[Lock]:
     made = make_folder(folder)
     try:
         with held(folder / LOCK, str(folder), force) as lock:
+            for left in (entry for entry in asides_in(folder) if not entry.is_dir()):
+                left.unlink(missing_ok=True)
             yield lock
     finally:
         if made:
@@ -166,11 +171,25 @@ def held(path: Path, what: str, force: bool = False) -> Iterator[Lock]:
         if line is None:
             raise
         raise InputError(line) from None
+    _locks.add(lock)
     try:
         lock.begin()
         yield lock
     finally:
+        _locks.discard(lock)
         lock.release()
+
+
+def check_held(folder: Path) -> None:
+    """See before something in a folder gets its name that this process has not lost its lock.
+
+    A folder that this process never locked is somebody else's care.
+
+    Raises:
+        InputError: as `Lock.check`.
+    """
+    for lock in [lock for lock in _locks if lock.path == folder / LOCK]:
+        lock.check()
 
 
 def _take(path: Path, what: str, force: bool) -> Lock:

@@ -18,7 +18,6 @@ from vgbdm.errors import InputError
 from vgbdm.files import aside_of, asides_in, make_folder
 from vgbdm.lock import LOCK, Lock, held
 
-
 TRIES, PAUSE = 20, 0.05
 """To remove what is no longer wanted; seconds between two."""
 

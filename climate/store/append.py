@@ -34,7 +34,7 @@ from climate.variables import is_geopotential
 from climate.wording import date, last_date
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
-from vgbdm.lock import locked
+from vgbdm.lock import check_held, locked
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,7 @@ def append(
         journal.check(fingerprint)
         if not swapping(path):
             _write(request, held, facts, journal, scheduler, workers)
+        check_held(path)
         _swap(path)
         _publish(request, facts, journal)
 

@@ -43,7 +43,7 @@ from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 from vgbdm.files import write_json
-from vgbdm.lock import LOCK, locked
+from vgbdm.lock import LOCK, check_held, locked
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"
@@ -318,6 +318,7 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     for name in DERIVED:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    check_held(path)
     write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
     say(path, "finished")
     journal.drop()

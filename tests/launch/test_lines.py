@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import signal
+import socket
 import stat
 import sys
 
@@ -70,18 +71,20 @@ def raising(error):
 
 
 CASES = {
-    "unwritable": (OSError(errno.EACCES, "Permission denied", "/data/x"), 2, "/data/x: may not be"),
-    "read-only": (OSError(errno.EROFS, "Read-only file system", "/ro"), 2, "/ro: is on a disk that is"),
-    "full": (OSError(errno.ENOSPC, "No space left on device"), 1, "OUT: no room for it; make room"),
+    "unwritable": (OSError(errno.EACCES, "Permission denied", "/x"), 2, "/x: may not be used"),
+    "read-only": (
+        OSError(errno.EROFS, "Read-only", "/ro"),
+        2,
+        "/ro: is on a disk",
+    ),
+    "full": (OSError(errno.ENOSPC, "No space left"), 1, "OUT: no room for it; make room"),
     "too large": (OSError(errno.EFBIG, "File too large"), 1, "OUT: no room for it; make room"),
     "quota": (OSError(errno.EDQUOT, "Disk quota exceeded"), 1, "OUT: no room"),
-    "half copied": (OSError(errno.ENOENT, "No such file", "S/lat/zarr.json"), 2, "S/lat/zarr.json: is not there"),
-    "file": (OSError(errno.ENOTDIR, "Not a directory", "/etc/passwd/x"), 2, "/etc/passwd/x: a file is there"),
+    "half copied": (OSError(errno.ENOENT, "No such file", "S/lat"), 2, "S/lat: is not there"),
+    "file": (OSError(errno.ENOTDIR, "Not a directory", "/etc/x/y"), 2, "/etc/x/y: a file is there"),
     "folder": (OSError(errno.EISDIR, "Is a directory", "s/.lock"), 2, "s/.lock: is a folder where"),
-    "port": (torch.distributed.DistNetworkError(
-        "The server socket has failed to listen on any local network address. port: 29500, code: "
-        "-98, name: EADDRINUSE, message: address already in use"), 2, "is in use; set another"),
-}  # fmt: skip
+    "a library's": (FileNotFoundError("No array found at S/lat"), 2, "S/lat: is not there"),
+}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -90,6 +93,15 @@ def test_an_error_of_the_system_names_the_path_and_what_to_do(said, home, name):
     code, (line,) = said(raising(error))
     assert code == wanted and line.startswith("error: ") and words in line
     assert not home.exists()
+
+
+def test_a_port_in_use_is_named(said):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, (line,) = said(lambda: torch.distributed.TCPStore("127.0.0.1", port, 1, True))
+    assert code == 2 and "is in use; set another: MASTER_PORT" in line
 
 
 def test_a_library_that_wraps_such_an_error_changes_nothing(said):

@@ -66,6 +66,7 @@ def make_trainer(run_dir, backend=None, told=None, score=validate, **options):
 
     ``told`` is what its config says besides the store.
     """
+    config = {"store": "s3://me:secret@host/store", **(told or {})}
     field = Line()
     backend = backend or SingleBackend(precision="fp32", clip=1.0, accumulation=1)
     run_dir.mkdir(exist_ok=True)
@@ -74,7 +75,7 @@ def make_trainer(run_dir, backend=None, told=None, score=validate, **options):
         field, misfit, [ParameterGroup(list(field.parameters()), 1.0, 0.0)],
         backend, lambda consumed: stream(consumed, backend), score, Constant(0.05), {}, 4,
         Plan(**plan), run_dir,
-        {"must_match": {"seed": 0}, "config": {"store": "s3://me:secret@host/store", **(told or {})}},
+        {"must_match": {"seed": 0}, "config": config},
         ("store",),
     )  # fmt: skip
 

@@ -18,6 +18,7 @@ from refusals import refused
 
 from vgbdm import lock
 from vgbdm.errors import InputError
+from vgbdm.files import aside_of
 from vgbdm.lock import LOCK, locked
 from vgbdm.outputs import appearing
 
@@ -173,6 +174,14 @@ def test_one_of_two_outputs_appears_whole_in_twenty_of_twenty_tries(tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
+def test_files_that_the_dead_were_writing_go(tmp_path):
+    left, folder = aside_of(tmp_path / "state.json"), aside_of(tmp_path / "initial_wind")
+    left.touch()
+    folder.mkdir()
+    with locked(tmp_path):
+        assert not left.exists() and folder.exists()  # a folder has an owner of its own
+
+
 # --- many machines -------------------------------------------------------------------------------
 
 
@@ -222,6 +231,8 @@ def test_who_was_silent_for_too_long_learns_that_it_lost(tmp_path, quick):
         record = json.loads((tmp_path / LOCK).read_text())
         (tmp_path / LOCK).write_text(json.dumps(record | {"word": "another"}))
         refused(held.check, "took it over")
+        refused(lambda: lock.check_held(tmp_path), "took it over")
+        lock.check_held(tmp_path / "other")
     assert "another" in (tmp_path / LOCK).read_text()  # it is not ours to remove
 
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.files import follow_umask, read_json, sync, write_json
+from vgbdm.lock import check_held
 from vgbdm.training.state import check_kinds
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ def commit(
         keep: see `keep_last`.
 
     Raises:
-        InputError: if the disk does not take it; what was there stands.
+        InputError: if the disk does not take it, or another process has taken the run over; what
+            was there stands.
     """
     try:
         folder = write_checkpoint(run_dir, tensors, state)
@@ -82,6 +84,7 @@ def write_checkpoint(run_dir: Path, tensors: Tensors, state: Mapping[str, Any]) 
     aside.mkdir(parents=True)
     try:
         _fill(aside, tensors, state)
+        check_held(run_dir)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

@@ -43,11 +43,8 @@ def check_run_dir(run_dir: Path, resume: bool) -> None:
         raise InputError(f"run_dir={run_dir} is a file; choose another")
     left = {entry.name for entry in asides_in(run_dir)}
     names = {entry.name for entry in run_dir.iterdir()} - LEFT - left
-    if (
-        has_any(run_dir)
-        or _has_steps(run_dir)
-        or any(not LEFT_LOGS.fullmatch(name) for name in names)
-    ):
+    others = [name for name in names if not LEFT_LOGS.fullmatch(name)]
+    if others or has_any(run_dir) or _has_steps(run_dir):
         raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
 
 
@@ -61,15 +58,13 @@ def _has_steps(run_dir: Path) -> bool:
 
 
 def prepare_run_dir(run_dir: Path, resume: bool) -> None:
-    """Make a run folder that `check_run_dir` lets pass; what the dead have left goes.
+    """Make a run folder that `check_run_dir` lets pass; what starts that failed have said goes.
 
     Whoever calls it owns the folder.
     """
     check_run_dir(run_dir, resume)
     run_dir.mkdir(parents=True, exist_ok=True)
     Status(run_dir).clear()
-    for aside in asides_in(run_dir):
-        aside.unlink()
     if not resume:
         for entry in run_dir.iterdir():
             if LEFT_LOGS.fullmatch(entry.name):

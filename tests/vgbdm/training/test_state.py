@@ -1,4 +1,4 @@
-"""A run that goes on listens: what may change does, and is recorded; the rest is refused by name."""
+"""A run that goes on listens: what may change does and is recorded, the rest is refused by name."""
 
 import json
 import logging
@@ -97,8 +97,8 @@ def test_all_else_is_refused_by_name_and_nothing_is_lost(finished):
     before = contents(finished)
     config = told(12) | {"rate": {"peak": 0.01}, "seed": 1, "init": "other"}
     refused(
-        lambda: go_on(finished, config), "rate.peak 0.05 → 0.01", "seed 0 → 1", "init None → 'other",
-        "resume with the data and options", f"init={finished}",
+        lambda: go_on(finished, config), "rate.peak 0.05 → 0.01", "seed 0 → 1",
+        "init None → 'other'", "resume with the data and options", f"init={finished}",
     )  # fmt: skip
     refused(lambda: go_on(finished, told(4)), "trainer.total_steps=4 is below the 6")
     config = told(trainer={"max_minutes": 3.0})
