@@ -1,6 +1,7 @@
 """One line for each cause, and where a traceback goes; in process, without a launch."""
 
 import errno
+import importlib
 import os
 import resource
 import signal
@@ -14,9 +15,11 @@ import torch
 import zarr
 from omegaconf import OmegaConf
 from ranks import discover
+from refusals import refused
 
 from vgbdm import masking
 from vgbdm.errors import InputError, RunError, StoppedError
+from vgbdm.lock import locked
 from vgbdm.outputs import appearing
 
 
@@ -196,6 +199,18 @@ def test_a_write_that_no_disk_takes_leaves_nothing_and_is_one_line(said, tmp_pat
     code, (line,) = said(do, overrides=(f"out={tmp_path}/out", "days=1", "seed=1"))
     assert code == 1 and "no room for it; make room" in line and str(tmp_path) in line
     assert not [path for path in tmp_path.iterdir() if "out" in path.name]
+
+
+@pytest.mark.parametrize("name", ["evaluate_era5", "compare_forecasts", "evaluate_system"])
+def test_two_evaluations_into_one_folder_are_one_too_many(name, tmp_path):
+    main = importlib.import_module(name).main
+    cfg = {"out": str(tmp_path / "out"), "run_dir": None}
+    with locked(tmp_path / "out"):
+        refused(lambda: main(OmegaConf.create(cfg)), "locked by process", "wait for its end")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "file").write_text("kept")
+    refused(lambda: main(OmegaConf.create(cfg | {"out": f"{tmp_path}/file"})), "and no folder")
+    assert (tmp_path / "file").read_text() == "kept"
 
 
 def test_the_first_key_of_what_is_made_names_the_place():

@@ -110,6 +110,16 @@ def test_all_files_follow_the_umask(tmp_path, mask):
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o666 & ~mask}
 
 
+def test_no_value_under_storage_options_is_written_and_all_of_its_names(tmp_path):
+    names = ("auth", "pwd", "bearer", "connection_string", "anything")
+    options = {"source": {"storage_options": dict.fromkeys(names, "hunter22")}}
+    make_trainer(tmp_path, told=options).fit()
+    texts = {path: path.read_text() for path in tmp_path.rglob("*.json")}
+    assert not any("hunter22" in text for text in texts.values())
+    written = json.loads(texts[tmp_path / "config.json"])["source"]["storage_options"]
+    assert written == dict.fromkeys(names, "***")
+
+
 def test_no_link_is_followed_by_what_a_run_writes(tmp_path):
     """Somebody who may write in the folder gains nothing by links under the names of its files."""
     run_dir, victim = tmp_path / "run", tmp_path / "victim"
