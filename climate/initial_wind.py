@@ -115,8 +115,10 @@ def initial_winds(
         with contextlib.ExitStack() as stack:
             if backend.rank == 0:
                 _clear(path)
-                _create(partial, (len(store.times), *field.fit.shape))
+                partial.mkdir()
+                stack.push(lambda kind, *_: _drop_failed(partial, kind))
                 stack.enter_context(held(partial / LOCK, str(path)))
+                _create(partial, (len(store.times), *field.fit.shape))
             backend.barrier()
             _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
             backend.barrier()
@@ -164,9 +166,15 @@ def _clear(path: Path) -> None:
             shutil.rmtree(left)
 
 
+def _drop_failed(partial: Path, kind: type[BaseException] | None) -> None:
+    """Remove our own where it failed, of whatever kind."""
+    if kind is not None:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
 def _create(path: Path, shape: tuple[int, ...]) -> None:
     """An empty array."""
-    group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    group = zarr.open_group(path, mode="a", attributes={"kind": "initial winds of ClimODE"})
     group.create_array(
         FITS,
         shape=shape,
