@@ -1,6 +1,6 @@
 """^C, as a terminal sends it: to every process of a run."""
 
-import json
+import signal
 import time
 
 import pytest
@@ -61,13 +61,7 @@ def test_under_launchers_no_finished_checkpoint_is_lost(options, tmp_path, launc
         for _ in range(presses):
             press(run)
             time.sleep(0.2)
-        code = run.finish()
-        assert code != 0
+        assert run.finish() == {"torchrun": 1, "deepspeed": -signal.SIGINT}[launcher]
         whole = checkpoint.find_whole(run.run_dir, "last")
-        (tmp_path / "said").write_text(json.dumps([code, run.status(), whole.name]))
-        if presses == 1:
-            assert run.status()["state"] == "stopped", run.text()
-            assert run.status()["step"] == checkpoint.step_of(whole) >= 5
-    with Run(tmp_path / "run", [*more, "resume=true"], launcher=launcher) as again:
-        assert again.finish() == 0, again.text()
-        assert again.status()["state"] == "finished"
+        assert run.status()["state"] == "stopped", run.text()
+        assert run.status()["step"] == checkpoint.step_of(whole) >= 5
