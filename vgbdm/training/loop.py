@@ -30,7 +30,7 @@ from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
-from vgbdm.training.schedules import Schedule
+from vgbdm.training.schedules import Schedule, check_rates
 from vgbdm.training.state import allowed_changes, describe_changes, total_of
 from vgbdm.training.status import Status
 from vgbdm.training.transfer import Feed
@@ -96,20 +96,6 @@ class Plan:
                 f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
                 f"{longest:g}, after which processes no longer wait for each other"
             )
-
-
-def check_rates(rate: Schedule, groups: Sequence[ParameterGroup], total: int | None) -> None:
-    """Refuse what would climb the loss, or make weights grow.
-
-    Raises:
-        InputError: for a learning rate, a multiple of it or a decay that is negative or no number.
-    """
-    held = [("rate", rate(step, total)) for step in (0, total or 0)]
-    held += [("a group's multiple of the rate", group.rate_factor) for group in groups]
-    held += [("weight_decay", group.weight_decay) for group in groups]
-    for name, value in held:
-        if not 0 <= value < math.inf:
-            raise InputError(f"{name} is {value}: want a finite number, none below 0")
 
 
 class Trainer:
@@ -254,10 +240,10 @@ class Trainer:
         score = f"best validation score {self.best:.4g}; run in {self.run_dir}"
         if not self.was_over:
             return score
-        return (
-            f"finished already, at step {self.step}: {score}; to go on give trainer.total_steps=… "
-            f"above {self.total}"
-        )
+        more = f"trainer.total_steps=… above {self.total}"
+        if self.total is None or self.step < self.total:
+            more = "a larger trainer.patience"
+        return f"finished already, at step {self.step}: {score}; to go on give {more}"
 
     def run(self) -> None:
         """Step after step from where the run is, validating and saving on the way."""

@@ -7,10 +7,14 @@ length of a run is known, ``total_steps`` is None and a schedule stands at its s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from vgbdm.training.backends import ParameterGroup
 
 Schedule = Callable[[int, int | None], float]
 
@@ -133,3 +137,17 @@ class Growing:
         if total_steps is None:
             return float(self.start + count // 2)
         return float(self.start + min(int(progress(step, total_steps) * count), count - 1))
+
+
+def check_rates(rate: Schedule, groups: Sequence[ParameterGroup], total: int | None) -> None:
+    """Refuse what would climb the loss, or make weights grow.
+
+    Raises:
+        InputError: for a learning rate, a multiple of it or a decay that is negative or no number.
+    """
+    held = [("rate", rate(step, total)) for step in (0, total or 0)]
+    held += [("a group's multiple of the rate", group.rate_factor) for group in groups]
+    held += [("weight_decay", group.weight_decay) for group in groups]
+    for name, value in held:
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value}: want a finite number, none below 0")

@@ -14,7 +14,8 @@ from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
-from vgbdm.training.schedules import Constant, Geometric, WarmupCosine
+from vgbdm.training.loop import Plan
+from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_rates
 from vgbdm.training.state import allowed_changes, describe_changes, differences, total_of
 
 RATE = {"rate": {"peak": 0.05}, "seed": 0}
@@ -125,20 +126,14 @@ def test_differences_are_those_of_plain_values():
 
 
 def test_a_budget_of_time_that_is_not_used_up_may_change():
-    plan = make_plan(max_minutes=5.0)
+    plan = Plan(max_minutes=5.0)
     changes = {"trainer.max_minutes": (3.0, 5.0)}
     assert total_of({"total_steps": None}, changes, plan, None) is None
-    assert total_of({"total_steps": None}, changes, make_plan(), None) == 1000
+    assert total_of({"total_steps": None}, changes, Plan(), None) == 1000
     more = {"trainer.total_steps": (1000, 4000)}
-    assert total_of({"total_steps": 3000}, more, make_plan(total_steps=4000), None) == 4000
+    assert total_of({"total_steps": 3000}, more, Plan(total_steps=4000), None) == 4000
     with pytest.raises(InputError, match="below the 3000"):
-        total_of({"total_steps": 3000}, more, make_plan(total_steps=2000), None)
-
-
-def make_plan(**options):
-    from vgbdm.training.loop import Plan
-
-    return Plan(**options)
+        total_of({"total_steps": 3000}, more, Plan(total_steps=2000), None)
 
 
 # --- what is damaged -----------------------------------------------------------------------------
@@ -213,8 +208,6 @@ def test_rates_that_cannot_be_are_refused_before_a_run(options):
 
 
 def test_no_rate_and_no_decay_is_below_zero(tmp_path):
-    from vgbdm.training.loop import check_rates
-
     good = make_trainer(tmp_path).groups
     check_rates(Constant(0.0), good, 6)
     refused(lambda: check_rates(Constant(-1.0), good, 6), "rate is -1.0", "none below 0")
