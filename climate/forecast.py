@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from climate.store.mask import store_lines
 from climate.stream import read_windows
 from climate.wording import date, duration, period
 from vgbdm.errors import InputError
+from vgbdm.outputs import appearing, check_free
 from vgbdm.precision import check_precision, computing
 
 log = logging.getLogger(__name__)
@@ -130,12 +131,11 @@ def write_forecast(
         about: further global attributes.
 
     Raises:
-        InputError: for an ``out`` that exists, a model that does not fit or has seen what is to be
-            forecast, members it does not have, or a forecast that is not finite.
+        InputError: for an ``out`` that exists or is being made, a model that does not fit or has
+            seen what is to be forecast, members it does not have, or a forecast that is not finite.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError(f"out={out} exists; remove it or choose another")
+    check_free(out)
     check_model(model, store)
     check_precision("precision", precision)
     count = count_members(model, members)
@@ -150,8 +150,6 @@ def write_forecast(
     if "outside_training" in training:
         log.warning("forecasts: %s", training["outside_training"])
     size = max(1, batch // count)
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     attributes = {
         "title": f"forecasts from every start of {split}",
         "source": f"{type(model).__name__} of vgbdm",
@@ -166,31 +164,54 @@ def write_forecast(
     }
     layout = _layout(store, starts, count, leads, step, attributes)
     chunks = (size, *layout[store.channels[0]].shape[1:])
-    layout.to_zarr(
-        aside,
-        compute=False,
-        zarr_format=3,
-        consolidated=False,
-        encoding={name: {"chunks": chunks} for name in store.channels},
-    )
-    fields = [zarr.open_array(aside / name, mode="r+") for name in store.channels]
     model = model.to(device).eval()
+
+    def compute(chosen: np.ndarray) -> np.ndarray:
+        past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
+        times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
+        states = torch.from_numpy(past).to(device)
+        with computing(precision, torch.device(device)):
+            forecast = _forecast(model, states, times, leads, count, seed)
+        _check_finite(forecast, store.times[chosen], store.mask)
+        if store.mask is not None:
+            forecast = np.where(store.mask, np.float32(np.nan), forecast)
+        return forecast
+
+    with appearing(out) as aside:
+        layout.to_zarr(
+            aside,
+            compute=False,
+            zarr_format=3,
+            consolidated=False,
+            encoding={name: {"chunks": chunks} for name in store.channels},
+        )
+        _fill(aside, store, starts, size, compute)
+
+
+def _fill(
+    path: Path,
+    store: TrainingStore,
+    starts: np.ndarray,
+    size: int,
+    compute: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """The fields of a forecast store, batch by batch.
+
+    Args:
+        path: of the store.
+        store: of the initial states.
+        starts: time indices (N,).
+        size: starts of a batch.
+        compute: starts → their forecasts (N, [M,] S, C, H, W).
+    """
+    fields = [zarr.open_array(path / name, mode="r+") for name in store.channels]
     with tqdm(total=len(starts), unit="start", desc="forecasting") as bar:
         for at in range(0, len(starts), size):
             chosen = starts[at : at + size]
-            past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
-            times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
-            states = torch.from_numpy(past).to(device)
-            with computing(precision, torch.device(device)):
-                forecast = _forecast(model, states, times, leads, count, seed)
-            _check_finite(forecast, store.times[chosen], store.mask)
-            if store.mask is not None:
-                forecast = np.where(store.mask, np.float32(np.nan), forecast)
+            forecast = compute(chosen)
             for c, field in enumerate(fields):
                 field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])
             bar.update(len(chosen))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside.replace(out)
 
 
 @torch.no_grad()

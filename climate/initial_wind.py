@@ -6,17 +6,17 @@ Where the store cannot be written they are kept in another folder, that of the r
     STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
 
 Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
-was killed leaves a hidden folder `.initial_wind-….tmp`, which may be removed.
+was killed leaves a hidden folder `.initial_wind-….tmp`, which the next fit on its machine removes.
 
 Shapes: ``T`` times, ``N`` times of a block, ``G`` variables, ``K`` harmonics of ψ and of χ each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,17 @@ from climate.store.calendar import as_step
 from climate.store.layout import MANIFEST, TrainingStore
 from climate.stream import read_windows
 from vgbdm.errors import InputError
-from vgbdm.files import is_writable, make_writable, read_json, sync, write_json
+from vgbdm.files import (
+    aside_of,
+    asides_in,
+    is_writable,
+    make_writable,
+    new_token,
+    read_json,
+    sync,
+    write_json,
+)
+from vgbdm.lock import LOCK, held, is_left
 from vgbdm.training.backends import Backend
 
 log = logging.getLogger(__name__)
@@ -41,7 +51,7 @@ log = logging.getLogger(__name__)
 FACTS = "facts.json"
 FITS = "fits"
 ASIDE = -1
-"""Of what is beside a read-only store; numbers of processes are taken off it."""
+"""Of what is beside a read-only store; tokens are taken off it."""
 CHUNK = 96
 """Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
 BATCH = 16
@@ -96,17 +106,22 @@ def initial_winds(
         "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
     }
     name = f"initial_wind-{digest[:12]}"
-    # the first rank decides; its process names the folder, so that runs do not share one
+    # the first rank decides; its token names the folder, so that runs do not share one
     said = int(backend.broadcast(_decide(store, aside, name, facts) if backend.rank == 0 else 0))
-    folder, process = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
+    folder, token = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
     path = folder / name
-    if process:
-        partial = path.with_name(f".{path.name}.{process}.tmp")
-        if backend.rank == 0:
-            _create(partial, (len(store.times), *field.fit.shape))
-        backend.barrier()
-        _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
-        backend.barrier()
+    if token:
+        partial = aside_of(path, token)
+        with contextlib.ExitStack() as stack:
+            if backend.rank == 0:
+                _clear(path)
+                partial.mkdir()
+                stack.push(lambda kind, *_: _drop_failed(partial, kind))
+                stack.enter_context(held(partial / LOCK, str(path)))
+                _create(partial, (len(store.times), *field.fit.shape))
+            backend.barrier()
+            _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
+            backend.barrier()
         if backend.rank == 0:
             _finish(partial, path, facts)
         backend.barrier()
@@ -126,13 +141,13 @@ def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str
     """Where the fits are or will be, as one number for all ranks.
 
     Returns:
-        0 where they are in the store, `ASIDE` where they are aside; with the number of this process
+        0 where they are in the store, `ASIDE` where they are aside; with a token of this process
         added in the store and taken off aside, where they are still to be made.
     """
     if _holds(store.path / name, facts):
         return 0
     if is_writable(store.path):
-        return 0 if (store.path / name).exists() else os.getpid()
+        return 0 if (store.path / name).exists() else new_token()
     if aside is None:
         raise InputError(
             f"{store.path}: is read-only and holds no initial winds of this model; copy it to a "
@@ -141,13 +156,25 @@ def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str
     if (aside / name).exists():
         return ASIDE
     make_writable(aside, store.path)
-    return ASIDE - os.getpid()
+    return ASIDE - new_token()
+
+
+def _clear(path: Path) -> None:
+    """Remove what fits have left whose process is dead; others may be at work."""
+    for left in asides_in(path.parent, path.name):
+        if is_left(left / LOCK):
+            shutil.rmtree(left)
+
+
+def _drop_failed(partial: Path, kind: type[BaseException] | None) -> None:
+    """Remove our own where it failed, of whatever kind."""
+    if kind is not None:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> None:
-    """An empty array, over what a stopped fit may have left."""
-    shutil.rmtree(path, ignore_errors=True)
-    group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    """An empty array."""
+    group = zarr.open_group(path, mode="a", attributes={"kind": "initial winds of ClimODE"})
     group.create_array(
         FITS,
         shape=shape,

@@ -25,9 +25,11 @@ from climate.training import bring_store, build_trainer, open_task_store, region
 from climate.wording import period
 from vgbdm.build import build
 from vgbdm.errors import InputError
+from vgbdm.files import aside_of, new_token
+from vgbdm.outputs import scratch
 from vgbdm.precision import KINDS
 from vgbdm.training.backends import Backend
-from vgbdm.training.loop import Trainer, check_run_dir
+from vgbdm.training.loop import Trainer
 from vgbdm.training.memory import (
     HEADROOM,
     LAYOUTS,
@@ -38,6 +40,7 @@ from vgbdm.training.memory import (
     peak_bytes,
     state_bytes,
 )
+from vgbdm.training.run_folder import check_run_dir, for_all
 from vgbdm.training.transfer import Arrived, Feed, read
 
 log = logging.getLogger(__name__)
@@ -131,22 +134,16 @@ def preflight(cfg: DictConfig) -> None:
     bring_store(cfg)
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
     check_run_dir(run_dir, cfg.resume)
-    scratch = run_dir.parent / f".{run_dir.name}.check"
-    if backend.rank == 0:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-    backend.barrier()
-    try:
-        check_statistics(open_task_store(cfg, scratch))
-        trainer = build_trainer(cfg, backend, scratch)
+    token = int(backend.broadcast(float(new_token())))
+    with for_all(backend, lambda stack: stack.enter_context(scratch(run_dir, token))):
+        place = aside_of(run_dir, token)
+        check_statistics(open_task_store(cfg, place))
+        trainer = build_trainer(cfg, backend, place)
         opened: Any = trainer.open_stream(0)
         with opened as stream:
             samples = len(stream.order.anchors)
             measured = measure(trainer, backend, Feed(stream, backend.device))
         disk = check_disk(run_dir, checkpoint_bytes(backend), cfg.trainer.keep)
-    finally:
-        if backend.rank == 0:
-            shutil.rmtree(scratch, ignore_errors=True)
     sizes = {n: backend.shapes[n].numel() for n, p in trainer.field.named_parameters()
              if p.requires_grad}  # fmt: skip
     log.info("%s", arithmetic(cfg, backend, samples))

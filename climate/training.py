@@ -30,10 +30,15 @@ from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import DERIVED, Plan, Trainer, check_run_dir, prepare_run_dir
+from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.run_folder import DERIVED, owned
 from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
+
+FREE = ("store", "stage", "stream.threads", "stream.memory_gib", "model.solver.gradient")
+"""What a run that goes on may be told otherwise: what the store holds is compared, the rest is how
+the same is computed (of the gradients, `comparable` says which are the same)."""
 
 
 def parameter_groups(
@@ -203,15 +208,12 @@ def train(cfg: DictConfig) -> None:
     region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
-    if backend.rank == 0:
-        check_run_dir(run_dir, cfg.resume)
-        open_task_store(cfg)  # which makes the monthly means, once
-        prepare_run_dir(run_dir, cfg.resume)
-    backend.barrier()
-    with starting(Status(run_dir)):
-        trainer = build_trainer(cfg, backend, run_dir)
-    trainer.fit()
-    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+    # the monthly means are made once
+    with owned(run_dir, backend, cfg.resume, lambda: open_task_store(cfg)):
+        with starting(Status(run_dir)):
+            trainer = build_trainer(cfg, backend, run_dir)
+        trainer.fit()
+    log.info("%s", trainer.ending())
 
 
 def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
@@ -258,6 +260,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         Plan(**cfg.trainer),
         run_dir,
         {"must_match": must_match, "rebuild": rebuild, "config": resolved},
+        FREE,
     )
     if backend.rank == 0:
         count = sum(p.numel() for p in field.parameters())

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from torch import Tensor
 from physics_systems.labels import AXES, arrange, clock_of, labels_of, order_by
 from physics_systems.system import System
 from vgbdm.errors import InputError
+from vgbdm.outputs import appearing, check_free
 
 
 @dataclass(frozen=True)
@@ -75,33 +75,19 @@ def describe(system: System) -> str:
     return json.dumps({name: getattr(system, name) for name in fields}, sort_keys=True)
 
 
-def check_free(out: str | Path) -> None:
-    """Refuse to write over something.
-
-    Raises:
-        InputError: if ``out`` exists.
-    """
-    if Path(out).exists():
-        raise InputError(f"out={out} exists; remove it or choose another")
-
-
 def write(dataset: xr.Dataset, out: str | Path) -> None:
     """Write a Zarr store; it appears whole or not at all.
 
     Raises:
-        InputError: if there is something already.
+        InputError: if there is something already, or another process is writing it.
     """
     check_free(out)
-    out = Path(out)
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
     # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote
     plain = {
         name: {"_FillValue": None} for name, v in dataset.variables.items() if v.dtype.kind == "f"
     }
-    dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
-    aside.replace(out)
+    with appearing(Path(out)) as aside:
+        dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:

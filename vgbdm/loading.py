@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,7 +39,7 @@ def load(
     """
     folder = locate(Path(path), pointer)
     config = checkpoint.read_state(folder).get("rebuild")
-    if not isinstance(config, Mapping):
+    if config is None:
         raise InputError(f"{folder}: does not say how its model is built; train it again")
     try:
         model = rebuild(config)
@@ -49,7 +48,7 @@ def load(
                 f"{folder}: holds a {type(model).__name__}, a model of another task; want a "
                 f"{kind.__name__}"
             )
-        model.load_state_dict(checkpoint.read_weights(folder))
+        checkpoint.put_weights(model, checkpoint.read_weights(folder), folder)
     except InputError:
         raise
     except (InstantiationException, TypeError, ValueError, KeyError, RuntimeError) as error:

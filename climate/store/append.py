@@ -25,7 +25,6 @@ import zarr
 from climate.store.calendar import in_unit_of, step_seconds
 from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
 from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
-from climate.store.lock import locked
 from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
 from climate.store.request import Request, gaps_to_json, periods_to_json, read_request
@@ -35,6 +34,7 @@ from climate.units import conversions, converted, unit_of
 from climate.wording import date, last_date
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
+from vgbdm.lock import check_held, locked
 
 log = logging.getLogger(__name__)
 REMEDY = "choose a period= without that time, and append again with restart=true"
@@ -62,7 +62,7 @@ def append(
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped append left.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
         odd_maps: ``refuse`` or ``keep``, as of a conversion.
 
     Raises:
@@ -91,6 +91,7 @@ def append(
         journal.check(fingerprint)
         if not swapping(path):
             _write(request, held, facts, journal, scheduler, workers, odd_maps)
+        check_held(path)
         _swap(path)
         _publish(request, facts, journal)
 

@@ -26,7 +26,6 @@ from climate.store.calendar import step_seconds
 from climate.store.constants import check_variation
 from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST
-from climate.store.lock import LOCK, locked
 from climate.store.mask import check_atmosphere, merge, pack, plan_mask, shares, unpack
 from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
@@ -45,6 +44,7 @@ from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 from vgbdm.files import write_json
+from vgbdm.lock import LOCK, check_held, locked
 
 log = logging.getLogger(__name__)
 REMEDY = (
@@ -81,7 +81,7 @@ def convert(
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped conversion left, instead of continuing it.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
         codec: of the states, see `climate.store.layout.codecs`.
         odd_maps: ``refuse`` or ``keep`` maps of geopotential, temperature and wind that are no
             weather, see `climate.store.odd_maps`.
@@ -197,6 +197,7 @@ def _finish(
     for name in derived:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    check_held(path)
     write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files, maps))
     say(path, "finished")
     journal.drop()

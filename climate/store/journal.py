@@ -22,9 +22,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from climate.store.lock import LOCK
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
+from vgbdm.lock import LOCK
 
 FOLDER, LOG = ".conversion", "convert.log"
 Files = dict[str, list[Any]]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from climate.store.calendar import SPLITS, inside
 from climate.store.layout import MANIFEST
 from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
-from vgbdm.files import sync
+from vgbdm.files import write_bytes
 
 log = logging.getLogger(__name__)
 TIMED = ("state/c/", "filled/c/")
@@ -112,8 +111,4 @@ def _digest(content: bytes) -> str:
 def _place(target: Path, content: bytes) -> None:
     """Write, sync, and only then give the file its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    aside.write_bytes(content)
-    sync(aside)
-    aside.replace(target)
-    sync(target.parent)
+    write_bytes(target, content)

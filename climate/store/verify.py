@@ -20,7 +20,6 @@ from climate.store.calendar import as_step
 from climate.store.coverage import describe_times
 from climate.store.journal import Journal, digest_file, say, sync_tree
 from climate.store.layout import FORMAT, MANIFEST, open_store
-from climate.store.lock import locked
 from climate.store.mask import mask_lines
 from climate.store.odd_maps import describe_odd_maps
 from climate.store.request import MEANS, Request, create_group, write_derived
@@ -28,6 +27,7 @@ from climate.store.shards import write_shard
 from climate.wording import date, duration
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync
+from vgbdm.lock import locked
 
 SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 
@@ -116,7 +116,7 @@ def repair(
         path: of a finished store.
         dataset: what it was converted from; it must have the damaged times.
         source: what the conversion said of the origin.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
 
     Returns:
         The files mended.

@@ -27,6 +27,7 @@ from climate.verification.forecasts import Forecast, batches, valid_climatology
 from climate.verification.scores import SCORES
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
 from climate.verification.statistics import pair_statistics
+from vgbdm.tables import write_csv
 
 LAGGED = "t2m"
 """The one variable whose daily cycle makes yesterday's state a hard row to beat."""
@@ -59,7 +60,7 @@ class Verification:
         tables = {"scorecard": self.scorecard, "spectra": self.spectra, "ranks": self.ranks}
         for name, table in tables.items():
             if len(table):
-                table.to_csv(out / f"{name}.csv", index=False, float_format="%.8g")
+                write_csv(table, out / f"{name}.csv")
         (out / "rules.json").write_text(json.dumps(self.rules, indent=2, ensure_ascii=False))
 
 

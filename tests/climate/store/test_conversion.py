@@ -2,8 +2,8 @@
 
 import json
 import os
+import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -18,10 +18,11 @@ from builders import convert_files as run
 
 from climate.store import append as appending
 from climate.store import convert as converting
-from climate.store import journal, lock, plan, shards, verify
+from climate.store import journal, plan, shards, verify
 from climate.store.append import append
 from climate.store.layout import open_store
 from climate.store.verify import find_damage, repair
+from vgbdm import lock
 from vgbdm.errors import InputError
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
@@ -179,46 +180,54 @@ def test_a_store_that_cannot_fit_is_refused(files, tmp_path, monkeypatch):
 def test_a_live_owner_refuses_and_a_dead_one_is_taken_over(files, tmp_path):
     path = tmp_path / "store"
     with lock.locked(path):
-        owner = json.loads((path / lock.LOCK).read_text())
-        assert owner["pid"] == os.getpid()
-        with pytest.raises(InputError, match=f"process {os.getpid()} of this host"):
+        owner = (path / lock.LOCK).read_text()
+        with pytest.raises(InputError, match=f"locked by process {os.getpid()} of .*wait for"):
             run(files, path)
-    assert not (path / lock.LOCK).exists()
-    (path / lock.LOCK).write_text(json.dumps(owner | {"started": "another boot"}))
+        with pytest.raises(InputError, match="locked by process"):
+            run(files, path, force_unlock=True)
+    path.mkdir()
+    (path / lock.LOCK).write_text(owner)
     run(files, path)
     assert not (path / lock.LOCK).exists()
 
 
-def test_the_lock_of_another_host_needs_force(files, tmp_path):
-    path = tmp_path / "store"
+def test_the_lock_of_another_machine_is_taken_by_force_or_after_silence(
+    files, tmp_path, monkeypatch
+):
+    path, owner = tmp_path / "store", {"word": "x", "count": "1", "machine": "y", "process": "1"}
     path.mkdir()
-    owner = {"host": socket.gethostname() + "x", "pid": 1, "started": None}
     (path / lock.LOCK).write_text(json.dumps(owner))
-    with pytest.raises(InputError, match="force_unlock=true"):
-        run(files, path)
+    monkeypatch.setattr(lock, "SETTLE", 0.1)
     run(files, path, force_unlock=True)
+    monkeypatch.setattr(lock, "SILENCE", 0.5)
+    (path / lock.LOCK).write_text(json.dumps(owner))
+    with pytest.raises(InputError, match="already finished"):
+        run(files, path)
+    begin = time.monotonic()
+    with lock.locked(path):
+        assert time.monotonic() - begin > 0.5
 
 
-def test_one_of_many_gets_a_dead_owners_lock(tmp_path):
-    (tmp_path / lock.LOCK).write_text("")
-    inside, most = [], []
+def test_one_of_two_converters_works(files, whole, tmp_path):
+    """They have one host name, as all on this machine."""
+    path, barrier, said = tmp_path / "store", threading.Barrier(2), []
 
-    def contend():
+    def work():
+        barrier.wait()
         try:
-            with lock.locked(tmp_path):
-                inside.append(1)
-                most.append(len(inside))
-                time.sleep(0.05)
-                inside.pop()
-        except InputError:
-            pass
+            run(files, path)
+            said.append("")
+        except InputError as error:
+            said.append(str(error))
 
-    threads = [threading.Thread(target=contend) for _ in range(8)]
+    threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(most) == 1
+    assert sorted(map(bool, said)) == [False, True]
+    assert re.search("locked by process|already finished", max(said))
+    assert contents(path) == contents(whole)
 
 
 def flip(path):
