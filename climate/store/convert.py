@@ -27,8 +27,8 @@ from climate.grid import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds, usual_step
 from climate.store.climatology import write_climatology
 from climate.store.constants import check_variation
-from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
-from climate.store.layout import FORMAT, MANIFEST, chunk_shape
+from climate.store.journal import LOG, Journal, digest_store, say, sync_tree
+from climate.store.layout import KIND, chunk_shape
 from climate.store.lock import LOCK, locked
 from climate.store.plan import make_plan
 from climate.store.shards import Job, create_arrays
@@ -42,8 +42,10 @@ from climate.store.statistics import (
 )
 from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
+from vgbdm.confine import read_bytes
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
+from vgbdm.sealing import FORMAT, MANIFEST, describe_arrays, digest_tree, write_manifest
 
 log = logging.getLogger(__name__)
 MARK = "vgbdm training store"
@@ -224,8 +226,8 @@ def _check_folder(path: Path) -> None:
 
 def _is_marked(path: Path) -> bool:
     try:
-        held = json.loads((path / "zarr.json").read_text())["attributes"].get("kind")
-    except (OSError, ValueError, KeyError):
+        held = json.loads(read_bytes(path / "zarr.json"))["attributes"].get("kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return bool(held == MARK)
 
@@ -253,7 +255,7 @@ def _begin(request: Request, journal: Journal) -> None:
     """All but the shards."""
     create_group(request, journal.store)
     sync_tree(journal.store)
-    journal.begin(request.fingerprint(), digest_tree(journal.store))
+    journal.begin(request.fingerprint(), digest_store(journal.store))
 
 
 def create_group(request: Request, path: Path) -> zarr.Group:
@@ -289,6 +291,7 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
+    journal.check_begun(path)
     files = journal.files()
     job = request.job(path, journal.shards)
     _drop_partial_files(path)
@@ -313,23 +316,22 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         total.high,
         "convert again with restart=true",
     )
-    derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
+    derived = write_derived(request, zarr.open_group(path, mode="r+", zarr_format=3), path)
     statistics = statistics_of(total, derived, request.splits["train"], request.channels)
     for name in DERIVED:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
-    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
+    facts = _facts(request, job.steps, statistics)
+    write_manifest(path, {**facts, "files": files, "arrays": describe_arrays(path)})
     say(path, "finished")
     journal.drop()
 
 
-def _manifest(
-    request: Request, shard_steps: int, statistics: Statistics, files: Mapping[str, Any]
-) -> dict[str, Any]:
-    """What is written last: its presence says that the store is whole."""
+def _facts(request: Request, shard_steps: int, statistics: Statistics) -> dict[str, Any]:
+    """What the manifest tells besides its files."""
     data = request.dataset
     return {
-        "format": FORMAT,
+        "kind": KIND,
         "channels": list(request.channels),
         "static": list(request.static),
         "step_seconds": step_seconds(request.step),
@@ -342,7 +344,6 @@ def _manifest(
         "climatology_seasons": request.seasons,
         "nan_allowance": request.nan_allowance,
         "codec": request.codec,
-        "files": files,
         "provenance": request.fingerprint()["source"],
     }
 
@@ -359,7 +360,7 @@ def write_derived(request: Request, group: zarr.Group, path: Path) -> np.ndarray
         path: of the store that is read.
     """
     index = np.flatnonzero(inside(request.times, request.splits["train"]))
-    state = zarr.open_array(path / "state", mode="r")
+    state = open_array(path, "state", "r")
     start, stop = int(index[0]), int(index[-1]) + 1
     return write_climatology(group, state, request.times, start, stop, request.binning)
 

@@ -22,6 +22,7 @@ from climate.store import journal, lock, plan, shards, verify
 from climate.store.append import append
 from climate.store.layout import open_store
 from climate.store.verify import find_damage, repair
+from vgbdm import sealing
 from vgbdm.errors import InputError
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
@@ -66,8 +67,8 @@ def kill_at(monkeypatch, count):
 
         return call
 
-    for module in (shards, journal, appending, converting):
-        for name in ("sync", "write_json", "digest_file"):
+    for module in (shards, journal, appending, converting, sealing):
+        for name in ("sync", "write_json", "digest_file", "digest_shard"):
             if hasattr(module, name):
                 monkeypatch.setattr(module, name, dying(getattr(module, name)))
 
@@ -84,13 +85,13 @@ def test_a_shard_is_written_synced_digested_and_recorded_in_this_order(
 
         return call
 
-    for name in ("write_array", "sync", "digest_file", "write_json"):
+    for name in ("write_array", "sync", "digest_shard", "write_json"):
         monkeypatch.setattr(shards, name, noted(name, getattr(shards, name)))
     run(files, tmp_path / "store")
     per_shard = len(calls) // 10
     first = calls[:per_shard]
     assert [name for name, _ in first] == [
-        "write_array", *["sync"] * (per_shard - 3), "digest_file", "write_json",
+        "write_array", *["sync"] * (per_shard - 3), "digest_shard", "write_json",
     ]  # fmt: skip
     assert first[1:3] == [("sync", "0"), ("sync", "0")]
     assert ("sync", "c") in first

@@ -1,0 +1,392 @@
+"""Folders with a manifest that tells the digest of every file in them, and its own.
+
+    FOLDER/manifest.json   kind     what the folder is
+                           files    path in the folder → [SHA-256, bytes, …]
+                           arrays   Zarr arrays in it → [shape, shape of what a file holds, type]
+                           digest   SHA-256 of the manifest itself, with zeros in this place
+
+The manifest is written last: its presence marks the folder as whole. What is read through `Sealed`
+is compared with it on the way, once for each file. So a flipped bit, a cut or a missing file, and
+two files exchanged, are found before they are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore, WrapperStore
+
+from vgbdm.confine import parse_json, read_bytes, resolve
+from vgbdm.door import METADATA, OWN, check_metadata
+from vgbdm.errors import InputError
+from vgbdm.files import write_json
+
+FORMAT = 3
+"""Of what this project writes: training stores, forecasts, trajectories, initial winds."""
+MANIFEST = "manifest.json"
+BLANK = "0" * 64
+_PLACE = b'\n "digest": "'
+"""Where a manifest's own digest stands: no JSON string holds a line break."""
+Files = dict[str, list[Any]]
+"""Path inside a folder → [SHA-256, bytes], and of a shard its seal."""
+FILE_BYTES = 2**40
+SMALL_BYTES = 2**20
+"""Of files that are compared when a folder is opened, all of an array together."""
+WHOLE_BYTES = 2**33
+"""Of an array that is read whole."""
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def digest_file(path: Path) -> list[Any]:
+    """SHA-256 and size of a file."""
+    with path.open("rb") as stream:
+        return [hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size]
+
+
+def digest_tree(root: Path, skip: Collection[str] = ()) -> Files:
+    """Digests of all files below a folder but its manifest, by their path in it.
+
+    Args:
+        root: folder.
+        skip: first parts of paths that are left out.
+    """
+    paths = sorted(p for p in root.rglob("*") if p.is_file())
+    relative = [p.relative_to(root) for p in paths]
+    own = {MANIFEST, *skip}
+    return {str(name): digest_file(root / name) for name in relative if name.parts[0] not in own}
+
+
+def matches(path: Path, want: list[Any]) -> bool:
+    """Whether a file is there and has these bytes."""
+    return (
+        path.is_file()
+        and not path.is_symlink()
+        and path.stat().st_size == want[1]
+        and digest_file(path) == want[:2]
+    )
+
+
+def describe_arrays(root: Path) -> dict[str, list[Any]]:
+    """The arrays of a group that was just written: name → [shape, shape of a file, type]."""
+    found = {}
+    for path in sorted(root.glob("*/zarr.json")):
+        facts = json.loads(path.read_bytes())
+        if facts.get("node_type") == "array":
+            found[path.parent.name] = _layout_of(facts)
+    return found
+
+
+def _layout_of(facts: Mapping[str, Any]) -> list[Any]:
+    chunks = facts["chunk_grid"]["configuration"]["chunk_shape"]
+    return [facts["shape"], chunks, facts["data_type"]]
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write the manifest, sealed, at once."""
+    facts = {**facts, "format": FORMAT, "digest": BLANK}
+    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"  # as `write_json` writes it
+    write_json(folder / MANIFEST, facts | {"digest": hashlib.sha256(text.encode()).hexdigest()})
+
+
+def seal_folder(folder: Path, kind: str, facts: Mapping[str, Any]) -> None:
+    """Give a group that was just written its manifest."""
+    held = {"kind": kind, "files": digest_tree(folder), "arrays": describe_arrays(folder)}
+    write_manifest(folder, {**facts, **held})
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def unseal(raw: bytes, where: object, remedy: str, older: str | None = None) -> dict[str, Any]:
+    """What a manifest says, if its digest is right.
+
+    Args:
+        raw: its bytes.
+        where: its path, for messages.
+        remedy: what to do about a damaged one.
+        older: about one of another format.
+
+    Raises:
+        InputError: if it is damaged, of another format or without what every manifest has.
+    """
+    facts = parse_json(raw, where, remedy)
+    if facts.get("format") != FORMAT:
+        told = str(facts.get("format"))[:20]
+        raise InputError(f"{where}: format {told}, this version reads {FORMAT}; {older or remedy}")
+    at = raw.find(_PLACE) + len(_PLACE)
+    blank = raw[:at] + BLANK.encode() + raw[at + len(BLANK) :]
+    if facts.get("digest") != hashlib.sha256(blank).hexdigest():
+        raise InputError(
+            f"{where}: is damaged, its bytes are not those that were written; {remedy}"
+        )
+    kinds = {"kind": str, "files": dict, "arrays": dict}
+    check_types(facts, kinds, where, remedy)
+    return facts
+
+
+def check_types(
+    facts: Mapping[str, Any], kinds: Mapping[str, Any], where: object, remedy: str
+) -> None:
+    """Refuse a manifest in which something is missing or of another type."""
+    for name, kind in kinds.items():
+        value = facts.get(name)
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{where}: {name} is {str(value)[:50]!r}, which is none; {remedy}")
+
+
+def read_manifest(folder: Path, kind: str, remedy: str, older: str | None = None) -> dict[str, Any]:
+    """The manifest of a folder of some kind; see `unseal`.
+
+    Raises:
+        InputError: if there is none, it is damaged, or of another kind.
+    """
+    path = folder / MANIFEST
+    try:
+        facts = unseal(read_bytes(path, remedy=remedy), path, remedy, older)
+    except FileNotFoundError:
+        raise InputError(f"{folder}: holds no {MANIFEST}, so it is not whole; {remedy}") from None
+    if facts["kind"] != kind:
+        raise InputError(f"{folder}: holds {facts['kind'][:50]}, not {kind}; choose another folder")
+    return facts
+
+
+def entry_of(facts: Mapping[str, Any], name: str) -> list[Any] | None:
+    """What a manifest says of a file: [SHA-256, bytes, …]; None where it does not list it."""
+    entry = facts["files"].get(name)
+    if entry is None:
+        return None
+    good = isinstance(entry, list) and len(entry) in (2, 3)
+    if not good or type(entry[1]) is not int or not 0 <= entry[1] < FILE_BYTES:
+        raise InputError(f"{name}: its manifest says {str(entry)[:80]!r} of it; fetch both again")
+    return list(entry)
+
+
+class Sealed:
+    """A folder with a manifest, whose files are compared with it as they are read.
+
+    Attributes:
+        root: the folder.
+        facts: of the manifest.
+        remedy: what to do about damage.
+
+    Args:
+        renew: gives manifests that may hold by now; a file may be as any of them says.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        facts: Mapping[str, Any],
+        remedy: str,
+        renew: Callable[[], list[Mapping[str, Any]]] | None = None,
+    ) -> None:
+        self.root, self.facts, self.remedy = root, facts, remedy
+        self._renew, self._seen = renew, set[str]()
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest."""
+        return str(self.facts["digest"])
+
+    def wants(self, name: str, renewed: bool = False) -> list[list[Any]]:
+        """What a file may be: [SHA-256, bytes, …] each.
+
+        Args:
+            name: path in the folder.
+            renewed: look again at what the folder says of itself.
+        """
+        held = self._renew() if renewed and self._renew else [self.facts]
+        return [want for facts in held if (want := entry_of(facts, name)) is not None]
+
+    def place(self, name: str) -> Path:
+        """Where a file lies; nothing outside of the folder."""
+        return resolve(self.root, name, remedy=self.remedy)
+
+    def read(self, name: str) -> bytes | None:
+        """A file's bytes; None for one that neither is listed nor there.
+
+        Raises:
+            InputError: if it is missing, unlisted or not as it was written.
+        """
+        path = self.place(name)
+        wants = self.wants(name)
+        if not wants and not path.exists():
+            return None
+        try:
+            return self._compared(name, path, wants)
+        except InputError:
+            if self._renew is None:
+                raise
+        return self._compared(name, path, self.wants(name, renewed=True))
+
+    def _compared(self, name: str, path: Path, wants: list[list[Any]]) -> bytes:
+        if not wants:
+            raise InputError(f"{path}: is not listed in {MANIFEST}; {self.remedy}")
+        try:
+            raw = read_bytes(path, max(want[1] for want in wants), self.remedy)
+        except FileNotFoundError:
+            raise InputError(f"{path}: is missing; {self.remedy}") from None
+        if name not in self._seen:
+            if [hashlib.sha256(raw).hexdigest(), len(raw)] not in [want[:2] for want in wants]:
+                raise InputError(
+                    f"{path}: is damaged, its bytes are not those that were written; {self.remedy}"
+                )
+            if name.rsplit("/", 1)[-1] == METADATA[0]:
+                self._check(name, raw, path)
+            self._seen.add(name)
+        return raw
+
+    def _check(self, name: str, raw: bytes, path: Path) -> None:
+        """Metadata against the list, and against what the manifest says of the array."""
+        facts = parse_json(raw, path, self.remedy)
+        check_metadata(facts, str(path), self.remedy, OWN)
+        told = self.facts["arrays"].get(name.rpartition("/")[0])
+        if "shape" not in facts:
+            return
+        shape, *others = _layout_of(facts)
+        grown = told is not None and len(told) == 3 and _continues(shape, told[0])
+        if told is None or not grown or others != told[1:]:
+            raise InputError(f"{path}: is not the array that {MANIFEST} tells of; {self.remedy}")
+
+    def store(self) -> SealedStore:
+        """The folder for zarr-python and xarray, read-only."""
+        return SealedStore(LocalStore(self.root, read_only=True), self)
+
+    def open(self, name: str) -> zarr.Array[Any]:
+        """An array, read-only.
+
+        Raises:
+            InputError: if it is damaged or not as the manifest says.
+        """
+        if self.read(f"{name}/{METADATA[0]}") is None:
+            raise InputError(f"{self.root}: holds no array {name}; {self.remedy}")
+        return zarr.open_array(self.store(), path=name, mode="r", zarr_format=3)
+
+    def values(self, name: str, shape: tuple[int, ...] | None = None) -> np.ndarray:
+        """A whole array.
+
+        Args:
+            name: of the array.
+            shape: that it must have; None: any of one dimension.
+
+        Raises:
+            InputError: if it is damaged, of another shape, or more than memory should hold.
+        """
+        array = self.open(name)
+        wrong = array.ndim != 1 if shape is None else array.shape != shape
+        if wrong or array.nbytes > WHOLE_BYTES:
+            raise InputError(f"{self.root / name}: its shape is {array.shape}; {self.remedy}")
+        return np.asarray(array[...])
+
+    def compare_small(self, name: str) -> None:
+        """Compare the files of an array that is not read yet, where all of them are small.
+
+        Raises:
+            InputError: if one is damaged.
+        """
+        files = [file for file in self.facts["files"] if file.startswith(f"{name}/")]
+        sizes = [want[1] for file in files for want in self.wants(file)]
+        if sum(sizes) < SMALL_BYTES:
+            for file in files:
+                self.read(file)
+
+
+def _continues(shape: Any, told: Any) -> bool:
+    """Whether a shape is the one told of, or has more along its first axis, as after an append."""
+    same = isinstance(told, list) and len(shape) == len(told) and shape[1:] == told[1:]
+    return same and (not shape or shape[0] >= told[0])
+
+
+class SealedStore(WrapperStore[LocalStore]):
+    """What zarr-python reads a sealed folder through.
+
+    Args:
+        store: of the folder.
+        folder: that compares.
+    """
+
+    def __init__(self, store: LocalStore, folder: Sealed) -> None:
+        super().__init__(store)
+        self.folder = folder
+
+    def _with_store(self, store: LocalStore) -> SealedStore:
+        return type(self)(store, self.folder)
+
+    async def get(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
+    ) -> Buffer | None:
+        """Of a file that is as it was written.
+
+        Raises:
+            InputError: if it is not.
+        """
+        raw = await asyncio.to_thread(self.folder.read, key)
+        return None if raw is None else prototype.buffer.from_bytes(_part(raw, byte_range))
+
+    async def exists(self, key: str) -> bool:
+        """Whether the manifest lists it, or a file is there."""
+        return bool(self.folder.wants(key)) or await self._store.exists(key)
+
+
+def _part(raw: bytes, byte_range: ByteRequest | None) -> bytes:
+    if isinstance(byte_range, RangeByteRequest):
+        return raw[byte_range.start : byte_range.end]
+    if isinstance(byte_range, OffsetByteRequest):
+        return raw[byte_range.offset :]
+    if isinstance(byte_range, SuffixByteRequest):
+        return raw[-byte_range.suffix :]
+    return raw
+
+
+# --- verifying ------------------------------------------------------------------------------------
+
+
+def find_damage(
+    folder: Path, facts: Mapping[str, Any], also: Mapping[str, list[Any]] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Compare every file with its digest, and look for what is not listed among the arrays.
+
+    Args:
+        folder: with the manifest.
+        facts: of the manifest.
+        also: what some files may be besides.
+
+    Yields:
+        The name of a damaged file, and what is wrong with it.
+    """
+    for name in sorted(facts["files"]):
+        wants = [entry_of(facts, name) or [], *([also[name]] if also and name in also else [])]
+        try:
+            reason = compare(resolve(folder, name), wants)
+        except InputError as error:
+            reason = str(error)
+        if reason:
+            yield name, reason
+    for name in sorted(facts["arrays"]):
+        for path in sorted(resolve(folder, f"{name}/zarr.json").parent.rglob("*")):
+            inside = str(path.relative_to(folder))
+            listed = inside in facts["files"] or bool(also and inside in also)
+            if not path.is_dir() and not listed and not path.name.startswith("."):
+                yield inside, "not listed in the manifest"
+
+
+def compare(path: Path, wants: list[list[Any]]) -> str | None:
+    """What is wrong with a file that should be one of some; None where nothing is."""
+    if not path.is_file():
+        return "missing"
+    size = path.stat().st_size
+    if size not in {want[1] for want in wants}:
+        return f"{size} bytes, should be {wants[0][1]}"
+    good = digest_file(path) in [want[:2] for want in wants]
+    return None if good else "flipped bits (digest differs)"
