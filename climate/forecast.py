@@ -2,6 +2,7 @@
 
     OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
+    OUT/manifest.json   digests of all files, and of the store's manifest; see `vgbdm.sealing`
 
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -17,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from tqdm import tqdm
 
 from climate.fitting import about_training, check_model, check_unseen, periods_of
@@ -28,11 +28,14 @@ from climate.store.calendar import (
     is_monthly,
     step_seconds,
 )
+from climate.store.forecasts import KIND
 from climate.store.layout import TrainingStore
 from climate.stream import read_windows
 from climate.wording import date, duration, period
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
 from vgbdm.precision import check_precision, computing
+from vgbdm.sealing import seal_folder
 
 log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
@@ -157,6 +160,7 @@ def write_forecast(
         "split": split,
         "model_hash": model_hash(model),
         "statistics_hash": model.statistics_hash,
+        "store_digest": store.digest,
         **training,
         **_data_attributes(store),
         **(store.region.attributes() if store.region else {}),
@@ -171,7 +175,7 @@ def write_forecast(
         consolidated=False,
         encoding={name: {"chunks": chunks} for name in store.channels},
     )
-    fields = [zarr.open_array(aside / name, mode="r+") for name in store.channels]
+    fields = [open_array(aside, name) for name in store.channels]
     model = model.to(device).eval()
     with tqdm(total=len(starts), unit="start", desc="forecasting") as bar:
         for at in range(0, len(starts), size):
@@ -185,6 +189,7 @@ def write_forecast(
             for c, field in enumerate(fields):
                 field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])
             bar.update(len(chosen))
+    seal_folder(aside, KIND, {"store": store.digest})
     out.parent.mkdir(parents=True, exist_ok=True)
     aside.replace(out)
 

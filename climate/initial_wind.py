@@ -2,9 +2,9 @@
 
 Where the store cannot be written they are kept in another folder, that of the run.
 
-    STORE/initial_wind-<digest of the options>/fits           (time, variable, harmonic) float32, m/s
-    STORE/initial_wind-<digest of the options>/manifest.json  the options, the digest of the store's
-                                                              manifest; see `vgbdm.sealing`
+    STORE/initial_wind-<digest of the options>/fits    (time, variable, harmonic) float32, m/s
+    STORE/initial_wind-<…>/manifest.json               the options, and the digest of the store's
+                                                       manifest; see `vgbdm.sealing`
 
 Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
 was killed leaves a hidden folder `.initial_wind-….tmp`, which may be removed.
@@ -127,7 +127,11 @@ def _holds(path: Path, facts: dict[str, Any]) -> bool:
     """Whether a folder holds the fits that some facts tell of."""
     if not (path / MANIFEST).exists():
         return False
-    held = read_manifest(path, KIND, REMEDY)
+    try:
+        held = read_manifest(path, KIND, REMEDY)
+    except InputError as error:
+        log.warning("%s", error)
+        return False
     return all(held.get(name) == value for name, value in facts.items())
 
 

@@ -125,7 +125,8 @@ def parse_json(raw: bytes, where: object, remedy: str = AGAIN) -> dict[str, Any]
         raise InputError(f"{where}: not readable as JSON ({reason}); {remedy}") from None
     if not isinstance(value, dict):
         raise InputError(f"{where}: holds no JSON object; {remedy}")
-    level, depth = [value], 0
+    level: list[Any] = [value]
+    depth = 0
     while level:
         depth += 1
         if depth > JSON_DEPTH:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -333,6 +333,13 @@ class SealedStore(WrapperStore[LocalStore]):
         """
         raw = await asyncio.to_thread(self.folder.read, key)
         return None if raw is None else prototype.buffer.from_bytes(_part(raw, byte_range))
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """What is listed, at the root, and what is there, below."""
+        tops = {name.split("/")[0] for name in self.folder.facts["files"]}
+        async for entry in self._store.list_dir(prefix):
+            if prefix.strip("/") or entry.strip("/") in tops:
+                yield entry
 
     async def exists(self, key: str) -> bool:
         """Whether the manifest lists it, or a file is there."""

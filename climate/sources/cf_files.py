@@ -11,6 +11,7 @@ import xarray as xr
 from climate.sources.catalogue import Catalogue
 from climate.sources.fields import make_dataset
 from climate.sources.select import Selection
+from vgbdm.datasets import open_netcdf
 from vgbdm.errors import InputError
 
 GRIB = {".grib", ".grib2", ".grb", ".grb2"}
@@ -68,8 +69,4 @@ def open_file(path: Path) -> xr.Dataset:
     """
     if path.suffix.lower() in GRIB:
         raise InputError(f"{path}: GRIB is not read; convert it first, e.g. with cdo -f nc4 copy")
-    try:
-        return xr.open_dataset(path, chunks=None, cache=False, decode_timedelta=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable NetCDF file ({reason}); fetch it again") from None
+    return open_netcdf(path, "fetch it again", chunks=None, decode_timedelta=False)

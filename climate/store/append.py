@@ -117,7 +117,7 @@ def _request(
         "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
         "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
         "split.train": request.splits["train"] == held.splits["train"],
-        "shards": held.state.shards == chunk_shape(*request.shape)[1],
+        "shards": tuple(facts["arrays"]["state"][1]) == chunk_shape(*request.shape)[1],
         "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
     }
     other = [name for name, alike in same.items() if not alike]

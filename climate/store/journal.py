@@ -32,7 +32,7 @@ TIMED = ("state", "filled")
 
 
 def digest_store(root: Path) -> Files:
-    """Digests of all files of a store that is being converted, but those that are not part of it."""
+    """Digests of all files of a store that is being converted, but its log, lock and records."""
     return digest_tree(root, (FOLDER, LOG, LOCK, "monthly"))
 
 

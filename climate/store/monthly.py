@@ -67,7 +67,11 @@ def _is_made(folder: Path, origin: str) -> bool:
     """Whether a folder holds the means of a store with that manifest."""
     if not (folder / FOLDER / MANIFEST).exists():
         return False
-    return open_store(folder / FOLDER).provenance.get("derived_from") == origin
+    try:
+        return open_store(folder / FOLDER).provenance.get("derived_from") == origin
+    except InputError as error:
+        log.warning("%s", error)
+        return False
 
 
 def _writable(store: TrainingStore, aside: Path | None, origin: str) -> Path:

@@ -253,7 +253,7 @@ def _seal(file: _File, index: np.ndarray) -> str:
         if not CRC_BYTES < length <= file.size - offset:
             raise ValueError(f"{file.path}: a chunk reaches beyond its file")
         file.read(crc, offset + length - CRC_BYTES)
-        digest.update(crc)
+        digest.update(crc.data)
     return digest.hexdigest()[:SEAL_DIGITS]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+
 from climate.store.calendar import as_step
 from climate.store.convert import DERIVED, Request, create_group, write_derived
 from climate.store.coverage import describe_times

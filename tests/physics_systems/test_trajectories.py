@@ -85,7 +85,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not there"):
         read(tmp_path / "none", LORENZ, 5)
     (tmp_path / "text.nc").write_text("no netcdf")
-    with pytest.raises(InputError, match="neither a Zarr store nor a NetCDF file"):
+    with pytest.raises(InputError, match="not a readable NetCDF file"):
         read(tmp_path / "text.nc", LORENZ, 5)
 
 

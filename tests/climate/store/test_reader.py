@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-
 from seals import seal_states
 
 from climate.store.layout import codecs
