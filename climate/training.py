@@ -254,7 +254,12 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,
-        {"must_match": must_match, "rebuild": rebuild, "config": resolved},
+        {
+            "must_match": must_match,
+            "rebuild": rebuild,
+            "config": resolved,
+            "data": {"store": store.digest},
+        },
     )
     if backend.rank == 0:
         count = sum(p.numel() for p in field.parameters())

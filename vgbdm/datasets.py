@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from vgbdm.door import METADATA, open_foreign
@@ -63,6 +64,9 @@ def open_netcdf(path: Path, remedy: str, **options: Any) -> xr.Dataset:
         reason = (str(error).splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{path}: not a readable NetCDF file ({reason}); {remedy}") from None
     for name, variable in dataset.variables.items():
-        if variable.dtype == object and variable.encoding.get("dtype", object) == object:
+        if (
+            variable.dtype == object
+            and np.dtype(variable.encoding.get("dtype", object)).kind == "O"
+        ):
             raise InputError(f"{path}: {name} holds objects, which are not read; leave it out")
     return dataset

@@ -63,13 +63,15 @@ def check_metadata(
     Raises:
         InputError: one line.
     """
+    place = where
     try:
         for name, node in _nodes(facts):
-            _check_array(node, f"{where}: {name}" if name else where, allowed)
+            place = f"{where}: {name}" if name else where
+            _check_array(node, place, allowed)
     except _RefusedError as error:
         raise InputError(f"{error}; {remedy}") from None
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError):
-        raise InputError(f"{where}: are no metadata of a Zarr array or group; {remedy}") from None
+        raise InputError(f"{place}: are no metadata of a Zarr array or group; {remedy}") from None
 
 
 class _RefusedError(Exception):

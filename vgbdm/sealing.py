@@ -255,8 +255,8 @@ class Sealed:
         if "shape" not in facts:
             return
         shape, *others = _layout_of(facts)
-        grown = told is not None and len(told) == 3 and _continues(shape, told[0])
-        if told is None or not grown or others != told[1:]:
+        known = isinstance(told, list) and len(told) == 3
+        if not known or not _continues(shape, told[0]) or others != told[1:]:
             raise InputError(f"{path}: is not the array that {MANIFEST} tells of; {self.remedy}")
 
     def store(self) -> SealedStore:
@@ -386,6 +386,25 @@ def find_damage(
             listed = inside in facts["files"] or bool(also and inside in also)
             if not path.is_dir() and not listed and not path.name.startswith("."):
                 yield inside, "not listed in the manifest"
+
+
+def verify(folder: Path, kind: str | None = None) -> list[str]:
+    """One line for each damaged file of a sealed folder; none where it is whole.
+
+    Raises:
+        InputError: if the manifest itself is missing or damaged, or of another kind.
+    """
+    facts = read_manifest(folder, kind or kind_of(folder), "fetch it again, or make it again")
+    return [f"{name}: {reason}" for name, reason in find_damage(folder, facts)]
+
+
+def kind_of(folder: Path) -> str:
+    """What a folder is, as its manifest says; empty where it has none."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return ""
+    remedy = "fetch it again, or make it again"
+    return str(parse_json(read_bytes(path, remedy=remedy), path, remedy).get("kind", ""))
 
 
 def compare(path: Path, wants: list[list[Any]]) -> str | None:

@@ -70,7 +70,25 @@ def find_damage(path: Path) -> Iterator[Damage]:
 
 
 def verify(path: Path) -> list[str]:
-    """One line for each damaged file; none where the store is whole."""
+    """One line for each damaged file of a store and of what was made from it and is kept in it."""
+    return [*_verify(path), *verify_derived(path)]
+
+
+def verify_derived(folder: Path) -> list[str]:
+    """One line for each damaged file of monthly means and initial winds in a folder."""
+    lines = []
+    for path in sorted(p for p in folder.iterdir() if (p / sealing.MANIFEST).exists()):
+        if path.name == "monthly" or path.name.startswith("initial_wind-"):
+            try:
+                found = _verify(path) if path.name == "monthly" else sealing.verify(path)
+            except InputError as error:
+                found = [str(error)]
+            lines += [f"{path.name}/{line}" for line in found]
+    return lines
+
+
+def _verify(path: Path) -> list[str]:
+    """One line for each damaged file of the store itself."""
     folder, damages = open_folder(path), list(find_damage(path))
     times = None
     if not any(damage.name.startswith("time/") for damage in damages):
