@@ -43,6 +43,7 @@ from climate.store.journal import pending
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
 from climate.wording import date, duration, setting
+from vgbdm.door import LINE_LENGTH
 from vgbdm.errors import InputError
 from vgbdm.sealing import MANIFEST, Sealed, check_types, read_manifest
 
@@ -55,6 +56,8 @@ FACTS: dict[str, Any] = {
 """What a manifest tells besides that of any folder, and of which type."""
 SHARD_BYTES = 128 * 2**20
 SHARD_STEPS, CHUNK_STEPS = 720, 24
+STEP_SECONDS = 366 * 86400
+"""Of the longest step."""
 SMALL_FIELD_BYTES = 2**20
 """States up to this size are chunked many steps at a time, larger ones field by field."""
 
@@ -249,6 +252,10 @@ def read_facts(path: Path) -> dict[str, Any]:
     names = [*facts["channels"], *facts["static"]]
     if not facts["channels"] or not all(isinstance(n, str) for n in names):
         raise InputError(f"{path / MANIFEST}: names no channels; {remedy}")
+    most = {"step_seconds": STEP_SECONDS, "times": LINE_LENGTH, "shard_steps": LINE_LENGTH}
+    for name, limit in most.items():
+        if not 0 < facts[name] <= limit:
+            raise InputError(f"{path / MANIFEST}: {name} is {facts[name]}; {remedy}")
     return facts
 
 
@@ -303,11 +310,13 @@ def _open(folder: Sealed) -> TrainingStore:
     grid = (len(lat), len(lon))
     state, binning = ShardedArray(folder), binning_of(step, facts["climatology_seasons"])
     shape = (len(channels), *grid)
-    climatology = folder.open("climatology")
-    if state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
+    times, climatology = folder.values("time"), folder.open("climatology")
+    short = min(len(times), state.shape[0]) < facts["times"]
+    if short or state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
         raise InputError(
             f"{folder.root}: states of {state.shape}, a climatology of {climatology.shape}, "
-            f"{len(channels)} channels on {grid[0]} × {grid[1]}; {folder.remedy}"
+            f"{facts['times']} times of {len(channels)} channels on {grid[0]} × {grid[1]}; "
+            f"{folder.remedy}"
         )
     statistics = Statistics(
         **{name: np.array(numbers[name], float) for name in NUMBERS},
@@ -327,7 +336,7 @@ def _open(folder: Sealed) -> TrainingStore:
         channels=channels,
         lat=lat,
         lon=lon,
-        times=folder.values("time")[: facts["times"]].astype("datetime64[s]"),
+        times=times[: facts["times"]].astype("datetime64[s]"),
         step=step,
         static={name: folder.values(name, grid) for name in facts["static"]},
         splits={name: _period(facts["splits"][name]) for name in SPLITS},
