@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from zarr.abc.store import Store
 
 from vgbdm.door import METADATA, open_foreign
 from vgbdm.errors import InputError
@@ -23,21 +24,25 @@ def open_group(path: Path, kind: str, remedy: str, **options: Any) -> xr.Dataset
         path: of the group.
         kind: of the manifest.
         remedy: what to do about a damaged one.
-        options: of `xarray.open_zarr`.
+        options: of `xarray.open_dataset`.
 
     Raises:
         InputError: one line, if it is no Zarr group, damaged, or may not be decoded.
     """
     try:
+        store: Store
         if (path / MANIFEST).exists():
             folder = Sealed(path, read_manifest(path, kind, remedy), remedy)
             if folder.read(METADATA[0]) is None:
                 raise InputError(f"{path}: holds no Zarr group; {remedy}")
-            return xr.open_zarr(folder.store(), consolidated=False, zarr_format=3, **options)
-        store, group, version = open_foreign(str(path))
-        return xr.open_zarr(
-            store, group=group or None, consolidated=False, zarr_format=version, **options
-        )
+            store, group, version = folder.store(), "", 3
+        else:
+            store, group, version = open_foreign(str(path))
+        # without Dask: what says that it has a billion chunks would make a graph of as many tasks
+        return xr.open_dataset(
+            store, engine="zarr", group=group or None, zarr_format=version, consolidated=False,
+            chunks=None, cache=False, **options,
+        )  # fmt: skip
     except InputError:
         raise
     except Exception as error:  # libraries raise many kinds

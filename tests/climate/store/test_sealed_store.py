@@ -166,7 +166,8 @@ def test_coordinates_without_end_or_of_another_grid_are_refused(store, shape):
 @pytest.mark.parametrize(
     "facts",
     [
-        {"channels": "z"}, {"channels": []}, {"channels": [1]}, {"times": "x"}, {"times": True}, {"times": 999},
+        {"channels": "z"}, {"channels": []}, {"channels": [1]}, {"times": "x"}, {"times": True},
+        {"times": 999},
         {"step_seconds": 10**18}, {"step_seconds": 0}, {"static": [["lsm"]]}, {"static": ["state"]},
         {"splits": {}}, {"splits": {"train": 3}}, {"splits": {"train": ["x", "y"]}},
         {"statistics": {}}, {"statistics": {"mean": {}}}, {"channel_attrs": []},

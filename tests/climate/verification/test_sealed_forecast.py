@@ -43,8 +43,8 @@ def test_it_records_the_store_it_was_made_from(made, forecast):
     assert all(np.isfinite(part).all() for part in read_all(forecast, made[0]))
 
 
-@pytest.mark.parametrize("name", ["z/c/0/0/0/0", "v10/c/1/0/0/0", "lat/c/0", "time/c/0", "z/zarr.json",
-                                  "zarr.json", "lead_time/c/0"])  # fmt: skip
+@pytest.mark.parametrize("name", ["z/c/0/0/0/0", "v10/c/1/0/0/0", "lat/c/0", "time/c/0",
+                                  "z/zarr.json", "zarr.json", "lead_time/c/0"])  # fmt: skip
 def test_a_flipped_bit_and_a_missing_file_are_named(made, forecast, name):
     path, rng = forecast / name, np.random.default_rng(0)
     whole = path.read_bytes()
