@@ -101,7 +101,13 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
     aside = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     aside.parent.mkdir(parents=True, exist_ok=True)
-    dataset.to_zarr(aside, zarr_format=3, consolidated=False)  # what is missing reads as NaN
+    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote; the array's
+    # own fill value says that what is missing is no number
+    plain = {
+        name: {"_FillValue": None, "fill_value": np.nan}
+        for name, v in dataset.variables.items() if v.dtype.kind == "f"
+    }  # fmt: skip
+    dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
     seal_folder(aside, KIND, {})
     aside.replace(out)
 
