@@ -36,7 +36,8 @@ from climate.stream import read_windows
 from vgbdm.door import open_array
 from vgbdm.errors import InputError
 from vgbdm.files import is_writable, make_writable, sync
-from vgbdm.sealing import MANIFEST, Sealed, read_manifest, seal_folder
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, read_manifest, seal_folder
 from vgbdm.training.backends import Backend
 
 log = logging.getLogger(__name__)

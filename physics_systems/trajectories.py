@@ -28,7 +28,8 @@ from physics_systems.labels import AXES, arrange, clock_of, labels_of, order_by
 from physics_systems.system import System
 from vgbdm.datasets import open_group, open_netcdf
 from vgbdm.errors import InputError
-from vgbdm.sealing import WHOLE_BYTES, seal_folder
+from vgbdm.sealed import WHOLE_BYTES
+from vgbdm.sealing import seal_folder
 
 KIND = "trajectories"
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from zarr.abc.store import Store
 
 from vgbdm.door import METADATA, open_foreign
 from vgbdm.errors import InputError
-from vgbdm.sealing import MANIFEST, Sealed, read_manifest
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, read_manifest
 
 
 def open_group(path: Path, kind: str, remedy: str, **options: Any) -> xr.Dataset:
@@ -30,7 +30,7 @@ def open_group(path: Path, kind: str, remedy: str, **options: Any) -> xr.Dataset
         InputError: one line, if it is no Zarr group, damaged, or may not be decoded.
     """
     try:
-        store: Store
+        store: Any  # of which xarray has no type
         if (path / MANIFEST).exists():
             folder = Sealed(path, read_manifest(path, kind, remedy), remedy)
             if folder.read(METADATA[0]) is None:

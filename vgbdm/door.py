@@ -41,6 +41,8 @@ CHUNK_BYTES, SHARD_BYTES = 2**31, 2**36
 """Of what is decoded at once, and of what is kept in one file."""
 LINE_LENGTH = 2**24
 """Of an array of one dimension: coordinates are read whole when a store is opened."""
+ZSTANDARD = b"\x28\xb5\x2f\xfd"
+"""What a frame begins with."""
 AXES = 32
 ITEM_BYTES = 16
 FOREIGN_REMEDY = (
@@ -152,6 +154,26 @@ def _lengths(values: Any, least: int, where: str) -> tuple[int, ...]:
     if not all(type(n) is int and least <= n < 2**53 for n in values):
         raise _RefusedError(f"{where}: its shape {values} is none")
     return tuple(values)
+
+
+def check_packed(raw: bytes, where: str, remedy: str) -> None:
+    """Refuse a chunk that says that it unpacks to more than any chunk of ours.
+
+    The header of a Zstandard frame (RFC 8878, §3.1.1.1) tells the size that memory is taken for;
+    that of blosc has no room for a larger one.
+
+    Raises:
+        InputError: if it tells none, or one that is too large.
+    """
+    if raw[:4] != ZSTANDARD or len(raw) < 5:
+        return
+    told, alone = raw[4] >> 6, raw[4] >> 5 & 1
+    at = 5 + (not alone) + (0, 1, 2, 4)[raw[4] & 3]
+    length = (alone, 2, 4, 8)[told]
+    size = int.from_bytes(raw[at : at + length], "little") + (256 if told == 1 else 0)
+    if not length or size > CHUNK_BYTES:
+        many = size if length else "any number of"
+        raise InputError(f"{where}: would unpack to {many} bytes; {remedy}")
 
 
 class Guarded(WrapperStore[Store]):

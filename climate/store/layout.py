@@ -45,7 +45,8 @@ from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_o
 from climate.wording import date, duration, setting
 from vgbdm.door import LINE_LENGTH
 from vgbdm.errors import InputError
-from vgbdm.sealing import MANIFEST, Sealed, check_types, read_manifest
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, check_types, read_manifest
 
 KIND = "training store"
 FACTS: dict[str, Any] = {

@@ -5,14 +5,17 @@ import json
 import os
 import shutil
 
+import numcodecs
 import numpy as np
 import pytest
 import zarr
 from refusals import refused
 from seals import manifest_of, reseal, rewrite
 
+from vgbdm.door import check_packed
 from vgbdm.errors import InputError
-from vgbdm.sealing import MANIFEST, Sealed, read_manifest, seal_folder, verify
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, read_manifest, seal_folder, verify
 
 
 @pytest.fixture(scope="module")
@@ -156,3 +159,14 @@ def test_what_another_manifest_says_by_now_is_right_too(folder):
     reseal(folder)
     held = Sealed(folder, old, "", lambda: [read_manifest(folder, "test", "")])
     assert held.read("x/c/0") == new
+
+
+@pytest.mark.parametrize("size", [3, 300, 70_000, 5_000_000])
+def test_a_chunk_that_says_it_unpacks_to_any_size_is_refused(folder, size):
+    packed = numcodecs.Zstd().encode(bytes(size))
+    check_packed(packed, "c", "")
+    head = packed[:4] + bytes([0xC0 | 0x20]) + (2**40).to_bytes(8, "little")
+    for bomb, words in ((head + packed[6:], str(2**40)), (packed[:4] + b"\0\0", "any number of")):
+        (folder / "x/c/0").write_bytes(bomb)
+        reseal(folder)
+        refused(lambda: opened(folder).values("x"), "x/c/0", f"unpack to {words} bytes")

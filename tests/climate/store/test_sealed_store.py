@@ -10,9 +10,12 @@ from builders import make_store
 from refusals import refused
 from seals import manifest_of, reseal, rewrite
 
+from climate.store.append import _swap
+from climate.store.journal import Journal
 from climate.store.layout import open_store
 from climate.store.staging import stage
 from climate.store.verify import describe, repair, verify
+from vgbdm.sealing import digest_file
 
 SMALL = ("lat", "lon", "time", "orography", "lsm", "mean_map", "climatology")
 
@@ -53,7 +56,7 @@ def test_a_flipped_bit_of_a_small_file_is_noticed_when_a_store_is_opened(store, 
 
 
 def test_a_climatology_too_large_to_compare_at_once_is_compared_as_it_is_read(store, monkeypatch):
-    monkeypatch.setattr("vgbdm.sealing.SMALL_BYTES", 0)
+    monkeypatch.setattr("vgbdm.sealed.SMALL_BYTES", 0)
     path = chunks(store, "climatology")[0]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     held = open_store(store)
@@ -183,3 +186,29 @@ def test_a_store_of_the_version_before_names_the_command(store):
     facts = manifest_of(store) | {"format": 2}
     (store / "manifest.json").write_text(json.dumps(facts))
     refused(lambda: open_store(store), "format 2", f"launch/store.py upgrade {store}")
+
+
+@pytest.mark.parametrize("name", ["../up", "lat/c/0", "manifest.json", "state/../../up"])
+def test_an_append_moves_only_what_lies_along_time(store, tmp_path, name):
+    (tmp_path / "up").write_bytes(b"old")
+    (store / ".conversion/append").mkdir(parents=True)
+    (store / ".conversion/swap.json").write_text(json.dumps({name: ["0" * 64, 3]}))
+    refused(lambda: _swap(store), str(store), name)
+    assert (tmp_path / "up").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", ["../up", "lat/c/0", 7])
+def test_records_of_a_conversion_name_only_shards(store, name):
+    journal = Journal(store)
+    journal.shards.mkdir(parents=True)
+    record = {"files": {name: ["0" * 64, 3]}, "partial": None}
+    journal.record(0).write_text(json.dumps(record))
+    refused(lambda: journal.load(store, 1), str(store), str(name), "restart=true")
+
+
+def test_a_conversion_does_not_go_on_with_damaged_coordinates(store):
+    journal = Journal(store)
+    journal.begin({}, {"lat/c/0": digest_file(store / "lat/c/0")})
+    journal.check_begun(store)
+    (store / "lat/c/0").write_bytes(b"x")
+    refused(lambda: journal.check_begun(store), "lat/c/0", "restart=true")
