@@ -82,9 +82,10 @@ class Sealed:
         try:
             return self._compared(name, path, wants)
         except InputError:
-            if self._renew is None:
+            again = self.wants(name, renewed=True)
+            if not again or again == wants:
                 raise
-        return self._compared(name, path, self.wants(name, renewed=True))
+        return self._compared(name, path, again)
 
     def _compared(self, name: str, path: Path, wants: list[list[Any]]) -> bytes:
         if not wants:
