@@ -3,6 +3,7 @@
     OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles;
                     NaN where the store is masked
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
+    OUT/manifest.json   digests of all files, and of the store's manifest; see `vgbdm.sealing`
 
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -18,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from tqdm import tqdm
 
 from climate.fitting import about_training, check_model, check_unseen, periods_of
@@ -29,13 +29,16 @@ from climate.store.calendar import (
     is_monthly,
     step_seconds,
 )
+from climate.store.forecasts import KIND
 from climate.store.layout import TrainingStore
 from climate.store.mask import store_lines
 from climate.stream import read_windows
 from climate.wording import date, duration, period
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
 from vgbdm.outputs import appearing, check_free
 from vgbdm.precision import check_precision, computing
+from vgbdm.sealing import seal_folder
 
 log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
@@ -157,6 +160,7 @@ def write_forecast(
         "split": split,
         "model_hash": model_hash(model),
         "statistics_hash": model.statistics_hash,
+        "store_digest": store.digest,
         **training,
         **_data_attributes(store),
         **(store.region.attributes() if store.region else {}),
@@ -186,6 +190,7 @@ def write_forecast(
             encoding={name: {"chunks": chunks} for name in store.channels},
         )
         _fill(aside, store, starts, size, compute)
+        seal_folder(aside, KIND, {"store": store.digest})
 
 
 def _fill(
@@ -204,7 +209,7 @@ def _fill(
         size: starts of a batch.
         compute: starts → their forecasts (N, [M,] S, C, H, W).
     """
-    fields = [zarr.open_array(path / name, mode="r+") for name in store.channels]
+    fields = [open_array(path, name) for name in store.channels]
     with tqdm(total=len(starts), unit="start", desc="forecasting") as bar:
         for at in range(0, len(starts), size):
             chosen = starts[at : at + size]

@@ -2,8 +2,9 @@
 
 Where the store cannot be written they are kept in another folder, that of the run.
 
-    STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
-    STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
+    STORE/initial_wind-<digest of the options>/fits    (time, variable, harmonic) float32, m/s
+    STORE/initial_wind-<…>/manifest.json               the options, and the digest of the store's
+                                                       manifest; see `vgbdm.sealing`
 
 Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
 was killed leaves a hidden folder `.initial_wind-….tmp`, which the next fit on its machine removes.
@@ -30,8 +31,9 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.models.climode import ClimODE
 from climate.store.calendar import as_step
-from climate.store.layout import MANIFEST, TrainingStore
+from climate.store.layout import TrainingStore
 from climate.stream import read_windows
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
 from vgbdm.files import (
     aside_of,
@@ -39,17 +41,18 @@ from vgbdm.files import (
     is_writable,
     make_writable,
     new_token,
-    read_json,
     sync,
-    write_json,
 )
 from vgbdm.lock import LOCK, held, is_left
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, read_manifest, seal_folder
 from vgbdm.training.backends import Backend
 
 log = logging.getLogger(__name__)
 
-FACTS = "facts.json"
+KIND = "initial winds"
 FITS = "fits"
+REMEDY = "remove it, to fit again"
 ASIDE = -1
 """Of what is beside a read-only store; tokens are taken off it."""
 CHUNK = 96
@@ -62,7 +65,8 @@ class InitialWinds:
     """The fitted winds of a store, open for reading."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.array = path, zarr.open_array(path / FITS, mode="r")
+        self.path = path
+        self.array = Sealed(path, read_manifest(path, KIND, REMEDY), REMEDY).open(FITS)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -79,7 +83,7 @@ class InitialWinds:
             return np.asarray(self.array[start:stop])
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.path}: damaged ({reason}); remove it, to fit again") from error
+            raise InputError(f"{self.path}: damaged ({reason}); {REMEDY}") from error
 
 
 def initial_winds(
@@ -103,7 +107,7 @@ def initial_winds(
     facts = {
         "options": options,
         "statistics": store.statistics.hash,
-        "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+        "store": store.digest,
     }
     name = f"initial_wind-{digest[:12]}"
     # the first rank decides; its token names the folder, so that runs do not share one
@@ -120,21 +124,29 @@ def initial_winds(
                 stack.enter_context(held(partial / LOCK, str(path)))
                 _create(partial, (len(store.times), *field.fit.shape))
             backend.barrier()
-            _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
+            _fit(field, store, open_array(partial, FITS), backend)
             backend.barrier()
         if backend.rank == 0:
             _finish(partial, path, facts)
         backend.barrier()
     if not _holds(path, facts):
-        raise InputError(
-            f"{path}: fitted to other data than the store holds now; remove it, to fit again"
-        )
-    return InitialWinds(path)
+        raise InputError(f"{path}: fitted to other data than the store holds now; {REMEDY}")
+    winds, shape = InitialWinds(path), (len(store.times), *field.fit.shape)
+    if winds.array.shape != shape:
+        raise InputError(f"{path}: fits of {winds.array.shape}, not of {shape}; {REMEDY}")
+    return winds
 
 
 def _holds(path: Path, facts: dict[str, Any]) -> bool:
     """Whether a folder holds the fits that some facts tell of."""
-    return (path / FACTS).exists() and read_json(path / FACTS) == facts
+    if not (path / MANIFEST).exists():
+        return False
+    try:
+        held = read_manifest(path, KIND, REMEDY)
+    except InputError as error:
+        log.warning("%s", error)
+        return False
+    return all(held.get(name) == value for name, value in facts.items())
 
 
 def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str, Any]) -> int:
@@ -217,7 +229,7 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
 
 def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
     """Everything on disk before the folder has its name; another run may have been first."""
-    write_json(aside / FACTS, facts)
+    seal_folder(aside, KIND, facts)
     for entry in sorted(aside.rglob("*")):
         sync(entry)
     try:

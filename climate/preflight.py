@@ -19,7 +19,7 @@ import torch
 from omegaconf import DictConfig
 
 from climate.store.constants import check_variation
-from climate.store.layout import MANIFEST, TrainingStore
+from climate.store.layout import TrainingStore
 from climate.store.odd_maps import describe_odd_maps
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from climate.wording import period
@@ -152,7 +152,7 @@ def preflight(cfg: DictConfig) -> None:
         log.info("%s", line)
     log.info("%s", timing(trainer, measured))
     log.info("%s", precisions(measured))
-    odd = describe_odd_maps(Path(cfg.stage or cfg.store) / MANIFEST)
+    odd = describe_odd_maps(Path(cfg.stage or cfg.store))
     for line in advice(cfg, backend, sizes, measured, samples, odd):
         log.info("advice: %s", line)
 

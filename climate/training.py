@@ -259,7 +259,12 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,
-        {"must_match": must_match, "rebuild": rebuild, "config": resolved},
+        {
+            "must_match": must_match,
+            "rebuild": rebuild,
+            "config": resolved,
+            "data": {"store": store.digest},
+        },
         FREE,
     )
     if backend.rank == 0:

@@ -16,7 +16,7 @@ def main(cfg: DictConfig) -> None:
     from climate.store.append import append
     from climate.store.convert import convert
     from climate.store.coverage import describe_times
-    from climate.store.layout import MANIFEST, open_store
+    from climate.store.layout import open_store
     from climate.store.mask import mask_lines
     from climate.store.odd_maps import describe_odd_maps
     from climate.wording import date
@@ -40,7 +40,7 @@ def main(cfg: DictConfig) -> None:
     print(f"{cfg.store}: {len(store.times)} times from {first} to {last}")
     for line in (*describe_times(store), *mask_lines(store.channels, store.mask)):
         print(f"  {line}")
-    for line in describe_odd_maps(store.path / MANIFEST):
+    for line in describe_odd_maps(store.path):
         print(f"  odd maps    {line}")
     for name, mean, std in zip(
         store.channels, store.statistics.mean, store.statistics.std, strict=True

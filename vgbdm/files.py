@@ -13,6 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
+from vgbdm.confine import parse_json, read_bytes
 from vgbdm.errors import InputError, describe_system_error
 
 TOKEN_BITS = 52
@@ -150,14 +151,17 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(value, indent=1, sort_keys=True) + "\n").encode())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read JSON, refusing a damaged file in one line."""
+def read_json(path: Path, remedy: str = "use another checkpoint") -> dict[str, Any]:
+    """Read JSON of bounded size and depth, refusing a damaged file in one line.
+
+    Args:
+        path: of the file.
+        remedy: what to do, for the message.
+
+    Raises:
+        InputError: if it is missing, no regular file, or holds no such JSON object.
+    """
     try:
-        value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InputError(
-            f"{path}: not readable as JSON ({error}); use another checkpoint"
-        ) from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: holds no JSON object; use another checkpoint")
-    return value
+        return parse_json(read_bytes(path, remedy=remedy), path, remedy)
+    except FileNotFoundError:
+        raise InputError(f"{path}: is missing; {remedy}") from None

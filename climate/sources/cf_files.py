@@ -12,6 +12,7 @@ import xarray as xr
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.select import Selection
+from vgbdm.datasets import open_netcdf
 from vgbdm.errors import InputError
 
 GRIB = {".grib", ".grib2", ".grb", ".grb2"}
@@ -78,18 +79,28 @@ def open_file(path: Path) -> xr.Dataset:
     if path.suffix.lower() in GRIB:
         raise InputError(f"{path}: {NO_GRIB}")
     try:
-        dataset = xr.open_dataset(path, chunks=None, cache=False, decode_timedelta=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        with path.open("rb") as stream:
-            start = stream.read(4)
-        for magic, remedy in OTHERS.items():
-            if start.startswith(magic):
-                raise InputError(f"{path}: {remedy}") from None
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable NetCDF file ({reason}); fetch it again") from None
+        dataset = open_netcdf(path, "fetch it again", chunks=None, decode_timedelta=False)
+    except InputError:
+        _refuse_other(path)
+        raise
     if not dataset.data_vars:
         _refuse_groups(path)
     return dataset
+
+
+def _refuse_other(path: Path) -> None:
+    """Say what a file is instead of NetCDF, where it can be told.
+
+    Raises:
+        InputError: if it can.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    for magic, remedy in OTHERS.items():
+        if start.startswith(magic):
+            raise InputError(f"{path}: {remedy}") from None
 
 
 def _refuse_groups(path: Path) -> None:

@@ -11,7 +11,6 @@ stay those of their period.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,8 +22,16 @@ import xarray as xr
 import zarr
 
 from climate.store.calendar import in_unit_of, step_seconds
-from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
-from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
+from climate.store.journal import (
+    Journal,
+    digest_store,
+    pending,
+    say,
+    swap_file,
+    swapping,
+    sync_tree,
+)
+from climate.store.layout import TrainingStore, chunk_shape, open_store, read_facts
 from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
 from climate.store.request import Request, gaps_to_json, periods_to_json, read_request
@@ -32,11 +39,15 @@ from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
 from climate.units import conversions, converted, unit_of
 from climate.wording import date, last_date
+from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync, write_json
+from vgbdm.files import sync, write_json
 from vgbdm.lock import check_held, locked
+from vgbdm.sealing import describe_arrays, matches, write_manifest
 
 log = logging.getLogger(__name__)
+MOVED = ("state", "filled", "time")
+"""Arrays along time."""
 REMEDY = "choose a period= without that time, and append again with restart=true"
 
 
@@ -72,7 +83,7 @@ def append(
     path = Path(store)
     open_store(path)  # refuses before anything is made
     with locked(path, force_unlock):
-        held, journal, facts = open_store(path), Journal(path), read_json(path / MANIFEST)
+        held, journal, facts = open_store(path), Journal(path), read_facts(path)
         moved = pending(path)
         published = bool(moved) and all(facts["files"].get(n) == w for n, w in moved.items())
         if published or (restart and not moved) or not journal.plan.exists():
@@ -83,9 +94,7 @@ def append(
         if not new.any():
             raise InputError(f"store {path}: the source has no time after {date(held.times[-1])}")
         request = _request(held, dataset.isel(time=slice(int(new.argmax()), None)), splits, source)
-        fingerprint = request.fingerprint() | {
-            "store": hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-        }
+        fingerprint = request.fingerprint() | {"store": held.digest}
         if not journal.plan.exists():
             _begin(request, journal, fingerprint)
         journal.check(fingerprint)
@@ -96,16 +105,6 @@ def append(
         _publish(request, facts, journal)
 
 
-def swapping(path: Path) -> bool:
-    """Whether an append has begun to move its files into the store."""
-    return (Journal(path).folder / "swap.json").exists()
-
-
-def pending(path: Path) -> dict[str, list[Any]]:
-    """Digests of the files that an append moves into the store, which hold the old times too."""
-    return dict(read_json(Journal(path).folder / "swap.json")) if swapping(path) else {}
-
-
 def _request(
     held: TrainingStore,
     dataset: xr.Dataset,
@@ -113,7 +112,7 @@ def _request(
     source: Mapping[str, Any],
 ) -> Request:
     """The new times after the old ones, checked against the store."""
-    facts = read_json(held.path / MANIFEST)
+    facts = read_facts(held.path)
     times = np.concatenate((held.times, dataset["time"].values.astype("datetime64[s]")))
     request = read_request(
         dataset, splits, source, held.step, facts["nan_allowance"], times, facts["codec"]
@@ -123,8 +122,7 @@ def _request(
         "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
         "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
         "split.train": request.splits["train"] == held.splits["train"],
-        "shards": zarr.open_array(held.path / "state", mode="r").shards
-        == chunk_shape(*request.shape)[1],
+        "shards": tuple(facts["arrays"]["state"][1]) == chunk_shape(*request.shape)[1],
         "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
     }
     other = [name for name, alike in same.items() if not alike]
@@ -167,7 +165,7 @@ def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -
     create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times, request.codec)
     (aside / "zarr.json").unlink()  # the store has its own
     sync_tree(aside)
-    journal.begin(fingerprint, digest_tree(aside))
+    journal.begin(fingerprint, digest_store(aside))
 
 
 def _write(
@@ -197,7 +195,7 @@ def _write(
     files = journal.files()
     for record in journal.load_all(job.count, first):
         files |= record["files"]
-    write_json(journal.folder / "swap.json", files)
+    write_json(swap_file(journal.store), files)
 
 
 def _new_maps(request: Request, facts: Mapping[str, Any], journal: Journal) -> list[Maps]:
@@ -219,10 +217,12 @@ def _swap(path: Path) -> None:
     """Move the files into the store; those already moved by a stopped append are there."""
     aside = Journal(path).folder / "append"
     for name, want in pending(path).items():
-        target = path / name
-        if (aside / name).exists():
+        target, new = (
+            resolve(root, name, MOVED, remedy="restore the store") for root in (path, aside)
+        )
+        if new.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            (aside / name).replace(target)
+            new.replace(target)
         elif not matches(target, want):
             raise InputError(f"{target}: damaged while it was appended; restore the store")
         for folder in target.relative_to(path).parents:
@@ -236,8 +236,9 @@ def _publish(request: Request, facts: dict[str, Any], journal: Journal) -> None:
         "gaps": gaps_to_json(request.times, request.step),
         "files": facts["files"] | pending(journal.store),
         "maps": [one.to_json() for one in _merge(facts, _new_maps(request, facts, journal))],
+        "arrays": facts["arrays"] | describe_arrays(journal.store),
         "step_seconds": step_seconds(request.step),
     }
-    write_json(journal.store / MANIFEST, facts)
+    write_manifest(journal.store, facts)
     say(journal.store, f"append finished: {len(request.times)} times")
     journal.drop()

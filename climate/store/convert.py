@@ -24,8 +24,8 @@ import zarr
 
 from climate.store.calendar import step_seconds
 from climate.store.constants import check_variation
-from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
-from climate.store.layout import FORMAT, MANIFEST
+from climate.store.journal import LOG, Journal, digest_store, say, sync_tree
+from climate.store.layout import KIND
 from climate.store.mask import check_atmosphere, merge, pack, plan_mask, shares, unpack
 from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
@@ -42,9 +42,10 @@ from climate.store.shards import Job
 from climate.store.statistics import Partial, Statistics, statistics_of
 from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
+from vgbdm.confine import read_bytes
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
 from vgbdm.lock import LOCK, check_held, locked
+from vgbdm.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
 
 log = logging.getLogger(__name__)
 REMEDY = (
@@ -122,8 +123,8 @@ def _check_folder(path: Path) -> None:
 
 def _is_marked(path: Path) -> bool:
     try:
-        held = json.loads((path / "zarr.json").read_text())["attributes"].get("kind")
-    except (OSError, ValueError, KeyError):
+        held = json.loads(read_bytes(path / "zarr.json"))["attributes"].get("kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return bool(held == MARK)
 
@@ -153,7 +154,7 @@ def _begin(request: Request, journal: Journal) -> None:
     mask = plan_mask(request.dataset, request.channels)
     sync_tree(journal.store)
     packed = None if mask is None else pack(mask)
-    journal.begin(request.fingerprint(), digest_tree(journal.store), packed)
+    journal.begin(request.fingerprint(), digest_store(journal.store), packed)
 
 
 def _finish(
@@ -162,6 +163,7 @@ def _finish(
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
+    journal.check_begun(path)
     files, planned = journal.files(), journal.mask()
     if planned is not None:
         request = replace(request, mask=unpack(planned, request.shape))
@@ -192,13 +194,15 @@ def _finish(
     maps = gather(records, job.shares)
     if odd_maps == "refuse":
         check_odd(f"store {path}", find_odd(request.channels, maps), request.dataset, REMEDY)
-    mean_map, derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    mean_map, derived = write_derived(request, group, path)
     statistics = statistics_of(total, mean_map, request.splits["train"], request.channels)
     for name in derived:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    facts = _facts(request, job.steps, statistics, maps)
     check_held(path)
-    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files, maps))
+    write_manifest(path, {**facts, "files": files, "arrays": describe_arrays(path)})
     say(path, "finished")
     journal.drop()
 
@@ -219,17 +223,13 @@ def _settle_mask(
     return held
 
 
-def _manifest(
-    request: Request,
-    shard_steps: int,
-    statistics: Statistics,
-    files: Mapping[str, Any],
-    maps: Sequence[Maps],
+def _facts(
+    request: Request, shard_steps: int, statistics: Statistics, maps: Sequence[Maps]
 ) -> dict[str, Any]:
-    """What is written last: its presence says that the store is whole."""
+    """What the manifest tells besides its files."""
     data = request.dataset
     return {
-        "format": FORMAT,
+        "kind": KIND,
         "channels": list(request.channels),
         "static": list(request.static),
         "step_seconds": step_seconds(request.step),
@@ -244,7 +244,6 @@ def _manifest(
         "nan_allowance": request.nan_allowance,
         "masked": list(shares(request.channels, request.mask)),
         "codec": request.codec,
-        "files": files,
         "provenance": request.fingerprint()["source"],
     }
 

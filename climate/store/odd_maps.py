@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from climate.store.layout import read_facts
 from climate.store.statistics import BLOCK_BYTES
 from climate.variables import is_state
 from climate.wording import date
 from vgbdm.errors import InputError
-from vgbdm.files import read_json
 
 FACTOR, PERCENTILE = 8, 0.999
 """A change this many times that percentile of the changes is a jump."""
@@ -344,13 +344,13 @@ def check_handling(handling: str) -> None:
         raise InputError(f"odd_maps={handling}: want {' or '.join(HANDLING)}")
 
 
-def describe_odd_maps(manifest: Path) -> list[str]:
+def describe_odd_maps(store: Path) -> list[str]:
     """One line for each kind of odd maps of each channel of a finished store.
 
     Args:
-        manifest: of the store.
+        store: its folder.
     """
-    facts = read_json(manifest)
+    facts = read_facts(store)
     held = facts.get("maps")
     if held is None:
         return []

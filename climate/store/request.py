@@ -18,9 +18,11 @@ import zarr
 from climate.grid import Grid
 from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds, usual_step
 from climate.store.climatology import write_climatology
-from climate.store.layout import FORMAT, chunk_shape
+from climate.store.layout import chunk_shape
 from climate.store.shards import Job, create_arrays
 from climate.store.statistics import Binning, binning_of, has_seasons
+from vgbdm.door import open_array
+from vgbdm.sealing import FORMAT
 
 MARK = "vgbdm training store"
 
@@ -186,7 +188,7 @@ def write_derived(request: Request, group: zarr.Group, path: Path) -> tuple[np.n
         The mean map (C, H, W), and the names of the arrays.
     """
     index = np.flatnonzero(inside(request.times, request.splits["train"]))
-    state = zarr.open_array(path / "state", mode="r")
+    state = open_array(path, "state", "r")
     start, stop = int(index[0]), int(index[-1]) + 1
     mean_map = write_climatology(group, state, request.times, start, stop, request.binning)
     if request.mask is None:

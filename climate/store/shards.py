@@ -17,13 +17,15 @@ import xarray as xr
 import zarr
 
 from climate.store.calendar import Period, in_unit_of, inside
-from climate.store.journal import digest_file
-from climate.store.layout import chunk_shape, codecs
+from climate.store.layout import chunk_shape, codecs, open_folder
 from climate.store.mask import check_atmosphere, pack
 from climate.store.odd_maps import Maps, survey
+from climate.store.reader import ShardedArray, digest_shard
 from climate.store.statistics import Partial, summarise
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
 from vgbdm.files import sync, write_json
+from vgbdm.sealing import digest_file
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,8 @@ def write_shard(job: Job, index: int) -> Partial | None:
         job.file(index, name).unlink(missing_ok=True)  # zarr-python would read what is damaged
     for name, array in arrays.items():
         write_array(job.out, name, (job.span(index)[0], job.part(index).start), array)
-    paths = [job.file(index, name) for name in arrays]
-    for path in paths:
+    paths = {name: job.file(index, name) for name in arrays}
+    for path in paths.values():
         sync(path)
         for folder in path.parents[:4]:
             sync(folder)
@@ -171,7 +173,7 @@ def write_shard(job: Job, index: int) -> Partial | None:
     partial = _summarise(job, index, values, before, masked)
     planned = None if job.planned is None else job.planned[job.part(index)]
     record: dict[str, Any] = {
-        "files": {str(path.relative_to(job.out)): digest_file(path) for path in paths},
+        "files": {str(p.relative_to(job.out)): _digest(job, n, p) for n, p in paths.items()},
         "partial": partial.to_json() if partial else None,
         "maps": [one.to_json() for one in _survey(job, index, values, filled, before)],
     }
@@ -182,9 +184,17 @@ def write_shard(job: Job, index: int) -> Partial | None:
     return partial
 
 
+def _digest(job: Job, name: str, path: Path) -> list[Any]:
+    """What the manifest says of a shard: of states, with its seal."""
+    if name != "state":
+        return digest_file(path)
+    chunk, shard = chunk_shape(len(job.channels), *(job.dataset.sizes[k] for k in ("lat", "lon")))
+    return digest_shard(path, shard[0] // chunk[0], shard[1] // chunk[1])
+
+
 def write_array(root: Path, name: str, place: tuple[int, int], values: np.ndarray) -> None:
     """Put states into an array, from a time and a channel on; zarr-python renames what is whole."""
-    array = zarr.open_array(root / name, mode="r+")
+    array = open_array(root, name)
     time, channel = place
     array[time : time + len(values), channel : channel + values.shape[1]] = values
 
@@ -203,8 +213,9 @@ def load_states(job: Job, index: int) -> tuple[np.ndarray, np.ndarray | None, np
     if kept:
         assert job.earlier is not None
         held = slice(start, start + kept)
-        values[:kept] = zarr.open_array(job.earlier / "state", mode="r")[held, part]
-        before = np.asarray(zarr.open_array(job.earlier / "filled", mode="r")[held, part])
+        earlier = open_folder(job.earlier)
+        values[:kept] = ShardedArray(earlier).read(start, start + kept)[:, part]
+        before = np.asarray(earlier.open("filled")[held, part])
         if before.any():
             filled = np.zeros(shape, bool)
             filled[:kept] = before
@@ -296,10 +307,9 @@ def _before(job: Job, index: int) -> Sequence[np.ndarray] | None:
         halo = slice(start - 1 - job.offset, start - job.offset)
         return [field[0] for field in job.load(index, halo)]
     assert job.earlier is not None
-    held, filled = (
-        np.asarray(zarr.open_array(job.earlier / name, mode="r")[start - 1, part])
-        for name in ("state", "filled")
-    )
+    earlier = open_folder(job.earlier)
+    held = ShardedArray(earlier).read(start - 1, start)[0, part]
+    filled = np.asarray(earlier.open("filled")[start - 1, part])
     return list(np.where(filled, np.float32(np.nan), held))
 
 

@@ -115,7 +115,8 @@ class Trainer:
         run_dir: where everything goes.
         identity: what a checkpoint carries: under ``must_match`` hashes and configs that are
             compared on resume, under ``rebuild`` the config of the field as `vgbdm.load` builds it,
-            under ``config`` that of the run; it goes to ``config.json`` too, without credentials.
+            under ``config`` that of the run; it goes to ``config.json`` too, without credentials;
+            what else is there is only kept, such as the digest of the data.
         free: names in the config that may differ on resume, see `allowed_changes`.
     """
 

@@ -1,6 +1,5 @@
 """A mask that stands still is kept; one that moves is missing values."""
 
-import json
 import logging
 
 import numpy as np
@@ -10,6 +9,7 @@ from archives import write_zarr, zarr_source
 from builders import LAT, LON, SPLITS, contents, hours, warm, waves
 from entry import compose_config
 from refusals import refused
+from seals import manifest_of
 from seas import LAND, TIMES, make_sea_store, sea_dataset, sst
 
 from climate.grid import Grid
@@ -19,11 +19,12 @@ from climate.store import convert as converting
 from climate.store.append import append
 from climate.store.convert import convert
 from climate.store.crop import crop
-from climate.store.layout import MANIFEST, open_store
+from climate.store.layout import open_store
 from climate.store.mask import mask_lines, pack, percent, unpack
 from climate.store.monthly import open_monthly
 from climate.store.staging import stage
 from climate.store.verify import describe, find_damage, repair
+from vgbdm.sealing import write_manifest
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
 
@@ -59,7 +60,7 @@ def test_it_is_kept_and_needs_no_allowance(sea):
     held = xr.open_zarr(sea.path, consolidated=False)
     assert held["mask"].dims == ("channel", "lat", "lon")
     assert not bool(held["filled"].any())
-    facts = json.loads((sea.path / MANIFEST).read_text())
+    facts = manifest_of(sea.path)
     assert facts["masked"] == ["sst"] and "mask/zarr.json" in facts["files"]
     assert not list(find_damage(sea.path))
 
@@ -124,9 +125,9 @@ def test_stopped_before_its_end_it_ends_with_the_same_bytes(tmp_path, many_shard
 
 def test_a_store_from_before_has_no_mask(sea, tmp_path):
     held = make_sea_store(tmp_path / "s", sea_dataset()[["u10", "v10"]])
-    facts = json.loads((held.path / MANIFEST).read_text())
+    facts = manifest_of(held.path)
     del facts["masked"]
-    (held.path / MANIFEST).write_text(json.dumps(facts))
+    write_manifest(held.path, facts)
     assert open_store(held.path).mask is None
 
 

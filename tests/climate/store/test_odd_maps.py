@@ -10,12 +10,13 @@ import pytest
 from builders import ABOUT, LAT, SPLITS, hours, write_variable
 from entry import compose_config
 from refusals import refused
+from seals import manifest_of
 
 from climate import preflight
 from climate.store import odd_maps
 from climate.store.append import append
 from climate.store.convert import convert
-from climate.store.layout import MANIFEST, open_store
+from climate.store.layout import open_store
 from climate.store.odd_maps import Maps, describe_odd_maps, find_odd, survey
 from climate.store.verify import describe
 
@@ -88,20 +89,18 @@ def test_they_are_refused_and_each_remedy_works(tmp_path, kind):
     assert "variables=" in said and "period=" in said and "restart=true" in said
     kept = converted(root, tmp_path / "s", odd_maps=re.search(r"odd_maps=(\w+)", said)[1])
     assert np.array_equal(kept.read(0, 480)[:, 0], waved(change))
-    (listed,) = describe_odd_maps(kept.path / MANIFEST)[:1]
+    (listed,) = describe_odd_maps(kept.path)[:1]
     assert listed.startswith("u10: ") and line in listed
     assert any(entry == f"odd maps    {listed}" for entry in describe(kept.path))
     refused(lambda: converted(root, tmp_path / "t"), words)
-    assert not describe_odd_maps(
-        converted(root, tmp_path / "t", ("v10",), restart=True).path / MANIFEST
-    )
+    assert not describe_odd_maps(converted(root, tmp_path / "t", ("v10",), restart=True).path)
 
 
 def test_a_mended_file_is_converted(tmp_path):
     root = files_with(tmp_path / "files", waved(spike))
     refused(lambda: converted(root, tmp_path / "s"), "jumps")
     store = converted(files_with(tmp_path / "new", waved()), tmp_path / "s", restart=True)
-    assert describe_odd_maps(store.path / MANIFEST) == []
+    assert describe_odd_maps(store.path) == []
 
 
 def test_other_channels_are_listed_only(tmp_path):
@@ -112,7 +111,7 @@ def test_other_channels_are_listed_only(tmp_path):
     source = builders.source(tmp_path / "files", ("u10",))
     dataset = source.open().rename(u10="rain")
     convert(dataset, tmp_path / "s", SPLITS, **SERIAL)
-    lines = describe_odd_maps(tmp_path / "s" / MANIFEST)
+    lines = describe_odd_maps(tmp_path / "s")
     assert lines[:2] == [
         "rain: 20 maps are of one value: 2016-01-02 16:00, 2016-01-02 17:00, 2016-01-02 18:00 …",
         "rain: 1 map is the same as the one before: 2016-01-03 22:00",
@@ -125,7 +124,7 @@ def test_shards_and_their_borders_do_not_matter(tmp_path, monkeypatch):
     kept = converted(root, tmp_path / "s", odd_maps="keep")
     monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 60)  # the shift is at a border
     small = converted(root, tmp_path / "t", odd_maps="keep")
-    one, two = (json.loads((s.path / MANIFEST).read_text())["maps"] for s in (kept, small))
+    one, two = (manifest_of(s.path)["maps"] for s in (kept, small))
     assert one == two and len(list((small.path / "state").rglob("0"))) > 1
 
 
@@ -135,7 +134,7 @@ def test_gaps_are_no_jumps_and_filled_values_do_not_count(tmp_path):
     values[120, :4] = np.nan
     write_variable(tmp_path / "files", "u10", times, values=values)
     store = converted(tmp_path / "files", tmp_path / "s", ("u10",), nan_allowance=0.5)
-    assert len(store.times) == 384 and not describe_odd_maps(store.path / MANIFEST)
+    assert len(store.times) == 384 and not describe_odd_maps(store.path)
 
 
 def test_what_is_appended_is_held_against_the_whole_store(tmp_path):
@@ -155,14 +154,14 @@ def test_what_is_appended_is_held_against_the_whole_store(tmp_path):
     now = builders.contents(tmp_path / "s")
     assert {name: now[name] for name in before} == before
     append(dataset, tmp_path / "s", SPLITS, **SERIAL, odd_maps="keep")
-    lines = describe_odd_maps(tmp_path / "s" / MANIFEST)
+    lines = describe_odd_maps(tmp_path / "s")
     assert "u10: 1 map is of one value" in lines[0]
     assert "u10: 4 jumps at 2016-01-13 12:00, 2016-01-13 13:00, 2016-01-21 …" in lines[1]
     again = hours("2016-01-22T06", 30)
     for name in ("u10", "v10"):
         write_variable(root, name, again, file="2018")
     append(builders.source(root, ("u10", "v10")).open(), tmp_path / "s", SPLITS, **SERIAL)
-    assert describe_odd_maps(tmp_path / "s" / MANIFEST)[0] == lines[0]
+    assert describe_odd_maps(tmp_path / "s")[0] == lines[0]
 
 
 def test_a_word_that_is_none_is_refused(tmp_path):
@@ -234,8 +233,8 @@ def test_real_winds_have_none(winds, name, tmp_path):
     }
     source = builders.source(winds, (name,))
     convert(source.open(), tmp_path / "s", splits, **SERIAL)
-    assert describe_odd_maps(tmp_path / "s" / MANIFEST) == []
-    (held,) = json.loads((tmp_path / "s" / MANIFEST).read_text())["maps"]
+    assert describe_odd_maps(tmp_path / "s") == []
+    (held,) = manifest_of(tmp_path / "s")["maps"]
     maps = Maps.from_json(held)
     for k, sizes in ((1, maps.rms), (2, maps.peak)):
         assert max(one[k] for one in maps.top) < 3 * odd_maps._usual(sizes)
