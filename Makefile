@@ -1,10 +1,10 @@
-# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | lint | clean; each makes .venv where it is missing.
+# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | lint | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-real demo-regional demo-monthly test test-slow lint clean
+.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -81,6 +81,20 @@ test: $(READY)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
 	    -m "slow or soak"
+
+# Tests of data with the packages of data at the lowest versions that are allowed, over the same
+# torch. Without the longest ones, which try kills at every moment and random shapes.
+FLOORS := .venv/floors
+test-floors: $(READY)
+	rm -rf $(FLOORS)
+	$(BIN)/python .ci/floors.py > .venv/floors.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(FLOORS) \
+	    --resolution lowest-direct --requirements .venv/floors.txt
+	PYTHONPATH=$(CURDIR)/$(FLOORS) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
+	    tests/climate/sources tests/climate/store tests/climate/verification/test_units.py \
+	    tests/physics_systems/test_labels.py tests/physics_systems/test_trajectories.py \
+	    --ignore tests/climate/store/test_conversion.py \
+	    --ignore tests/climate/store/test_round_trip.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

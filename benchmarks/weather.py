@@ -76,6 +76,7 @@ def main(cfg: DictConfig) -> None:
     from climate.report import write_table_report
     from climate.store.layout import open_store
     from climate.verification.table import collect, markdown
+    from vgbdm.tables import write_csv
 
     store, out, seeds = open_store(cfg.store), Path(cfg.out), range(1, cfg.seeds + 1)
     for seed, row in tqdm(list(itertools.product(seeds, cfg.rows)), unit="run"):
@@ -83,8 +84,8 @@ def main(cfg: DictConfig) -> None:
     for seed, row in itertools.product(seeds, cfg.rows[1:]):
         compare(cfg, row, seed)
     table = collect(out / "runs", tuple(cfg.rows), tuple(seeds))
-    table.scores.to_csv(out / "table.csv", index=False, float_format="%.6g")
-    table.differences.to_csv(out / "differences.csv", index=False, float_format="%.6g")
+    write_csv(table.scores, out / "table.csv", 6)
+    write_csv(table.differences, out / "differences.csv", 6)
     command = f"python benchmarks/weather.py minutes={cfg.minutes:g} seeds={cfg.seeds}"
     command += f" threads={cfg.threads} leads={cfg.leads} 'options={json.dumps(list(cfg.options))}'"
     text = markdown(table, tuple(cfg.shown_hours))

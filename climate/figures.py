@@ -29,6 +29,8 @@ COLOURS = {
     "climatology": "#7a7a7a",
     "truth": "#1d2a30",
 }
+MASKED = "#b3b3b3"
+"""Where a variable has no values."""
 SCORE_LABELS = {
     "rmse_root_of_mean": "RMSE (root of the mean)",
     "acc": "anomaly correlation",
@@ -209,7 +211,7 @@ class Panel:
 
 
 def maps(panels: Sequence[Panel], area: Area, land: np.ndarray | None, units: str) -> bytes:
-    """Maps, three beside each other; states share one scale.
+    """Maps, three beside each other; states share one scale, and what is NaN is grey.
 
     Args:
         panels: to draw.
@@ -225,9 +227,10 @@ def maps(panels: Sequence[Panel], area: Area, land: np.ndarray | None, units: st
         figure = Figure(figsize=(12.3, 2.4 * lines))
         axes = figure.subplots(lines, 3, squeeze=False)
         states = np.stack([panel.field for panel in panels if panel.kind == "state"])
-        low, high = np.percentile(states, [1, 99])
+        low, high = np.nanpercentile(states, [1, 99])
         for axis, panel in zip(axes.flat, panels, strict=False):
-            extreme = float(np.abs(panel.field).max())
+            extreme = float(np.nanmax(np.abs(panel.field)))
+            axis.set_facecolor(MASKED)
             look: dict[str, Any] = {
                 "state": {"cmap": "viridis", "vmin": low, "vmax": high},
                 "difference": {"cmap": "RdBu_r", "vmin": -extreme, "vmax": extreme},

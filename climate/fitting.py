@@ -16,6 +16,7 @@ import numpy as np
 from climate.cycles import LENGTHS, SECONDS_PER_DAY, Arcs, describe, distance
 from climate.models.domain import Domain
 from climate.store.layout import TrainingStore
+from climate.store.mask import describe_mask
 from climate.units import Conversion, find_conversion
 from vgbdm.errors import InputError
 
@@ -31,7 +32,7 @@ def check_model(model: Any, store: TrainingStore) -> None:
     A model that does not tell the period it was trained on needs the store it was trained on.
 
     Raises:
-        InputError: one line, for other channels, units or another grid.
+        InputError: one line, for other channels, units, masked points or another grid.
     """
     if tuple(model.channels) != store.channels:
         raise InputError(
@@ -42,6 +43,7 @@ def check_model(model: Any, store: TrainingStore) -> None:
     if domain is not None:
         _check_grid(domain, store)
         _check_units(domain, store)
+        _check_mask(domain, store)
     if periods_of(model) is None and model.statistics_hash != store.statistics.hash:
         raise InputError(
             f"{store.path}: its training statistics are not those the model was trained with, and "
@@ -72,6 +74,15 @@ def _check_units(domain: Domain, store: TrainingStore) -> None:
                 f"{store.path}: {name} is in {held!r}, the model was trained on {own!r}; convert "
                 "the data in the model's unit"
             )
+
+
+def _check_mask(domain: Domain, store: TrainingStore) -> None:
+    held = describe_mask(store.channels, store.mask)
+    if held != domain.mask:
+        raise InputError(
+            f"{store.path}: masked are {held or 'no points'}, where the model was trained masked "
+            f"were {domain.mask or 'none'}; convert data with the model's mask, or train on these"
+        )
 
 
 def periods_of(model: Any) -> Mapping[str, Sequence[str]] | None:

@@ -1,7 +1,9 @@
 """A model and start times → a forecast dataset that follows the CF conventions.
 
-    OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles
+    OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles;
+                    NaN where the store is masked
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
+    OUT/manifest.json   digests of all files, and of the store's manifest; see `vgbdm.sealing`
 
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -10,14 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-import zarr
 from tqdm import tqdm
 
 from climate.fitting import about_training, check_model, check_unseen, periods_of
@@ -28,11 +29,16 @@ from climate.store.calendar import (
     is_monthly,
     step_seconds,
 )
+from climate.store.forecasts import KIND
 from climate.store.layout import TrainingStore
+from climate.store.mask import store_lines
 from climate.stream import read_windows
 from climate.wording import date, duration, period
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
+from vgbdm.outputs import appearing, check_free
 from vgbdm.precision import check_precision, computing
+from vgbdm.sealing import seal_folder
 
 log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
@@ -128,12 +134,11 @@ def write_forecast(
         about: further global attributes.
 
     Raises:
-        InputError: for an ``out`` that exists, a model that does not fit or has seen what is to be
-            forecast, members it does not have, or a forecast that is not finite.
+        InputError: for an ``out`` that exists or is being made, a model that does not fit or has
+            seen what is to be forecast, members it does not have, or a forecast that is not finite.
     """
     out = Path(out)
-    if out.exists():
-        raise InputError(f"out={out} exists; remove it or choose another")
+    check_free(out)
     check_model(model, store)
     check_precision("precision", precision)
     count = count_members(model, members)
@@ -148,8 +153,6 @@ def write_forecast(
     if "outside_training" in training:
         log.warning("forecasts: %s", training["outside_training"])
     size = max(1, batch // count)
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
     attributes = {
         "title": f"forecasts from every start of {split}",
         "source": f"{type(model).__name__} of vgbdm",
@@ -157,6 +160,7 @@ def write_forecast(
         "split": split,
         "model_hash": model_hash(model),
         "statistics_hash": model.statistics_hash,
+        "store_digest": store.digest,
         **training,
         **_data_attributes(store),
         **(store.region.attributes() if store.region else {}),
@@ -164,29 +168,55 @@ def write_forecast(
     }
     layout = _layout(store, starts, count, leads, step, attributes)
     chunks = (size, *layout[store.channels[0]].shape[1:])
-    layout.to_zarr(
-        aside,
-        compute=False,
-        zarr_format=3,
-        consolidated=False,
-        encoding={name: {"chunks": chunks} for name in store.channels},
-    )
-    fields = [zarr.open_array(aside / name, mode="r+") for name in store.channels]
     model = model.to(device).eval()
+
+    def compute(chosen: np.ndarray) -> np.ndarray:
+        past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
+        times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
+        states = torch.from_numpy(past).to(device)
+        with computing(precision, torch.device(device)):
+            forecast = _forecast(model, states, times, leads, count, seed)
+        _check_finite(forecast, store.times[chosen], store.mask)
+        if store.mask is not None:
+            forecast = np.where(store.mask, np.float32(np.nan), forecast)
+        return forecast
+
+    with appearing(out) as aside:
+        layout.to_zarr(
+            aside,
+            compute=False,
+            zarr_format=3,
+            consolidated=False,
+            encoding={name: {"chunks": chunks} for name in store.channels},
+        )
+        _fill(aside, store, starts, size, compute)
+        seal_folder(aside, KIND, {"store": store.digest})
+
+
+def _fill(
+    path: Path,
+    store: TrainingStore,
+    starts: np.ndarray,
+    size: int,
+    compute: Callable[[np.ndarray], np.ndarray],
+) -> None:
+    """The fields of a forecast store, batch by batch.
+
+    Args:
+        path: of the store.
+        store: of the initial states.
+        starts: time indices (N,).
+        size: starts of a batch.
+        compute: starts → their forecasts (N, [M,] S, C, H, W).
+    """
+    fields = [open_array(path, name) for name in store.channels]
     with tqdm(total=len(starts), unit="start", desc="forecasting") as bar:
         for at in range(0, len(starts), size):
             chosen = starts[at : at + size]
-            past = read_windows(store, chosen, stride=store.stride(step), history=model.history)
-            times = torch.from_numpy(store.times[chosen].astype(np.int64)).to(device)
-            states = torch.from_numpy(past).to(device)
-            with computing(precision, torch.device(device)):
-                forecast = _forecast(model, states, times, leads, count, seed)
-            _check_finite(forecast, store.times[chosen])
+            forecast = compute(chosen)
             for c, field in enumerate(fields):
                 field[at : at + len(chosen)] = store.without_halo(forecast[..., c, :, :])
             bar.update(len(chosen))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    aside.replace(out)
 
 
 @torch.no_grad()
@@ -201,8 +231,11 @@ def _forecast(
     return np.asarray(forecast.float().cpu().numpy())
 
 
-def _check_finite(forecast: np.ndarray, times: np.ndarray) -> None:
-    bad = ~np.isfinite(forecast).all(tuple(range(1, forecast.ndim)))
+def _check_finite(forecast: np.ndarray, times: np.ndarray, mask: np.ndarray | None) -> None:
+    finite = np.isfinite(forecast)
+    if mask is not None:
+        finite |= mask
+    bad = ~finite.all(tuple(range(1, forecast.ndim)))
     if bad.any():
         raise InputError(
             f"the forecast from {date(times[bad][0])} is not finite ({int(bad.sum())} such in this "
@@ -217,11 +250,12 @@ def _data_attributes(store: TrainingStore) -> dict[str, str]:
 
 
 def _channel_attributes(store: TrainingStore, name: str) -> dict[str, str]:
-    """The store's, and that a temperature is one and not a difference of two (CF §3.1.2)."""
+    """The store's, that a temperature is no difference of two (CF §3.1.2), and what is masked."""
     own = dict(store.channel_attrs[name])
     if own.get("standard_name", "").endswith("temperature"):
         own["units_metadata"] = "temperature: on_scale"
-    return own
+    told = store_lines(store).get(name)
+    return own | ({"comment": f"{told}: NaN there"} if told else {})
 
 
 def _layout(

@@ -2,21 +2,22 @@
 
 Where the store cannot be written they are kept in another folder, that of the run.
 
-    STORE/initial_wind-<digest of the options>/fits        (time, variable, harmonic) float32, m/s
-    STORE/initial_wind-<digest of the options>/facts.json  the options and what the store held
+    STORE/initial_wind-<digest of the options>/fits    (time, variable, harmonic) float32, m/s
+    STORE/initial_wind-<…>/manifest.json               the options, and the digest of the store's
+                                                       manifest; see `vgbdm.sealing`
 
 Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
-was killed leaves a hidden folder `.initial_wind-….tmp`, which may be removed.
+was killed leaves a hidden folder `.initial_wind-….tmp`, which the next fit on its machine removes.
 
 Shapes: ``T`` times, ``N`` times of a block, ``G`` variables, ``K`` harmonics of ψ and of χ each.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,18 +31,30 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.models.climode import ClimODE
 from climate.store.calendar import as_step
-from climate.store.layout import MANIFEST, TrainingStore
+from climate.store.layout import TrainingStore
 from climate.stream import read_windows
+from vgbdm.door import open_array
 from vgbdm.errors import InputError
-from vgbdm.files import is_writable, make_writable, read_json, sync, write_json
+from vgbdm.files import (
+    aside_of,
+    asides_in,
+    is_writable,
+    make_writable,
+    new_token,
+    sync,
+)
+from vgbdm.lock import LOCK, held, is_left
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, read_manifest, seal_folder
 from vgbdm.training.backends import Backend
 
 log = logging.getLogger(__name__)
 
-FACTS = "facts.json"
+KIND = "initial winds"
 FITS = "fits"
+REMEDY = "remove it, to fit again"
 ASIDE = -1
-"""Of what is beside a read-only store; numbers of processes are taken off it."""
+"""Of what is beside a read-only store; tokens are taken off it."""
 CHUNK = 96
 """Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
 BATCH = 16
@@ -52,7 +65,8 @@ class InitialWinds:
     """The fitted winds of a store, open for reading."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.array = path, zarr.open_array(path / FITS, mode="r")
+        self.path = path
+        self.array = Sealed(path, read_manifest(path, KIND, REMEDY), REMEDY).open(FITS)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -69,7 +83,7 @@ class InitialWinds:
             return np.asarray(self.array[start:stop])
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.path}: damaged ({reason}); remove it, to fit again") from error
+            raise InputError(f"{self.path}: damaged ({reason}); {REMEDY}") from error
 
 
 def initial_winds(
@@ -93,46 +107,59 @@ def initial_winds(
     facts = {
         "options": options,
         "statistics": store.statistics.hash,
-        "manifest": hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest(),
+        "store": store.digest,
     }
     name = f"initial_wind-{digest[:12]}"
-    # the first rank decides; its process names the folder, so that runs do not share one
+    # the first rank decides; its token names the folder, so that runs do not share one
     said = int(backend.broadcast(_decide(store, aside, name, facts) if backend.rank == 0 else 0))
-    folder, process = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
+    folder, token = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
     path = folder / name
-    if process:
-        partial = path.with_name(f".{path.name}.{process}.tmp")
-        if backend.rank == 0:
-            _create(partial, (len(store.times), *field.fit.shape))
-        backend.barrier()
-        _fit(field, store, zarr.open_array(partial / FITS, mode="r+"), backend)
-        backend.barrier()
+    if token:
+        partial = aside_of(path, token)
+        with contextlib.ExitStack() as stack:
+            if backend.rank == 0:
+                _clear(path)
+                partial.mkdir()
+                stack.push(lambda kind, *_: _drop_failed(partial, kind))
+                stack.enter_context(held(partial / LOCK, str(path)))
+                _create(partial, (len(store.times), *field.fit.shape))
+            backend.barrier()
+            _fit(field, store, open_array(partial, FITS), backend)
+            backend.barrier()
         if backend.rank == 0:
             _finish(partial, path, facts)
         backend.barrier()
     if not _holds(path, facts):
-        raise InputError(
-            f"{path}: fitted to other data than the store holds now; remove it, to fit again"
-        )
-    return InitialWinds(path)
+        raise InputError(f"{path}: fitted to other data than the store holds now; {REMEDY}")
+    winds, shape = InitialWinds(path), (len(store.times), *field.fit.shape)
+    if winds.array.shape != shape:
+        raise InputError(f"{path}: fits of {winds.array.shape}, not of {shape}; {REMEDY}")
+    return winds
 
 
 def _holds(path: Path, facts: dict[str, Any]) -> bool:
     """Whether a folder holds the fits that some facts tell of."""
-    return (path / FACTS).exists() and read_json(path / FACTS) == facts
+    if not (path / MANIFEST).exists():
+        return False
+    try:
+        held = read_manifest(path, KIND, REMEDY)
+    except InputError as error:
+        log.warning("%s", error)
+        return False
+    return all(held.get(name) == value for name, value in facts.items())
 
 
 def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str, Any]) -> int:
     """Where the fits are or will be, as one number for all ranks.
 
     Returns:
-        0 where they are in the store, `ASIDE` where they are aside; with the number of this process
+        0 where they are in the store, `ASIDE` where they are aside; with a token of this process
         added in the store and taken off aside, where they are still to be made.
     """
     if _holds(store.path / name, facts):
         return 0
     if is_writable(store.path):
-        return 0 if (store.path / name).exists() else os.getpid()
+        return 0 if (store.path / name).exists() else new_token()
     if aside is None:
         raise InputError(
             f"{store.path}: is read-only and holds no initial winds of this model; copy it to a "
@@ -141,13 +168,25 @@ def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str
     if (aside / name).exists():
         return ASIDE
     make_writable(aside, store.path)
-    return ASIDE - os.getpid()
+    return ASIDE - new_token()
+
+
+def _clear(path: Path) -> None:
+    """Remove what fits have left whose process is dead; others may be at work."""
+    for left in asides_in(path.parent, path.name):
+        if is_left(left / LOCK):
+            shutil.rmtree(left)
+
+
+def _drop_failed(partial: Path, kind: type[BaseException] | None) -> None:
+    """Remove our own where it failed, of whatever kind."""
+    if kind is not None:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _create(path: Path, shape: tuple[int, ...]) -> None:
-    """An empty array, over what a stopped fit may have left."""
-    shutil.rmtree(path, ignore_errors=True)
-    group = zarr.open_group(path, mode="w", attributes={"kind": "initial winds of ClimODE"})
+    """An empty array."""
+    group = zarr.open_group(path, mode="a", attributes={"kind": "initial winds of ClimODE"})
     group.create_array(
         FITS,
         shape=shape,
@@ -190,7 +229,7 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
 
 def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
     """Everything on disk before the folder has its name; another run may have been first."""
-    write_json(aside / FACTS, facts)
+    seal_folder(aside, KIND, facts)
     for entry in sorted(aside.rglob("*")):
         sync(entry)
     try:

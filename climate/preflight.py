@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,13 +20,16 @@ from omegaconf import DictConfig
 
 from climate.store.constants import check_variation
 from climate.store.layout import TrainingStore
+from climate.store.odd_maps import describe_odd_maps
 from climate.training import bring_store, build_trainer, open_task_store, region_of
 from climate.wording import period
 from vgbdm.build import build
 from vgbdm.errors import InputError
+from vgbdm.files import aside_of, new_token
+from vgbdm.outputs import scratch
 from vgbdm.precision import KINDS
 from vgbdm.training.backends import Backend
-from vgbdm.training.loop import Trainer, check_run_dir
+from vgbdm.training.loop import Trainer
 from vgbdm.training.memory import (
     HEADROOM,
     LAYOUTS,
@@ -37,6 +40,7 @@ from vgbdm.training.memory import (
     peak_bytes,
     state_bytes,
 )
+from vgbdm.training.run_folder import check_run_dir, for_all
 from vgbdm.training.transfer import Arrived, Feed, read
 
 log = logging.getLogger(__name__)
@@ -130,22 +134,16 @@ def preflight(cfg: DictConfig) -> None:
     bring_store(cfg)
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
     check_run_dir(run_dir, cfg.resume)
-    scratch = run_dir.parent / f".{run_dir.name}.check"
-    if backend.rank == 0:
-        shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(parents=True)
-    backend.barrier()
-    try:
-        check_statistics(open_task_store(cfg, scratch))
-        trainer = build_trainer(cfg, backend, scratch)
+    token = int(backend.broadcast(float(new_token())))
+    with for_all(backend, lambda stack: stack.enter_context(scratch(run_dir, token))):
+        place = aside_of(run_dir, token)
+        check_statistics(open_task_store(cfg, place))
+        trainer = build_trainer(cfg, backend, place)
         opened: Any = trainer.open_stream(0)
         with opened as stream:
             samples = len(stream.order.anchors)
             measured = measure(trainer, backend, Feed(stream, backend.device))
         disk = check_disk(run_dir, checkpoint_bytes(backend), cfg.trainer.keep)
-    finally:
-        if backend.rank == 0:
-            shutil.rmtree(scratch, ignore_errors=True)
     sizes = {n: backend.shapes[n].numel() for n, p in trainer.field.named_parameters()
              if p.requires_grad}  # fmt: skip
     log.info("%s", arithmetic(cfg, backend, samples))
@@ -154,7 +152,8 @@ def preflight(cfg: DictConfig) -> None:
         log.info("%s", line)
     log.info("%s", timing(trainer, measured))
     log.info("%s", precisions(measured))
-    for line in advice(cfg, backend, sizes, measured, samples):
+    odd = describe_odd_maps(Path(cfg.stage or cfg.store))
+    for line in advice(cfg, backend, sizes, measured, samples, odd):
         log.info("advice: %s", line)
 
 
@@ -301,12 +300,21 @@ def advice(
     sizes: Mapping[str, int],
     measured: Measured,
     samples: int,
+    odd: Sequence[str] = (),
 ) -> list[str]:
-    """What could be done better, in plain words; empty where nothing stands out."""
-    found, ranks = (
-        judge_length(cfg, samples, sum(sizes.values()), measured.step),
-        backend.world_size,
-    )
+    """What could be done better, in plain words.
+
+    Args:
+        cfg: of the run.
+        backend: of the run.
+        sizes: numbers by parameter that is trained.
+        measured: see there.
+        samples: in an epoch.
+        odd: maps of the store that are no weather, see `climate.store.odd_maps`.
+    """
+    found = [f"look at odd maps before training: {line}" for line in odd]
+    found += judge_length(cfg, samples, sum(sizes.values()), measured.step)
+    ranks = backend.world_size
     if measured.peak > HEADROOM * measured.memory:
         found.append(
             "memory is nearly full: try backend.recompute=true, then backend.accumulation=2"

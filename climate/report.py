@@ -11,6 +11,7 @@ import pandas as pd
 
 from climate import figures
 from climate.store.layout import TrainingStore
+from climate.store.mask import in_one_line, store_lines
 from climate.verification.comparison import Comparison
 from climate.verification.forecasts import Forecast, open_forecast
 from climate.verification.published import html_beside
@@ -44,6 +45,7 @@ def write_report(
         f"{len(forecast.starts)} starts, trained on {_trained_on(forecast, store)}</p>",
         _notice(store),
         _outside(forecast),
+        _masked(forecast.masked(store)),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
         "<p class=quiet>Latitude-weighted. Bands: intervals, as below; where there are none, "
@@ -85,6 +87,7 @@ def write_comparison(
         f"<p class=quiet>{_title(store)}<br>a: {a}<br>b: {b}<br>"
         f"{count} common starts, {comparison.first} to {comparison.last}</p>",
         _notice(store),
+        _masked(in_one_line(store_lines(store))),
         "<h2>Differences, a - b</h2>",
         image(figures.differences(table, units)),
         "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
@@ -119,6 +122,11 @@ def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
 def _outside(forecast: Forecast) -> str:
     line = forecast.outside_training
     return f"<p class=note>Outside of training: {html.escape(line)}</p>" if line else ""
+
+
+def _masked(line: str) -> str:
+    """A note on masked variables; nothing where there are none."""
+    return f"<p class=note>Grey on the maps: {html.escape(line)}.</p>" if line else ""
 
 
 def _table(scorecard: pd.DataFrame, variable: str, units: str) -> str:
@@ -186,6 +194,9 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     parts = [f"<p class=quiet>From {date(store.times[start])}, {hours[lead]} h ahead.</p>"]
     for c, name in enumerate(store.channels):
         members = forecast.read(k, k + 1, name)[0, :, lead]
+        kept = forecast.area_of(store, c).kept
+        if kept is not None:  # a foreign forecast may have numbers there
+            members = np.where(kept, members, np.float32(np.nan))
         mean = members.mean(0)
         kind = "forecast" if len(members) == 1 else f"mean of {len(members)}"
         panels = [

@@ -20,6 +20,7 @@ from climate.models.field import WeatherField
 from climate.regions import Region, parse_region
 from climate.store.calendar import SPLITS, is_monthly, parse_duration
 from climate.store.layout import TrainingStore, open_store
+from climate.store.mask import mask_lines
 from climate.store.staging import stage as stage_store
 from climate.store.views import open_view
 from climate.stream import Aside, WindowStream
@@ -29,10 +30,15 @@ from vgbdm.errors import InputError
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import DERIVED, Plan, Trainer, check_run_dir, prepare_run_dir
+from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.run_folder import DERIVED, owned
 from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
+
+FREE = ("store", "stage", "stream.threads", "stream.memory_gib", "model.solver.gradient")
+"""What a run that goes on may be told otherwise: what the store holds is compared, the rest is how
+the same is computed (of the gradients, `comparable` says which are the same)."""
 
 
 def parameter_groups(
@@ -183,12 +189,9 @@ def open_validation(cfg: DictConfig, store: TrainingStore, backend: Backend) -> 
     )
 
 
-def identity_of(
-    cfg: DictConfig, store: TrainingStore, stream: WindowStream, objective: DictConfig
-) -> dict[str, Any]:
-    """What a checkpoint must agree in with a run that goes on from it."""
+def identity_of(cfg: DictConfig, stream: WindowStream, objective: DictConfig) -> dict[str, Any]:
+    """What a checkpoint and a run that goes on from it must agree in beside data and model."""
     return {
-        "statistics": store.statistics.hash,
         "order": stream.order.digest,
         "batch": cfg.batch,
         "seed": cfg.seed,
@@ -205,15 +208,12 @@ def train(cfg: DictConfig) -> None:
     region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
-    if backend.rank == 0:
-        check_run_dir(run_dir, cfg.resume)
-        open_task_store(cfg)  # which makes the monthly means, once
-        prepare_run_dir(run_dir, cfg.resume)
-    backend.barrier()
-    with starting(Status(run_dir)):
-        trainer = build_trainer(cfg, backend, run_dir)
-    trainer.fit()
-    log.info("best validation score %.4f; run in %s", trainer.best, run_dir)
+    # the monthly means are made once
+    with owned(run_dir, backend, cfg.resume, lambda: open_task_store(cfg)):
+        with starting(Status(run_dir)):
+            trainer = build_trainer(cfg, backend, run_dir)
+        trainer.fit()
+    log.info("%s", trainer.ending())
 
 
 def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
@@ -226,12 +226,17 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     """
     store = open_task_store(cfg, run_dir)
     field, described = build_model(cfg, store, domain_before(cfg, run_dir))
-    facts = {"model": comparable(described["model"]), "domain": identical(described["domain"])}
+    facts = {
+        "mask": described["domain"]["mask"] or None,  # first: it says more than other statistics
+        "statistics": store.statistics.hash,
+        "model": comparable(described["model"]),
+        "domain": identical(described["domain"]),
+    }
     stage = cfg.get("finetune", cfg)
     if stage is not cfg:
         check_tunable(field, cfg.init)
     if cfg.init is not None:
-        start_from(field, cfg.init, {"statistics": store.statistics.hash, **facts})
+        start_from(field, cfg.init, facts)
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
     prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
@@ -239,7 +244,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    must_match = identity_of(cfg, store, first, stage.objective) | facts
+    must_match = facts | identity_of(cfg, first, stage.objective)
     rebuild = {**described["model"], "domain": described["domain"]}
     choose_gradient(field, objective.ahead, cfg.batch, backend)
     trainer = Trainer(
@@ -254,7 +259,13 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         cfg.batch,
         Plan(**cfg.trainer),
         run_dir,
-        {"must_match": must_match, "rebuild": rebuild, "config": resolved},
+        {
+            "must_match": must_match,
+            "rebuild": rebuild,
+            "config": resolved,
+            "data": {"store": store.digest},
+        },
+        FREE,
     )
     if backend.rank == 0:
         count = sum(p.numel() for p in field.parameters())
@@ -263,4 +274,6 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
         say_left_out(field)
+        for line in mask_lines(store.channels, store.mask):
+            log.info("%s; they count in no loss and no score", line)
     return trainer

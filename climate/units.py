@@ -6,8 +6,9 @@ spreads and rates take the factor alone: 1 degC of error is 1 K, not 274.15 K.
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -18,7 +19,10 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from climate.variables import is_geopotential
 from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
 
 GRAVITY = 9.80665
 """m s-2, by which geopotential height becomes geopotential (WMO, CIPM 1901)."""
@@ -164,6 +168,44 @@ def conversion(
     if found is None:
         reason = f"which does not convert to {target}" if readable(source) else "which is no unit"
         raise InputError(f"{what} is in {source!r}, {reason}; {remedy}")
+    return found
+
+
+def conversions(
+    own: Mapping[str, Mapping[Any, Any]],
+    wanted: Mapping[str, Mapping[Any, Any]],
+    *,
+    what: Callable[[str], str],
+    remedy: str,
+) -> dict[str, Conversion]:
+    """The maps of channels to a store's units, of those that change; logged.
+
+    A channel that names no unit has the store's already.
+
+    Args:
+        own: attributes of the channels.
+        wanted: those of the store's channels, which are all among the others.
+        what: a channel is, for the message.
+        remedy: what to do where there is no such map, with {unit} for the store's.
+
+    Raises:
+        InputError: naming the channel whose unit does not convert.
+    """
+    found = {}
+    for name, attributes in wanted.items():
+        unit, target = unit_of(own[name]), unit_of(attributes)
+        if unit is None or target is None or unit == target:
+            continue
+        change = conversion(
+            unit,
+            target,
+            what=what(name),
+            remedy=remedy.format(unit=target),
+            height=is_geopotential(name),
+        )
+        if change.changes:
+            log.info("%s: %s is converted to the store's %s", what(name), unit, target)
+            found[name] = change
     return found
 
 

@@ -24,7 +24,7 @@ from vgbdm.training.watchdog import progress
 
 
 class RolloutValidation:
-    """Latitude-weighted RMSE of forecasts over the validation period.
+    """Latitude-weighted RMSE of forecasts over the validation period, masked points left out.
 
     ``score`` is the mean over channels and leads of RMSE ÷ rms change per step: one rule for every
     model. A stochastic one is scored by the forecast of its latents' prior mean; the CRPS and
@@ -70,8 +70,12 @@ class RolloutValidation:
         self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))
         self.batch, self.members, self.seed = batch, members, seed
         rows, _ = store.interior
-        area = store.grid.area_weights[rows]
-        self.area = torch.from_numpy(area / area.mean())[:, None].to(backend.device)
+        area = torch.from_numpy(store.grid.area_weights[rows])[:, None]
+        self.mask: Tensor | None = None
+        if store.mask is not None:
+            mask = torch.from_numpy(store.without_halo(store.mask))
+            area, self.mask = area * ~mask, mask.to(backend.device)
+        self.area = (area / area.mean((-2, -1), keepdim=True)).to(backend.device)
 
     def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
         """This rank's starts and their weights (N,), 1 or 0.
@@ -118,7 +122,13 @@ class RolloutValidation:
         """Area-mean square errors (B, S, C) of one forecast."""
         forecast = field.forecast(past, times, self.steps)
         error = self.store.without_halo(forecast - truth)
-        return (error.double().square() * self.area).mean((-1, -2))
+        return self._area_mean(error.double().square())
+
+    def _area_mean(self, values: Tensor) -> Tensor:
+        """Mean over the area of (..., C, H, W), where forecasts and truth are not masked."""
+        if self.mask is not None:
+            values = values.masked_fill(self.mask, 0.0)
+        return (values * self.area).mean((-1, -2))
 
     def _ensemble(
         self, field: Any, past: Tensor, times: Tensor, truth: Tensor
@@ -129,7 +139,7 @@ class RolloutValidation:
         drawn = drawn.transpose(0, 1)
         square = (drawn.mean(0) - truth).square()
         parts = (crps(drawn, truth), drawn.var(0), square)
-        scores = [(part * self.area).mean((-1, -2)) for part in parts]
+        scores = [self._area_mean(part) for part in parts]
         return scores[0], scores[1], scores[2]
 
     def _means(

@@ -46,6 +46,11 @@ def is_geopotential(name: str) -> bool:
     return bool(known and known["standard_name"] == "geopotential") or name == "orography"
 
 
+def is_state(name: str) -> bool:
+    """Whether a channel is geopotential, temperature or wind: no two of its maps are alike."""
+    return known_channel(name) is not None
+
+
 def channel_attributes(name: str, own: dict[str, object]) -> dict[str, str]:
     """Attributes of a channel: its own where it has them, else what is known of the name."""
     known = known_channel(name) or {"long_name": name, "units": "1"}

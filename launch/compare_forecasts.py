@@ -15,18 +15,21 @@ def main(cfg: DictConfig) -> None:
     from climate.store.views import open_for_forecast
     from climate.verification.comparison import compare, format_comparison
     from climate.verification.forecasts import open_forecast
-    from vgbdm.training.loop import DERIVED
+    from vgbdm.lock import locked
+    from vgbdm.tables import write_csv
+    from vgbdm.training.run_folder import DERIVED
 
     out = Path(cfg.out)
-    store = open_for_forecast(cfg.truth, cfg.a, out / DERIVED)
-    comparison = compare(open_forecast(cfg.a, store), open_forecast(cfg.b, store), store, cfg.seed)
-    out.mkdir(parents=True, exist_ok=True)
-    comparison.table.to_csv(out / "comparison.csv", index=False, float_format="%.8g")
+    with locked(out):
+        store = open_for_forecast(cfg.truth, cfg.a, out / DERIVED)
+        first, second = open_forecast(cfg.a, store), open_forecast(cfg.b, store)
+        comparison = compare(first, second, store, cfg.seed)
+        write_csv(comparison.table, out / "comparison.csv")
+        report = write_comparison(comparison, (cfg.a, cfg.b), store, out)
     print(f"a: {cfg.a}\nb: {cfg.b}")
     for score in ("rmse_root_of_mean", "crps"):
         print(format_comparison(comparison, score))
     print(f"\nintervals: {comparison.rule}")
-    report = write_comparison(comparison, (cfg.a, cfg.b), store, out)
     print(f"comparison: {out / 'comparison.csv'}\nreport: {report}")
 
 

@@ -17,6 +17,8 @@ def main(cfg: DictConfig) -> None:
     from climate.store.convert import convert
     from climate.store.coverage import describe_times
     from climate.store.layout import open_store
+    from climate.store.mask import mask_lines
+    from climate.store.odd_maps import describe_odd_maps
     from climate.wording import date
 
     dataset, origin = open_source(cfg)
@@ -27,6 +29,7 @@ def main(cfg: DictConfig) -> None:
         "workers": cfg.workers,
         "restart": cfg.restart,
         "force_unlock": cfg.force_unlock,
+        "odd_maps": cfg.odd_maps,
     }
     if cfg.append:
         append(dataset, cfg.store, **about)
@@ -35,8 +38,10 @@ def main(cfg: DictConfig) -> None:
     store = open_store(cfg.store)
     first, last = date(store.times[0]), date(store.times[-1])
     print(f"{cfg.store}: {len(store.times)} times from {first} to {last}")
-    for line in describe_times(store):
+    for line in (*describe_times(store), *mask_lines(store.channels, store.mask)):
         print(f"  {line}")
+    for line in describe_odd_maps(store.path):
+        print(f"  odd maps    {line}")
     for name, mean, std in zip(
         store.channels, store.statistics.mean, store.statistics.std, strict=True
     ):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
+import shlex
+import signal
 import socket
 import sys
-import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,18 +19,28 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
 
-from vgbdm.errors import InputError, RunError, StoppedError
-from vgbdm.masking import mask_text
+from vgbdm.errors import (
+    FULL,
+    InputError,
+    RunError,
+    StoppedError,
+    describe_system_error,
+    system_error,
+)
+from vgbdm.files import create, new_token
+from vgbdm.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75
 """Exit code of a run that was asked to stop: start it again with resume=true."""
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+MADE = ("out", "run_dir", "store")
+"""Keys of what a launcher makes, for errors that name no path; the first that is given."""
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
@@ -44,13 +56,16 @@ def launch(
     (or ``-m``), ``main`` runs once for every combination of the values that overrides list.
 
     Works alike under ``python``, ``deepspeed``, ``torchrun`` and ``srun``. Exits 0; 2 on bad input
-    (one line); 1 on any other error (one line, traceback in the run's folder); 130 on ^C. What
-    ``trains`` is asked to stop by SIGTERM and SIGUSR1: it saves, and exits 75.
+    (one line); 1 on any other error (one line, with the file of its traceback where it was not
+    foreseen). What ``trains`` is asked to stop by SIGTERM, SIGUSR1 and ^C: it saves, and exits 75;
+    at the second ^C it ends with 130. All else ends at the first, clears up, and exits 130 or 143.
     """
     overrides = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
     ranks = find_ranks()
     if trains:
-        interrupts.listen(ranks.generations)
+        interrupts.listen(ranks.generations, acknowledge)
+    else:
+        signal.signal(signal.SIGTERM, end)
     set_up_logging()
     if any(a in ("--help", "-h") for a in overrides):
         print_help(main, config_name)
@@ -63,11 +78,15 @@ def launch(
     try:
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
+            remember(OmegaConf.to_container(cfg))
             if trains:
                 present(ranks, cfg)
             main(cfg)
-    except KeyboardInterrupt:
-        fail("stopped by the keyboard", 130)
+    except KeyboardInterrupt as error:
+        name = "SIGTERM" if isinstance(error, Ended) else "SIGINT"
+        kept = "nothing is left half-done" if not trains else "no step was done"
+        line = str(error) or interrupts.describe_stop(name, None, kept, "the same command")
+        fail(line, 128 + signal.Signals[name], "")
     except (HydraException, OmegaConfBaseException) as error:
         fail(f"config: {shorten(error)}; --help lists what there is", 2)
     except Exception as error:
@@ -82,10 +101,44 @@ def handle(error: Exception, cfg: DictConfig | None) -> None:
     cause = error.__cause__ if isinstance(error, RunError) else error
     if isinstance(cause, InputError):
         fail(str(error), 2, speaks=speaks)
-    place = write_traceback(cfg)
-    hint = f" (traceback in {place})" if place else ""
+    line = describe(cause, cfg)
+    if line is not None and isinstance(error, RunError):
+        fail(str(error), 1, speaks=speaks)
+    if line is not None:
+        system = system_error(cause)
+        fail(line, 1 if system is not None and system.errno in FULL else 2, speaks=speaks)
+    hint = write_traceback(error.folder if isinstance(error, RunError) else None)
     name = "" if isinstance(error, RunError) else f"{type(error).__name__}: "
-    fail(f"{name}{shorten(error)}{hint}", 1, speaks=speaks)
+    fail(f"{name}{shorten(error)} ({hint})", 1, speaks=speaks)
+
+
+def describe(error: BaseException | None, cfg: DictConfig | None) -> str | None:
+    """One line for what the operating system refuses; None for all else."""
+    if "EADDRINUSE" in str(error):
+        port = os.environ.get("MASTER_PORT")
+        return (
+            f"port {port} of this machine is in use; set another: MASTER_PORT, torchrun "
+            "--master-port or deepspeed --master_port"
+        )
+    system = system_error(error)
+    made = [cfg[key] for key in MADE if cfg is not None and cfg.get(key) is not None]
+    return describe_system_error(system, made[0] if made else None) if system is not None else None
+
+
+class Ended(KeyboardInterrupt):
+    """SIGTERM to what does not train: as ^C, for all to be cleared up."""
+
+
+def end(number: int, frame: object) -> NoReturn:
+    """A handler of SIGTERM."""
+    raise Ended
+
+
+def acknowledge(name: str) -> None:
+    """Say within a handler that a signal was heard; nothing else is safe there."""
+    again = ", at the second ^C at once" if name == "SIGINT" else ""
+    if is_first():
+        os.write(2, f"\n{name}: stops after the step under way and saves{again}\n".encode())
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
@@ -94,12 +147,36 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
     GlobalHydra.instance().clear()
+    overrides = [expand_home(a) for a in overrides]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        cfg = compose(config_name, overrides)
+        try:
+            cfg = compose(config_name, overrides)
+        except HydraException as error:
+            unread = [a for a in overrides if a in str(error).partition("\n")[0]]
+            if isinstance(error, OverrideParseException):
+                unread = [error.override]
+            elif not str(error).startswith("Ambiguous value"):
+                raise
+            raise InputError(how_to_quote(unread[0])) from None
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     return cfg
+
+
+def expand_home(override: str) -> str:
+    """The same with the home folder for ``~/`` that begins its value, which no shell expanded."""
+    return re.sub(r"""^([^=]+=["']?)~(?=/)""", lambda m: m[1] + str(Path.home()), override)
+
+
+def how_to_quote(override: str) -> str:
+    """What to say of an argument that Hydra cannot read."""
+    key, _, value = override.partition("=")
+    if value.startswith(('"', "'")):
+        return f"argument {override}: not readable; close its quotes"
+    value = value.replace('"', '\\"')
+    told = shlex.quote(f'{key}="{value}"')
+    return f"argument {override}: not readable; quote the value: {told}"
 
 
 def sweep(overrides: list[str]) -> list[list[str]]:
@@ -187,16 +264,19 @@ def shorten(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def write_traceback(cfg: DictConfig | None) -> Path | None:
-    """Save the traceback in the run's folder, or beside temporary files where there is none."""
-    folder = Path(cfg["run_dir"]) if cfg and cfg.get("run_dir") else Path(tempfile.gettempdir())
-    place = folder / f"error-rank{os.environ['RANK']}.log"
+def write_traceback(folder: Path | None) -> str:
+    """Save the traceback in the folder of a run that has begun, else in the user's own; where."""
+    name = f"error-rank{os.environ['RANK']}.log"
+    if folder is None:
+        home = os.environ.get("XDG_STATE_HOME") or Path("~/.local/state").expanduser()
+        folder, name = Path(home) / "vgbdm", f"error-{new_token():013x}.log"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        place.write_text(mask_text(traceback.format_exc()))
-    except OSError:
-        return None
-    return place
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with create(folder / name) as file:
+            file.write(mask_text(traceback.format_exc()))
+    except (OSError, RuntimeError) as error:  # a user may have no home
+        return f"its traceback cannot be kept in {folder}: {error}"
+    return f"traceback in {folder / name}"
 
 
 def is_first() -> bool:

@@ -17,17 +17,19 @@ def main(cfg: DictConfig) -> None:
     from climate.verification.forecasts import open_forecast
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
-    from vgbdm.training.loop import DERIVED
+    from vgbdm.lock import locked
+    from vgbdm.training.run_folder import DERIVED
 
     out = Path(cfg.out)
     aside = Path(cfg.run_dir or out) / DERIVED
-    store = open_for_forecast(cfg.store, cfg.forecast, aside)
-    forecast = open_forecast(cfg.forecast, store)
-    dress = open_forecast(cfg.dress, store) if cfg.dress else None
-    result = score(forecast, store, dress, cfg.seed)
-    result.write(out)
-    print(format_table(result.scorecard))
-    report = write_report(result, forecast, store, out, cfg.run_dir)
+    with locked(out):
+        store = open_for_forecast(cfg.store, cfg.forecast, aside)
+        forecast = open_forecast(cfg.forecast, store)
+        dress = open_forecast(cfg.dress, store) if cfg.dress else None
+        result = score(forecast, store, dress, cfg.seed)
+        result.write(out)
+        print(format_table(result.scorecard))
+        report = write_report(result, forecast, store, out, cfg.run_dir)
     print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
     print(format_beside(result.scorecard, forecast, store))
     if forecast.outside_training:

@@ -16,7 +16,7 @@ def main(cfg: DictConfig) -> None:
     from climate.store.views import open_for_model
     from climate.training import parse_duration
     from vgbdm.loading import load, run_folder
-    from vgbdm.training.loop import DERIVED
+    from vgbdm.training.run_folder import DERIVED
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)

@@ -10,7 +10,8 @@ from omegaconf import DictConfig
 def main(cfg: DictConfig) -> None:
     """Read, check, write."""
     from physics_systems.importing import import_file
-    from physics_systems.trajectories import check_free, write
+    from physics_systems.trajectories import write
+    from vgbdm.outputs import check_free
 
     check_free(cfg.out)
     made = import_file(cfg.file)

@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 def main(cfg: DictConfig) -> None:
     """Simulate and write."""
     from physics_systems.simulate import simulate
-    from physics_systems.trajectories import check_free, write
+    from physics_systems.trajectories import write
     from vgbdm.build import build
+    from vgbdm.outputs import check_free
 
     check_free(cfg.out)
     made = simulate(

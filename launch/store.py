@@ -1,7 +1,8 @@
-"""Look after a converted store.
+"""Look after what was written: stores, and by verify also forecasts, trajectories and runs.
 
 python launch/store.py info STORE
-python launch/store.py verify STORE                                exit 0: whole, 1: damaged
+python launch/store.py verify STORE|FORECAST|TRAJECTORIES|RUN      exit 0: whole, 1: damaged
+python launch/store.py upgrade STORE                               from the version before
 python launch/store.py repair STORE source=weatherbench source.root=DIR [variables=[…]] [period=…]
 """
 
@@ -15,23 +16,48 @@ from omegaconf import DictConfig
 def main(cfg: DictConfig) -> None:
     """Do what the first argument says."""
     from climate.sources.opening import open_source
-    from climate.store.verify import describe, repair, verify
+    from climate.store.upgrade import upgrade
+    from climate.store.verify import describe, repair
     from vgbdm.errors import InputError
 
     path = Path(cfg.store)
     if cfg.action == "info":
         print("\n".join(describe(path)))
     elif cfg.action == "verify":
-        lines = verify(path)
+        lines = damages(path)
         print("\n".join(lines) if lines else f"{path}: whole")
         sys.exit(1 if lines else 0)
+    elif cfg.action == "upgrade":
+        lines = upgrade(path, cfg.force_unlock)
+        print("\n".join(lines) or f"{path}: is of this version")
     elif cfg.action == "repair":
         if "source" not in cfg:
             raise InputError("repair reads the source: give source=weatherbench source.root=DIR")
         mended = repair(path, *open_source(cfg), cfg.force_unlock)
         print("\n".join(f"mended {name}" for name in mended) or f"{path}: was whole")
     else:
-        raise InputError(f"action {cfg.action!r}: want info, verify or repair")
+        raise InputError(f"action {cfg.action!r}: want info, verify, upgrade or repair")
+
+
+def damages(path: Path) -> list[str]:
+    """One line for each damaged file of whatever lies at a path."""
+    from climate.store import verify as stores
+    from climate.store.layout import KIND
+    from vgbdm import sealing
+    from vgbdm.errors import InputError
+    from vgbdm.training import verify as runs
+    from vgbdm.training.loop import DERIVED
+
+    kind = sealing.kind_of(path)
+    if runs.is_run(path):
+        derived = path / DERIVED
+        return runs.verify(path) + (stores.verify_derived(derived) if derived.is_dir() else [])
+    if not (path / sealing.MANIFEST).exists():
+        raise InputError(
+            f"{path}: holds no {sealing.MANIFEST}, so it is no finished store, forecast, "
+            "trajectories or run; give one, or run again what was to make it"
+        )
+    return stores.verify(path) if kind in ("", KIND) else sealing.verify(path, kind)
 
 
 if __name__ == "__main__":

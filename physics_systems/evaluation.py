@@ -30,6 +30,8 @@ from vgbdm import scores
 from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField
 from vgbdm.loading import load
+from vgbdm.lock import locked
+from vgbdm.tables import write_csv
 from vgbdm.training.checkpoint import find_whole, read_state
 
 log = logging.getLogger(__name__)
@@ -226,8 +228,14 @@ def evaluate(cfg: DictConfig) -> None:
     """Score, write ``scores.csv``, ``summary.csv``, ``paired.csv``, ``limits.csv`` and the report.
 
     Raises:
-        InputError: if there is nothing to score, or the test store does not fit.
+        InputError: if there is nothing to score, the test store does not fit, or another process is
+            at work on the folder.
     """
+    with locked(Path(cfg.out)):
+        _evaluate(cfg)
+
+
+def _evaluate(cfg: DictConfig) -> None:
     from physics_systems.report import format_summary, write_report
 
     torch.set_num_threads(cfg.threads)
@@ -253,11 +261,10 @@ def evaluate(cfg: DictConfig) -> None:
     table, summary = tabulate(rows)
     differences = paired(rows)
     out = Path(cfg.out)
-    out.mkdir(parents=True, exist_ok=True)
     least = limits(system, data, truth, first.rate)
     frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}
     for name, frame in frames.items():
-        frame.to_csv(out / f"{name}.csv", index=False, float_format="%.8g")
+        write_csv(frame, out / f"{name}.csv")
     print_table(format_summary(summary))
     report = write_report(out, system, data, truth, rows, frames)
     print_table(f"\nscores: {out / 'scores.csv'}\nreport: {report}")

@@ -27,11 +27,16 @@ from vgbdm.latent_field import LatentField, Statistics
 from vgbdm.order import Order
 from vgbdm.training.backends import Backend, ParameterGroup
 from vgbdm.training.checkpoint import start_from
-from vgbdm.training.loop import Plan, Trainer, prepare_run_dir
+from vgbdm.training.faults import starting
+from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.run_folder import owned
+from vgbdm.training.status import Status
 from vgbdm.training.transfer import read
 
 log = logging.getLogger(__name__)
 
+FREE = ("data.train", "data.val")
+"""What a run that goes on may be told otherwise: what the stores hold is compared."""
 FAILED = 1e6
 """Stands for a validation score that is not finite, so that logs and comparisons stay sane."""
 
@@ -138,12 +143,11 @@ def train(cfg: DictConfig) -> None:
     needed = int(cfg.model.window) + 1
     data, held_out = (read_store(cfg.data[name], system, needed) for name in ("train", "val"))
     backend: Backend = build(cfg.backend)
-    if backend.rank == 0:
-        prepare_run_dir(run_dir, cfg.resume)
-    backend.barrier()
-    trainer = build_trainer(cfg, system, data, held_out, backend, run_dir)
-    trainer.fit()
-    log.info("best validation score %.4g; run in %s", trainer.best, run_dir)
+    with owned(run_dir, backend, cfg.resume):
+        with starting(Status(run_dir)):
+            trainer = build_trainer(cfg, system, data, held_out, backend, run_dir)
+        trainer.fit()
+    log.info("%s", trainer.ending())
 
 
 def build_trainer(
@@ -187,6 +191,7 @@ def build_trainer(
             "model": model,
             "objective": resolved["objective"],
             "data": fingerprint(data.x, data.t),
+            "validation data": fingerprint(held_out.x, held_out.t),
         },
         "rebuild": {
             **model,
@@ -217,6 +222,7 @@ def build_trainer(
         Plan(**plan),
         run_dir,
         identity,
+        FREE,
     )
     if backend.rank == 0:
         log.info(

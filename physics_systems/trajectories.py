@@ -5,14 +5,14 @@ axes of a grid.
 
 A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
 ``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
-components and parameters by the labels along them.
+components and parameters by the labels along them. `manifest.json` tells the digest of each file of
+a store that is written here, see `vgbdm.sealing`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,13 @@ from torch import Tensor
 
 from physics_systems.labels import AXES, arrange, clock_of, labels_of, order_by
 from physics_systems.system import System
+from vgbdm.datasets import open_group, open_netcdf
 from vgbdm.errors import InputError
+from vgbdm.outputs import appearing, check_free
+from vgbdm.sealed import WHOLE_BYTES
+from vgbdm.sealing import seal_folder
+
+KIND = "trajectories"
 
 
 @dataclass(frozen=True)
@@ -75,50 +81,59 @@ def describe(system: System) -> str:
     return json.dumps({name: getattr(system, name) for name in fields}, sort_keys=True)
 
 
-def check_free(out: str | Path) -> None:
-    """Refuse to write over something.
-
-    Raises:
-        InputError: if ``out`` exists.
-    """
-    if Path(out).exists():
-        raise InputError(f"out={out} exists; remove it or choose another")
-
-
 def write(dataset: xr.Dataset, out: str | Path) -> None:
     """Write a Zarr store; it appears whole or not at all.
 
     Raises:
-        InputError: if there is something already.
+        InputError: if there is something already, or another process is writing it.
     """
     check_free(out)
-    out = Path(out)
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote
+    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote; the array's
+    # own fill value says that what is missing is no number
     plain = {
-        name: {"_FillValue": None} for name, v in dataset.variables.items() if v.dtype.kind == "f"
-    }
-    dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
-    aside.replace(out)
+        name: {"_FillValue": None, "fill_value": np.nan}
+        for name, v in dataset.variables.items() if v.dtype.kind == "f"
+    }  # fmt: skip
+    with appearing(Path(out)) as aside:
+        dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
+        seal_folder(aside, KIND, {})
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:
     """Open a Zarr store or a NetCDF file; times stay the numbers they are.
 
+    Our own stores are compared with their digests as they are read.
+
     Raises:
-        InputError: if it is neither.
+        InputError: if it is neither, damaged, or may not be decoded.
     """
     place = Path(path)
     if not place.exists():
         raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
+    remedy = "remove it and make it again with launch/simulate_system.py"
+    if place.is_dir():
+        return open_group(place, KIND, remedy, decode_times=False)
+    return open_netcdf(place, remedy, decode_times=False)
+
+
+def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
+    """The numbers of an array, of which memory can hold all.
+
+    Raises:
+        InputError: if they are none, too many, or damaged.
+    """
+    if array.dtype.kind not in "fiu" or array.nbytes > WHOLE_BYTES:
+        raise InputError(
+            f"{path}: {array.name} is {array.dtype} of {array.shape}; want numbers, at most "
+            f"{WHOLE_BYTES} bytes of them"
+        )
     try:
-        if place.is_dir():
-            return xr.open_zarr(place, consolidated=False, decode_times=False)
-        return xr.open_dataset(place, decode_times=False)
-    except Exception as error:  # libraries raise many kinds
-        raise InputError(f"{place}: neither a Zarr store nor a NetCDF file ({error})") from None
+        return array.to_numpy()
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: {array.name} cannot be read ({reason}); make it again") from None
 
 
 def read(path: str | Path, system: System, at_least: int) -> Trajectories:
@@ -144,9 +159,9 @@ def read(path: str | Path, system: System, at_least: int) -> Trajectories:
         if named != system.name:
             raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
         states = arrange(dataset["x"], AXES, str(path))
-        x = order_by(states, "component", system.components, str(path)).to_numpy()
+        x = _values(order_by(states, "component", system.components, str(path)), path)
         times = arrange(dataset["t"], AXES[:2], str(path))
-        t = clock_of(times, str(path))
+        t = clock_of(times.copy(data=_values(times, path)), str(path))
         if times.dims == ("time",):  # one clock for all
             t = np.broadcast_to(t, (len(x), len(t))).copy()
     if x.shape[2:] == () and system.shape == (1,):
@@ -190,12 +205,14 @@ def read_parameters(path: str | Path, system: System) -> dict[str, Tensor] | Non
         if "params" not in dataset:
             return None
         held = arrange(dataset["params"], ("trajectory", "param"), str(path))
-        params = held.to_numpy()
+        params = _values(held, path)
         given = labels_of(held, "param") or list(system.parameters)
     if params.shape[1:] != (len(system.parameters),) or set(given) != set(system.parameters):
         raise InputError(
             f"{path}: params {given} of shape {params.shape}; {system.name} has "
             f"{', '.join(system.parameters)}"
         )
+    if not np.isfinite(params).all():
+        raise InputError(f"{path}: params has values that are not finite; remove params")
     columns = torch.from_numpy(params.astype(float)).unbind(1)
     return dict(zip(given, columns, strict=True))

@@ -8,8 +8,9 @@ All of it is looked at before anything it names is imported.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hydra.utils import instantiate
@@ -20,6 +21,12 @@ from vgbdm.errors import InputError
 PACKAGES = ("vgbdm", "climate", "physics_systems")
 KEYS: dict[str, type] = {"_target_": str, "_partial_": bool, "_convert_": str}
 """What a config may tell Hydra, and with which type of value."""
+LARGEST = 2**16
+"""Of the whole numbers in a checkpoint's config: widths, depths, steps, points."""
+SPARE = 4
+"""Parameters made for one that stays, at most: some are made twice, or replaced."""
+SECONDS = ("step_seconds",)
+"""Those that are no sizes."""
 
 
 def _is_listed(target: Any, which: str) -> bool:
@@ -74,10 +81,52 @@ def build(config: DictConfig | Mapping[str, Any], *args: Any, **options: Any) ->
     return _make(plain, "BUILDABLE")(*args, **options)
 
 
-def rebuild(config: Mapping[str, Any]) -> Any:
+def rebuild(config: Mapping[str, Any], numbers: int = 2**40) -> Any:
     """The untrained model that a checkpoint describes; nothing but parts of models is built.
 
+    Args:
+        config: of the checkpoint.
+        numbers: that the checkpoint holds; a model of several times as many parameters is refused
+            before they are touched.
+
     Raises:
-        InputError: as `build`.
+        InputError: as `build`, and for a model of other sizes than any that was trained.
     """
-    return _make(config, "MODEL_PARTS")()
+    _check_sizes(config, "")
+    with _at_most(numbers):
+        return _make(config, "MODEL_PARTS")()
+
+
+def _check_sizes(node: Any, name: str) -> None:
+    """Refuse a whole number that would be the size of no table, nor the length of any loop."""
+    if isinstance(node, Mapping):
+        for key, child in node.items():
+            _check_sizes(child, str(key))
+    elif isinstance(node, list | tuple):
+        for child in node:
+            _check_sizes(child, name)
+    elif isinstance(node, int) and abs(node) > LARGEST and name not in SECONDS:
+        raise InputError(f"config {name}={node}: at most {LARGEST} in a model; train it again")
+
+
+@contextlib.contextmanager
+def _at_most(numbers: int) -> Iterator[None]:
+    """Count parameters as modules are given them, which is before they are filled."""
+    from torch.nn.modules import module  # this package imports no torch by itself
+
+    held, most = 0, SPARE * numbers
+
+    def count(_: Any, name: str, parameter: Any) -> None:
+        nonlocal held
+        held += 0 if parameter is None else parameter.numel()
+        if held > most:
+            raise InputError(
+                f"config: describes a model of more than {most} parameters, its checkpoint "
+                f"holds {numbers}; train it again"
+            )
+
+    hook = module.register_module_parameter_registration_hook(count)
+    try:
+        yield
+    finally:
+        hook.remove()

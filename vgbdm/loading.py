@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,20 +39,24 @@ def load(
     """
     folder = locate(Path(path), pointer)
     config = checkpoint.read_state(folder).get("rebuild")
-    if not isinstance(config, Mapping):
+    if config is None:
         raise InputError(f"{folder}: does not say how its model is built; train it again")
     try:
-        model = rebuild(config)
+        weights = checkpoint.read_weights(folder)
+        model = rebuild(config, sum(value.numel() for value in weights.values()))
         if not isinstance(model, kind):
             raise InputError(
                 f"{folder}: holds a {type(model).__name__}, a model of another task; want a "
                 f"{kind.__name__}"
             )
-        model.load_state_dict(checkpoint.read_weights(folder))
+        checkpoint.put_weights(model, weights, folder)
     except InputError:
         raise
-    except (InstantiationException, TypeError, ValueError, KeyError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0]
+    except (
+        InstantiationException, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError,
+        MemoryError,
+    ) as error:  # fmt: skip
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: its model and weights do not fit together ({line})") from None
     return model.to(device).eval()
 

@@ -135,6 +135,11 @@ class GreyBoxAdvection(WeatherField):
         total, residual = weight * physics, {"wind": correction.mean(1, keepdim=True)}
         if closure.source is not None:
             total = total + closure.source * self.change
-            residual["source"] = closure.source.square()
+            residual["source"] = self.effort(closure.source)
         courant = wind.courant(transport.spectral, self.step_seconds / self.solver.substeps)
-        return Tendency(total, residual, theta, {"courant": courant})
+        return Tendency(self.present(total), residual, theta, {"courant": courant})
+
+    def effort(self, source: Tensor) -> Tensor:
+        """Squares of the source (B, C, H, W), whose mean is that over the points that count."""
+        square = self.present(source.square())
+        return square if self.score_share is None else square * self.score_share

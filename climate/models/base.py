@@ -30,17 +30,30 @@ class WeatherModel(nn.Module):
     static: Tensor
     position: Tensor
     area: Tensor
+    mask: Tensor | None
+    """(C, H, W) points without values, 0 to the model in every state; None where there are none."""
+    score_area: Tensor
+    """Area weights of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
+    score_share: Tensor | None
+    """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
 
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
         self.domain, self.transport = domain, transport
         self.calendar = domain.clock_features()
+        self.register_buffer("mask", None)
         for name, values in domain.buffers().items():
             self.register_buffer(name, values)
         self.register_buffer("climate_modes", transport.modes(self.climate[None]))
         self.register_buffer("position", position_features(domain.grid), persistent=False)
         area = torch.from_numpy(domain.grid.area_weights).float()[:, None]
         self.register_buffer("area", area, persistent=False)
+        self.register_buffer("score_area", area, persistent=False)
+        self.register_buffer("score_share", None)
+        if self.mask is not None:  # from a checkpoint it comes later, and so do its weights
+            kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
+            self.register_buffer("score_area", kept / kept.mean((1, 2), keepdim=True))
+            self.register_buffer("score_share", 1 / share)
 
     @property
     def step_seconds(self) -> int:
@@ -95,9 +108,19 @@ class WeatherModel(nn.Module):
         return self.position.expand(shape), self.static.expand(shape)
 
     def standardise(self, states: Tensor) -> Tensor:
-        """Physical (..., C, H, W) → standardised."""
-        return (states - self.mean) / self.scale
+        """Physical (..., C, H, W) → standardised, 0 where masked."""
+        scaled = (states - self.mean) / self.scale
+        return scaled if self.mask is None else scaled.masked_fill_(self.mask, 0.0)
 
     def unstandardise(self, states: Tensor) -> Tensor:
-        """Standardised (..., C, H, W) → physical."""
-        return states * self.scale + self.mean
+        """Standardised (..., C, H, W) → physical, NaN where masked."""
+        physical = states * self.scale + self.mean
+        return physical if self.mask is None else physical.masked_fill_(self.mask, torch.nan)
+
+    def present(self, fields: Tensor) -> Tensor:
+        """Fields (..., C, H, W) with 0 where masked."""
+        return fields if self.mask is None else fields.masked_fill(self.mask, 0.0)
+
+    def area_mean(self, values: Tensor) -> Tensor:
+        """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""
+        return (values * self.score_area).mean((-3, -2, -1))

@@ -44,4 +44,5 @@ class BlackBox(WeatherField):
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; there is no physics that ``weight`` scales."""
         _, out = self.network(x, t, context)
-        return Tendency(soft_bound(out, self.source_limit) * self.change, {}, context.theta, {})
+        change = self.present(soft_bound(out, self.source_limit) * self.change)
+        return Tendency(change, {}, context.theta, {})

@@ -155,7 +155,7 @@ class ClimODE(WeatherModel):
         out = self.trunk(torch.cat((features, self.attention(features)), 1)).float()
         pushed = self.wind_change_limit * torch.tanh(out / self.wind_change_limit)
         pushed = self.transport.spectral.project(pushed)
-        return torch.cat((self.advection(state, wind), pushed), 1)
+        return torch.cat((self.present(self.advection(state, wind)), pushed), 1)
 
     def advection(self, state: Resolved, wind: Wind) -> Tensor:
         """Dx (B, C, H, W) per model step, standardised."""
@@ -181,7 +181,7 @@ class ClimODE(WeatherModel):
     def fit_wind(self, history: Tensor) -> Tensor:
         """The wind fitted to standardised past states (B, F, C, H, W): (B, G, 2·K), m/s."""
         tendency = end_velocity(self.fit.path, history)
-        return self.fit(self.resolve(history[:, -1]), tendency, self.change)
+        return self.fit(self.resolve(history[:, -1]), tendency, self.change, self.mask)
 
     def predict(self, x: Tensor, fitted: Tensor, times: Tensor, n_steps: int) -> Emitted:
         """The distribution of the states at every model step.

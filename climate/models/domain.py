@@ -21,6 +21,7 @@ from climate.features import CalendarFeatures, MonthFeatures
 from climate.grid import Grid
 from climate.regions import Region
 from climate.store.calendar import as_step, is_monthly, step_seconds
+from climate.store.mask import describe_mask, shares
 from climate.units import find_conversion, unit_of
 from climate.variables import CHANNELS, known_channel
 from climate.wording import duration
@@ -33,8 +34,9 @@ log = logging.getLogger(__name__)
 
 BLOCK = 720
 """Time steps read at once for statistics."""
-CARRIED = ("seen", "units", "periods")
-"""What a model carries of its training for its forecasts; the data are the same without it."""
+CARRIED = ("seen", "units", "periods", "mask")
+"""What a model carries of its training for its forecasts; the data are the same without it, but for
+the mask, which is compared by itself, so that a message can say it."""
 
 
 def _frozen(value: Any) -> Any:
@@ -57,13 +59,15 @@ class Domain:
         history: past states a sample carries besides the current one.
         static_names: of the static fields.
         arrays: ``mean``, ``scale``, ``change`` (C,), ``climate`` (C, H, W), ``static`` (n, H, W);
-            empty where the buffers are about to be loaded from a checkpoint.
+            ``mask`` (C, H, W) where channels are masked; empty where the buffers are about to be
+            loaded from a checkpoint.
         region: the box and halo that the grid covers; None: the globe.
         statistics_hash: of the store's training statistics.
         seen: what training saw of each cycle of its clock, see `climate.cycles`; None, as in models
             from before it was kept: unknown, and every time feature is in use.
         units: of the channels, in their order; None: unknown.
         periods: first and last times of training and validation, by split; None: unknown.
+        mask: which points of which channels hold no values, see `climate.store.mask`; empty: none.
     """
 
     lat: tuple[float, ...]
@@ -79,6 +83,7 @@ class Domain:
     seen: Mapping[str, Arcs] | None = field(default=None, hash=False)
     units: tuple[str, ...] | None = None
     periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
+    mask: str = ""
 
     def __post_init__(self) -> None:
         for f in fields(self):  # JSON knows only lists
@@ -110,6 +115,9 @@ class Domain:
             mean[pair] = 0.0
         climate = (store.statistics.mean_map - mean[:, None, None]) / scale[:, None, None]
         arrays = {"mean": mean, "scale": scale, "change": change / scale, "climate": climate}
+        if store.mask is not None:
+            climate[store.mask] = 0.0
+            arrays["mask"] = store.mask
         names = tuple(sorted(store.static))
         shape = (len(store.lat), len(store.lon))
         static = [_standardised(store.static[name]) for name in names]
@@ -129,6 +137,7 @@ class Domain:
             cycles_seen(store, step, history),
             tuple(store.channel_attrs[name].get("units", "") for name in store.channels),
             {name: tuple(map(str, store.splits[name])) for name in ("train", "val")},
+            describe_mask(store.channels, store.mask),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -183,7 +192,7 @@ class Domain:
         return sorted(i for variable in self.variables if len(variable) == 2 for i in variable)
 
     def buffers(self) -> dict[str, Tensor]:
-        """The arrays as float32 tensors, or zeros of their shapes."""
+        """The arrays as float32 tensors, or zeros of their shapes; the mask is of truth values."""
         count, grid = len(self.channels), (len(self.lat), len(self.lon))
         shapes: dict[str, tuple[int, ...]] = {
             "mean": (count, 1, 1),
@@ -192,12 +201,16 @@ class Domain:
             "climate": (count, *grid),
             "static": (len(self.static_names), *grid),
         }
-        return {
+        held = {
             name: torch.as_tensor(self.arrays[name]).float().reshape(shape)
             if self.arrays
             else torch.zeros(shape)
             for name, shape in shapes.items()
         }
+        if self.mask:
+            empty = np.zeros((count, *grid), bool)
+            held["mask"] = torch.from_numpy(self.arrays.get("mask", empty)).clone()
+        return held
 
 
 def read_vectors(
@@ -211,7 +224,7 @@ def read_vectors(
 
     Raises:
         InputError: for what is no pair, a name that is no channel, a channel named twice, winds in
-            the wrong order, or parts in other units than each other or than m s-1.
+            the wrong order, parts in other units than each other or than m s-1, or masked ones.
     """
     held: list[tuple[str, str]] = []
     for pair in map(tuple, vectors):
@@ -235,6 +248,12 @@ def read_vectors(
         if {*pair} & {n for other in held for n in other} or pair[0] == pair[1]:
             raise InputError(f"{text}: a channel is a part of one vector; name it once")
         _check_units(text, pair, store)
+        masked = [n for n in pair if n in shares(store.channels, store.mask)]
+        if masked:
+            raise InputError(
+                f"{text}: {masked[0]} is masked on some points of {store.path}; a vector must be "
+                "there everywhere: leave the pair out of vectors=, its parts are scalars then"
+            )
         held.append((pair[0], pair[1]))
     return tuple(held)
 
@@ -286,8 +305,27 @@ def _standardised(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / max(float(values.std()), 1e-12)
 
 
+def point_weights(area: np.ndarray, mask: np.ndarray | None, width: int) -> np.ndarray:
+    """Weights of points that sum to 1 over those of a map that are not masked.
+
+    Args:
+        area: (H, 1) area weights of mean 1.
+        mask: (C, H, W) points left out; None: none.
+        width: W.
+
+    Returns:
+        (H, 1), or (C, H, W) where there is a mask.
+    """
+    if mask is None:
+        return area / len(area) / width
+    kept = np.where(mask, 0.0, area)
+    return np.asarray(kept / kept.sum((1, 2), keepdims=True))
+
+
 def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
     """Area-weighted rms (C,) of x(t + step) - x(t) over the training period, physical units.
+
+    Masked points are left out.
 
     Raises:
         InputError: if the training period holds no two states one step apart.
@@ -298,7 +336,7 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
             f"{store.path}: no two training states are {duration(step)} apart; check step and split"
         )
     stride = store.stride(step)
-    weights = store.grid.area_weights[:, None] / len(store.lon) / len(store.lat)
+    weights = point_weights(store.grid.area_weights[:, None], store.mask, len(store.lon))
     total = np.zeros(len(store.channels))
     for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
         inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]
@@ -306,5 +344,8 @@ def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
             later = store.frames(inside, np.array([stride]))[:, 0]
             block = store.read(start, int(later[-1]) + 1)
             change = block[later - start] - block[inside - start]
-            total += np.einsum("nchw,nchw,hw->c", change, change, weights, dtype=np.float64)
+            if store.mask is not None:
+                change = np.where(store.mask, 0.0, change)
+            axes = "chw" if weights.ndim == 3 else "hw"
+            total += np.einsum(f"nchw,nchw,{axes}->c", change, change, weights, dtype=np.float64)
     return np.sqrt(total / len(anchors))

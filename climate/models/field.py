@@ -138,10 +138,6 @@ class WeatherField(WeatherModel, GreyBoxField):
         """How one model step is integrated."""
         raise AssertionError("a model says how it is integrated")
 
-    def area_mean(self, values: Tensor) -> Tensor:
-        """Mean over channels and area of (..., C, H, W): (...)."""
-        return (values * self.area).mean((-3, -2, -1))
-
     def in_changes(self, difference: Tensor) -> Tensor:
         """Standardised (..., C, H, W) → units of the rms change per model step."""
         return difference / self.change
@@ -152,13 +148,14 @@ class WeatherField(WeatherModel, GreyBoxField):
 
     def mean_square(self, difference: Tensor) -> Tensor:
         """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
-        weight = self.area / self.change.square()  # small: the fields are gone through once
+        weight = self.score_area / self.change.square()  # small: the fields are gone through once
         return (difference.square() * weight).mean((-3, -2, -1))
 
     # --- the network ---------------------------------------------------------------------------
 
     def network(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Tensor]:
         """The state up to the truncation and the network's outputs at states (B, C, H, W)."""
+        x = self.present(x)  # noise is on all points
         state = self.transport.resolve(x - self.climate, self.climate_modes)
         features = [x, self.transport.slopes(state)]
         if self.attention is not None and context.history is not None:
@@ -173,6 +170,7 @@ class WeatherField(WeatherModel, GreyBoxField):
 
     def past(self, history: Tensor) -> Past:
         """What a standardised history (B, F, C, H, W) says, once for all uses."""
+        history = self.present(history)
         encoded = None if self.history_encoder is None else self.history_encoder(history)
         if self.latents is None:
             return Past(len(history), encoded, None, None)

@@ -64,6 +64,8 @@ class TrivialFit:
 def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: int) -> TrivialFit:
     """Damping and spread of anomalies from the training climatology; one pass for all leads.
 
+    Masked points are no anomalies.
+
     ρ = Σ a(t) a(t + lead) ÷ Σ a(t)², a the anomaly. Zero where there are no anomalies.
     """
     channels, shape = len(store.channels), (len(area.lat), len(area.lon))
@@ -82,6 +84,8 @@ def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: i
         later = store.frames(inside + first, ahead) - first
         last = first + int(later[-1, -1]) + 1
         anomaly = area.cut(store.read(first, last) - store.climatology.at(store.times[first:last]))
+        if store.mask is not None:
+            anomaly[:, area.cut(store.mask)] = 0.0
         now = anomaly[inside]
         square += np.einsum("nchw,nchw->chw", now, now, dtype=np.float64)
         now = now * weights

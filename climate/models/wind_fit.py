@@ -144,30 +144,45 @@ class WindFit(nn.Module):
             "domain": identical(self.domain.describe()),
         }
 
-    def forward(self, state: Resolved, tendency: Tensor, change: Tensor) -> Tensor:
+    def forward(
+        self, state: Resolved, tendency: Tensor, change: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
         """The wind that explains a tendency.
 
         Args:
             state: the current states up to the truncation.
             tendency: (B, C, H, W) per model step, standardised.
             change: (C, 1, 1) its unit.
+            mask: (C, H, W) points that are left out; None: none.
 
         Returns:
             (B, G, 2·K) float32, m/s.
         """
         variables = range(len(self.domain.variables))
         with torch.autocast(tendency.device.type, enabled=False):
-            return torch.stack([self._fit(state, tendency, change, g) for g in variables], 1)
+            weights = [self._weight(mask, g) for g in variables]
+            fits = [self._fit(state, tendency, change, g, w) for g, w in enumerate(weights)]
+            return torch.stack(fits, 1)
 
-    def _fit(self, state: Resolved, tendency: Tensor, change: Tensor, g: int) -> Tensor:
+    def _weight(self, mask: Tensor | None, g: int) -> Tensor:
+        """Roots of the points' weights (P, 1) for variable ``g``; their squares sum to 1."""
+        channels = self.domain.variables[g]
+        if mask is None or len(channels) == 2:  # vectors are whole
+            return self.weight
+        kept = self.weight * ~mask[channels[0]].flatten()[:, None]
+        return kept / kept.square().sum().sqrt()
+
+    def _fit(
+        self, state: Resolved, tendency: Tensor, change: Tensor, g: int, weight: Tensor
+    ) -> Tensor:
         channels = self.domain.variables[g]
         fields = (state.east, state.north, 0.5 * state.smooth)
         size = torch.stack([change[i] for i in channels]).square().mean().sqrt()
         east, north, value = (self._along(field, g) for field in fields)
         moved = east * self.east + north * self.north + value * self.divergence
-        rows = (moved * self.weight * self.domain.step_seconds / size).flatten(1, 2)
+        rows = (moved * weight * self.domain.step_seconds / size).flatten(1, 2)
         own = torch.stack([tendency[:, i] for i in channels], 1).flatten(2)
-        wanted = own.unsqueeze(-1) * self.weight / size
+        wanted = own.unsqueeze(-1) * weight / size
         right = -rows.mT @ wanted.flatten(1, 2)
         normal = (rows.mT @ rows).double() + torch.diag(self.penalty)
         root = torch.linalg.cholesky_ex(normal).L

@@ -8,7 +8,6 @@ Shapes: ``T`` hours, ``H`` latitudes (ascending), ``W`` longitudes.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from climate.sample.atmosphere import Atmosphere
 from climate.sample.geography import land_fraction, orography
 from vgbdm.errors import InputError
+from vgbdm.outputs import appearing
 
 LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
 LON = 5.625 * np.arange(64)
@@ -73,17 +73,12 @@ def make_sample(
         "title": f"Synthetic stand-in atmosphere, seed {seed}, {days} days, not ERA5",
         "comment": NOTICE,
     }
-    aside = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(aside, ignore_errors=True)
-    _write_constants(aside / "constants", about)
     times = first + np.arange(days * 24) * HOUR
-    with torch.inference_mode():
+    with appearing(out) as aside, torch.inference_mode():
+        _write_constants(aside / "constants", about)
         states = _simulate(model, first, days, spin_up_days, seed)
         for year in np.unique(times.astype("datetime64[Y]")):
             _write_year(aside, states, times[times.astype("datetime64[Y]") == year], about)
-    if out.exists():
-        out.rmdir()
-    aside.replace(out)
 
 
 def _first_time(start: str) -> np.datetime64:

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from climate.grid import Grid
-from climate.sources.clock import decode_times, refuse_dimension, rounding
+from climate.sources.clock import decode_times, read_bounds, refuse_dimension, rounding
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
 from climate.units import find_conversion, setting, unit_of
@@ -73,6 +73,7 @@ class Part:
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
         rounded: seconds by which the times are, as stored.
+        bounds: (T, 2) when the intervals that the times stand for begin and end; None: not said.
     """
 
     variable: xr.Variable
@@ -86,6 +87,7 @@ class Part:
     validity: Validity = ALL
     presence: Presence | None = None
     rounded: float = 0.0
+    bounds: np.ndarray | None = None
 
     @property
     def units(self) -> str | None:
@@ -153,9 +155,10 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
     initial = np.empty(0) if found is None else np.atleast_1d(found[1].values)
-    times, rounded = None, 0.0
+    times, rounded, bounds = None, 0.0, None
     if found is not None and found[0] in variable.dims:
         times, rounded = decode_times(found[1], where), rounding(found[1])
+        bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
     levels = None
     found = _find(dataset, variable, "level")
@@ -176,7 +179,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded
+        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded, bounds
     )
 
 

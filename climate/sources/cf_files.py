@@ -6,14 +6,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import netCDF4
 import xarray as xr
 
 from climate.sources.catalogue import Catalogue
-from climate.sources.fields import make_dataset
+from climate.sources.dataset import make_dataset
 from climate.sources.select import Selection
+from vgbdm.datasets import open_netcdf
 from vgbdm.errors import InputError
 
 GRIB = {".grib", ".grib2", ".grb", ".grb2"}
+NO_GRIB = "GRIB is not read; convert it first, e.g. with cdo -f nc4 copy"
+OTHERS = {
+    b"PK": "is a ZIP archive; unzip it, and name the files in it by source.pattern",
+    b"\x1f\x8b": "is compressed by gzip; gunzip it",
+    b"GRIB": NO_GRIB,
+    b"<": "is a web page, not data; fetch it again",
+}
+"""What downloads named .nc are instead, by how they begin."""
 
 
 class CFFilesSource:
@@ -67,9 +77,46 @@ def open_file(path: Path) -> xr.Dataset:
         InputError: if it is no readable NetCDF file.
     """
     if path.suffix.lower() in GRIB:
-        raise InputError(f"{path}: GRIB is not read; convert it first, e.g. with cdo -f nc4 copy")
+        raise InputError(f"{path}: {NO_GRIB}")
     try:
-        return xr.open_dataset(path, chunks=None, cache=False, decode_timedelta=False)
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path}: not a readable NetCDF file ({reason}); fetch it again") from None
+        dataset = open_netcdf(path, "fetch it again", chunks=None, decode_timedelta=False)
+    except InputError:
+        _refuse_other(path)
+        raise
+    if not dataset.data_vars:
+        _refuse_groups(path)
+    return dataset
+
+
+def _refuse_other(path: Path) -> None:
+    """Say what a file is instead of NetCDF, where it can be told.
+
+    Raises:
+        InputError: if it can.
+    """
+    if not path.is_file():
+        return
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    for magic, remedy in OTHERS.items():
+        if start.startswith(magic):
+            raise InputError(f"{path}: {remedy}") from None
+
+
+def _refuse_groups(path: Path) -> None:
+    """Name the groups that hold a file's variables, where its top holds none.
+
+    Raises:
+        InputError: if there are any.
+    """
+    try:
+        with netCDF4.Dataset(path) as file:
+            groups = list(file.groups)
+    except OSError:  # of another kind, such as the classic one
+        return
+    if groups:
+        raise InputError(
+            f"{path}: holds its variables in the groups {', '.join(groups)}; bring them to the "
+            "top, e.g. by ncks -G : OLD NEW, or by xarray: "
+            f"xr.open_dataset(OLD, group='{groups[0]}').to_netcdf(NEW)"
+        )

@@ -45,6 +45,24 @@ def decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
     return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
 
 
+def read_bounds(dataset: xr.Dataset, coordinate: xr.Variable, where: str) -> np.ndarray | None:
+    """When the intervals that times stand for begin and end, (T, 2); None where it is not said.
+
+    Raises:
+        InputError: if CF ``bounds`` of the times name what is no times.
+    """
+    name = coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
+    if name is None or name not in dataset.variables:
+        return None
+    held = dataset.variables[name]
+    if held.ndim != 2 or held.shape != (coordinate.size, 2):
+        raise InputError(
+            f"{where}: {name}, the bounds of its times, is {' × '.join(map(str, held.shape))} "
+            f"numbers for {coordinate.size} times; remove that attribute, e.g. by ncatted"
+        )
+    return decode_times(held, where)
+
+
 def rounding(coordinate: xr.Variable) -> float:
     """Seconds by which stored times are rounded: those of floats of few digits; 0 for others."""
     stored = np.dtype(coordinate.encoding.get("dtype", "i8"))
@@ -96,6 +114,12 @@ def refuse_dimension(
         f"of states; choose one of {dim} from many initial times, or, to take it as a series, give "
         f"its valid times (time + {dim}) the dimension {dim} and the name time"
     )
+
+
+def _coarser(rounded: float) -> str:
+    """The finest usual precision that rounding to so many seconds has left."""
+    fine = (("1min", 60), ("10min", 600), ("1h", 3600), ("6h", 21600))
+    return next((text for text, size in fine if size > rounded), "1D")
 
 
 @dataclass(frozen=True)
@@ -159,7 +183,9 @@ def check_calendar(times: np.ndarray, where: str, rounded: float = 0.0) -> np.ti
         raise InputError(
             f"{where}: the step after {date(times[first])} is {duration(steps[first])}, most are "
             f"{duration(base)}, because its times are stored in too few digits "
-            f"(rounded to {rounded:.3g} s); store them as whole hours or in double precision"
+            f"(rounded to {rounded:.3g} s); give each file times that are right again: "
+            f"ds['time'] = ds['time'].dt.round('{_coarser(rounded)}'), ds['time'].encoding = {{}}, "
+            "ds.to_netcdf(NEW) by xarray"
         )
     if len({part.length for part in parts}) > 1:
         raise _changing(times, parts, where)

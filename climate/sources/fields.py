@@ -15,33 +15,29 @@ import logging
 import math
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
-from climate.sources.axes import Part, as_slice, same, shown
+from climate.sources.axes import Part, as_slice, same
 from climate.sources.clock import check_calendar
 from climate.sources.intervals import (
     ROWS,
     check_method,
+    ends_of,
     find_method,
     join_intervals,
     joined,
-    needs_joining,
 )
 from climate.sources.meaning import check_levels, find_units, is_difference
-from climate.sources.presence import check_present
+from climate.sources.presence import StandingGaps, check_present
 from climate.sources.select import Frame, Selection
-from climate.sources.static import StaticField, read_static
 from climate.sources.validity import check_possible, limits_of
 from climate.store.calendar import Period, is_monthly
-from climate.store.layout import chunk_shape
-from climate.variables import channel_attributes
+from climate.variables import known_channel
 from climate.wording import date, duration
 from vgbdm.errors import InputError
 
@@ -72,70 +68,6 @@ class Series:
     units: str | None = None
     sparse: bool = False
     method: str | None = None
-
-
-def make_dataset(
-    series: Sequence[Series],
-    variables: Sequence[str],
-    static: Mapping[str, StaticField],
-    attributes: Mapping[Any, Any],
-    selection: Selection,
-    valid: Period | None = None,
-) -> xr.Dataset:
-    """The lazy dataset of `climate.sources`.
-
-    Args:
-        series: what holds the variables.
-        variables: short names, in the order of the channels.
-        static: fields without time, by short name.
-        attributes: of the dataset.
-        selection: times and grid wanted.
-        valid: the only times that hold data, where the source says so.
-
-    Raises:
-        InputError: one line, for whatever cannot be taken as it is.
-    """
-    step = selection.step
-    over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
-    blocks = [Blocks(one, selection, valid, over) for one in series]
-    first = blocks[0]
-    for other in blocks[1:]:
-        _check_alike(first, other)
-    shape = (len(first.frame.lat), len(first.frame.lon))
-    steps = chunk_shape(len(variables), *shape)[1][0]
-    coords = {"time": first.times, "lat": first.frame.lat, "lon": first.frame.lon}
-    fields: dict[str, xr.Variable] = {}
-    for block in blocks:
-        block.warn_of_rereads(steps)
-        stored = dict(block.series.parts[0].variable.attrs) | {"units": block.units}
-        for k, channel in enumerate(block.series.channels):
-            lazy = indexing.LazilyIndexedArray(_Channel(block, k))
-            fields[channel] = xr.Variable(
-                ("time", "lat", "lon"),
-                lazy,
-                channel_attributes(channel, stored) | {"source_units": block.source_units},
-                {"file_at": block.file_at},
-            )
-    about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
-                              for b in blocks if b.joins > 1}}  # fmt: skip
-    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, about)
-    return dataset.assign(
-        {name: read_static(name, field, selection, dataset) for name, field in static.items()}
-    )
-
-
-def _check_alike(first: Blocks, other: Blocks) -> None:
-    for axis, what, a, b in (
-        ("lat", "grid", first.frame.lat, other.frame.lat),
-        ("lon", "grid", first.frame.lon, other.frame.lon),
-        ("time", "calendar", first.times, other.times),
-    ):
-        if not same(a, b):
-            raise InputError(
-                f"{other.where}: its {what} ({axis}: {len(b)} values from {shown(b[0])}) is not "
-                f"that of {first.series.channels[0]} ({len(a)} from {shown(a[0])}); convert alike "
-                "variables only"
-            )
 
 
 class Blocks:
@@ -170,7 +102,11 @@ class Blocks:
             limits_of(series.channels[0], change, is_difference(part))
             for part, change in zip(series.parts, self.conversions, strict=True)
         ]
+        self.gaps: dict[int, StandingGaps] = {}
         self.times, self.part, self.position = self._index(selection, valid)
+        if known_channel(series.channels[0]) is None:  # the atmosphere has no masks
+            ends = {k: self.position[self.part == k][[0, -1]] for k in np.unique(self.part)}
+            self.gaps = {int(k): StandingGaps(series.parts[k], held) for k, held in ends.items()}
 
     @property
     def source_units(self) -> str:
@@ -225,20 +161,38 @@ class Blocks:
                     "twice with different values; remove the wrong file"
                 )
         kept = np.setdiff1d(np.arange(len(times)), again)
-        chosen = selection.subsample(times[kept], self.where)
         if self.over and selection.step is not None:
-            whole = self._join(times[kept], selection.step)
-            times, kept = times[kept[whole[:, -1]]], kept[whole.ravel()]
+            ends = self._ends(times[kept], part_of[kept], position[kept])
+            selection.subsample(ends, self.where)  # refuses a step that is none
+            whole = self._join(ends, selection.step)
+            times, kept = ends[whole[:, -1]], kept[whole.ravel()]
         else:
-            times, kept = times[kept[chosen]], kept[chosen]
+            kept = kept[selection.subsample(times[kept], self.where)]
+            times = times[kept]
         if is_monthly(check_calendar(times, self.where, max(part.rounded for part in parts))):
             times = times.astype("datetime64[M]")  # wherever in its month a mean is stamped
         return times.astype("datetime64[ns]"), part_of[kept], position[kept].astype(np.int32)
 
+    def _ends(self, times: np.ndarray, part: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """When the intervals at some times (T,) end: what is sampled has its time itself."""
+        channel, held = self.series.channels[0], [part.bounds for part in self.series.parts]
+        check_method(channel, self.where, self.method)
+        if self.method == "point" or any(bounds is None for bounds in held):
+            return times
+        starts = np.cumsum([0, *(len(bounds) for bounds in held if bounds is not None)])
+        bounds = np.concatenate([bounds for bounds in held if bounds is not None])
+        return ends_of(channel, self.where, times, bounds[starts[part] + position])
+
+    def keep(self, chosen: np.ndarray) -> None:
+        """Leave out all times but some (T,)."""
+        self.times = self.times[chosen]
+        self.part, self.position = (
+            index.reshape(-1, self.joins)[chosen].ravel() for index in (self.part, self.position)
+        )
+
     def _join(self, times: np.ndarray, step: np.timedelta64) -> np.ndarray:
         """Indices (N, n) of the stored times that make each time; n is 1 for what is sampled."""
         channel = self.series.channels[0]
-        check_method(channel, self.where, self.method)
         count, last = join_intervals(channel, self.where, times, step)
         self.joins = 1 if self.method == "point" else count
         if self.joins > 1:
@@ -301,7 +255,8 @@ class Blocks:
         def check(values: np.ndarray) -> None:
             if not self.series.sparse:
                 wanted = {"time": positions, "level": np.array(self.levels[index])}
-                check_present(part, wanted, f"source.fields.{self.series.channels[0]}.absent")
+                key = f"source.fields.{self.series.channels[0]}.absent"
+                check_present(part, wanted, key, self.gaps.get(index))
             check_possible(values, limits, part, positions, self.series.channels, units)
 
         return self.conversions[index](self._stored(index, positions, check))
@@ -342,25 +297,6 @@ class _PerThread(threading.local):
 
 
 _kept = _PerThread()
-
-
-class _Channel(BackendArray):
-    """One level of a series as xarray indexes it lazily."""
-
-    def __init__(self, blocks: Blocks, k: int) -> None:
-        self.blocks, self.k = blocks, k
-        self.shape = (blocks.shape[0], *blocks.shape[2:])
-        self.dtype = np.dtype(np.float32)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        outer = indexing.IndexingSupport.OUTER
-        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._get)
-
-    def _get(self, key: tuple[Any, ...]) -> np.ndarray:
-        times, rows, columns = key
-        index = np.atleast_1d(np.arange(self.shape[0])[times])
-        values = self.blocks.level(self.k, index)[:, :, columns][:, rows]
-        return values[0] if np.ndim(times) == 0 and not isinstance(times, slice) else values
 
 
 def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:

@@ -20,10 +20,11 @@ import zarr
 from xarray.backends import ZarrStore
 
 from climate.sources.catalogue import Catalogue
-from climate.sources.fields import make_dataset
+from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from climate.store.calendar import Period, parse_period
+from vgbdm.door import open_foreign
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -71,12 +72,11 @@ class ZarrStoreSource:
     def _open_store(self) -> xr.Dataset:
         options = dict(self.storage_options) if "://" in self.root else None
         try:
-            group = zarr.open_group(
-                self.root, mode="r", use_consolidated=False, storage_options=options
-            )
-            watched = WatchedStore(group.store)
-            dataset = _open(watched, group.path, None)
-            arrays = {name: _array(watched, group, name) for name in self._used(dataset)}
+            store, group, version = open_foreign(self.root, options)
+            watched = WatchedStore(store)
+            dataset = _open(watched, group, None)
+            used = self._used(dataset)
+            arrays = {name: _array(watched, group, name, version) for name in used}
             stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
             if stale:
                 log.warning(
@@ -84,7 +84,9 @@ class ZarrStoreSource:
                     "there, %s stored); they are not used",
                     self.root, stale[0], dataset[stale[0]].shape, arrays[stale[0]].shape,
                 )  # fmt: skip
-                dataset = _open(watched, group.path, False)
+                dataset = _open(watched, group, False)
+        except InputError:
+            raise
         except ImportError as error:
             raise InputError(
                 f"{self.root}: its kind of URL needs a package ({_line(error)}); "
@@ -131,7 +133,7 @@ def _open(store: WatchedStore, path: str, consolidated: bool | None) -> xr.Datas
         return xr.open_dataset(held, chunks=None, cache=False, decode_timedelta=False)
 
 
-def _array(store: WatchedStore, group: zarr.Group, name: str) -> zarr.Array[Any]:
+def _array(store: WatchedStore, group: str, name: str, version: Any) -> zarr.Array[Any]:
     """An array by its own metadata, not by the consolidated ones."""
-    path, version = f"{group.path}/{name}".lstrip("/"), group.metadata.zarr_format
+    path = f"{group}/{name}".lstrip("/")
     return zarr.open_array(store, path=path, mode="r", zarr_format=version)

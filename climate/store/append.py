@@ -11,7 +11,6 @@ stay those of their period.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,20 +22,33 @@ import xarray as xr
 import zarr
 
 from climate.store.calendar import in_unit_of, step_seconds
-from climate.store.convert import Request, gaps_to_json, periods_to_json, read_request
-from climate.store.journal import Journal, digest_tree, matches, say, sync_tree
-from climate.store.layout import MANIFEST, TrainingStore, chunk_shape, open_store
-from climate.store.lock import locked
+from climate.store.journal import (
+    Journal,
+    digest_store,
+    pending,
+    say,
+    swap_file,
+    swapping,
+    sync_tree,
+)
+from climate.store.layout import TrainingStore, chunk_shape, open_store, read_facts
+from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
+from climate.store.request import Request, gaps_to_json, periods_to_json, read_request
 from climate.store.shards import create_arrays
 from climate.store.tasks import write_shards
-from climate.units import conversion, converted, unit_of
-from climate.variables import is_geopotential
+from climate.units import conversions, converted, unit_of
 from climate.wording import date, last_date
+from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync, write_json
+from vgbdm.files import sync, write_json
+from vgbdm.lock import check_held, locked
+from vgbdm.sealing import describe_arrays, matches, write_manifest
 
 log = logging.getLogger(__name__)
+MOVED = ("state", "filled", "time")
+"""Arrays along time."""
+REMEDY = "choose a period= without that time, and append again with restart=true"
 
 
 def append(
@@ -49,6 +61,7 @@ def append(
     workers: int | None = None,
     restart: bool = False,
     force_unlock: bool = False,
+    odd_maps: str = "refuse",
 ) -> None:
     """Add the times of a dataset that are later than a store's, or continue a stopped append.
 
@@ -60,15 +73,17 @@ def append(
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped append left.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
+        odd_maps: ``refuse`` or ``keep``, as of a conversion.
 
     Raises:
         InputError: one line, where the dataset does not continue the store.
     """
+    check_handling(odd_maps)
     path = Path(store)
     open_store(path)  # refuses before anything is made
     with locked(path, force_unlock):
-        held, journal, facts = open_store(path), Journal(path), read_json(path / MANIFEST)
+        held, journal, facts = open_store(path), Journal(path), read_facts(path)
         moved = pending(path)
         published = bool(moved) and all(facts["files"].get(n) == w for n, w in moved.items())
         if published or (restart and not moved) or not journal.plan.exists():
@@ -79,26 +94,15 @@ def append(
         if not new.any():
             raise InputError(f"store {path}: the source has no time after {date(held.times[-1])}")
         request = _request(held, dataset.isel(time=slice(int(new.argmax()), None)), splits, source)
-        fingerprint = request.fingerprint() | {
-            "store": hashlib.sha256((path / MANIFEST).read_bytes()).hexdigest()
-        }
+        fingerprint = request.fingerprint() | {"store": held.digest}
         if not journal.plan.exists():
             _begin(request, journal, fingerprint)
         journal.check(fingerprint)
         if not swapping(path):
-            _write(request, held, facts, journal, scheduler, workers)
+            _write(request, held, facts, journal, scheduler, workers, odd_maps)
+        check_held(path)
         _swap(path)
         _publish(request, facts, journal)
-
-
-def swapping(path: Path) -> bool:
-    """Whether an append has begun to move its files into the store."""
-    return (Journal(path).folder / "swap.json").exists()
-
-
-def pending(path: Path) -> dict[str, list[Any]]:
-    """Digests of the files that an append moves into the store, which hold the old times too."""
-    return dict(read_json(Journal(path).folder / "swap.json")) if swapping(path) else {}
 
 
 def _request(
@@ -108,7 +112,7 @@ def _request(
     source: Mapping[str, Any],
 ) -> Request:
     """The new times after the old ones, checked against the store."""
-    facts = read_json(held.path / MANIFEST)
+    facts = read_facts(held.path)
     times = np.concatenate((held.times, dataset["time"].values.astype("datetime64[s]")))
     request = read_request(
         dataset, splits, source, held.step, facts["nan_allowance"], times, facts["codec"]
@@ -118,8 +122,7 @@ def _request(
         "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
         "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
         "split.train": request.splits["train"] == held.splits["train"],
-        "shards": zarr.open_array(held.path / "state", mode="r").shards
-        == chunk_shape(*request.shape)[1],
+        "shards": tuple(facts["arrays"]["state"][1]) == chunk_shape(*request.shape)[1],
         "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
     }
     other = [name for name, alike in same.items() if not alike]
@@ -127,7 +130,8 @@ def _request(
         raise InputError(
             f"store {held.path}: the source has other {', '.join(other)}; append the like"
         )
-    request = replace(request, dataset=_in_units_of(held, dataset))
+    alike = _in_units_of(held, dataset)
+    request = replace(request, dataset=alike, mask=held.mask, settled=True)
     if request.splits["train"][1] > held.times[-1]:
         raise InputError(
             f"store {held.path}: training reaches to {last_date(request.splits['train'][1])}, "
@@ -138,27 +142,21 @@ def _request(
 
 
 def _in_units_of(held: TrainingStore, dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with each channel in the store's unit; one that says none has it already.
+    """The dataset with each channel in the store's unit.
 
     Raises:
         InputError: naming the channel whose unit does not convert.
     """
-    changed = {}
-    for name in held.channels:
-        unit, wanted = unit_of(dataset[name].attrs), unit_of(held.channel_attrs[name])
-        if unit is None or wanted is None or unit == wanted:
-            continue
-        change = conversion(
-            unit,
-            wanted,
-            what=f"store {held.path}: {name} to be appended",
-            remedy=f"append data in {wanted}, or convert anew",
-            height=is_geopotential(name),
-        )
-        if change.changes:
-            log.info("%s: %s is converted to the store's %s", name, unit, wanted)
-            changed[name] = converted(dataset[name], change, wanted)
-    return dataset.assign(changed)
+    changes = conversions(
+        {name: dataset[name].attrs for name in held.channels},
+        {name: held.channel_attrs[name] for name in held.channels},
+        what=lambda name: f"store {held.path}: {name} to be appended",
+        remedy="append data in {unit}, or convert anew",
+    )
+    units = {name: str(unit_of(held.channel_attrs[name])) for name in changes}
+    return dataset.assign(
+        {name: converted(dataset[name], change, units[name]) for name, change in changes.items()}
+    )
 
 
 def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -> None:
@@ -167,7 +165,7 @@ def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -
     create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times, request.codec)
     (aside / "zarr.json").unlink()  # the store has its own
     sync_tree(aside)
-    journal.begin(fingerprint, digest_tree(aside))
+    journal.begin(fingerprint, digest_store(aside))
 
 
 def _write(
@@ -177,32 +175,54 @@ def _write(
     journal: Journal,
     scheduler: str,
     workers: int | None,
+    odd_maps: str,
 ) -> None:
     """The changed and the new shards, aside; then the list of what will be moved."""
     aside = journal.folder / "append"
     job = replace(
         request.job(aside, journal.shards), offset=len(held.times), earlier=held.path.resolve()
     )
-    first = len(held.times) // facts["shard_steps"] * job.shares
+    first = facts["times"] // facts["shard_steps"] * job.shares
     done = journal.load(aside, job.count)
     left = [k for k in range(first, job.count) if k not in done]
     plan = make_plan(job, left, 0, scheduler, workers, held.path)
     say(held.path, f"append {'continued' if done else 'begun'}: {plan}")
     write_shards(job, left, scheduler, workers)
+    if odd_maps == "refuse":
+        new = _new_maps(request, facts, journal)
+        odd = find_odd(held.channels, new, _merge(facts, new))
+        check_odd(f"store {held.path}", odd, request.dataset, REMEDY)
     files = journal.files()
     for record in journal.load_all(job.count, first):
         files |= record["files"]
-    write_json(journal.folder / "swap.json", files)
+    write_json(swap_file(journal.store), files)
+
+
+def _new_maps(request: Request, facts: Mapping[str, Any], journal: Journal) -> list[Maps]:
+    """What the new maps are like, by channel."""
+    job = request.job(journal.folder / "append", journal.shards)
+    first = facts["times"] // facts["shard_steps"] * job.shares
+    return gather(journal.load_all(job.count, first), job.shares)
+
+
+def _merge(facts: Mapping[str, Any], new: Sequence[Maps]) -> list[Maps]:
+    """What all maps are like, by channel; of a store that does not say it, the new ones."""
+    held = facts.get("maps")
+    if held is None:
+        return list(new)
+    return [Maps.from_json(a).merge(b) for a, b in zip(held, new, strict=True)]
 
 
 def _swap(path: Path) -> None:
     """Move the files into the store; those already moved by a stopped append are there."""
     aside = Journal(path).folder / "append"
     for name, want in pending(path).items():
-        target = path / name
-        if (aside / name).exists():
+        target, new = (
+            resolve(root, name, MOVED, remedy="restore the store") for root in (path, aside)
+        )
+        if new.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
-            (aside / name).replace(target)
+            new.replace(target)
         elif not matches(target, want):
             raise InputError(f"{target}: damaged while it was appended; restore the store")
         for folder in target.relative_to(path).parents:
@@ -215,8 +235,10 @@ def _publish(request: Request, facts: dict[str, Any], journal: Journal) -> None:
         "splits": periods_to_json(request.splits),
         "gaps": gaps_to_json(request.times, request.step),
         "files": facts["files"] | pending(journal.store),
+        "maps": [one.to_json() for one in _merge(facts, _new_maps(request, facts, journal))],
+        "arrays": facts["arrays"] | describe_arrays(journal.store),
         "step_seconds": step_seconds(request.step),
     }
-    write_json(journal.store / MANIFEST, facts)
+    write_manifest(journal.store, facts)
     say(journal.store, f"append finished: {len(request.times)} times")
     journal.drop()

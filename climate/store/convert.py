@@ -9,12 +9,11 @@ Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -23,140 +22,36 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from climate.grid import Grid
-from climate.store.calendar import Period, find_gaps, inside, parse_splits, step_seconds, usual_step
-from climate.store.climatology import write_climatology
+from climate.store.calendar import step_seconds
 from climate.store.constants import check_variation
-from climate.store.journal import LOG, Journal, digest_tree, say, sync_tree
-from climate.store.layout import FORMAT, MANIFEST, chunk_shape
-from climate.store.lock import LOCK, locked
+from climate.store.journal import LOG, Journal, digest_store, say, sync_tree
+from climate.store.layout import KIND
+from climate.store.mask import check_atmosphere, merge, pack, plan_mask, shares, unpack
+from climate.store.odd_maps import Maps, check_handling, check_odd, find_odd, gather
 from climate.store.plan import make_plan
-from climate.store.shards import Job, create_arrays
-from climate.store.statistics import (
-    Binning,
-    Partial,
-    Statistics,
-    binning_of,
-    has_seasons,
-    statistics_of,
+from climate.store.request import (
+    MARK,
+    Request,
+    create_group,
+    gaps_to_json,
+    periods_to_json,
+    read_request,
+    write_derived,
 )
+from climate.store.shards import Job
+from climate.store.statistics import Partial, Statistics, statistics_of
 from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
+from vgbdm.confine import read_bytes
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
+from vgbdm.lock import LOCK, check_held, locked
+from vgbdm.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
 
 log = logging.getLogger(__name__)
-MARK = "vgbdm training store"
-
-
-@dataclass(frozen=True)
-class Request:
-    """A dataset and what to make of it, checked.
-
-    Attributes:
-        dataset: lazy, as `climate.sources` says.
-        times: datetime64[s].
-        splits: name → period.
-        step: between times where none is missing.
-        channels: in the order of the state.
-        static: names of static fields.
-        nan_allowance: share of missing values per channel and shard that may be filled.
-        source: what to say of the origin.
-        codec: of the states, see `climate.store.layout.codecs`.
-    """
-
-    dataset: xr.Dataset
-    times: np.ndarray
-    splits: dict[str, Period]
-    step: np.timedelta64
-    channels: tuple[str, ...]
-    static: tuple[str, ...]
-    nan_allowance: float
-    source: Mapping[str, Any]
-    codec: str
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W)."""
-        return len(self.channels), self.dataset.sizes["lat"], self.dataset.sizes["lon"]
-
-    @property
-    def seasons(self) -> bool:
-        """Whether the climatology has seasons."""
-        return has_seasons(self.splits["train"])
-
-    @property
-    def binning(self) -> Binning:
-        """Of the climatology."""
-        return binning_of(self.step, self.seasons)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What may not change between the parts of a conversion."""
-        axes = {
-            "times": self.times.astype("<i8"),
-            "latitudes": self.dataset["lat"].values.astype("<f8"),
-            "longitudes": self.dataset["lon"].values.astype("<f8"),
-        }
-        return {
-            **{name: hashlib.sha256(axis.tobytes()).hexdigest() for name, axis in axes.items()},
-            "format": FORMAT,
-            "channels": list(self.channels),
-            "static fields": list(self.static),
-            "splits": periods_to_json(self.splits),
-            "step": step_seconds(self.step),
-            "chunks": chunk_shape(*self.shape),
-            "nan_allowance": self.nan_allowance,
-            "codec": self.codec,
-            "units": [str(self.dataset[n].attrs.get("source_units")) for n in self.channels],
-            "source": {**self.source, **{k: str(v) for k, v in self.dataset.attrs.items()}},
-        }
-
-    def job(self, out: Path, records: Path) -> Job:
-        """The job that writes all of the dataset."""
-        grid = Grid(self.dataset["lat"].values, self.dataset["lon"].values)
-        return Job(
-            dataset=self.dataset[list(self.channels)],
-            offset=0,
-            earlier=None,
-            channels=self.channels,
-            times=self.times,
-            step=self.step,
-            steps=chunk_shape(*self.shape)[1][0],
-            share=chunk_shape(*self.shape)[1][1],
-            training=self.splits["train"],
-            weights=grid.area_weights,
-            nan_allowance=self.nan_allowance,
-            out=out.resolve(),
-            records=records.resolve(),
-        )
-
-
-def read_request(
-    dataset: xr.Dataset,
-    splits: Mapping[str, Sequence[object]],
-    source: Mapping[str, Any],
-    step: np.timedelta64 | None = None,
-    nan_allowance: float = 0.0,
-    times: np.ndarray | None = None,
-    codec: str = "lz4",
-) -> Request:
-    """Check what is wanted; see `convert`. ``times`` are the dataset's if not given."""
-    if times is None:
-        times = dataset["time"].values.astype("datetime64[s]")
-    periods = parse_splits(splits, times)
-    if step is None:
-        step = usual_step(times)
-    return Request(
-        dataset=dataset,
-        times=times,
-        splits=periods,
-        step=step,
-        channels=tuple(str(n) for n, v in dataset.data_vars.items() if "time" in v.dims),
-        static=tuple(str(n) for n, v in dataset.data_vars.items() if "time" not in v.dims),
-        nan_allowance=nan_allowance,
-        source=source,
-        codec=codec,
-    )
+REMEDY = (
+    "leave {name} out of variables= or choose a period= without that time, and convert again with "
+    "restart=true"
+)
 
 
 def convert(
@@ -172,6 +67,7 @@ def convert(
     restart: bool = False,
     force_unlock: bool = False,
     codec: str = "lz4",
+    odd_maps: str = "refuse",
 ) -> None:
     """Write the training store of a dataset, or continue where that was stopped.
 
@@ -182,16 +78,19 @@ def convert(
         source: what to say of the origin; no paths, hosts or clocks, it is part of the store.
         step: between times where none is missing; by default the most frequent one.
         nan_allowance: share of missing values per channel and shard that may be filled, by the
-            channel's mean over the shard.
+            channel's mean over the shard; points that miss at all times are masked instead.
         scheduler: ``threads``, ``synchronous`` or the address of a ``dask.distributed`` cluster.
         workers: threads here; by default as many as cores.
         restart: drop what a stopped conversion left, instead of continuing it.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
         codec: of the states, see `climate.store.layout.codecs`.
+        odd_maps: ``refuse`` or ``keep`` maps of geopotential, temperature and wind that are no
+            weather, see `climate.store.odd_maps`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
+    check_handling(odd_maps)
     path = Path(store)
     request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
     thread_count(scheduler, workers)
@@ -204,7 +103,7 @@ def convert(
         if restart or not journal.plan.exists():
             _clear(journal)
             _begin(request, journal)
-        _finish(request, journal, scheduler, workers)
+        _finish(request, journal, scheduler, workers, odd_maps)
 
 
 def _check_folder(path: Path) -> None:
@@ -224,8 +123,8 @@ def _check_folder(path: Path) -> None:
 
 def _is_marked(path: Path) -> bool:
     try:
-        held = json.loads((path / "zarr.json").read_text())["attributes"].get("kind")
-    except (OSError, ValueError, KeyError):
+        held = json.loads(read_bytes(path / "zarr.json"))["attributes"].get("kind")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False
     return bool(held == MARK)
 
@@ -252,44 +151,22 @@ def _clear(journal: Journal) -> None:
 def _begin(request: Request, journal: Journal) -> None:
     """All but the shards."""
     create_group(request, journal.store)
+    mask = plan_mask(request.dataset, request.channels)
     sync_tree(journal.store)
-    journal.begin(request.fingerprint(), digest_tree(journal.store))
+    packed = None if mask is None else pack(mask)
+    journal.begin(request.fingerprint(), digest_store(journal.store), packed)
 
 
-def create_group(request: Request, path: Path) -> zarr.Group:
-    """The group with its empty states, coordinates and static fields."""
-    own = {
-        k: str(v) for k, v in request.dataset.attrs.items() if k in ("title", "comment", "source")
-    }
-    about: dict[str, Any] = {"kind": MARK, "Conventions": "CF-1.11", **own}
-    group = zarr.open_group(path, mode="a", attributes=about)
-    create_arrays(group, request.shape, request.times, request.codec)
-
-    def put(name: str, values: np.ndarray, dims: list[str], **attributes: Any) -> None:
-        array = group.create_array(
-            name, shape=values.shape, dtype=values.dtype, dimension_names=dims,
-            attributes=attributes,
-        )  # fmt: skip
-        array[...] = values
-
-    data = request.dataset
-    put("lat", data["lat"].values, ["lat"], standard_name="latitude", units="degrees_north")
-    put("lon", data["lon"].values, ["lon"], standard_name="longitude", units="degrees_east")
-    names = np.array(request.channels, dtype=np.dtypes.StringDType())
-    group.create_array("channel", shape=names.shape, dtype=str, dimension_names=["channel"])[
-        ...
-    ] = names
-    for name in request.static:
-        units = str(data[name].attrs.get("units", "1"))
-        put(name, data[name].values.astype(np.float32), ["lat", "lon"], units=units)
-    return group
-
-
-def _finish(request: Request, journal: Journal, scheduler: str, workers: int | None) -> None:
+def _finish(
+    request: Request, journal: Journal, scheduler: str, workers: int | None, odd_maps: str
+) -> None:
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
-    files = journal.files()
+    journal.check_begun(path)
+    files, planned = journal.files(), journal.mask()
+    if planned is not None:
+        request = replace(request, mask=unpack(planned, request.shape))
     job = request.job(path, journal.shards)
     _drop_partial_files(path)
     done = journal.load(path, job.count)
@@ -298,6 +175,7 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
     plan = make_plan(job, left, bins, scheduler, workers, path)
     say(path, f"{'continued' if done else 'begun'}: {plan}")
     write_shards(job, left, scheduler, workers)
+    request = replace(request, mask=_settle_mask(job, journal, scheduler, workers))
     records = journal.load_all(job.count)
     files |= {name: want for record in records for name, want in record["files"].items()}
     partials = [Partial.from_json(r["partial"]) for r in records if r["partial"]]
@@ -313,23 +191,45 @@ def _finish(request: Request, journal: Journal, scheduler: str, workers: int | N
         total.high,
         "convert again with restart=true",
     )
-    derived = write_derived(request, zarr.open_group(path, mode="r+"), path)
-    statistics = statistics_of(total, derived, request.splits["train"], request.channels)
-    for name in DERIVED:
+    maps = gather(records, job.shares)
+    if odd_maps == "refuse":
+        check_odd(f"store {path}", find_odd(request.channels, maps), request.dataset, REMEDY)
+    group = zarr.open_group(path, mode="r+", zarr_format=3)
+    mean_map, derived = write_derived(request, group, path)
+    statistics = statistics_of(total, mean_map, request.splits["train"], request.channels)
+    for name in derived:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
-    write_json(path / MANIFEST, _manifest(request, job.steps, statistics, files))
+    facts = _facts(request, job.steps, statistics, maps)
+    check_held(path)
+    write_manifest(path, {**facts, "files": files, "arrays": describe_arrays(path)})
     say(path, "finished")
     journal.drop()
 
 
-def _manifest(
-    request: Request, shard_steps: int, statistics: Statistics, files: Mapping[str, Any]
+def _settle_mask(
+    job: Job, journal: Journal, scheduler: str, workers: int | None
+) -> np.ndarray | None:
+    """The points (C, H, W) that all shards miss; those that took more for masked are mended."""
+    if job.planned is None:
+        return None
+    records = journal.load_all(job.count)
+    mask, wider = merge(job, (record["mask"] for record in records))
+    for name, stands in zip(job.channels, mask, strict=True):
+        check_atmosphere(name, "", stands, job.times)
+    held = mask if mask.any() else None
+    if wider:  # a mask that moves: what is missing beyond the one that stands may be refused now
+        write_shards(replace(job, mask=held, settled=True), wider, scheduler, workers)
+    return held
+
+
+def _facts(
+    request: Request, shard_steps: int, statistics: Statistics, maps: Sequence[Maps]
 ) -> dict[str, Any]:
-    """What is written last: its presence says that the store is whole."""
+    """What the manifest tells besides its files."""
     data = request.dataset
     return {
-        "format": FORMAT,
+        "kind": KIND,
         "channels": list(request.channels),
         "static": list(request.static),
         "step_seconds": step_seconds(request.step),
@@ -339,42 +239,16 @@ def _manifest(
         "gaps": gaps_to_json(request.times, request.step),
         "channel_attrs": {n: channel_attributes(n, dict(data[n].attrs)) for n in request.channels},
         "statistics": statistics.to_json(),
+        "maps": [one.to_json() for one in maps],
         "climatology_seasons": request.seasons,
         "nan_allowance": request.nan_allowance,
+        "masked": list(shares(request.channels, request.mask)),
         "codec": request.codec,
-        "files": files,
         "provenance": request.fingerprint()["source"],
     }
-
-
-DERIVED = ("mean_map", "climatology")
-
-
-def write_derived(request: Request, group: zarr.Group, path: Path) -> np.ndarray:
-    """Climatology and mean map of a store whose shards are whole; the mean map (C, H, W).
-
-    Args:
-        request: of the store.
-        group: to write to.
-        path: of the store that is read.
-    """
-    index = np.flatnonzero(inside(request.times, request.splits["train"]))
-    state = zarr.open_array(path / "state", mode="r")
-    start, stop = int(index[0]), int(index[-1]) + 1
-    return write_climatology(group, state, request.times, start, stop, request.binning)
 
 
 def _drop_partial_files(path: Path) -> None:
     """What zarr-python was writing aside when it was killed."""
     for entry in path.rglob("*.partial"):
         entry.unlink()
-
-
-def periods_to_json(splits: Mapping[str, Period]) -> dict[str, list[str]]:
-    """Splits as the manifest holds them."""
-    return {name: [str(a), str(b)] for name, (a, b) in splits.items()}
-
-
-def gaps_to_json(times: np.ndarray, step: np.timedelta64) -> list[list[str]]:
-    """Gaps as the manifest holds them."""
-    return [[str(a), str(b)] for a, b in find_gaps(times, step)]

@@ -13,6 +13,7 @@ import zarr
 from climate.regions import SLACK, Region
 from climate.store.boxed import BoxedArray
 from climate.store.layout import TrainingStore
+from climate.store.mask import check_left
 from climate.store.reader import ShardedArray
 from climate.store.statistics import Climatology, Statistics
 from vgbdm.errors import InputError
@@ -42,7 +43,11 @@ def crop(store: TrainingStore, region: Region) -> TrainingStore:
     """
     cut = region.cut(store.lat, store.lon)
     part = _part(store, cut.rows, cut.columns)
-    return replace(part, lon=cut.lon, region=region, interior=cut.interior)
+    part = replace(part, lon=cut.lon, region=region, interior=cut.interior)
+    if part.mask is not None:
+        what, mask = f"region={region.name}", part.without_halo(part.mask)
+        check_left(what, part.channels, mask, "choose another region, or a store without it")
+    return part
 
 
 def band(store: TrainingStore, south: float, north: float) -> TrainingStore:
@@ -86,4 +91,5 @@ def _part(store: TrainingStore, rows: slice, columns: np.ndarray) -> TrainingSto
         statistics=statistics,
         climatology=Climatology(boxed(store.climatology.array), store.climatology.binning),
         state=boxed(store.state),
+        mask=None if store.mask is None or not maps(store.mask).any() else maps(store.mask),
     )

@@ -1,7 +1,9 @@
 """What a conversion has done so far, kept beside the data until the manifest is in place.
 
-    STORE/.conversion/plan.json          what is being converted, and the digests of the coordinates
-    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk
+    STORE/.conversion/plan.json          what is being converted, the digests of the coordinates,
+                                         and which points may be masked
+    STORE/.conversion/shards/000012.json digests and partial sums of a shard that is on disk, and
+                                         its mask where it is another one than planned
     STORE/convert.log                    who did what when; the only file with a clock
 
 A record is written after its shard is synced and digested, so that a record without its shard
@@ -11,7 +13,6 @@ cannot be.
 from __future__ import annotations
 
 import datetime
-import hashlib
 import json
 import os
 import shutil
@@ -20,32 +21,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from climate.store.lock import LOCK
+from vgbdm.confine import resolve
 from vgbdm.errors import InputError
 from vgbdm.files import read_json, sync, write_json
+from vgbdm.lock import LOCK
+from vgbdm.sealing import Files, check_types, digest_tree, entry_of, matches
 
 FOLDER, LOG = ".conversion", "convert.log"
-Files = dict[str, list[Any]]
-"""Path inside the store → [SHA-256, bytes]."""
+AGAIN = "give restart=true to drop what was begun"
+TIMED = ("state", "filled")
+"""Arrays that are in shards."""
 
 
-def digest_file(path: Path) -> list[Any]:
-    """SHA-256 and size of a file."""
-    with path.open("rb") as stream:
-        return [hashlib.file_digest(stream, "sha256").hexdigest(), path.stat().st_size]
-
-
-def digest_tree(root: Path, skip: tuple[str, ...] = ()) -> Files:
-    """Digests of all files below a folder, by their path in it.
-
-    Args:
-        root: folder.
-        skip: first parts of paths that are left out.
-    """
-    own = (FOLDER, LOG, LOCK, "manifest.json", "monthly", *skip)
-    paths = sorted(p for p in root.rglob("*") if p.is_file())
-    relative = [p.relative_to(root) for p in paths]
-    return {str(name): digest_file(root / name) for name in relative if name.parts[0] not in own}
+def digest_store(root: Path) -> Files:
+    """Digests of all files of a store that is being converted, but its log, lock and records."""
+    return digest_tree(root, (FOLDER, LOG, LOCK, "monthly"))
 
 
 def sync_tree(root: Path) -> None:
@@ -73,10 +63,16 @@ class Journal:
         self.store, self.folder = store, store / FOLDER
         self.plan, self.shards = self.folder / "plan.json", self.folder / "shards"
 
-    def begin(self, fingerprint: Mapping[str, Any], files: Files) -> None:
-        """Say what will be converted, once all but the shards is on disk."""
+    def begin(self, fingerprint: Mapping[str, Any], files: Files, mask: str | None = None) -> None:
+        """Say what will be converted, once all but the shards is on disk.
+
+        Args:
+            fingerprint: of the conversion.
+            files: digests of what is there.
+            mask: which points may be masked, as `climate.store.mask.pack` gives it.
+        """
         self.shards.mkdir(parents=True, exist_ok=True)
-        write_json(self.plan, {"fingerprint": fingerprint, "files": files})
+        write_json(self.plan, {"fingerprint": fingerprint, "files": files, "mask": mask})
 
     def check(self, fingerprint: Mapping[str, Any]) -> None:
         """Whether the conversion that was begun here is this one.
@@ -84,7 +80,7 @@ class Journal:
         Raises:
             InputError: if it is another.
         """
-        held = read_json(self.plan)
+        held = read_json(self.plan, AGAIN)
         own = json.loads(json.dumps(fingerprint))
         other = sorted(k for k in own if held["fingerprint"].get(k) != own[k])
         if other:
@@ -101,8 +97,9 @@ class Journal:
         """Records whose files are on disk as they say; others are dropped."""
         found = {}
         for index in (k for k in range(count) if self.record(k).exists()):
-            facts = read_json(self.record(index))
-            if all(matches(root / name, want) for name, want in facts["files"].items()):
+            facts = self._read(index)
+            files = {resolve(root, name): want for name, want in facts["files"].items()}
+            if all(matches(path, want) for path, want in files.items()):
                 found[index] = facts
             else:
                 self.record(index).unlink()
@@ -110,11 +107,36 @@ class Journal:
 
     def load_all(self, count: int, first: int = 0) -> list[dict[str, Any]]:
         """Records in shard order, without another look at the shards."""
-        return [read_json(self.record(index)) for index in range(first, count)]
+        return [self._read(index) for index in range(first, count)]
+
+    def _read(self, index: int) -> dict[str, Any]:
+        """A record: the files of a shard, and what it adds up to."""
+        facts = read_json(self.record(index), AGAIN)
+        check_types(facts, {"files": dict, "partial": dict | None}, self.record(index), AGAIN)
+        for name in facts["files"]:
+            entry_of(facts, name)
+            resolve(self.store, name, TIMED, AGAIN)
+        return facts
 
     def files(self) -> Files:
         """Digests of what was there at the beginning."""
-        return dict(read_json(self.plan)["files"])
+        facts = read_json(self.plan, AGAIN)
+        check_types(facts, {"files": dict, "fingerprint": dict}, self.plan, AGAIN)
+        return {name: entry_of(facts, name) or [] for name in facts["files"]}
+
+    def check_begun(self, root: Path) -> None:
+        """Refuse to go on where something else than shards is no longer as it was begun.
+
+        Raises:
+            InputError: naming the file.
+        """
+        for name, want in self.files().items():
+            if not matches(resolve(root, name, remedy=AGAIN), want):
+                raise InputError(f"{root / name}: damaged since the conversion was begun; {AGAIN}")
+
+    def mask(self) -> str | None:
+        """Which points may be masked, packed; None for none."""
+        return read_json(self.plan, AGAIN).get("mask")
 
     def drop(self) -> None:
         """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""
@@ -130,6 +152,16 @@ class Journal:
         sync(self.store)
 
 
-def matches(path: Path, want: list[Any]) -> bool:
-    """Whether a file is there and has these bytes."""
-    return path.is_file() and path.stat().st_size == want[1] and digest_file(path) == want
+def swap_file(store: Path) -> Path:
+    """What an append that moves its files into the store says of them."""
+    return store / FOLDER / "swap.json"
+
+
+def swapping(store: Path) -> bool:
+    """Whether an append has begun to move its files into the store."""
+    return swap_file(store).exists()
+
+
+def pending(store: Path) -> Files:
+    """Digests of the files that an append moves into the store, which hold the old times too."""
+    return dict(read_json(swap_file(store), AGAIN)) if swapping(store) else {}

@@ -1,13 +1,17 @@
 """The training store on disk, and reading it.
 
-    STORE/state            (time, channel, lat, lon) float32, NaN where nothing was written
+    STORE/state            (time, channel, lat, lon) float32, NaN where nothing was written and
+                           where a mask stands
     STORE/time …           coordinates; xarray opens the group as it is
     STORE/orography …      static fields (lat, lon)
     STORE/mean_map         (channel, lat, lon) of the training period
     STORE/climatology      (bin, channel, lat, lon) of the training period
+    STORE/mask             (channel, lat, lon) bool, where a channel has no value at any time; only
+                           where there is such a point
     STORE/filled           (time, channel, lat, lon) bool, where missing values were filled
     STORE/manifest.json    written last: its presence marks the store as finished; it says how many
-                           times there are, which a stopped append does not change
+                           times there are, which a stopped append does not change, and the digest
+                           of each file; see `vgbdm.sealing`
     STORE/convert.log      who converted when; in no digest
     STORE/monthly/         a store of monthly means made from this one, where it was asked for
 
@@ -16,15 +20,14 @@ Shapes: ``T`` times, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from climate.grid import Grid
@@ -39,15 +42,26 @@ from climate.store.calendar import (
     inside,
     is_monthly,
 )
+from climate.store.journal import pending
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
 from climate.wording import date, duration, setting
+from vgbdm.door import LINE_LENGTH
 from vgbdm.errors import InputError
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import MANIFEST, check_types, read_manifest
 
-FORMAT = 2
-MANIFEST = "manifest.json"
+KIND = "training store"
+FACTS: dict[str, Any] = {
+    "channels": list, "static": list, "step_seconds": int, "times": int, "shard_steps": int,
+    "splits": dict, "gaps": list, "channel_attrs": dict, "statistics": dict,
+    "climatology_seasons": bool, "nan_allowance": int | float, "codec": str, "provenance": dict,
+}  # fmt: skip
+"""What a manifest tells besides that of any folder, and of which type."""
 SHARD_BYTES = 128 * 2**20
 SHARD_STEPS, CHUNK_STEPS = 720, 24
+STEP_SECONDS = 366 * 86400
+"""Of the longest step."""
 SMALL_FIELD_BYTES = 2**20
 """States up to this size are chunked many steps at a time, larger ones field by field."""
 
@@ -108,8 +122,10 @@ class TrainingStore:
         climatology: of the training period.
         provenance: where the data came from.
         state: the array (T, C, H, W).
+        digest: of its manifest, which tells those of all its files.
         region: that it is cropped to, with its halo; None where it is whole.
         interior: rows and columns without the halo: what is forecast and scored.
+        mask: (C, H, W) points where a channel has no value at any time; None: there are none.
     """
 
     path: Path
@@ -125,8 +141,10 @@ class TrainingStore:
     climatology: Climatology
     provenance: dict[str, Any]
     state: ShardedArray | BoxedArray
+    digest: str
     region: Region | None = None
     interior: tuple[slice, slice] = (slice(None), slice(None))
+    mask: np.ndarray | None = None
 
     @cached_property
     def grid(self) -> Grid:
@@ -160,7 +178,8 @@ class TrainingStore:
             raise InputError(
                 f"{self.path}: states of {date(self.times[start])} … "
                 f"{date(self.times[stop - 1])} cannot be read "
-                f"({str(error).splitlines()[0]}); mend it with launch/store.py repair"
+                f"({str(error).splitlines()[0]}); mend it with launch/store.py repair {self.path} "
+                "source=…"
             ) from error
 
     def stride(self, step: np.timedelta64) -> int:
@@ -226,59 +245,115 @@ class TrainingStore:
         return index
 
 
-def open_store(path: str | Path) -> TrainingStore:
-    """Open a finished training store.
+def read_facts(path: Path) -> dict[str, Any]:
+    """The manifest of a finished store, compared with its own digest.
 
     Raises:
-        InputError: if it is missing, unfinished or of another format.
+        InputError: if there is none, it is damaged, or of another format or kind.
     """
-    path = Path(path)
-    if not path.is_dir():
-        raise InputError(f"store {path}: no such folder; make it with launch/convert_era5.py")
-    manifest = path / MANIFEST
-    if not manifest.exists():
-        raise InputError(f"store {path}: not finished; run the same conversion again to finish it")
+    remedy = f"fetch {path} again, or remove it and convert again"
+    older = f"bring it to this version by launch/store.py upgrade {path}"
+    facts = read_manifest(path, KIND, remedy, older)
+    check_types(facts, FACTS, path / MANIFEST, remedy)
+    names = [*facts["channels"], *facts["static"]]
+    if not facts["channels"] or not all(isinstance(n, str) for n in names):
+        raise InputError(f"{path / MANIFEST}: names no channels; {remedy}")
+    most = {"step_seconds": STEP_SECONDS, "times": LINE_LENGTH, "shard_steps": LINE_LENGTH}
+    for name, limit in most.items():
+        if not 0 < facts[name] <= limit:
+            raise InputError(f"{path / MANIFEST}: {name} is {facts[name]}; {remedy}")
+    return facts
+
+
+def open_folder(path: Path, facts: Mapping[str, Any] | None = None) -> Sealed:
+    """A finished store as a sealed folder; while an append moves files, either one is right.
+
+    Args:
+        path: of the store.
+        facts: of its manifest, where that is not in the folder yet.
+
+    Raises:
+        InputError: if it is missing, unfinished, damaged or of another format.
+    """
+    if facts is None:
+        if not path.is_dir():
+            raise InputError(f"store {path}: no such folder; make it with launch/convert_era5.py")
+        if not (path / MANIFEST).exists():
+            raise InputError(
+                f"store {path}: not finished; run the same conversion again to finish it"
+            )
+        facts = read_facts(path)
+
+    def renew() -> list[Mapping[str, Any]]:
+        return [read_facts(path), {"files": pending(path)}] if (path / MANIFEST).exists() else []
+
+    return Sealed(path, facts, f"mend it with launch/store.py repair {path} source=…", renew)
+
+
+def open_store(path: str | Path) -> TrainingStore:
+    """Open a finished training store; what is small is compared with its digest.
+
+    Raises:
+        InputError: if it is missing, unfinished, damaged or of another format.
+    """
+    folder = open_folder(Path(path))
     try:
-        facts = json.loads(manifest.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{manifest}: damaged ({error}); convert again") from None
-    if facts.get("format") != FORMAT:
-        raise InputError(f"{manifest}: format {facts.get('format')}, this version reads {FORMAT}")
+        return _open(folder)
+    except InputError:
+        raise
+    except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"{folder.root / MANIFEST}: tells of no training store ({type(error).__name__}: "
+            f"{reason}); remove {folder.root} and convert again"
+        ) from None
+
+
+def _open(folder: Sealed) -> TrainingStore:
+    facts = folder.facts
     step, numbers = as_step(facts["step_seconds"]), facts["statistics"]
+    lat, lon, channels = folder.values("lat"), folder.values("lon"), tuple(facts["channels"])
+    grid = (len(lat), len(lon))
+    state, binning = ShardedArray(folder), binning_of(step, facts["climatology_seasons"])
+    shape = (len(channels), *grid)
+    times, climatology = folder.values("time"), folder.open("climatology")
+    short = min(len(times), state.shape[0]) < facts["times"]
+    if short or state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
+        raise InputError(
+            f"{folder.root}: states of {state.shape}, a climatology of {climatology.shape}, "
+            f"{facts['times']} times of {len(channels)} channels on {grid[0]} × {grid[1]}; "
+            f"{folder.remedy}"
+        )
     statistics = Statistics(
-        **{name: np.array(numbers[name]) for name in NUMBERS},
-        mean_map=np.asarray(_open_array(path, "mean_map")[:]),
+        **{name: np.array(numbers[name], float) for name in NUMBERS},
+        mean_map=folder.values("mean_map", shape),
         count=int(numbers["count"]),
         period=_period(numbers["period"]),
         variables=tuple(numbers["variables"]),
     )
     if statistics.hash != numbers["hash"]:
         raise InputError(
-            f"{manifest}: statistics do not match their hash; launch/store.py verify says which "
-            "file is damaged"
+            f"{folder.root / MANIFEST}: statistics do not match their hash; remove {folder.root} "
+            "and convert again"
         )
+    folder.compare_small("climatology")
     return TrainingStore(
-        path=path,
-        channels=tuple(facts["channels"]),
-        lat=np.asarray(_open_array(path, "lat")[:]),
-        lon=np.asarray(_open_array(path, "lon")[:]),
-        times=np.asarray(_open_array(path, "time")[: facts["times"]]).astype("datetime64[s]"),
+        path=folder.root,
+        channels=channels,
+        lat=lat,
+        lon=lon,
+        times=times[: facts["times"]].astype("datetime64[s]"),
         step=step,
-        static={name: np.asarray(_open_array(path, name)[:]) for name in facts["static"]},
-        splits={name: _period(ends) for name, ends in facts["splits"].items()},
+        static={name: folder.values(name, grid) for name in facts["static"]},
+        splits={name: _period(facts["splits"][name]) for name in SPLITS},
         channel_attrs=facts["channel_attrs"],
         statistics=statistics,
-        climatology=Climatology(
-            _open_array(path, "climatology"), binning_of(step, bool(facts["climatology_seasons"]))
-        ),
+        climatology=Climatology(climatology, binning),
         provenance=facts["provenance"],
-        state=ShardedArray(path / "state"),
+        state=state,
+        digest=folder.digest,
+        mask=folder.values("mask", shape).astype(bool) if facts.get("masked") else None,
     )
-
-
-def _open_array(path: Path, name: str) -> zarr.Array:
-    """A small array, read by zarr-python."""
-    return zarr.open_array(path / name, mode="r")
 
 
 def _period(ends: Sequence[str]) -> Period:

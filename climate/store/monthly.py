@@ -12,7 +12,6 @@ Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from pathlib import Path
 
@@ -20,14 +19,14 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-import zarr
 
 from climate.store.calendar import SPLITS, Period
 from climate.store.convert import convert
-from climate.store.layout import MANIFEST, TrainingStore, open_store
+from climate.store.layout import TrainingStore, open_folder, open_store
 from climate.wording import period as period_text
 from vgbdm.errors import InputError
 from vgbdm.files import is_writable, make_writable
+from vgbdm.sealing import MANIFEST
 
 log = logging.getLogger(__name__)
 FOLDER = "monthly"
@@ -50,8 +49,7 @@ def open_monthly(
         InputError: if a split holds no complete month, the means were made from other contents, or
             they can be kept nowhere.
     """
-    origin = hashlib.sha256((store.path / MANIFEST).read_bytes()).hexdigest()
-    folder = store.path
+    origin, folder = store.digest, store.path
     if not _is_made(folder, origin) and not is_writable(folder):
         folder = _writable(store, aside, origin)
     path = folder / FOLDER
@@ -69,7 +67,11 @@ def _is_made(folder: Path, origin: str) -> bool:
     """Whether a folder holds the means of a store with that manifest."""
     if not (folder / FOLDER / MANIFEST).exists():
         return False
-    return open_store(folder / FOLDER).provenance.get("derived_from") == origin
+    try:
+        return open_store(folder / FOLDER).provenance.get("derived_from") == origin
+    except InputError as error:
+        log.warning("%s", error)
+        return False
 
 
 def _writable(store: TrainingStore, aside: Path | None, origin: str) -> Path:
@@ -97,6 +99,7 @@ def _make(store: TrainingStore, path: Path, origin: str, workers: int | None) ->
         source={**store.provenance, "derived_from": origin},
         step=MONTH,
         workers=workers,
+        odd_maps="keep",  # the store they are made of has them too
     )
 
 
@@ -168,8 +171,9 @@ def _dataset(
         name: (("time", "lat", "lon"), means[:, c], store.channel_attrs[name])
         for c, name in enumerate(store.channels)
     }
+    held = open_folder(store.path)
     static = {
-        name: (("lat", "lon"), values, dict(zarr.open_array(store.path / name, mode="r").attrs))
+        name: (("lat", "lon"), values, dict(held.open(name).attrs))
         for name, values in store.static.items()
     }
     coords = {"time": months.astype("datetime64[ns]"), "lat": store.lat, "lon": store.lon}

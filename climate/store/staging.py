@@ -8,26 +8,27 @@ last. Several processes may stage into one folder at a time.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dask
 import fsspec
 import numpy as np
-import zarr
 
 from climate.store.calendar import SPLITS, inside
-from climate.store.layout import MANIFEST
+from climate.store.layout import KIND, open_folder
 from climate.store.reader import ShardedArray
+from vgbdm.confine import JSON_BYTES, read_bytes, resolve
 from vgbdm.errors import InputError
-from vgbdm.files import sync
+from vgbdm.files import write_bytes
+from vgbdm.sealing import MANIFEST, entry_of, matches, unseal
 
 log = logging.getLogger(__name__)
 TIMED = ("state/c/", "filled/c/")
 """Folders of shards; everything else is small and copied whole."""
+GONE = "verify that store where it lies"
 
 
 def stage(
@@ -50,30 +51,41 @@ def stage(
     """
     system, root = fsspec.core.url_to_fs(url)
     folder = Path(folder)
-    try:
-        manifest = system.cat_file(f"{root}/{MANIFEST}")
-        facts = json.loads(manifest)
-    except (OSError, ValueError) as error:
-        raise InputError(f"store {url}: not finished or not there ({error})") from None
-    if (folder / MANIFEST).exists() and (folder / MANIFEST).read_bytes() != manifest:
+    manifest = _read_manifest(system, root, url)
+    facts = unseal(manifest, f"{url}/{MANIFEST}", GONE)
+    if facts["kind"] != KIND:
+        raise InputError(f"store {url}: holds {facts['kind'][:50]}; give a training store")
+    if (folder / MANIFEST).exists() and read_bytes(folder / MANIFEST) != manifest:
         raise InputError(f"stage={folder}: holds another store; choose another folder")
-    digests: dict[str, str] = {name: digest for name, (digest, _) in facts["files"].items()}
-    small = [name for name in digests if not name.startswith(TIMED)]
+    places = {name: resolve(folder, name, [*facts["arrays"], "zarr.json"], GONE)
+              for name in facts["files"]}  # fmt: skip
+    small = [name for name in places if not name.startswith(TIMED)]
 
     def fetch(name: str) -> None:
-        _fetch(system, f"{root}/{name}", folder / name, digests.get(name))
+        _fetch(system, f"{root}/{name}", places[name], entry_of(facts, name) or [])
 
     def fetch_all(some: Sequence[str]) -> None:
         tasks = [dask.delayed(fetch, pure=False)(name) for name in some]
         dask.compute(*tasks, scheduler="threads", num_workers=workers)
 
     fetch_all(small)
-    wanted, timed = _wanted(folder, facts, splits), [n for n in digests if n.startswith(TIMED)]
+    wanted, timed = _wanted(folder, facts, splits), [n for n in places if n.startswith(TIMED)]
     shards = [name for name in timed if _shard_of(name) in wanted]
     log.info("staging %d of %d shards of %s to %s", len(shards), len(timed), url, folder)
     fetch_all(shards)
     _place(folder / MANIFEST, manifest)
     return folder
+
+
+def _read_manifest(system: fsspec.AbstractFileSystem, root: str, url: str) -> bytes:
+    """The bytes of the manifest, of bounded number."""
+    try:
+        facts = system.info(f"{root}/{MANIFEST}")
+        if facts["type"] != "file" or facts["size"] > JSON_BYTES:
+            raise InputError(f"store {url}: its {MANIFEST} is none; give a training store")
+        return bytes(system.cat_file(f"{root}/{MANIFEST}"))
+    except OSError as error:
+        raise InputError(f"store {url}: not finished or not there ({error})") from None
 
 
 def _shard_of(name: str) -> int:
@@ -83,8 +95,9 @@ def _shard_of(name: str) -> int:
 
 def _wanted(folder: Path, facts: dict, splits: Sequence[str]) -> set[int]:
     """Numbers in time of the shards that hold the splits, and of those just before them."""
-    times = np.asarray(zarr.open_array(folder / "time", mode="r")[:]).astype("datetime64[s]")
-    steps = ShardedArray(folder / "state").shards[0]
+    held = open_folder(folder, facts)
+    times = held.values("time").astype("datetime64[s]")
+    steps = ShardedArray(held).shards[0]
     found: set[int] = set()
     for name in splits:
         start, end = (np.datetime64(text, "s") for text in facts["splits"][name])
@@ -93,27 +106,23 @@ def _wanted(folder: Path, facts: dict, splits: Sequence[str]) -> set[int]:
     return found
 
 
-def _fetch(
-    system: fsspec.AbstractFileSystem, source: str, target: Path, digest: str | None
-) -> None:
+def _fetch(system: fsspec.AbstractFileSystem, source: str, target: Path, want: list[Any]) -> None:
     """One file, unless it is there with the right digest."""
-    if digest and target.exists() and _digest(target.read_bytes()) == digest:
+    if matches(target, want):
         return
-    content = system.cat_file(source)
-    if digest and _digest(content) != digest:
+    try:
+        whole = system.size(source) == want[1]
+        content = (
+            system.cat_file(source) if whole and want[1] else b""
+        )  # an empty one may be a pipe
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error}); {GONE}") from None
+    if not whole or hashlib.sha256(content).hexdigest() != want[0]:
         raise InputError(f"{source}: is not what the manifest says; verify and repair that store")
     _place(target, content)
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _place(target: Path, content: bytes) -> None:
     """Write, sync, and only then give the file its name."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    aside = target.with_name(f".{target.name}.{os.getpid()}.part")
-    aside.write_bytes(content)
-    sync(aside)
-    aside.replace(target)
-    sync(target.parent)
+    write_bytes(target, content)

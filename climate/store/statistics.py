@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Any
@@ -166,25 +166,46 @@ def summarise(
     chosen: np.ndarray,
     linked: np.ndarray,
     weights: np.ndarray,
+    mask: np.ndarray | None = None,
 ) -> Partial:
     """Partial sums of a shard's training states, of which there is one or more.
 
     Args:
-        values: (N, C, H, W) finite.
+        values: (N, C, H, W) finite, but for masked points.
         before: C maps (H, W), the state before the first; a channel with missing values gives no
             change from there.
         chosen: (N,) whether a time is one of training.
         linked: (N,) whether it and the time one step before are.
         weights: (H,) area weights.
+        mask: (C, H, W) points that are left out; None: no mask.
     """
     area = weights / weights.sum() / values.shape[3]
     share = max(1, BLOCK_BYTES // values[0, 0].nbytes)
+    hidden = np.zeros(values.shape[1], bool)
+    if mask is not None:
+        hidden |= mask.any((1, 2))
     parts = []
-    for c in range(0, values.shape[1], share):
-        some = slice(c, c + share)
+    for some in _groups(hidden, share):
         first = None if before is None else np.stack(before[some]).astype(np.float32)
-        parts.append(_summarise_channels(values[:, some], first, chosen, linked, area))
+        own, weight = values[:, some], area
+        if mask is not None and hidden[some].any():  # its points as one column
+            here = ~mask[some][0]
+            own = own[:, :, here][..., None]
+            first = None if first is None else first[:, here][..., None]
+            weight = np.broadcast_to(area[:, None], here.shape)[here]
+            weight = weight / weight.sum()
+        parts.append(_summarise_channels(own, first, chosen, linked, weight))
     return Partial.join(parts)
+
+
+def _groups(hidden: np.ndarray, share: int) -> Iterator[slice]:
+    """Channels summed together: up to ``share``, but each masked one alone."""
+    start = 0
+    while start < len(hidden):
+        masked = np.flatnonzero(hidden[start : start + share])
+        stop = start + (share if not len(masked) else max(1, int(masked[0])))
+        yield slice(start, min(stop, len(hidden)))
+        start = stop
 
 
 def _summarise_channels(
@@ -243,7 +264,7 @@ class Statistics:
         min: (C,) smallest value.
         max: (C,) largest value.
         tendency_std: (C,) area-weighted standard deviation of the change over one step.
-        mean_map: (C, H, W) mean over time.
+        mean_map: (C, H, W) mean over time; NaN where masked.
         count: times they are taken from.
         period: they are taken from.
         variables: the channels, in order.

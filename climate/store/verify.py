@@ -1,6 +1,6 @@
 """Is a store whole? Which times are damaged? Mend just those from the source.
 
-Every file but the manifest and the log has a digest in the manifest.
+Every file but the log has a digest in the manifest, and so has the manifest itself.
 """
 
 from __future__ import annotations
@@ -13,19 +13,21 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from climate.store.append import pending, swapping
 from climate.store.calendar import as_step
-from climate.store.convert import DERIVED, Request, create_group, write_derived
 from climate.store.coverage import describe_times
-from climate.store.journal import Journal, digest_file, say, sync_tree
-from climate.store.layout import FORMAT, MANIFEST, open_store
-from climate.store.lock import locked
+from climate.store.journal import Journal, pending, say, swapping, sync_tree
+from climate.store.layout import open_folder, open_store, read_facts
+from climate.store.mask import mask_lines
+from climate.store.odd_maps import describe_odd_maps
+from climate.store.request import MEANS, Request, create_group, write_derived
 from climate.store.shards import write_shard
 from climate.wording import date, duration
+from vgbdm import sealing
+from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync
+from vgbdm.files import sync
+from vgbdm.lock import locked
 
 SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 
@@ -57,51 +59,42 @@ class Damage:
         return f"{self.name}: {self.reason}; holds {date(held[0])} … {date(held[-1])}"
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a finished store of this format.
-
-    Raises:
-        InputError: if there is none.
-    """
-    if not (path / MANIFEST).exists():
-        raise InputError(f"store {path}: not there or not finished; run the conversion again")
-    facts = read_json(path / MANIFEST)
-    if facts.get("format") != FORMAT:
-        raise InputError(f"{path / MANIFEST}: format {facts.get('format')}, want {FORMAT}")
-    return facts
-
-
 def find_damage(path: Path) -> Iterator[Damage]:
     """Compare every file with its digest.
 
     While an append moves its files into the store, these may be as before or as they will be.
     """
-    facts, moved = read_manifest(path), pending(path)
-    for name, want in sorted(facts["files"].items()):
-        reason = _compare(path / name, [want, *([moved[name]] if name in moved else [])])
-        if reason:
-            found = SHARD.fullmatch(name)
-            shard = (int(found[1]), int(found[2])) if found else None
-            yield Damage(name, reason, shard, facts["shard_steps"])
-
-
-def _compare(path: Path, wanted: list[list[Any]]) -> str | None:
-    if not path.is_file():
-        return "missing"
-    size = path.stat().st_size
-    if size not in {want[1] for want in wanted}:
-        return f"{size} bytes, should be {wanted[0][1]}"
-    return None if digest_file(path) in wanted else "flipped bits (digest differs)"
+    facts = read_facts(path)
+    for name, reason in sealing.find_damage(path, facts, pending(path)):
+        found = SHARD.fullmatch(name)
+        shard = (int(found[1]), int(found[2])) if found else None
+        yield Damage(name, reason, shard, facts["shard_steps"])
 
 
 def verify(path: Path) -> list[str]:
-    """One line for each damaged file; none where the store is whole."""
-    facts = read_manifest(path)
-    damages = list(find_damage(path))
+    """One line for each damaged file of a store and of what was made from it and is kept in it."""
+    return [*_verify(path), *verify_derived(path)]
+
+
+def verify_derived(folder: Path) -> list[str]:
+    """One line for each damaged file of monthly means and initial winds in a folder."""
+    lines = []
+    for path in sorted(p for p in folder.iterdir() if (p / sealing.MANIFEST).exists()):
+        if path.name == "monthly" or path.name.startswith("initial_wind-"):
+            try:
+                found = _verify(path) if path.name == "monthly" else sealing.verify(path)
+            except InputError as error:
+                found = [str(error)]
+            lines += [f"{path.name}/{line}" for line in found]
+    return lines
+
+
+def _verify(path: Path) -> list[str]:
+    """One line for each damaged file of the store itself."""
+    folder, damages = open_folder(path), list(find_damage(path))
     times = None
     if not any(damage.name.startswith("time/") for damage in damages):
-        held = np.asarray(zarr.open_array(path / "time", mode="r")[: facts["times"]])
-        times = held.astype("datetime64[s]")
+        times = folder.values("time")[: folder.facts["times"]].astype("datetime64[s]")
     return [damage.describe(times) for damage in damages]
 
 
@@ -114,7 +107,7 @@ def repair(
         path: of a finished store.
         dataset: what it was converted from; it must have the damaged times.
         source: what the conversion said of the origin.
-        force_unlock: take the lock of a process on another host.
+        force_unlock: take the lock of another machine without watching it first.
 
     Returns:
         The files mended.
@@ -122,7 +115,7 @@ def repair(
     Raises:
         InputError: if the source gives other bytes than it did.
     """
-    facts = read_manifest(path)
+    facts = read_facts(path)
     with locked(path, force_unlock):
         if swapping(path):
             raise InputError(f"store {path}: an append was stopped; finish it with append=true")
@@ -133,14 +126,14 @@ def repair(
         if journal.folder.exists():
             journal.drop()
         aside = journal.folder / "repair"
-        request = _request(path, facts, dataset, source)
+        names = [damage.name for damage in damages]
+        request = _request(path, facts, dataset, source, _held_mask(path, facts, names))
         aside.mkdir(parents=True)
         try:
             group = create_group(request, aside)
             _mend_shards(path, request, aside, damages)
-            names = [damage.name for damage in damages]
-            _move(path, facts, aside, [n for n in names if n.split("/")[0] not in DERIVED])
-            derived = [n for n in names if n.split("/")[0] in DERIVED]
+            derived = [n for n in names if n.split("/")[0] in (*MEANS, "mask")]
+            _move(path, facts, aside, [n for n in names if n not in derived])
             if derived:
                 write_derived(request, group, path)
                 _move(path, facts, aside, derived)
@@ -151,7 +144,11 @@ def repair(
 
 
 def _request(
-    path: Path, facts: dict[str, Any], dataset: xr.Dataset, source: dict[str, Any]
+    path: Path,
+    facts: dict[str, Any],
+    dataset: xr.Dataset,
+    source: dict[str, Any],
+    mask: np.ndarray | None,
 ) -> Request:
     """What the store was made from; its times are those of the source up to the store's end."""
     times = dataset["time"].values.astype("datetime64[s]")[: facts["times"]]
@@ -171,8 +168,20 @@ def _request(
     return Request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
-        facts["codec"],
+        facts["codec"], mask, settled=True,
     )  # fmt: skip
+
+
+def _held_mask(path: Path, facts: dict[str, Any], damaged: list[str]) -> np.ndarray | None:
+    """The mask of a store of which some files are damaged: the mean map has no values there."""
+    if not facts.get("masked"):
+        return None
+    for name in ("mask", "mean_map"):
+        if not any(file.split("/")[0] == name for file in damaged):
+            folder = open_folder(path)
+            held = folder.values(name, folder.open(name).shape)
+            return held if name == "mask" else np.isnan(held)
+    raise InputError(f"store {path}: its mask and its mean map are damaged; convert anew")
 
 
 def _mend_shards(path: Path, request: Request, aside: Path, damages: list[Damage]) -> None:
@@ -187,21 +196,21 @@ def _move(path: Path, facts: dict[str, Any], aside: Path, names: list[str]) -> N
     """Put files in place that have the digest they had."""
     sync_tree(aside)
     for name in names:
-        new = aside / name
-        if not new.is_file() or digest_file(new) != facts["files"][name]:
+        new, target = (resolve(root, name, facts["arrays"]) for root in (aside, path))
+        if not sealing.matches(new, facts["files"][name]):
             raise InputError(
                 f"store {path}: the source gives another {name} than when it was converted; give "
                 "the unchanged source, or convert anew"
             )
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        new.replace(path / name)
-        sync((path / name).parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new.replace(target)
+        sync(target.parent)
 
 
 def describe(path: Path) -> list[str]:
     """Period, channels, grid, shards, bytes, splits and the hash of the statistics."""
-    store, facts = open_store(path), read_manifest(path)
-    shards = [size for name, (_, size) in facts["files"].items() if name.startswith("state/c/")]
+    store, facts = open_store(path), read_facts(path)
+    shards = [told[1] for name, told in facts["files"].items() if name.startswith("state/c/")]
     raw = 4 * len(store.times) * int(np.prod(store.state.shape[1:]))
     return [
         f"period      {date(store.times[0])} … {date(store.times[-1])}, {len(store.times)} times, "
@@ -211,5 +220,7 @@ def describe(path: Path) -> list[str]:
         f"shards      {len(shards)} of up to {facts['shard_steps']} times",
         f"bytes       {sum(shards)} on disk, {raw} in memory",
         *describe_times(store),
+        *(f"mask        {line}" for line in mask_lines(store.channels, store.mask)),
+        *(f"odd maps    {line}" for line in describe_odd_maps(path)),
         f"statistics  {store.statistics.hash}",
     ]

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from climate.regions import Region
 from climate.store.calendar import as_step, is_monthly
 from climate.store.crop import crop
+from climate.store.forecasts import open_dataset
 from climate.store.layout import TrainingStore, open_store
 from climate.store.monthly import open_monthly
 from vgbdm.errors import InputError
@@ -62,13 +62,16 @@ def open_for_forecast(
     in the folder ``aside``.
     """
     try:
-        with xr.open_zarr(forecast, consolidated=False) as dataset:
-            step = dataset["lead_time"].values[:1].astype("timedelta64[s]").astype(np.int64)
+        with open_dataset(forecast) as dataset:
+            leads = dataset["lead_time"].values[:1].astype("timedelta64[s]").astype(np.int64)
             name, box = dataset.attrs.get("region"), dataset.attrs.get("region_box")
-    except (OSError, ValueError, KeyError):
+        region = None
+        if box is not None:
+            south, north, west, east = map(float, box)
+            region = Region(str(name), south, north, west, east, halo=0)
+        step = as_step(int(leads[0]))
+    except InputError:
+        raise
+    except (ValueError, TypeError, LookupError):
         return open_store(path)
-    region = None
-    if box is not None:
-        south, north, west, east = map(float, box)
-        region = Region(str(name), south, north, west, east, halo=0)
-    return open_view(path, as_step(int(step[0])), region, aside)
+    return open_view(path, step, region, aside)

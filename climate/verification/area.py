@@ -5,9 +5,11 @@ Shapes: ``H`` latitudes, ``W`` longitudes of the part; ``...`` any leading axes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+
+from vgbdm.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Area:
         rows: (H,) their places in the grid.
         columns: (W,) their places in the grid.
         whole: whether these are all rows and columns, in order.
+        kept: (H, W) points that count, where some are masked; None: all.
     """
 
     lat: np.ndarray
@@ -27,6 +30,7 @@ class Area:
     rows: np.ndarray
     columns: np.ndarray
     whole: bool
+    kept: np.ndarray | None = None
 
     @classmethod
     def of(
@@ -58,10 +62,41 @@ class Area:
         steps = np.diff(self.lon)
         return len(self.lon) > 1 and bool(np.allclose(steps, 360.0 / len(self.lon), atol=1e-3))
 
+    @property
+    def point_weights(self) -> np.ndarray:
+        """Weights of the points that count, sum 1 over a map: (H, 1), or (H, W) where masked."""
+        rows = self.weights[:, None] / len(self.lon)
+        if self.kept is None:
+            return rows
+        weights = np.where(self.kept, rows, 0.0)
+        return np.asarray(weights / weights.sum())
+
+    def without(self, mask: np.ndarray | None, what: str) -> Area:
+        """The same part for a channel of which some points are masked.
+
+        Args:
+            mask: (grid H, grid W); None: no mask.
+            what: channel and forecast, for the message.
+
+        Raises:
+            InputError: if no point is left.
+        """
+        hidden = None if mask is None else self.cut(mask)
+        if hidden is None or not hidden.any():
+            return self
+        if hidden.all():
+            raise InputError(
+                f"{what}: is masked on all points of this area; choose another area, or a store "
+                "without it"
+            )
+        return replace(self, kept=~hidden)
+
     def cut(self, field: np.ndarray) -> np.ndarray:
         """The part of fields (..., grid H, grid W): (..., H, W)."""
         return field if self.whole else field[..., self.rows[:, None], self.columns]
 
     def mean(self, field: np.ndarray) -> np.ndarray:
-        """Area-weighted mean of (..., H, W)."""
-        return np.asarray(field.mean(-1) @ self.weights)
+        """Area-weighted mean of (..., H, W) over the points that count."""
+        if self.kept is None:
+            return np.asarray(field.mean(-1) @ self.weights)
+        return np.asarray((np.where(self.kept, field, 0.0) * self.point_weights).sum((-1, -2)))

@@ -66,13 +66,14 @@ def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Co
     blocks = assign_blocks(store.times[a.starts], a.longest)
     count = int(blocks.max()) + 1
     totals = {name: (BlockSums(count), BlockSums(count)) for name in store.channels}
+    areas = [a.area_of(store, c) for c in range(len(store.channels))]
     for part, window in batches([a, b], store, desc="comparing"):
         valid = valid_climatology(a, store, part)
         for c, channel in enumerate(store.channels):
             for forecast, total in zip((a, b), totals[channel], strict=True):
                 members = forecast.read(part.start, part.stop, channel)
                 pair = window[:, 1:, c], valid[:, :, c]
-                total.add(blocks[part], pair_statistics(members, *pair, a.area))
+                total.add(blocks[part], pair_statistics(members, *pair, areas[c]))
     table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
     return Comparison(table, ends[0], ends[1], describe(blocks, a.longest))

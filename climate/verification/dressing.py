@@ -50,5 +50,13 @@ def validation_spread(dress: Forecast, forecast: Forecast, store: TrainingStore)
     for part, window in batches([dress], store, desc="validation errors"):
         for c, channel in enumerate(store.channels):
             mean = dress.read(part.start, part.stop, channel).mean(1, dtype=np.float64)
-            total[:, c] += ((mean - window[:, 1:, c]) ** 2).mean(-1).sum(0)
+            square = ((mean - window[:, 1:, c]) ** 2).sum(0)
+            total[:, c] += _mean_of_rows(square, dress.area_of(store, c).kept)
     return np.sqrt(total / len(dress.starts))
+
+
+def _mean_of_rows(fields: np.ndarray, kept: np.ndarray | None) -> np.ndarray:
+    """Means over longitudes (..., H) of (..., H, W); of those kept (H, W), 0 where none is."""
+    if kept is None:
+        return np.asarray(fields.mean(-1))
+    return np.asarray(np.where(kept, fields, 0.0).sum(-1) / np.maximum(kept.sum(-1), 1))

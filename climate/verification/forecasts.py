@@ -16,11 +16,13 @@ from tqdm import tqdm
 
 from climate.fitting import PERIOD, check_unseen
 from climate.store.calendar import as_step
+from climate.store.forecasts import open_dataset
 from climate.store.layout import TrainingStore
+from climate.store.mask import area_lines, in_one_line
 from climate.stream import read_windows
-from climate.units import Conversion, conversion, unit_of
-from climate.variables import is_geopotential
+from climate.units import Conversion, conversions
 from climate.verification.area import Area
+from climate.wording import date
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class Forecast:
         area: the part of the store's grid.
         chunk: starts stored together.
         conversions: by channel, to the store's units.
+        valid: (H, W) where there are values; None: everywhere.
     """
 
     path: Path
@@ -51,6 +54,7 @@ class Forecast:
     area: Area
     chunk: int
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
+    valid: np.ndarray | None = None
 
     @property
     def leads(self) -> int:
@@ -87,28 +91,92 @@ class Forecast:
         part = self.dataset.isel(time=positions, lead_time=slice(leads))
         return replace(self, dataset=part, starts=self.starts[positions])
 
+    def area_of(self, store: TrainingStore, c: int) -> Area:
+        """The area of channel ``c``: without the points that the store masks.
+
+        Raises:
+            InputError: if none is left.
+        """
+        mask = None if store.mask is None else store.mask[c]
+        return self.area.without(mask, f"forecast={self.path}: {store.channels[c]}")
+
+    def masked(self, store: TrainingStore) -> str:
+        """Which share of its area is masked, by channel, in one line; empty for none."""
+        mask = None if store.mask is None else self.area.cut(store.mask)
+        return in_one_line(area_lines(store.channels, mask, self.area.weights))
+
     def read(self, start: int, stop: int, channel: str) -> np.ndarray:
-        """One channel of some of the forecasts, (N, M, S, H, W), in the store's unit."""
+        """One channel of some of the forecasts, (N, M, S, H, W), in the store's unit.
+
+        Raises:
+            InputError: if it is damaged, or a value that should be finite is not.
+        """
         part = self.dataset[channel].isel(time=slice(start, stop))
         if MEMBER not in part.dims:
             part = part.expand_dims(MEMBER)
-        values = part.transpose("time", MEMBER, "lead_time", "lat", "lon").values
+        part = part.transpose("time", MEMBER, "lead_time", "lat", "lon")
+        try:
+            values = part.values
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"forecast={self.path}: {channel}: cannot be read ({reason})"
+            ) from None
+        check_finite(values, self.valid, f"forecast={self.path}: {channel}", part["time"].values)
         return self.conversions.get(channel, Conversion())(values)
+
+
+def check_finite(
+    values: np.ndarray, valid: np.ndarray | None, what: str, times: np.ndarray
+) -> None:
+    """Refuse values that are not finite where there should be some.
+
+    Args:
+        values: (N, ..., H, W).
+        valid: (H, W) bool, where values count; None: everywhere.
+        what: whose they are, for the message.
+        times: (N,) of the starts.
+
+    Raises:
+        InputError: naming the first such start.
+    """
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):  # far cheaper than a mask, and rarely wrong
+            return
+    good = np.isfinite(values)
+    if valid is not None:
+        good |= ~valid
+    bad = ~good.all(tuple(range(1, values.ndim)))
+    if bad.any():
+        raise InputError(
+            f"{what}: the forecast from {date(times[bad][0].astype('M8[s]'))} has values that are "
+            "not finite; make it again, or leave that start out"
+        )
 
 
 def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
     """Open a forecast and check it against a store.
 
     Raises:
-        InputError: if it is missing, or its channels, grid, times or leads are not the store's, its
-            units are of other quantities, or the store does not hold the truth of some of it.
+        InputError: if it is missing or damaged, its channels, grid, times or leads are not the
+            store's, its units are of other quantities, or the store does not hold the truth of some
+            of it.
     """
-    if not Path(path).is_dir():
-        raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
+    dataset = open_dataset(path)
     try:
-        dataset = xr.open_zarr(path, consolidated=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"forecast={path}: not readable ({error})") from None
+        return _check(dataset, path, store)
+    except InputError:
+        raise
+    except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"forecast={path}: is laid out as no forecast ({type(error).__name__}: {reason}); make "
+            "it with launch/forecast_era5.py"
+        ) from None
+
+
+def _check(dataset: xr.Dataset, path: str | Path, store: TrainingStore) -> Forecast:
+    """The forecast, if the store holds its truth."""
     missing = [name for name in store.channels if name not in dataset]
     if missing:
         raise InputError(f"forecast={path}: holds no {', '.join(missing)}; the store does")
@@ -134,35 +202,15 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
             "the store they were made from"
         )
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
-    conversions = _find_conversions(path, dataset, store)
-    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, conversions)
+    changes = conversions(
+        {name: dataset[name].attrs for name in store.channels},
+        {name: store.channel_attrs[name] for name in store.channels},
+        what=lambda name: f"forecast={path}: {name}",
+        remedy="write it in {unit}, or score it against the store it was made from",
+    )
+    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, changes)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
-
-
-def _find_conversions(
-    path: str | Path, dataset: xr.Dataset, store: TrainingStore
-) -> dict[str, Conversion]:
-    """What makes each channel's unit the store's; a forecast that says none has the store's.
-
-    Raises:
-        InputError: naming the channel whose unit does not convert.
-    """
-    found = {}
-    for name in store.channels:
-        unit, wanted = unit_of(dataset[name].attrs), unit_of(store.channel_attrs[name])
-        if unit is None or wanted is None or unit == wanted:
-            continue
-        found[name] = conversion(
-            unit,
-            wanted,
-            what=f"forecast={path}: {name}",
-            remedy=f"write it in {wanted}, or score it against the store it was made from",
-            height=is_geopotential(name),
-        )
-        if found[name].changes:
-            log.info("%s: %s: %s is converted to the store's %s", path, name, unit, wanted)
-    return found
 
 
 def _check_training(

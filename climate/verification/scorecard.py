@@ -27,6 +27,7 @@ from climate.verification.forecasts import Forecast, batches, valid_climatology
 from climate.verification.scores import SCORES
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
 from climate.verification.statistics import pair_statistics
+from vgbdm.tables import write_csv
 
 LAGGED = "t2m"
 """The one variable whose daily cycle makes yesterday's state a hard row to beat."""
@@ -59,7 +60,7 @@ class Verification:
         tables = {"scorecard": self.scorecard, "spectra": self.spectra, "ranks": self.ranks}
         for name, table in tables.items():
             if len(table):
-                table.to_csv(out / f"{name}.csv", index=False, float_format="%.8g")
+                write_csv(table, out / f"{name}.csv")
         (out / "rules.json").write_text(json.dumps(self.rules, indent=2, ensure_ascii=False))
 
 
@@ -96,7 +97,8 @@ def score(
     scored = _Scored(forecast, store, dress)
     blocks = assign_blocks(store.times[forecast.starts], forecast.longest)
     totals: dict[tuple[str, str], BlockSums] = {}
-    shapes = Shapes(forecast.area, forecast.hours)
+    shapes = Shapes(forecast.hours)
+    areas = [forecast.area_of(store, c) for c in range(len(store.channels))]
     for part, window in batches([forecast], store, scored.past):
         valid = valid_climatology(forecast, store, part)
         truth = window[:, scored.past + 1 :]
@@ -107,29 +109,40 @@ def score(
                     prediction.members[kept],
                     truth[kept, :, c],
                     valid[kept, :, c],
-                    forecast.area,
+                    areas[c],
                     prediction.std,
                 )
                 total = totals.setdefault((row, channel), BlockSums(int(blocks.max()) + 1))
                 total.add(blocks[part][kept], statistics)
                 if row == "model":
-                    shapes.add(channel, prediction.members, truth[:, :, c])
+                    shapes.add(channel, prediction.members, truth[:, :, c], areas[c])
     table = pd.DataFrame(_lines(totals, forecast.hours, seed), columns=list(COLUMNS))
     order = {row: k for k, row in enumerate(scored.rules)}
     table = table.sort_values("row", key=lambda rows: rows.map(order), kind="stable")
-    rules = scored.rules | {
-        "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
-        "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
-        "intervals": describe(blocks, forecast.longest),
-        "spectra": SPECTRUM_RULE,
-    }
-    if forecast.members > 1:
-        rules["ranks"] = RANK_RULE
-    if forecast.outside_training:
-        rules["outside_training"] = forecast.outside_training
+    rules = scored.rules | _rules_of_scores(forecast, store, blocks)
     return Verification(
         table.reset_index(drop=True), shapes.spectra_table(), shapes.ranks_table(), rules
     )
+
+
+def _rules_of_scores(
+    forecast: Forecast, store: TrainingStore, blocks: np.ndarray
+) -> dict[str, str]:
+    """How scores, intervals and pictures are made, and what they leave out."""
+    masked = forecast.masked(store)
+    rules = {
+        "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
+        "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
+        "intervals": describe(blocks, forecast.longest),
+        "spectra": SPECTRUM_RULE + ("; none of masked variables" if masked else ""),
+    }
+    if forecast.members > 1:
+        rules["ranks"] = RANK_RULE
+    if masked:
+        rules["masked"] = masked
+    if forecast.outside_training:
+        rules["outside_training"] = forecast.outside_training
+    return rules
 
 
 class _Scored:

@@ -1,5 +1,7 @@
 """Rank histograms and zonal energy spectra: sums over starts, for pictures and tables.
 
+Spectra are of whole circles of latitude: of boxes and of masked variables there are none.
+
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``H`` latitudes, ``W`` longitudes, ``K`` zonal
 wavenumbers.
 """
@@ -25,32 +27,38 @@ class Shapes:
     """Sums of what is drawn rather than scored, by variable.
 
     Args:
-        area: of the fields; without whole circles of latitude there are no spectra.
         hours: (S,) the leads.
     """
 
-    def __init__(self, area: Area, hours: list[int]) -> None:
-        self.area, self.hours = area, hours
+    def __init__(self, hours: list[int]) -> None:
+        self.hours = hours
         self.spectra: dict[tuple[str, str], np.ndarray] = {}
         self.ranks: dict[str, np.ndarray] = {}
         self.starts: dict[str, int] = {}
 
-    def add(self, variable: str, members: np.ndarray, truth: np.ndarray) -> None:
-        """Take in forecasts (N, M, S, H, W) and their truth (N, S, H, W)."""
+    def add(self, variable: str, members: np.ndarray, truth: np.ndarray, area: Area) -> None:
+        """Take in forecasts and their truth.
+
+        Args:
+            variable: short name.
+            members: (N, M, S, H, W).
+            truth: (N, S, H, W).
+            area: of the variable; where some of it is masked there are no spectra.
+        """
         count = len(truth)
         self.starts[variable] = self.starts.get(variable, 0) + count
         ensemble = members.shape[1] > 1
         for s in range(truth.shape[1]):
-            if self.area.is_circle:
+            if area.is_circle and area.kept is None:
                 fields = {"model": members[:, :, s], "truth": truth[:, s]}
                 if ensemble:
                     fields["model_mean"] = members[:, :, s].mean(1, dtype=np.float64)
                 for row, field in fields.items():
-                    power = zonal_spectrum(field, self.area)
+                    power = zonal_spectrum(field, area)
                     each = power.reshape(-1, power.shape[-1]).mean(0)
                     self._sum(self.spectra, (row, variable), s, count * each)
             if ensemble:
-                shares = rank_histogram(members[:, :, s], truth[:, s], self.area)
+                shares = rank_histogram(members[:, :, s], truth[:, s], area)
                 self._sum(self.ranks, variable, s, count * shares)
 
     def _sum(self, sums: dict[Any, np.ndarray], key: Any, lead: int, values: np.ndarray) -> None:

@@ -136,7 +136,7 @@ def rank_histogram(members: np.ndarray, truth: np.ndarray, area: Area) -> np.nda
     of_members, of_truth = torch.from_numpy(members).movedim(1, 0), torch.from_numpy(truth)
     below = ranks(of_members, of_truth).numpy()
     equal = (of_members == of_truth).sum(0).numpy()
-    weight = area.weights[:, None] / (truth.shape[0] * truth.shape[2]) / (equal + 1)
+    weight = area.point_weights / truth.shape[0] / (equal + 1)
     # a share goes to every rank from `below` to `below + equal`: a step up, and one down after it
     up = np.bincount(below.ravel(), weight.ravel(), count + 2)
     down = np.bincount((below + equal + 1).ravel(), weight.ravel(), count + 2)

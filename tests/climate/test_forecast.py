@@ -45,6 +45,46 @@ def test_every_start_of_the_period_is_forecast(store, forecast):
         assert np.array_equal(dataset["z"].values[:, lead], store.read(0, 480)[starts, 0])
 
 
+class Meeting(Persistence):
+    """One whose first forecast waits until another process has tried the same place."""
+
+    def __init__(self, store, meet):
+        super().__init__(store)
+        self.meet = meet
+
+    def forecast(self, states, times, steps):
+        if not self.calls:
+            self.meet()
+        return super().forecast(states, times, steps)
+
+
+def test_of_two_forecasts_to_one_place_one_is_whole_and_the_other_refused(
+    store, forecast, tmp_path
+):
+    out = tmp_path / "same"
+
+    def another():
+        made = {path.name for path in tmp_path.rglob("*")}
+        with pytest.raises(InputError, match=r"same: locked by process .* at work on it"):
+            write_forecast(Persistence(store), store, out, lead=SIX)
+        assert {path.name for path in tmp_path.rglob("*")} == made
+
+    write_forecast(Meeting(store, another), store, out, lead=7 * SIX)
+    one, two = (xr.open_zarr(path, consolidated=False) for path in (forecast, out))
+    xr.testing.assert_equal(one, two)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "same"]
+
+
+def test_a_forecast_that_no_disk_takes_leaves_nothing_and_the_next_works(store, tmp_path):
+    def full():
+        raise OSError(27, "File too large")
+
+    with pytest.raises(OSError, match="too large"):
+        write_forecast(Meeting(store, full), store, tmp_path / "out", lead=SIX)
+    assert not list(tmp_path.iterdir())
+    write_forecast(Persistence(store), store, tmp_path / "out", lead=SIX)
+
+
 def test_the_file_follows_cf(forecast):
     dataset = xr.open_zarr(forecast, consolidated=False)
     assert dataset.attrs["Conventions"] == "CF-1.11"

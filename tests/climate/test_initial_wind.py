@@ -1,6 +1,5 @@
 """The cache of initial winds: right rows, made once, refused when stale or damaged."""
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ from builders import contents, make_store
 from disks import refuse_writing
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS
+from seals import reseal, rewrite
 
 from climate.initial_wind import InitialWinds, initial_winds
 from climate.stream import WindowStream, read_windows
@@ -125,9 +125,9 @@ def test_a_run_that_was_not_the_first_takes_what_is_there(own_store, winds):
         def broadcast(self, value):
             return 7
 
-    made = (winds.path / "facts.json").stat().st_mtime_ns
+    made = (winds.path / "manifest.json").stat().st_mtime_ns
     assert initial_winds(make_field(own_store), own_store, Late()).path == winds.path
-    assert (winds.path / "facts.json").stat().st_mtime_ns == made
+    assert (winds.path / "manifest.json").stat().st_mtime_ns == made
     assert not list(own_store.path.glob(".initial_wind*"))
 
 
@@ -135,12 +135,13 @@ def test_fits_to_another_content_are_refused(tmp_path):
     store = make_store(tmp_path)
     field = make_field(store)
     path = initial_winds(field, store, Ranks()).path
-    facts = json.loads((path / "facts.json").read_text())
-    for name in ("statistics", "manifest"):
-        (path / "facts.json").write_text(json.dumps(facts | {name: "0"}))
+    held = (path / "manifest.json").read_bytes()
+    for name in ("statistics", "store"):
+        rewrite(path, **{name: "0"})
         with pytest.raises(InputError, match="fitted to other data than the store holds"):
             initial_winds(field, store, Ranks())
-    (path / "facts.json").unlink()
+        (path / "manifest.json").write_bytes(held)
+    (path / "manifest.json").unlink()
     with pytest.raises(InputError, match="remove it, to fit again"):
         initial_winds(field, store, Ranks())
 
@@ -166,7 +167,10 @@ def test_missing_and_damaged_rows_are_refused(tmp_path):
     with pytest.raises(InputError, match="damaged"):
         InitialWinds(winds.path).read(96, 192)
     chunk.unlink()
-    options = {"step": SIX, "history": 3, "global_batch": 16}
+    with pytest.raises(InputError, match="fits/c/1/0/0: is missing; remove it, to fit again"):
+        InitialWinds(winds.path).read(96, 192)
+    reseal(winds.path)  # as if it had never been fitted
+    winds, options = InitialWinds(winds.path), {"step": SIX, "history": 3, "global_batch": 16}
     with pytest.raises(InputError, match=r"nothing stands aside of \d{4}-"):
         stream = WindowStream(store, "train", aside=winds, **options)
         for _ in range(40):
@@ -212,7 +216,7 @@ def test_old_fits_in_a_read_only_store_are_passed_by(tmp_path, monkeypatch):
     store = make_store(tmp_path)
     field = make_field(store)
     path = initial_winds(field, store, Ranks()).path
-    (path / "facts.json").write_text("{}")
+    (path / "manifest.json").unlink()
     refuse_writing(monkeypatch, store.path)
     assert initial_winds(field, store, Ranks(), tmp_path / "run").path.parent == tmp_path / "run"
 

@@ -68,7 +68,7 @@ def test_what_it_finds_about_samples_is_said(store, tmp_path, caplog):
 
 def test_what_training_would_refuse_is_refused_and_leaves_nothing(store, tmp_path):
     (tmp_path / "old").mkdir()
-    (tmp_path / "old" / "log.csv").write_text("x")
+    (tmp_path / "old" / "log.csv").write_text("step\n1\n")
     for run_dir, options, words in (
         ("old", [], "resume=true"),
         ("run", ["batch=7"], "."),

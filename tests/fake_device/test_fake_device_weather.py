@@ -6,6 +6,7 @@ import fake_weather
 import pytest
 from fake_device import TrafficError
 from fake_weather import names
+from seas import make_sea_store
 
 from climate.models.integration import GRADIENTS
 from vgbdm.rollout import ADAPTIVE
@@ -47,6 +48,15 @@ def test_a_model_trains_validates_and_forecasts(fake, store_of, model, task):
         return
     assert facts["reads"] == facts["moved"] == 1
     assert "loss" in facts["terms"]
+    assert facts["validation_reads"] == 1 + facts["ensemble"]
+    assert facts["forecast_reads"] == 0
+
+
+@pytest.mark.parametrize("model", ["vgbdm", "climode"])
+def test_a_model_of_a_masked_channel_reads_no_more(fake, tmp_path, model):
+    store = make_sea_store(tmp_path / "store")
+    facts = fake(fake_weather.train_and_forecast, str(store.path), f"model={model}")
+    assert facts["reads"] == facts["moved"] == 1
     assert facts["validation_reads"] == 1 + facts["ensemble"]
     assert facts["forecast_reads"] == 0
 

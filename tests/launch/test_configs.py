@@ -15,7 +15,8 @@ from physics_systems.training import build_field
 from vgbdm.build import build, rebuild
 from vgbdm.errors import InputError
 from vgbdm.latent_field import Statistics
-from vgbdm.training.loop import Plan, prepare_run_dir
+from vgbdm.training.loop import Plan
+from vgbdm.training.run_folder import prepare_run_dir
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 GROUPS = {
@@ -166,7 +167,7 @@ def test_plans_that_cannot_be_are_refused(options):
 
 def test_a_run_folder_in_use_is_only_taken_to_resume(tmp_path):
     prepare_run_dir(tmp_path / "new", resume=False)
-    (tmp_path / "new/log.csv").write_text("x")
+    (tmp_path / "new/log.csv").write_text("step\n1\n")
     with pytest.raises(InputError, match="resume=true"):
         prepare_run_dir(tmp_path / "new", resume=False)
     prepare_run_dir(tmp_path / "new", resume=True)

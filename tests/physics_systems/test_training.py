@@ -15,6 +15,7 @@ from vgbdm.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend
+from vgbdm.training.run_folder import check_run_dir
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,13 @@ def test_a_resumed_run_is_that_which_never_stopped(stores, tmp_path, monkeypatch
     logs = [(tmp_path / n / "log.csv").read_text().splitlines() for n in ("whole", "part")]
     losses = [[line.split(",")[:4] for line in lines] for lines in logs]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize("wrong", ["rate.peak=-1", "rate.peak=fast", "weight_decay=-1"])
+def test_a_start_that_failed_is_in_nobodys_way(stores, tmp_path, wrong):
+    with pytest.raises(InputError, match=r"rate\.peak|weight_decay"):
+        training.train(config(stores, tmp_path / "run", wrong))
+    check_run_dir(tmp_path / "run", False)
 
 
 def test_a_run_without_a_place_is_named_by_what_it_is(stores):

@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
+from refusals import refused
+from seals import reseal
 from systems import SYSTEMS, dataset
 
 from physics_systems.trajectories import read, read_parameters, write
@@ -85,7 +88,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not there"):
         read(tmp_path / "none", LORENZ, 5)
     (tmp_path / "text.nc").write_text("no netcdf")
-    with pytest.raises(InputError, match="neither a Zarr store nor a NetCDF file"):
+    with pytest.raises(InputError, match="not a readable NetCDF file"):
         read(tmp_path / "text.nc", LORENZ, 5)
 
 
@@ -93,3 +96,56 @@ def test_wrong_parameters_are_refused(tmp_path):
     made = dataset("lorenz").isel(param=[0, 1])
     with pytest.raises(InputError, match="params"):
         read_parameters(stored(made, tmp_path / "s"), LORENZ)
+
+
+@pytest.mark.parametrize(
+    "name", ["x/c/0/0/0", "t/c/0/0", "params/c/0/0", "x/zarr.json", "zarr.json"]
+)
+def test_a_flipped_bit_and_a_missing_file_are_named(tmp_path, name):
+    path = stored(dataset("lorenz"), tmp_path / "s")
+    file, whole = path / name, (path / name).read_bytes()
+    for at in (0, len(whole) // 2, len(whole) - 1):
+        flipped = bytearray(whole)
+        flipped[at] ^= 4
+        file.write_bytes(flipped)
+        refused(lambda: (read(path, LORENZ, 5), read_parameters(path, LORENZ)), name, "is damaged")
+    file.unlink()
+    refused(lambda: (read(path, LORENZ, 5), read_parameters(path, LORENZ)), name, "is missing")
+
+
+def test_what_is_missing_in_somebody_elses_is_noticed(tmp_path):
+    path = stored(dataset("lorenz"), tmp_path / "s")
+    (path / "manifest.json").unlink()
+    assert len(read(path, LORENZ, 5)) == 12
+    (path / "x/c/0/0/0").unlink()
+    refused(lambda: read(path, LORENZ, 5), "trajectory 0 has values that are not finite")
+
+
+@pytest.mark.parametrize("name", ["x", "t", "component"])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_gadget_does_not_run(tmp_path, ran, name, ours):  # noqa: F811
+    path = stored(dataset("lorenz"), tmp_path / "s")
+    edit_3(path / name, codecs=PICKLED)
+    reseal(path) if ours else (path / "manifest.json").unlink()
+    refused(lambda: read(path, LORENZ, 5), f"{name}/zarr.json", "codec 'numcodecs.pickle'")
+    assert not ran
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["x", "t"])
+def test_a_gadget_in_version_2_does_not_run(tmp_path, ran, name):  # noqa: F811
+    made = dataset("lorenz")[["x", "t"]].drop_vars(["component"])
+    made.to_zarr(tmp_path / "s", zarr_format=2, consolidated=False)
+    assert len(read(tmp_path / "s", LORENZ, 5)) == 12
+    write_2(tmp_path / "s" / name, made[name].shape)
+    assert runs(tmp_path / "s" / name, ran), "the gadget is none"
+    refused(lambda: read(tmp_path / "s", LORENZ, 5), name, "'|O'")
+    assert not ran
+
+
+def test_an_array_that_memory_cannot_hold_is_refused(tmp_path):
+    path = stored(dataset("lorenz")[["x", "t"]], tmp_path / "s")
+    for name, shape in (("x", [10**9, 10**4, 3]), ("t", [10**9, 10**4])):
+        edit_3(path / name, shape=shape)
+    reseal(path)
+    refused(lambda: read(path, LORENZ, 5), "x is float32 of (1000000000, 10000, 3)", "at most")

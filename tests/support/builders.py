@@ -129,7 +129,7 @@ FINE_LON = 11.25 * np.arange(32)
 
 
 def make_fine_store(
-    base: Path, change: Callable[[np.ndarray], None] | None = None
+    base: Path, change: Callable[[np.ndarray], None] | None = None, **options: object
 ) -> TrainingStore:
     """A store of 20 six-hourly days on a 16 × 32 grid; ``change`` may alter each variable."""
     times, names = hours("2016-01-01", 80, 6), ("z", "u10", "v10")
@@ -141,7 +141,7 @@ def make_fine_store(
             base / "files", name, times, values=values, lat=FINE_LAT, lon=FINE_LON
         )  # fmt: skip
     write_constants(base / "files", FINE_LAT, FINE_LON)
-    convert(source(base / "files", names).open(), base / "store", SPLITS, source={})
+    convert(source(base / "files", names).open(), base / "store", SPLITS, source={}, **options)
     return open_store(base / "store")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -27,15 +28,20 @@ def read_only(folder: Path) -> Iterator[None]:
 
 def refuse_writing(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
     """Every new file or folder under some folders fails as on a read-only file system."""
-    touch, mkdir = Path.touch, Path.mkdir
+    open_, mkdir = os.open, Path.mkdir
 
-    def guarded(make):
-        def call(self, *args, **options):
-            if any(self.is_relative_to(folder) for folder in folders) and not self.exists():
-                raise OSError(errno.EROFS, "Read-only file system", str(self))
-            return make(self, *args, **options)
+    def check(path):
+        if any(Path(path).is_relative_to(folder) for folder in folders) and not Path(path).exists():
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
 
-        return call
+    def guarded_open(path, flags, *args, **options):
+        if flags & os.O_CREAT:
+            check(path)
+        return open_(path, flags, *args, **options)
 
-    monkeypatch.setattr(Path, "touch", guarded(touch))
-    monkeypatch.setattr(Path, "mkdir", guarded(mkdir))
+    def guarded_mkdir(self, *args, **options):
+        check(self)
+        return mkdir(self, *args, **options)
+
+    monkeypatch.setattr(os, "open", guarded_open)
+    monkeypatch.setattr(Path, "mkdir", guarded_mkdir)

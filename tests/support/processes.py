@@ -101,8 +101,9 @@ class Run:
         self.log = self.run_dir.with_name(f"{self.run_dir.name}-{self.mark[:6]}.out")
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
-                [*command, *options], env=variables, stdout=out, stderr=subprocess.STDOUT
-            )
+                [*command, *options], env=variables, stdout=out, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
 
     def __enter__(self) -> Run:
         return self
@@ -159,6 +160,11 @@ class Run:
     def lines(self, start: str = "error: ") -> list[str]:
         """Lines of the output that start so."""
         return [line for line in self.text().splitlines() if line.startswith(start)]
+
+
+def press(run: Run) -> None:
+    """^C in the terminal: a signal to every process of the run."""
+    os.killpg(run.process.pid, signal.SIGINT)
 
 
 def send(process: int, number: signal.Signals = signal.SIGTERM) -> None:

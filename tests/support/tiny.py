@@ -61,17 +61,22 @@ def stream(consumed, backend):
     yield (Points(torch.arange(k, k + 4)[share]) for k in range(consumed, 10**9, 4))
 
 
-def make_trainer(run_dir, backend=None, **options):
-    """A trainer of six steps and two validations, unless ``options`` of the plan say otherwise."""
+def make_trainer(run_dir, backend=None, told=None, score=validate, **options):
+    """A trainer of six steps and two validations, unless ``options`` of the plan say otherwise.
+
+    ``told`` is what its config says besides the store.
+    """
+    config = {"store": "s3://me:secret@host/store", **(told or {})}
     field = Line()
     backend = backend or SingleBackend(precision="fp32", clip=1.0, accumulation=1)
     run_dir.mkdir(exist_ok=True)
     plan = {"total_steps": 6, "validations": 2, "save_minutes": None} | options
     return Trainer(
         field, misfit, [ParameterGroup(list(field.parameters()), 1.0, 0.0)],
-        backend, lambda consumed: stream(consumed, backend), validate, Constant(0.05), {}, 4,
+        backend, lambda consumed: stream(consumed, backend), score, Constant(0.05), {}, 4,
         Plan(**plan), run_dir,
-        {"must_match": {"seed": 0}, "config": {"store": "s3://me:secret@host/store"}},
+        {"must_match": {"seed": 0}, "config": config},
+        ("store",),
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
+from refusals import refused
 from systems import SYSTEMS, make_field
 
 import vgbdm
@@ -152,3 +153,16 @@ def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
     for path in (tmp_path, place):
         with pytest.raises(InputError, match=r"state\.json: is damaged"):
             load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"depth": 10**9}, "depth=1000000000: at most 65536"),
+        ({"width": 60000}, "its checkpoint holds"),
+        ({"depth": 60000}, "its checkpoint holds"),
+    ],
+)
+def test_a_model_far_larger_than_its_weights_is_not_built(tmp_path, changes, words):
+    write_run(tmp_path, {**CONFIG, "network": {**CONFIG["network"], **changes}})
+    refused(lambda: load(tmp_path), words, "train it again")

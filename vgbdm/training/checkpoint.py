@@ -29,13 +29,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync, write_json
+from vgbdm.files import follow_umask, read_json, sync, write_json
+from vgbdm.lock import check_held
+from vgbdm.training.state import check_kinds
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 NAME = re.compile(r"step-[0-9]{8,}")
 STATE, MANIFEST = "state.json", "manifest.json"
+POINTERS = ("last", "best")
 Tensors = Mapping[str, Mapping[str, Tensor]]
 """File name → tensor name → tensor."""
 
@@ -56,7 +59,8 @@ def commit(
         keep: see `keep_last`.
 
     Raises:
-        InputError: if the disk does not take it; what was there stands.
+        InputError: if the disk does not take it, or another process has taken the run over; what
+            was there stands.
     """
     try:
         folder = write_checkpoint(run_dir, tensors, state)
@@ -80,6 +84,7 @@ def write_checkpoint(run_dir: Path, tensors: Tensors, state: Mapping[str, Any]) 
     aside.mkdir(parents=True)
     try:
         _fill(aside, tensors, state)
+        check_held(run_dir)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
@@ -104,6 +109,7 @@ def _fill(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> None:
     for name, values in tensors.items():
         path = folder / f"{name}.safetensors"
         save_file({key: value.contiguous() for key, value in values.items()}, path)
+        follow_umask(path)
         sync(path)
     write_json(folder / STATE, state)
     files = {path.name: _describe(path) for path in sorted(folder.iterdir())}
@@ -153,6 +159,11 @@ def _folders(run_dir: Path) -> list[Path]:
     """Of all checkpoints, whole or not, the newest first."""
     found = (run_dir / "checkpoints").glob("step-*")
     return sorted((f for f in found if NAME.fullmatch(f.name)), key=step_of, reverse=True)
+
+
+def has_any(run_dir: Path) -> bool:
+    """Whether a run has begun here: there is a checkpoint, whole or not, or a pointer to one."""
+    return bool(_folders(run_dir)) or any((run_dir / f"{p}.json").exists() for p in POINTERS)
 
 
 def _named(run_dir: Path, pointer: str) -> Path | None:
@@ -236,7 +247,7 @@ def find_resumable(run_dir: Path) -> Path | None:
     What is damaged is named in a warning.
 
     Raises:
-        InputError: if no checkpoint is whole.
+        InputError: if no checkpoint is whole, or the folders are gone that there were.
     """
     folders = _folders(run_dir)
     try:
@@ -253,21 +264,51 @@ def find_resumable(run_dir: Path) -> Path | None:
         raise InputError(
             f"{run_dir}/checkpoints: none of {len(folders)} is whole; start with another run_dir"
         )
+    if has_any(run_dir):
+        raise InputError(
+            f"{run_dir}/checkpoints: holds none, though last.json or best.json tells of some; "
+            "bring the folder back, or start with another run_dir"
+        )
     return None
 
 
 # --- reading --------------------------------------------------------------------------------------
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """The JSON part of a checkpoint."""
-    return read_json(folder / STATE)
+def read_state(folder: Path, *needed: str) -> dict[str, Any]:
+    """The JSON part of a checkpoint.
+
+    Args:
+        folder: of a whole checkpoint.
+        needed: names that it must have.
+
+    Raises:
+        InputError: if it is damaged, or holds another kind of value than was written.
+    """
+    state = read_json(folder / STATE)
+    check_kinds(state, folder / STATE, needed)
+    return state
 
 
 def tensor_files(folder: Path) -> list[str]:
     """Names of the files of tensors in a whole checkpoint."""
     files = read_json(folder / MANIFEST)["files"]
     return [name.removesuffix(".safetensors") for name in files if name.endswith(".safetensors")]
+
+
+def read_moments(folder: Path, field: nn.Module) -> dict[str, dict[str, Tensor]]:
+    """What a run goes on with besides `read_tensors` of ``model``: moments, and means of weights.
+
+    Raises:
+        InputError: naming the first tensor of a trained parameter that is missing or another.
+    """
+    trained = {name: p for name, p in field.named_parameters() if p.requires_grad}
+    found = {}
+    for file in ("exp_avg", "exp_avg_sq", *(f for f in tensor_files(folder) if f == "ema")):
+        found[file] = read_tensors(folder, file)
+        own = {name: found[file][name] for name in trained if name in found[file]}
+        check_tensors(folder / f"{file}.safetensors", own, trained)
+    return found
 
 
 def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
@@ -301,11 +342,45 @@ def start_from(field: nn.Module, init: str | Path, facts: Mapping[str, Any]) -> 
         InputError: where there is no whole best checkpoint, or a fact differs.
     """
     folder = find_whole(Path(init), "best")
-    held = read_state(folder)["must_match"]
+    held = read_state(folder, "must_match")["must_match"]
     for name, value in facts.items():
         if held.get(name) != value:
             raise InputError(
                 f"init={init}: its {name} is another one; start from a run with the same data and "
                 "model options"
             )
-    field.load_state_dict(read_weights(folder))
+    put_weights(field, read_weights(folder), folder)
+
+
+def put_weights(field: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
+    """Give a field its weights and buffers.
+
+    Raises:
+        InputError: naming the first tensor that is missing, is too much, or has another shape.
+    """
+    check_tensors(folder / "model.safetensors", tensors, field.state_dict())
+    field.load_state_dict(tensors)
+
+
+def check_tensors(path: Path, held: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not those of a model.
+
+    Args:
+        path: of their file.
+        held: in it.
+        wanted: by the model.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    for name in sorted(held.keys() | wanted.keys()):
+        if name in held and name in wanted and held[name].shape == wanted[name].shape:
+            continue
+        has, wants = (
+            f"of shape {tuple(tensors[name].shape)}" if name in tensors else "not at all"
+            for tensors in (held, wanted)
+        )
+        raise InputError(
+            f"{path}: model and weights do not fit together, it has {name} {has}, the model "
+            f"{wants}; use another checkpoint, or the model options it was trained with"
+        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +11,21 @@ from typing import Any
 
 import torch
 
-from vgbdm.errors import InputError, RunError, StoppedError
+from vgbdm.errors import (
+    FULL,
+    InputError,
+    RunError,
+    StoppedError,
+    describe_system_error,
+    system_error,
+)
+from vgbdm.training import interrupts
 from vgbdm.training.backends import Backend, StepResult
 from vgbdm.training.status import Status
 
 PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connection refused")
 """What errors of collectives speak of, in lower case, where another process is gone."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
 FIRST_WORD = 1.0
 """Seconds that the others leave to rank 0, which knows most where all fail at once."""
 NOT_FINITE = ("stop", "skip")
@@ -121,19 +127,31 @@ def explain(error: Exception, status: Status) -> str:
         )
     if is_peer_loss(error):
         return f"a peer is gone ({line.split('. ')[0]}); {stands}"
-    if isinstance(error, OSError) and error.errno in FULL:
+    system = system_error(error)
+    if system is not None and system.errno in FULL:
         return f"the disk of {status.run_dir} is full ({line}); {stands}"
+    if system is not None and not isinstance(error, InputError):
+        described = describe_system_error(system, status.run_dir)
+        if described is not None:
+            return f"{described}; {stands}"
     return line if isinstance(error, InputError) else f"{type(error).__name__}: {line}"
 
 
 @contextlib.contextmanager
 def starting(status: Status) -> Iterator[None]:
-    """Before the first step: what cannot be begun for its input has failed too."""
+    """Before the first step: what cannot be begun has failed too.
+
+    Raises:
+        RunError: for what nobody has foreseen, from it; what is refused stays as it is.
+    """
     try:
         yield
     except InputError as error:
         status.fail(str(error), 0)
         raise
+    except Exception as error:
+        line = explain(error, status)
+        raise RunError(line, status.fail(line, 0), status.run_dir) from error
 
 
 @contextlib.contextmanager
@@ -167,7 +185,13 @@ def supervised(status: Status, backend: Backend, step: Callable[[], int]) -> Ite
         line = explain(error, status)
         if backend.rank:
             time.sleep(FIRST_WORD)
-        raise RunError(line, status.fail(line, step())) from error
+        raise RunError(line, status.fail(line, step()), status.run_dir) from error
+    except KeyboardInterrupt:
+        last = status.checkpoint
+        kept = f"{last} stands" if last else "nothing is saved yet"
+        line = interrupts.describe_stop("SIGINT, twice", step(), kept)
+        status.write("stopped", line, step())
+        raise KeyboardInterrupt(line) from None
     except BaseException as error:
         status.fail(f"ended by {type(error).__name__}", step())
         raise

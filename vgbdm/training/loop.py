@@ -30,15 +30,16 @@ from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
-from vgbdm.training.schedules import Schedule
-from vgbdm.training.status import CLAIM, FILE, Status
+from vgbdm.training.schedules import Schedule, check_rates
+from vgbdm.training.state import allowed_changes, describe_changes, total_of
+from vgbdm.training.status import Status
 from vgbdm.training.transfer import Feed
 from vgbdm.training.watchdog import Watchdog, progress
 
 log = logging.getLogger(__name__)
 
-DERIVED = "derived"
-"""Folder of a run for what is made from read-only data; it may outlive a start that failed."""
+NEEDED = ("step", "total_steps", "best", "waited", "looked", "guard", "must_match", "config")
+"""What a checkpoint must say for a run to go on from it."""
 UNTIMED_STEPS, TIMED_STEPS, TIMED_TOGETHER = 3, 12, 4
 """The first steps are slower (allocation, compilation). Of the next ones, whose cost may differ by
 turns (`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else
@@ -97,25 +98,6 @@ class Plan:
             )
 
 
-def check_run_dir(run_dir: Path, resume: bool) -> None:
-    """Refuse a folder that holds a run, unless to resume it.
-
-    Raises:
-        InputError: if the folder is not empty and ``resume`` is false.
-    """
-    held = {entry.name for entry in run_dir.iterdir()} if run_dir.exists() else set()
-    left = {FILE, CLAIM, DERIVED}  # by a start that failed
-    if held - left and not resume:
-        raise InputError(f"run_dir={run_dir} is not empty; add resume=true or choose another")
-
-
-def prepare_run_dir(run_dir: Path, resume: bool) -> None:
-    """Make a run folder that `check_run_dir` lets pass."""
-    check_run_dir(run_dir, resume)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    Status(run_dir).clear()
-
-
 class Trainer:
     """Trains a field on an endless stream and keeps what can be gone on from.
 
@@ -133,7 +115,9 @@ class Trainer:
         run_dir: where everything goes.
         identity: what a checkpoint carries: under ``must_match`` hashes and configs that are
             compared on resume, under ``rebuild`` the config of the field as `vgbdm.load` builds it,
-            under ``config`` that of the run; it goes to ``config.json`` too, without credentials.
+            under ``config`` that of the run; it goes to ``config.json`` too, without credentials;
+            what else is there is only kept, such as the digest of the data.
+        free: names in the config that may differ on resume, see `allowed_changes`.
     """
 
     def __init__(
@@ -150,17 +134,21 @@ class Trainer:
         plan: Plan,
         run_dir: Path,
         identity: Mapping[str, Any],
+        free: Sequence[str] = (),
     ) -> None:
         self.field, self.objective, self.groups, self.backend = field, objective, groups, backend
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
         self.identity = {**identity, "config": mask(identity["config"])}
+        self.free, self.changes = free, list[dict[str, Any]]()
         self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
         self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
         self.status = Status(run_dir)
         self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
+        self.was_over = False
         self.total: int | None = None if plan.max_minutes else plan.total_steps
+        check_rates(rate, groups, self.total)
 
     # --- start and resume ----------------------------------------------------------------------
 
@@ -171,29 +159,35 @@ class Trainer:
             self.backend.start(self.field, self.objective, self.groups, self.global_batch)
         else:
             self.resume(folder)
-        if self.backend.rank == 0:
-            write_json(self.run_dir / "config.json", self.identity["config"])
 
     def resume(self, folder: Path) -> None:
         """Go on from a whole checkpoint of a run that is alike. *Collective.*"""
-        state = checkpoint.read_state(folder)
+        state = checkpoint.read_state(folder, *NEEDED)
+        changes = allowed_changes(state["config"], self.identity["config"], self.free, folder)
+        total = total_of(state, changes, self.plan, folder)
         for name, value in self.identity["must_match"].items():
             if state["must_match"].get(name) != value:
                 raise InputError(
                     f"{folder}: {name} is {state['must_match'].get(name)}, this run has {value}; "
                     "resume with the data and options it was started with"
                 )
-        self.field.load_state_dict(checkpoint.read_tensors(folder, "model"))
+        weights = checkpoint.read_tensors(folder, "model")
+        checkpoint.put_weights(self.field, weights, folder)
+        tensors = checkpoint.read_moments(folder, self.field)
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
-        held = set(checkpoint.tensor_files(folder)) - {"model"}
-        tensors = {name: checkpoint.read_tensors(folder, name) for name in sorted(held)}
         self.guard.load(state["guard"])
-        self.backend.load_moments(tensors, state["step"] - self.guard.skipped)
-        self.step, self.total = state["step"], state["total_steps"]
+        self.backend.load_moments(tensors, max(state["step"] - self.guard.skipped, 0))
+        self.step, self.total = state["step"], total
         self.waited, self.looked = state["waited"], state["looked"]
         if state["best"] is not None and self.saver.has_best():  # else the next one is the best
             self.best = state["best"]
+        self.changes = list(state.get("changes", []))
         log.info("resuming %s at step %d of %s", self.run_dir, self.step, self.total)
+        if changes:
+            self.changes.append({"step": self.step, "changed": changes})
+            log.info("changed: %s", describe_changes(changes))
+        if total != state["total_steps"]:
+            log.info("rates and weights are those of %s steps from step %d on", total, self.step)
 
     def save(self, score: float | None = None) -> None:
         """Begin a checkpoint, as last and, if it is, as best. *Collective.*"""
@@ -210,6 +204,7 @@ class Trainer:
             "waited": self.waited,
             "looked": self.looked,
             "guard": self.guard.state(),
+            "changes": self.changes,
         }
         self.saver.save(state, score if better else None)
 
@@ -233,8 +228,23 @@ class Trainer:
 
         with Watchdog(60 * self.plan.hang_minutes, stacks, fail):
             self.start()
+            self.was_over = self.is_over() and self.looked == self.step
+            if self.was_over:
+                return self.status.write("finished", "", self.step) if rank == 0 else None
             with supervised(self.status, self.backend, lambda: self.step):
+                if rank == 0:
+                    write_json(self.run_dir / "config.json", self.identity["config"])
                 self.run()
+
+    def ending(self) -> str:
+        """One line on a run that is at its end."""
+        score = f"best validation score {self.best:.4g}; run in {self.run_dir}"
+        if not self.was_over:
+            return score
+        more = f"trainer.total_steps=… above {self.total}"
+        if self.total is None or self.step < self.total:
+            more = "a larger trainer.patience"
+        return f"finished already, at step {self.step}: {score}; to go on give {more}"
 
     def run(self) -> None:
         """Step after step from where the run is, validating and saving on the way."""
@@ -329,11 +339,21 @@ class Trainer:
         return (
             f"step {self.step + 1}: {complaint}{before}; this rank's "
             f"samples are {batch.describe()}; last good checkpoint: {last or 'none'}; "
-            "lower the learning rate and resume=true"
+            f"{self.remedy(last)}"
         )
 
+    def remedy(self, last: str | None) -> str:
+        """What can be done where numbers are not finite."""
+        if last is None:
+            return "begin again with a lower learning rate"
+        return f"begin another run from it with a lower learning rate: init={self.run_dir}"
+
     def look(self, records: Records | None) -> None:
-        """Validate and save. *Collective.*"""
+        """Validate and save. *Collective.*
+
+        Raises:
+            InputError: if the score is not finite; nothing is saved then.
+        """
         field = self.backend.whole_field().eval()
         with self.backend.validating():
             scores = self.validate(field)
@@ -341,6 +361,13 @@ class Trainer:
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better)
+        if not math.isfinite(scores["score"]):
+            self.saver.writer.join()
+            last = self.status.checkpoint
+            raise InputError(
+                f"step {self.step}: the validation score is {scores['score']}; last good "
+                f"checkpoint: {last or 'none'}; {self.remedy(last)}"
+            )
         self.save(scores["score"])
         progress()
         if self.backend.rank == 0:
@@ -355,7 +382,5 @@ class Trainer:
         self.save()
         self.saver.settle()
         cause = interrupts.request() or "another rank was asked to"
-        raise StoppedError(
-            f"stopped at step {self.step} ({cause}); {self.status.checkpoint} is saved, "
-            "resume=true goes on"
-        )
+        saved = f"{self.status.checkpoint} is saved"
+        raise StoppedError(interrupts.describe_stop(cause, self.step, saved))

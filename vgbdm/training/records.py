@@ -10,6 +10,8 @@ from types import TracebackType
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from vgbdm.files import aside_of, create
+
 
 class Table:
     """A CSV file that grows by rows and by columns; resuming cuts off what came after.
@@ -29,8 +31,8 @@ class Table:
         self._rewrite(rows)
 
     def _rewrite(self, rows: list[dict[str, str]]) -> None:
-        aside = self.path.with_suffix(".tmp")
-        with aside.open("w", newline="") as file:
+        aside = aside_of(self.path)
+        with create(aside) as file:
             writer = csv.DictWriter(file, self.columns, restval="")
             writer.writeheader()
             writer.writerows(rows)

@@ -20,6 +20,21 @@ from vgbdm.training.writer import Writer
 POLL_SECONDS = 1.0
 
 
+def agree(backend: Backend, error: Exception | None, purpose: str) -> None:
+    """Raise rank 0's error on every rank, so that none waits for another. *Collective.*
+
+    Args:
+        backend: its processes.
+        error: of this rank; only rank 0's counts.
+        purpose: what cannot be done, a verb for the others' message.
+    """
+    failed = backend.broadcast(float(error is not None))
+    if error is not None:
+        raise error
+    if failed:
+        raise InputError(f"rank 0 cannot {purpose}, its line says why")
+
+
 class Saver:
     """Keeps a run's checkpoints; as a context it waits for the one under way.
 
@@ -47,7 +62,7 @@ class Saver:
                 folder = checkpoint.find_resumable(self.run_dir)
             except InputError as caught:
                 error = caught
-        self._agree(error)
+        agree(self.backend, error, "resume")
         step = int(self.backend.broadcast(-1 if folder is None else checkpoint.step_of(folder)))
         return None if step < 0 else checkpoint.folder_of(self.run_dir, step)
 
@@ -100,12 +115,4 @@ class Saver:
             if now != seen:
                 progress()
             seen = now
-        self._agree(self.writer.wait())
-
-    def _agree(self, error: Exception | None) -> None:
-        """Raise rank 0's error on every rank, so that none waits for another. *Collective.*"""
-        failed = self.backend.broadcast(float(error is not None))
-        if error is not None:
-            raise error
-        if failed:
-            raise InputError("rank 0 has an error with the checkpoints")
+        agree(self.backend, self.writer.wait(), "save")

@@ -7,10 +7,14 @@ length of a run is known, ``total_steps`` is None and a schedule stands at its s
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from vgbdm.training.backends import ParameterGroup
 
 Schedule = Callable[[int, int | None], float]
 
@@ -73,6 +77,13 @@ class Geometric:
     start: float
     end: float
 
+    def __post_init__(self) -> None:
+        """Refuse what has no ratio."""
+        if not 0 < self.start < math.inf or not 0 < self.end < math.inf:
+            raise InputError(
+                f"schedule Geometric: start={self.start} end={self.end}; want numbers above 0"
+            )
+
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
         return self.start * (self.end / self.start) ** progress(step, total_steps)
@@ -88,6 +99,19 @@ class WarmupCosine:
     peak: float
     warmup: int = 20
     floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse a rate that climbs the loss, and what is no number."""
+        for name in ("peak", "warmup", "floor"):
+            if not isinstance(getattr(self, name), int | float):
+                raise InputError(f"rate.{name}={getattr(self, name)}: want a number")
+        if not 0 < self.peak < math.inf:
+            raise InputError(f"rate.peak={self.peak}: want a finite number above 0")
+        if not 0 <= self.floor <= 1 or self.warmup < 0:
+            raise InputError(
+                f"rate.floor={self.floor} rate.warmup={self.warmup}: want a share of the peak, "
+                "0 to 1, and no negative number of steps"
+            )
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
@@ -113,3 +137,17 @@ class Growing:
         if total_steps is None:
             return float(self.start + count // 2)
         return float(self.start + min(int(progress(step, total_steps) * count), count - 1))
+
+
+def check_rates(rate: Schedule, groups: Sequence[ParameterGroup], total: int | None) -> None:
+    """Refuse what would climb the loss, or make weights grow.
+
+    Raises:
+        InputError: for a learning rate, a multiple of it or a decay that is negative or no number.
+    """
+    held = [("rate", rate(step, total)) for step in (0, total or 0)]
+    held += [("a group's multiple of the rate", group.rate_factor) for group in groups]
+    held += [("weight_decay", group.weight_decay) for group in groups]
+    for name, value in held:
+        if not 0 <= value < math.inf:
+            raise InputError(f"{name} is {value}: want a finite number, none below 0")

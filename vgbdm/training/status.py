@@ -53,6 +53,8 @@ class Status:
             write_json(path, value)
         except OSError:
             # the block that the file has is still its own
+            if path.is_symlink():
+                return
             with contextlib.suppress(OSError), path.open("r+") as file:
                 file.write(json.dumps(value) + "\n")
                 file.truncate()

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from vgbdm.files import create
+
 log = logging.getLogger(__name__)
 
 _last = time.monotonic()
@@ -44,7 +46,7 @@ class Watchdog:
     def __enter__(self) -> Watchdog:
         progress()
         self.path.parent.mkdir(parents=True, exist_ok=True)  # on another machine's own disk
-        self._file = self.path.open("w")
+        self._file = create(self.path)
         self._thread.start()
         return self
 
@@ -58,7 +60,7 @@ class Watchdog:
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
         self._file.close()
-        self.path.unlink()
+        self.path.unlink(missing_ok=True)
 
     def _watch(self) -> None:
         while not self._done.wait(min(1.0, self.seconds / 10)):

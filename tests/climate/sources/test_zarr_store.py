@@ -63,7 +63,8 @@ def test_a_memory_url(plain):
 
 
 def test_packed_integers_are_decoded(tmp_path, plain):
-    plain["geopotential"] = (plain["geopotential"] * 4).round() / 4
+    field = plain["geopotential"]
+    plain["geopotential"] = ((field * 4).round() / 4).assign_attrs(field.attrs)
     packing = {"dtype": "int16", "scale_factor": 0.25, "add_offset": 8.0, "_FillValue": -32768}
     root = write_zarr(plain, tmp_path / "a.zarr", encoding={"geopotential": packing})
     assert zarr.open_group(root)["geopotential"].dtype == np.int16

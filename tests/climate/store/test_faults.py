@@ -118,7 +118,8 @@ print("done", flush=True)
 
 
 def environment():
-    return os.environ | {"PYTHONPATH": str(REPO), "OMP_NUM_THREADS": "1"}
+    paths = [str(REPO), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
 
 
 @pytest.mark.slow

@@ -1,19 +1,20 @@
 """Monthly means: exact, complete months only, no leak over the splits, and never stale."""
 
-import json
 import logging
 
 import numpy as np
 import pytest
 import xarray as xr
 from disks import refuse_writing
+from seals import rewrite
 
 from climate.grid import Grid
 from climate.store.calendar import is_monthly
-from climate.store.layout import MANIFEST, open_store
+from climate.store.layout import open_store
 from climate.store.monthly import MONTH, complete_months, mean_state, open_monthly
 from climate.store.views import open_view
 from vgbdm.errors import InputError
+from vgbdm.sealing import MANIFEST
 
 HOUR = np.timedelta64(3600, "s")
 
@@ -116,8 +117,7 @@ def test_means_are_made_once_and_refused_when_the_store_has_changed(years, month
     assert open_view(years.path, MONTH).statistics.hash == monthly.statistics.hash
     assert (monthly.path / MANIFEST).stat().st_mtime_ns == before
     text = (years.path / MANIFEST).read_text()
-    changed = json.loads(text) | {"provenance": {"source": "another"}}
-    (years.path / MANIFEST).write_text(json.dumps(changed))
+    rewrite(years.path, provenance={"source": "another"})
     try:
         with pytest.raises(InputError, match="monthly: made from other contents"):
             open_view(years.path, MONTH)
@@ -138,8 +138,7 @@ def test_periods_without_a_complete_month_are_refused(store):
 def test_means_of_a_read_only_store_are_kept_aside(years, monthly, tmp_path, monkeypatch):
     """One whose own means are of other contents, which cannot be removed there."""
     text, aside = (years.path / MANIFEST).read_text(), tmp_path / "run" / "derived"
-    changed = json.loads(text) | {"provenance": {"source": "another"}}
-    (years.path / MANIFEST).write_text(json.dumps(changed))
+    rewrite(years.path, provenance={"source": "another"})
     try:
         refuse_writing(monkeypatch, years.path)
         with pytest.raises(InputError, match="is read-only and holds no monthly means"):

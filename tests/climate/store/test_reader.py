@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from seals import seal_states
 
 from climate.store.layout import codecs
 from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
+from vgbdm.sealed import Sealed
+from vgbdm.sealing import read_manifest, seal_folder
 
 SHAPES = {
     "steps": ((3, 4, 5, 6), (9, 4, 5, 6)),
@@ -25,14 +28,23 @@ def write(path, layout, codec):
         compressors=codecs(codec, 4, 5, 6), config={"write_empty_chunks": True},
     )  # fmt: skip
     array[...] = values
+    chunk, shard = SHAPES[layout]
+    seal_states(path.parent, (shard[0] // chunk[0], shard[1] // chunk[1]))
     return values
+
+
+def opened(path) -> ShardedArray:
+    """The array of a sealed folder."""
+    return ShardedArray(
+        Sealed(path.parent, read_manifest(path.parent, "test", ""), "mend"), path.name
+    )
 
 
 @pytest.mark.parametrize("codec", ["lz4", "none"])
 @pytest.mark.parametrize("layout", SHAPES)
 def test_any_span_is_what_was_written(tmp_path, layout, codec):
     values = write(tmp_path / "a", layout, codec)
-    array = ShardedArray(tmp_path / "a")
+    array = opened(tmp_path / "a")
     for start in range(20):
         for stop in range(start + 1, 21):
             out = np.full((stop - start, 4, 5, 6), 7, np.float32)
@@ -46,7 +58,7 @@ def test_any_span_is_what_was_written(tmp_path, layout, codec):
 @pytest.mark.parametrize("layout", SHAPES)
 def test_every_flipped_bit_is_noticed(tmp_path, layout, codec):
     write(tmp_path / "a", layout, codec)
-    array = ShardedArray(tmp_path / "a")
+    array = opened(tmp_path / "a")
     file = tmp_path / "a/c/0/0/0/0"
     whole, last = bytearray(file.read_bytes()), SHAPES[layout][1][0]
     rng = np.random.default_rng(1)
@@ -65,7 +77,7 @@ def test_truncated_and_missing_files_are_noticed(tmp_path, kept):
     write(tmp_path / "a", "maps", "lz4")
     file = tmp_path / "a/c/1/0/0/0"
     file.write_bytes(file.read_bytes()[:kept])
-    array = ShardedArray(tmp_path / "a")
+    array = opened(tmp_path / "a")
     with pytest.raises((OSError, ValueError)):
         array.read(0, 20)
     file.unlink()
@@ -81,16 +93,17 @@ def test_chunks_that_were_never_written_are_noticed(tmp_path):
         compressors=codecs("none", 4, 5, 6),
     )  # fmt: skip
     array[:3] = values[:3] + 1
-    assert ShardedArray(tmp_path / "b").read(0, 3).shape == (3, 4, 5, 6)
+    seal_states(tmp_path, (shards[0] // chunks[0], shards[1] // chunks[1]))
+    assert opened(tmp_path / "b").read(0, 3).shape == (3, 4, 5, 6)
     with pytest.raises(ValueError, match="missing"):
-        ShardedArray(tmp_path / "b").read(2, 4)
+        opened(tmp_path / "b").read(2, 4)
 
 
 def test_files_are_closed_whatever_happens(tmp_path):
     write(tmp_path / "a", "maps", "lz4")
     (tmp_path / "a/c/2/0/0/0").unlink()
     before = len(list(Path("/proc/self/fd").iterdir()))
-    array = ShardedArray(tmp_path / "a")
+    array = opened(tmp_path / "a")
     for _ in range(5):
         with pytest.raises(OSError):
             array.read(0, 20)
@@ -104,8 +117,9 @@ def test_other_layouts_are_refused(tmp_path, options):
     settings = {"compressors": codecs("none", 4, 5, 6), "dtype": "f4", "shards": (4, 4, 5, 6)}
     settings |= {"chunks": (1, 1, 5, 6)} | options
     zarr.create_array(tmp_path / "a", shape=(8, 4, 5, 6), **settings)
+    seal_folder(tmp_path, "test", {})
     with pytest.raises(InputError, match="convert again"):
-        ShardedArray(tmp_path / "a")
+        opened(tmp_path / "a")
 
 
 def test_other_codecs_are_refused():

@@ -10,9 +10,10 @@ import time
 
 import pytest
 import torch
+from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError, StoppedError
-from vgbdm.training import checkpoint
+from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import StepResult
 from vgbdm.training.faults import ENOUGH, LossGuard, is_peer_loss, supervised
 from vgbdm.training.status import Status
@@ -125,9 +126,11 @@ def test_the_status_tells_how_a_run_ended(tmp_path):
     with pytest.raises(RunError, match=r"lower batch, .*recompute=true.*accumulation=2") as full:
         supervise(tmp_path, torch.OutOfMemoryError("CUDA out of memory. Tried to …\nmore"))
     assert "\n" not in str(full.value)
-    with pytest.raises(KeyboardInterrupt):
+    said = f"stopped at step 7 (SIGINT, twice); {folder.name} stands, resume=true goes on"
+    with pytest.raises(KeyboardInterrupt) as interrupted:
         supervise(tmp_path, KeyboardInterrupt())
-    assert read(tmp_path)["cause"] == "ended by KeyboardInterrupt"
+    assert str(interrupted.value) == said
+    assert (read(tmp_path)["state"], read(tmp_path)["cause"]) == ("stopped", said)
 
 
 def test_the_first_rank_that_fails_names_the_cause(tmp_path):
@@ -227,6 +230,56 @@ def test_signals_are_noted_and_repeats_ignored(name):
             time.sleep(0.001)
         process.stdin.close()
         assert process.wait() == 0
+
+
+@pytest.fixture
+def listening(monkeypatch):
+    """What this process hears; its own handlers are back afterwards."""
+    monkeypatch.setattr(interrupts, "_heard", [])
+    monkeypatch.setattr(interrupts, "_parents", [])
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_first_interrupt_is_a_request_and_the_second_ends(listening):
+    said = []
+    interrupts.listen(0, said.append)
+    os.kill(os.getpid(), signal.SIGINT)
+    assert (interrupts.request(), said) == ("SIGINT", ["SIGINT"])
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert said == ["SIGINT"] and signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+
+def test_launchers_repeat_an_interrupt_and_it_is_one(listening):
+    interrupts.listen(1)
+    for _ in range(5):
+        os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.request() == "SIGINT"
+
+
+def test_an_interrupt_saves_and_the_run_goes_on(listening, tmp_path):
+    interrupts.listen()
+    trainer = make_trainer(tmp_path)
+    step = trainer.backend.step
+
+    def interrupted(*given):
+        if trainer.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(*given)
+
+    trainer.backend.step = interrupted
+    line = "stopped at step 5 (SIGINT); step-00000005 is saved, resume=true goes on"
+    with pytest.raises(StoppedError) as stopped:
+        trainer.fit()
+    assert str(stopped.value) == line
+    status = {"state": "stopped", "cause": line, "checkpoint": "step-00000005", "step": 5}
+    assert read(tmp_path) == status
+    interrupts._heard.clear()
+    make_trainer(tmp_path).fit()
+    assert read(tmp_path)["state"] == "finished"
 
 
 def test_a_launcher_that_is_gone_is_a_request(tmp_path):

@@ -1,0 +1,121 @@
+"""The lazy dataset of `climate.sources`, made of what was found.
+
+Shapes: ``T`` times, ``H`` latitudes, ``W`` longitudes of the dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from climate.sources.axes import same, shown
+from climate.sources.fields import Blocks, Series
+from climate.sources.intervals import needs_joining
+from climate.sources.select import Selection
+from climate.sources.static import StaticField, read_static
+from climate.store.calendar import Period
+from climate.store.layout import chunk_shape
+from climate.variables import channel_attributes
+from vgbdm.errors import InputError
+
+
+def make_dataset(
+    series: Sequence[Series],
+    variables: Sequence[str],
+    static: Mapping[str, StaticField],
+    attributes: Mapping[Any, Any],
+    selection: Selection,
+    valid: Period | None = None,
+) -> xr.Dataset:
+    """The lazy dataset of `climate.sources`.
+
+    Args:
+        series: what holds the variables.
+        variables: short names, in the order of the channels.
+        static: fields without time, by short name.
+        attributes: of the dataset.
+        selection: times and grid wanted.
+        valid: the only times that hold data, where the source says so.
+
+    Raises:
+        InputError: one line, for whatever cannot be taken as it is.
+    """
+    step = selection.step
+    over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
+    blocks = [Blocks(one, selection, valid, over) for one in series]
+    if over:
+        _trim(blocks)
+    first = blocks[0]
+    for other in blocks[1:]:
+        _check_alike(first, other)
+    shape = (len(first.frame.lat), len(first.frame.lon))
+    steps = chunk_shape(len(variables), *shape)[1][0]
+    coords = {"time": first.times, "lat": first.frame.lat, "lon": first.frame.lon}
+    fields: dict[str, xr.Variable] = {}
+    for block in blocks:
+        block.warn_of_rereads(steps)
+        stored = dict(block.series.parts[0].variable.attrs) | {"units": block.units}
+        for k, channel in enumerate(block.series.channels):
+            lazy = indexing.LazilyIndexedArray(_Channel(block, k))
+            fields[channel] = xr.Variable(
+                ("time", "lat", "lon"),
+                lazy,
+                channel_attributes(channel, stored) | {"source_units": block.source_units},
+                {"file_at": block.file_at},
+            )
+    about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
+                              for b in blocks if b.joins > 1}}  # fmt: skip
+    dataset = xr.Dataset({name: fields[name] for name in variables}, coords, about)
+    return dataset.assign(
+        {name: read_static(name, field, selection, dataset) for name, field in static.items()}
+    )
+
+
+def _trim(blocks: Sequence[Blocks]) -> None:
+    """Leave out the first or last time of those that have one more than others there.
+
+    Intervals that end after their stamps make a time beyond the last stamp.
+    """
+    begin, end = max(b.times[0] for b in blocks), min(b.times[-1] for b in blocks)
+    outside = [(b.times < begin, b.times > end) for b in blocks]
+    if all(side.sum() <= 1 for sides in outside for side in sides):
+        for block, (early, late) in zip(blocks, outside, strict=True):
+            block.keep(~early & ~late)
+
+
+def _check_alike(first: Blocks, other: Blocks) -> None:
+    for axis, what, a, b in (
+        ("lat", "grid", first.frame.lat, other.frame.lat),
+        ("lon", "grid", first.frame.lon, other.frame.lon),
+        ("time", "calendar", first.times, other.times),
+    ):
+        if not same(a, b):
+            raise InputError(
+                f"{other.where}: its {what} ({axis}: {len(b)} values from {shown(b[0])}) is not "
+                f"that of {first.series.channels[0]} ({len(a)} from {shown(a[0])}); convert alike "
+                "variables only"
+            )
+
+
+class _Channel(BackendArray):
+    """One level of a series as xarray indexes it lazily."""
+
+    def __init__(self, blocks: Blocks, k: int) -> None:
+        self.blocks, self.k = blocks, k
+        self.shape = (blocks.shape[0], *blocks.shape[2:])
+        self.dtype = np.dtype(np.float32)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        outer = indexing.IndexingSupport.OUTER
+        return indexing.explicit_indexing_adapter(key, self.shape, outer, self._get)
+
+    def _get(self, key: tuple[Any, ...]) -> np.ndarray:
+        times, rows, columns = key
+        index = np.atleast_1d(np.arange(self.shape[0])[times])
+        values = self.blocks.level(self.k, index)[:, :, columns][:, rows]
+        return values[0] if np.ndim(times) == 0 and not isinstance(times, slice) else values

@@ -1,0 +1,305 @@
+"""Situations that people report: right values, or one true line whose remedy works.
+
+Each is called as in the folder of reported situations, and its kind tried with another input.
+"""
+
+import gzip
+import resource
+import shlex
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import cftime
+import netCDF4
+import numpy as np
+import pytest
+import xarray as xr
+from archives import archive, cf_source
+from builders import hours, warm, waves
+from entry import compose_config
+from refusals import refused
+
+from climate.grid import Grid
+from climate.sources.opening import open_source
+from climate.sources.select import parse_selection
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from vgbdm.errors import InputError
+
+REPO = Path(__file__).resolve().parents[3]
+TIMES = hours("2016-02-28", 72)
+SPLITS = {
+    "train": ["2010-01-01", "2010-02-05"],
+    "val": ["2010-02-06", "2010-02-15"],
+    "test": ["2010-02-16", "2010-03-01"],
+}
+MEAN, STD = 281.987, 15.1527
+"""Of t2m in training, K."""
+
+
+def opened(root, variables="[t2m,u10,v10]", *more):
+    told = ["store=s", "source=cf_files", f"source.root={root}", f"variables={variables}", *more]
+    return open_source(compose_config("convert_era5", told))[0]
+
+
+def check(dataset, tmp_path, mean=MEAN, std=STD):
+    """The statistics of the first channel."""
+    convert(dataset, tmp_path / "store", SPLITS, source={}, scheduler="synchronous")
+    held = open_store(tmp_path / "store").statistics
+    assert held.mean[0] == pytest.approx(mean, rel=1e-5)
+    assert held.std[0] == pytest.approx(std, rel=1e-4)
+
+
+def test_reference(case, tmp_path):
+    check(opened(case("reference")), tmp_path)
+
+
+def test_reference_in_zarr(case, tmp_path):
+    told = ["store=s", "source=weatherbench2", f"source.root={case('reference')}/all.zarr"]
+    dataset = open_source(compose_config("convert_era5", [*told, "variables=[t2m,u10,v10]"]))[0]
+    check(dataset, tmp_path)
+
+
+def test_new_cds(case, tmp_path):
+    level = "source.fields.t.level=500"
+    dataset = opened(case("new_cds"), "[z,t]", level)
+    assert np.array_equal(dataset["time"], hours("2010-01-01", 240, 6))
+    check(dataset, tmp_path, 54998, 2385.89)
+
+
+def test_scalar_coordinates_of_other_names(tmp_path):
+    content = archive(TIMES).rename(time="valid_time").assign_coords(realization=0, surface=0.0)
+    content = content.assign_coords(version=("valid_time", ["a"] * 72))
+    content.isel(latitude=slice(None, None, -1)).to_netcdf(tmp_path / "a.nc")
+    assert np.array_equal(cf_source(tmp_path).open()["z"].values, waves(TIMES, 1))
+
+
+def test_old_expver(case, tmp_path):
+    root = case("old_expver")
+    refused(lambda: opened(root), "has 2 of expver besides time", "choose one of them first")
+    data = xr.load_dataset(root / "era5_era5t.nc")
+    merged = (
+        data.sel(expver=1).combine_first(data.sel(expver=5)).drop_vars("expver", errors="ignore")
+    )
+    (tmp_path / "mended").mkdir()
+    for name in merged.data_vars:
+        merged[name].attrs = data[name].attrs
+    merged.to_netcdf(tmp_path / "mended/all.nc")
+    check(opened(tmp_path / "mended"), tmp_path)
+
+
+def test_members_are_chosen_first(tmp_path):
+    content = archive(TIMES).expand_dims(number=[0, 1])
+    content.to_netcdf(tmp_path / "a.nc")
+    refused(lambda: cf_source(tmp_path).open(), "has 2 of number besides time", "choose one")
+    (tmp_path / "one").mkdir()
+    content.isel(number=1).to_netcdf(tmp_path / "one/a.nc")
+    assert np.array_equal(cf_source(tmp_path / "one").open()["t2m"].values, warm(TIMES, 3))
+
+
+def test_packed_differently(case, tmp_path):
+    root = case("packed_differently")
+    dataset = opened(root)
+    assert np.array_equal(dataset["lon"], 5.625 * np.arange(64))
+    check(dataset, tmp_path)
+    exact = opened(case("reference"))
+    assert np.abs(dataset["t2m"].values - exact["t2m"].values).max() < 1e-3
+
+
+def test_packed_in_one_file_and_not_in_the_other(tmp_path):
+    content = archive(TIMES)
+    packing = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 280.0, "_FillValue": -32767}
+    content.isel(time=slice(40)).to_netcdf(tmp_path / "a.nc", encoding={"2m_temperature": packing})
+    content.isel(time=slice(40, None)).to_netcdf(tmp_path / "b.nc")
+    values = cf_source(tmp_path, variables=("t2m",)).open()["t2m"].values
+    assert np.abs(values - warm(TIMES, 3)).max() < 6e-3
+    assert np.array_equal(values[40:], warm(TIMES, 3)[40:])
+
+
+def test_interval_middle(case, tmp_path):
+    dataset = opened(case("interval_middle"))
+    assert np.array_equal(dataset["time"], hours("2010-01-01T03", 240, 6))
+    check(dataset, tmp_path)
+
+
+def test_times_at_half_past(tmp_path):
+    content = archive(TIMES + np.timedelta64(30, "m"))
+    content.to_netcdf(tmp_path / "a.nc")
+    dataset = cf_source(tmp_path).open()
+    assert np.array_equal(dataset["time"], TIMES + np.timedelta64(30, "m"))
+    six = parse_selection(None, "6h", None, 0, None)
+    refused(
+        lambda: cf_source(tmp_path).open(six), "no time at whole steps", "first is 2016-02-28 00:30"
+    )
+
+
+def test_year_one(case, tmp_path):
+    dataset = opened(case("year_one"))
+    assert np.array_equal(dataset["time"], hours("2010-01-01", 240, 6))
+    check(dataset, tmp_path)
+
+
+@pytest.mark.parametrize("since", ["1500-06-01", "1582-10-15", "1800-01-01"])
+def test_other_old_origins_in_the_mixed_calendar(tmp_path, since):
+    archive(TIMES).drop_vars("time").to_netcdf(tmp_path / "a.nc")
+    text = np.datetime_as_string(TIMES, "h")
+    days = [[int(part) for part in (*t[:10].split("-"), t[11:13])] for t in text]
+    dates = [cftime.datetime(*day, calendar="standard") for day in days]
+    with netCDF4.Dataset(tmp_path / "a.nc", "a") as file:
+        time = file.createVariable("time", "f8", ("time",))
+        time.units, time.calendar = f"days since {since}", "standard"
+        time[:] = cftime.date2num(dates, time.units, "standard")
+    assert np.array_equal(cf_source(tmp_path).open()["time"], TIMES)
+
+
+def test_cyclic_longitude(case, tmp_path):
+    root = case("cyclic_longitude")
+    refused(lambda: opened(root), "longitude 0 comes twice; drop one first")
+    (tmp_path / "mended").mkdir()
+    xr.load_dataset(root / "all.nc").isel(longitude=slice(-1)).to_netcdf(tmp_path / "mended/a.nc")
+    check(opened(tmp_path / "mended"), tmp_path)
+
+
+def test_a_seam_at_180(tmp_path):
+    lon = -180.0 + 22.5 * np.arange(17)
+    archive(TIMES, lon=lon).to_netcdf(tmp_path / "a.nc")
+    refused(lambda: cf_source(tmp_path).open(), "longitude 180 comes twice; drop one first")
+
+
+def test_cds_area(case, tmp_path):
+    root = case("cds_area")
+    dataset = opened(root)
+    assert np.array_equal(dataset["lat"], np.arange(34.0, 73.0))
+    assert np.array_equal(dataset["lon"], np.arange(-12.0, 41.0))
+    stored = xr.load_dataset(root / "europe.nc")
+    assert np.array_equal(dataset["t2m"].values, stored["t2m"].values[:, ::-1])
+
+
+def test_a_box_across_the_date_line(tmp_path):
+    lat, lon = np.arange(-40.0, -9.0, 2.0), np.append(np.arange(160.0, 180.0, 2.0), -180.0)
+    archive(TIMES, lat, lon).to_netcdf(tmp_path / "a.nc")
+    dataset = cf_source(tmp_path).open()
+    assert np.array_equal(dataset["lon"], np.arange(160.0, 181.0, 2.0))
+    assert np.array_equal(dataset["z"].values, waves(TIMES, 1, lat, lon))
+
+
+@pytest.mark.slow
+def test_many_files(case, tmp_path, monkeypatch):
+    """A process may open 200 files; there are 720."""
+    root = case("many_files")
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, allowed[1]))
+    try:
+        check(opened(root), tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, allowed)
+
+
+def test_accumulated_rain(case):
+    root = case("accumulated_rain")
+    more = "+source.fields.tp={name: tp}"
+    dataset = opened(root, "[u10,v10,tp]", more)
+    stored = xr.load_dataset(root / "all.nc")["tp"].values
+    assert np.array_equal(dataset["tp"].values, stored)
+    said = refused(
+        lambda: opened(root, "[u10,v10,tp]", more, "step=12h"), "tp looks like a sum or a mean"
+    )
+    point = "++source.fields.tp.method=point"
+    assert point in said
+    twelve = opened(root, "[u10,v10,tp]", more, point, "step=12h")
+    assert np.array_equal(twelve["tp"].values, stored[::2])
+
+
+def test_zip_named_nc(case, tmp_path):
+    root = case("zip_named_nc")
+    refused(lambda: opened(root), "era5_2010.nc: is a ZIP archive; unzip it")
+    with zipfile.ZipFile(root / "era5_2010.nc") as file:
+        file.extractall(tmp_path / "mended")
+    check(opened(tmp_path / "mended"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (gzip.compress(b"CDF\x01" * 9), "is compressed by gzip; gunzip it"),
+        (b"GRIB\x00\x00\x00\x01 7777", "GRIB is not read; convert it first"),
+        (b"<html>please log in</html>", "is a web page, not data; fetch it again"),
+        (b"nothing of the kind", "not a readable NetCDF file"),
+    ],
+    ids=["gzip", "GRIB", "web page", "anything"],
+)
+def test_other_things_named_nc(tmp_path, content, words):
+    (tmp_path / "a.nc").write_bytes(content)
+    refused(lambda: cf_source(tmp_path).open(), "a.nc: ", words)
+
+
+def test_half_cell_longitudes(case, tmp_path):
+    root = case("half_cell_longitudes")
+    refused(lambda: opened(root), "longitudes must start at 0, they start at 2.8125")
+    data = xr.load_dataset(root / "all.nc")
+    around = data.pad(longitude=(1, 0), mode="wrap")
+    lon = around["longitude"].values
+    around = around.assign_coords(longitude=np.where(np.arange(65) == 0, lon - 360, lon))
+    (tmp_path / "mended").mkdir()
+    around.interp(longitude=5.625 * np.arange(64)).to_netcdf(tmp_path / "mended/all.nc")
+    assert np.array_equal(opened(tmp_path / "mended")["lon"], 5.625 * np.arange(64))
+
+
+@pytest.mark.parametrize(
+    ("lon", "start"), [(np.arange(-178.0, 180.0, 4.0), "2"), (np.arange(1.0, 360.0, 2.0), "1")]
+)
+def test_other_longitudes_that_do_not_start_at_0(tmp_path, lon, start):
+    archive(TIMES, lon=lon).to_netcdf(tmp_path / "a.nc")
+    refused(lambda: cf_source(tmp_path).open(), f"must start at 0, they start at {start};")
+    refused(lambda: Grid(np.arange(-89.0, 90.0, 2.0), np.arange(180.0)), "evenly spaced")
+
+
+def test_nc_groups(case, tmp_path):
+    root = case("nc_groups")
+    refused(lambda: opened(root), "all.nc: holds its variables in the groups instant;", "ncks -G :")
+    (tmp_path / "mended").mkdir()
+    xr.open_dataset(root / "all.nc", group="instant").to_netcdf(tmp_path / "mended/all.nc")
+    check(opened(tmp_path / "mended"), tmp_path)
+
+
+def test_several_groups(tmp_path):
+    for name in ("surface", "levels"):
+        archive(TIMES).to_netcdf(tmp_path / "a.nc", group=name, mode="a")
+    refused(lambda: cf_source(tmp_path).open(), "in the groups surface, levels")
+
+
+READ = ("é", "[a]", "a:b", "two  spaces", "(brackets)", "-", "a;b", "µ/ß", "@here")
+NOT_READ = ("[a, b", "a=b", "x,y", "{braces}", "a~b", "#1", "50%", "a'b", "(a", "*", 'a"b')
+
+
+@pytest.mark.parametrize("name", [*READ, *NOT_READ])
+def test_odd_paths(name):
+    """They are taken as they are, or the line says how to quote them, and that works."""
+    path = f"/data/{name}/x"
+    try:
+        cfg = compose_config("convert_era5", ["store=s", f"source.root={path}"])
+    except InputError as error:
+        message = str(error)
+        assert "\n" not in message and f"source.root={path}: not readable" in message
+        (told,) = shlex.split(message.partition("quote the value: ")[2])
+        cfg = compose_config("convert_era5", ["store=s", told])
+    assert cfg.source.root == path
+
+
+def test_an_odd_path_is_one_line(tmp_path):
+    line = subprocess.run(
+        [sys.executable, REPO / "launch/convert_era5.py", "source.root=/data/x,y", "store=s"],
+        capture_output=True, text=True, cwd=tmp_path, check=False,
+    )  # fmt: skip
+    assert line.returncode == 2 and line.stderr.count("\n") == 1
+    assert "quote the value: 'source.root=\"/data/x,y\"'" in line.stderr
+
+
+@pytest.mark.parametrize("value", ["~/st", '"~/st"', "'~/st'"])
+def test_the_home_folder(value, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "my home"))
+    cfg = compose_config("convert_era5", [f"store={value}", 'source.root="a~/b"'])
+    assert cfg.store == f"{tmp_path}/my home/st"
+    assert cfg.source.root == "a~/b"

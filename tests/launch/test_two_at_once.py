@@ -1,0 +1,75 @@
+"""Two real launches at one place begin together: one works, the other is refused in one line."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from builders import SPLITS, contents, write_folder
+from processes import environment, finish
+from systems import write_stores
+
+from climate.store.layout import open_store
+from climate.store.verify import find_damage
+from vgbdm.training import checkpoint
+
+pytestmark = pytest.mark.slow
+REPO = Path(__file__).resolve().parents[2]
+
+
+def both(seed, name, *options):
+    """Two of one launch, apart by a moment that the seed draws; their codes and what they said."""
+    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *map(str, options)]
+    started = []
+    for wait in (0.0, np.random.default_rng(seed).uniform(0, 0.3)):
+        time.sleep(wait)
+        started.append(subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ))  # fmt: skip
+    said = [process.communicate(timeout=120)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == [0, 2], said
+    lines = [line for line in said[codes.index(2)].splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in said[codes.index(2)]
+    return lines[0]
+
+
+def convert_options(place):
+    splits = [f"split.{name}=[{','.join(map(str, ends))}]" for name, ends in SPLITS.items()]
+    return [f"source.root={place}/files", "variables=[z,u10,v10]", *splits]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    place = tmp_path_factory.mktemp("source")
+    write_folder(place / "files")
+    return place
+
+
+def test_one_of_two_converters_works(files, tmp_path):
+    line = both(1, "convert_era5", f"store={tmp_path}/store", *convert_options(files))
+    assert "at work on it" in line or "already finished" in line
+    assert not list(find_damage(tmp_path / "store")) and len(open_store(tmp_path / "store").times)
+    assert not [path for path in contents(tmp_path / "store") if ".lock" in str(path)]
+
+
+def test_one_of_two_trainings_works(tmp_path):
+    options = [
+        *write_stores(tmp_path), f"run_dir={tmp_path}/run", "resume=true", "system=lorenz",
+        "model.window=10", "model.features=16", "batch=8", "system.presets.encoder.width=16",
+        "trainer.total_steps=40", "trainer.validations=2", "validation.limit=8",
+    ]  # fmt: skip
+    assert "at work on it" in both(2, "train_system", *options)
+    assert checkpoint.find_whole(tmp_path / "run", "last").name == "step-00000040"
+
+
+def test_one_of_two_forecasts_works(store, tmp_path):
+    train = [sys.executable, REPO / "launch" / "train_era5.py", f"store={store.path}"]
+    quick = ["size=tiny", "trainer.total_steps=2", "trainer.validations=1", "validation.starts=2"]
+    finish([*train, f"run_dir={tmp_path}/run", *quick, "validation.lead=6h"])
+    options = [f"run_dir={tmp_path}/run", f"store={store.path}", f"out={tmp_path}/out", "leads=42h"]
+    line = both(1, "forecast_era5", *options)
+    assert "at work on it" in line or "exists; remove it" in line
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]

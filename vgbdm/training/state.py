@@ -1,0 +1,183 @@
+"""What may stand in ``state.json``, and how a run that goes on differs from it.
+
+A run that goes on is told its whole config anew. What tells how it computes may change:
+``backend``, ``trainer``, and upward its number of steps; what only says where things lie is for
+``must_match`` to judge, by their content; the rest makes another run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vgbdm.errors import InputError
+
+LARGEST = 2**52
+"""Steps and samples that are exact as float64, by which ranks agree."""
+SHOWN = 6
+"""Differences that a line names."""
+PARTS = ("trainer.", "backend.")
+"""Of a config; what is under them may change."""
+ALWAYS = ("resume", "run_dir")
+"""Are told anew each time."""
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_guard(value: Any) -> bool:
+    if not isinstance(value, dict) or not all(
+        _is_count(value.get(name)) for name in ("skipped", "in_a_row")
+    ):
+        return False
+    recent = value.get("recent_losses", {})
+    return isinstance(recent, dict) and all(
+        isinstance(losses, list) and all(map(_is_number, losses)) for losses in recent.values()
+    )
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: value is None or test(value)
+
+
+KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "step": (_is_count, "a number of steps"),
+    "total_steps": (_or_none(_is_count), "a number of steps, or null"),
+    "samples": (_is_count, "a number of samples"),
+    "best": (_or_none(lambda v: _is_number(v) and math.isfinite(v)), "a score, or null"),
+    "waited": (_is_count, "a number of validations"),
+    "looked": (lambda value: value == -1 or _is_count(value), "a number of steps, or -1"),
+    "guard": (_is_guard, "what the guard of losses has seen"),
+    "must_match": (_is_object, "an object"),
+    "rebuild": (_or_none(_is_object), "an object"),
+    "config": (_is_object, "an object"),
+    "changes": (
+        lambda value: isinstance(value, list) and all(map(_is_object, value)),
+        "a list of objects",
+    ),
+}
+"""Name in ``state.json`` → whether a value may stand there, and what is wanted, in words."""
+
+
+def check_kinds(state: Mapping[str, Any], path: Path, needed: Sequence[str] = ()) -> None:
+    """Refuse a state whose values are of another kind than was written.
+
+    Args:
+        state: as read.
+        path: of its file.
+        needed: names that it must have.
+
+    Raises:
+        InputError: naming the file and the value.
+    """
+    for name in needed:
+        if name not in state:
+            raise InputError(f"{path}: says nothing of {name}; use another checkpoint")
+    for name, (test, wanted) in KINDS.items():
+        if name in state and not test(state[name]):
+            raise InputError(
+                f"{path}: {name} is {_short(state[name])}, want {wanted}; use another checkpoint"
+            )
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
+Changes = dict[str, tuple[Any, Any]]
+"""Name in the config → before, now; None stands for what is not there."""
+
+
+def differences(before: Any, now: Any, name: str = "") -> Changes:
+    """Where two configs differ, down to their plain values and lists."""
+    first, second = (side if isinstance(side, dict) else {} for side in (before, now))
+    if not first and not second:
+        return {} if before == now else {name: (before, now)}
+    found: Changes = {}
+    for key in sorted(first.keys() | second.keys()):
+        inner = f"{name}.{key}" if name else str(key)
+        found |= differences(first.get(key), second.get(key), inner)
+    return found
+
+
+def allowed_changes(
+    before: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str], folder: Path
+) -> Changes:
+    """How a run that goes on is told otherwise than before.
+
+    Args:
+        before: config of the checkpoint.
+        now: that of the run which goes on from it.
+        free: names, or beginnings that end in a dot, of what may differ besides `PARTS`.
+        folder: of the checkpoint, for the message.
+
+    Returns:
+        What may change, and is new to the run.
+
+    Raises:
+        InputError: naming all that may not.
+    """
+    found = differences(dict(before), dict(now))
+    if found.get("init", (None, None))[1] is None:
+        found.pop("init", None)  # it was for the first start
+    allowed: Changes = {}
+    refused: Changes = {}
+    for name, change in found.items():
+        if name in (*ALWAYS, *free) or name.startswith(tuple(f for f in free if f.endswith("."))):
+            continue
+        (allowed if name.startswith(PARTS) else refused)[name] = change
+    if refused:
+        raise InputError(
+            f"{folder}: {describe_changes(refused)}; resume with the data and options it was "
+            f"started with, or begin another run from it: init={folder.parent.parent}"
+        )
+    return allowed
+
+
+def describe_changes(changes: Changes) -> str:
+    """The first few in words."""
+    texts = [f"{n} {_short(a)} → {_short(b)}" for n, (a, b) in list(changes.items())[:SHOWN]]
+    more = [f"and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
+    return ", ".join(texts + more)
+
+
+def total_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path) -> int | None:
+    """How many steps a run that goes on has in all; None where its first ones are still timed.
+
+    Args:
+        state: of the checkpoint.
+        changes: what `allowed_changes` gave.
+        plan: of the run that goes on, see `vgbdm.training.loop.Plan`.
+        folder: of the checkpoint, for messages.
+
+    Raises:
+        InputError: if they are to become fewer, or a budget of time comes too late.
+    """
+    held: int | None = state["total_steps"]
+    if held is None:
+        return None if plan.max_minutes else plan.total_steps
+    if "trainer.total_steps" in changes:
+        if plan.total_steps < held:
+            raise InputError(
+                f"{folder}: trainer.total_steps={plan.total_steps} is below the {held} of the run; "
+                "only more can be given on the way"
+            )
+        return int(plan.total_steps)
+    if plan.max_minutes is not None and "trainer.max_minutes" in changes:
+        raise InputError(
+            f"{folder}: trainer.max_minutes={plan.max_minutes:g} comes too late, the run has "
+            f"{held} steps; give trainer.total_steps=… to make it longer"
+        )
+    return held
