@@ -1,4 +1,4 @@
-"""The group `names`: hostile words, numbers and trees in JSON, under digests that are right again."""
+"""The group `names`: hostile words, numbers and trees in JSON, under digests made right again."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def change(tree: Any, way: tuple[Any, ...], draw: random.Random) -> str:
 
 def text_of(tree: Any) -> bytes:
     """JSON, with numbers and depths that Python itself would not write."""
-    text = json.dumps(tree)
+    text = json.dumps(tree, indent=1, sort_keys=True)
     for mark, hostile in TEXTS.items():
         text = text.replace(mark, hostile)
     return text.encode("utf-8", "surrogatepass")
