@@ -46,7 +46,7 @@ def damages(path: Path) -> list[str]:
     from vgbdm import sealing
     from vgbdm.errors import InputError
     from vgbdm.training import verify as runs
-    from vgbdm.training.loop import DERIVED
+    from vgbdm.training.run_folder import DERIVED
 
     kind = sealing.kind_of(path)
     if runs.is_run(path):
