@@ -157,7 +157,9 @@ def entry_of(facts: Mapping[str, Any], name: str) -> list[Any] | None:
         return None
     good = isinstance(entry, list) and len(entry) in (2, 3)
     if not good or type(entry[1]) is not int or not 0 <= entry[1] < FILE_BYTES:
-        raise InputError(f"{name}: its manifest says {str(entry)[:80]!r} of it; fetch both again")
+        raise InputError(
+            f"{MANIFEST}: says {str(entry)[:80]!r} of {name}, which is no digest; fetch both again"
+        )
     return list(entry)
 
 

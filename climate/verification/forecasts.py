@@ -44,7 +44,7 @@ class Forecast:
         area: the part of the store's grid.
         chunk: starts stored together.
         conversions: by channel, to the store's units.
-        valid: (H, W) where there are values; None: everywhere.
+        masks: by channel, the points (H, W) of the area that the store masks.
     """
 
     path: Path
@@ -54,7 +54,7 @@ class Forecast:
     area: Area
     chunk: int
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
-    valid: np.ndarray | None = None
+    masks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def leads(self) -> int:
@@ -122,18 +122,17 @@ class Forecast:
             raise InputError(
                 f"forecast={self.path}: {channel}: cannot be read ({reason})"
             ) from None
-        check_finite(values, self.valid, f"forecast={self.path}: {channel}", part["time"].values)
+        mask, what = self.masks.get(channel), f"forecast={self.path}: {channel}"
+        check_finite(values, mask, what, part["time"].values)
         return self.conversions.get(channel, Conversion())(values)
 
 
-def check_finite(
-    values: np.ndarray, valid: np.ndarray | None, what: str, times: np.ndarray
-) -> None:
+def check_finite(values: np.ndarray, mask: np.ndarray | None, what: str, times: np.ndarray) -> None:
     """Refuse values that are not finite where there should be some.
 
     Args:
         values: (N, ..., H, W).
-        valid: (H, W) bool, where values count; None: everywhere.
+        mask: (H, W) bool, where no value is wanted; None: nowhere.
         what: whose they are, for the message.
         times: (N,) of the starts.
 
@@ -144,8 +143,8 @@ def check_finite(
         if np.isfinite(values.sum(dtype=np.float64)):  # far cheaper than a mask, and rarely wrong
             return
     good = np.isfinite(values)
-    if valid is not None:
-        good |= ~valid
+    if mask is not None:
+        good |= mask
     bad = ~good.all(tuple(range(1, values.ndim)))
     if bad.any():
         raise InputError(
@@ -201,6 +200,13 @@ def _check(dataset: xr.Dataset, path: str | Path, store: TrainingStore) -> Forec
             f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
             "the store they were made from"
         )
+    for name in store.channels:
+        dims = [str(dim) for dim in dataset[name].dims]
+        if {*dims} - {MEMBER} != {"time", "lead_time", "lat", "lon"}:
+            raise InputError(
+                f"forecast={path}: {name} has the dimensions {', '.join(dims)[:100]}; "
+                f"want time, lead_time, lat, lon, and {MEMBER} of an ensemble"
+            )
     chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
     changes = conversions(
         {name: dataset[name].attrs for name in store.channels},
@@ -208,7 +214,9 @@ def _check(dataset: xr.Dataset, path: str | Path, store: TrainingStore) -> Forec
         what=lambda name: f"forecast={path}: {name}",
         remedy="write it in {unit}, or score it against the store it was made from",
     )
-    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, changes)
+    cut = () if store.mask is None else area.cut(store.mask)
+    masks = {name: mask for name, mask in zip(store.channels, cut, strict=False) if mask.any()}
+    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, changes, masks)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
 

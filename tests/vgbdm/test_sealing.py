@@ -109,9 +109,9 @@ def test_names_that_lead_outside_are_refused_with_right_digests_too(folder, tmp_
     ("changes", "words"),
     [
         ({"files": []}, "files is"),
-        ({"files": {"x/zarr.json": 7}}, "manifest says '7'"),
-        ({"files": {"x/zarr.json": ["0", "1"]}}, "manifest says"),
-        ({"files": {"x/zarr.json": ["0", 10**18]}}, "manifest says"),
+        ({"files": {"x/zarr.json": 7}}, "manifest.json: says '7' of x/zarr.json"),
+        ({"files": {"x/zarr.json": ["0", "1"]}}, "which is no digest"),
+        ({"files": {"x/zarr.json": ["0", 10**18]}}, "which is no digest"),
         ({"arrays": {"x": 7}}, "not the array"),
         ({"arrays": {"x": [[41], [20], "float64"]}}, "not the array"),
         ({"arrays": {"x": [[40], [20], "float32"]}}, "not the array"),

@@ -147,13 +147,12 @@ def test_a_foreign_forecast_may_have_numbers_there(sea, forecast, result, tmp_pa
     write_report(again, other, sea, tmp_path, None)
 
 
-def test_a_foreign_forecast_with_gaps_at_sea_is_not_scored_as_if_it_had_none(
-    sea, forecast, tmp_path
-):
-    path = rewritten(forecast, tmp_path / "gaps", lambda data: data.where(data["lon"] > 0))
-    card = score(open_forecast(path, sea), sea).scorecard
-    model = card[(card["row"] == "model") & (card["variable"] == "sst")]
-    assert model["rmse_root_of_mean"].isna().all()
+def test_a_foreign_forecast_with_gaps_at_sea_is_refused(sea, forecast, tmp_path):
+    def gap(data):
+        return data.assign(sst=data["sst"].where(data["lon"] > 0))
+
+    path = rewritten(forecast, tmp_path / "gaps", gap)
+    refused(lambda: score(open_forecast(path, sea), sea), "sst", "not finite")
 
 
 def test_distributions_are_scored_over_the_sea(sea, ensemble):

@@ -69,13 +69,22 @@ def test_values_that_are_not_finite_are_refused_unless_masked():
         np.zeros((3, 1, 2, 4, 5), np.float32),
         np.datetime64("2016-01-01") + np.arange(3),
     )
-    valid = np.ones((4, 5), bool)
-    valid[1, 2] = False
+    mask = np.zeros((4, 5), bool)
+    mask[1, 2] = True
     values[1, 0, 1, 1, 2] = np.nan
-    check_finite(values, valid, "f: z", times)
+    check_finite(values, mask, "f: z", times)
     refused(lambda: check_finite(values, None, "f: z", times), "f: z", "2016-01-02", "not finite")
     values[2, 0, 1, 0, 0] = np.inf
-    refused(lambda: check_finite(values, valid, "f: z", times), "2016-01-03")
+    refused(lambda: check_finite(values, mask, "f: z", times), "2016-01-03")
+
+
+def test_other_dimensions_end_in_one_line(made, forecast, tmp_path):
+    with xr.open_zarr(forecast, consolidated=False) as dataset:
+        other = dataset.assign(
+            u10=dataset["u10"].rename(time="start").drop_vars("start", errors="ignore")
+        )
+        other.load().to_zarr(tmp_path / "o", zarr_format=3, consolidated=False)
+    refused(lambda: open_forecast(tmp_path / "o", made[0]), "u10", "start", "want time, lead_time")
 
 
 @pytest.mark.parametrize("variable", ["lat", "lead_time", "time"])
