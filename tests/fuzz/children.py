@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+
+from tqdm import tqdm
 
 from fuzz.judging import HANG, REFUSED, RIGHT, TRACEBACK
 from vgbdm.errors import InputError, RunError
@@ -33,6 +36,7 @@ def _run(work: Work, said: Connection) -> None:
     os.setsid()
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    tqdm.set_lock(threading.RLock())  # one between processes would be left behind by a kill
     said.send("started")
     try:
         work()
