@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pandas as pd
 import psutil
+import warm
 
 SUPPORT = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
@@ -62,18 +63,25 @@ def kill_marked(mark: str) -> None:
 def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
     """A command to its end: its result, with its output as text.
 
+    A script for python comes from a process that has imported the libraries, see `warm`.
+
     Args:
         command: words.
         code: what it must end with, or None for whatever it does.
         seconds: after so many it is killed, with all that it has started.
         env: more variables.
     """
-    mark = uuid.uuid4().hex
+    mark, words = uuid.uuid4().hex, [str(word) for word in command]
+    variables = environment(**{MARK: mark}, **env)
+    # what libraries look at when they are imported has been looked at where they are
+    at_hand = words[0] == sys.executable and words[1].endswith(".py") and not env
     try:
-        result = subprocess.run(
-            [str(word) for word in command], env=environment(**{MARK: mark}, **env),
-            capture_output=True, text=True, timeout=seconds,
-        )  # fmt: skip
+        if at_hand:
+            result = warm.run(words[1:], variables, seconds)
+        else:
+            result = subprocess.run(
+                words, env=variables, capture_output=True, text=True, timeout=seconds
+            )
     finally:
         kill_marked(mark)
     assert code in (None, result.returncode), result.stdout + result.stderr
