@@ -15,12 +15,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
 from numcodecs import registry
 from numcodecs.abc import Codec
 
 from climate.sources.zarr_store import ZarrStoreSource
 from climate.store.verify import describe
-from fuzz.artefacts import Artefact, link
+from fuzz.artefacts import Artefact, Values, link
 from fuzz.children import run
 from fuzz.judging import EXECUTED, PATIENCE, Result
 from fuzz.signing import sign
@@ -43,6 +45,9 @@ class Unpickling(Codec):
 
     codec_id = "pickle"
 
+    def __init__(self, **options: object) -> None:
+        """Whatever the metadata says."""
+
     def encode(self, buf: object) -> bytes:
         """Not needed."""
         return pickle.dumps(buf)
@@ -54,11 +59,14 @@ class Unpickling(Codec):
 
 def plant(array: Path, mark: Path, how: str) -> None:
     """Replace an array by one whose chunk is a program."""
-    shape, grid = [4], [4]
-    if (array / "zarr.json").exists():
-        facts = json.loads((array / "zarr.json").read_text())
-        shape = facts.get("shape", shape)
-        grid = shape or [1]
+    shape, named = [4], {"_ARRAY_DIMENSIONS": ["x"]}
+    for metadata in (array / "zarr.json", array / ".zarray"):
+        if metadata.exists():
+            shape = json.loads(metadata.read_text())["shape"]
+            named = {"_ARRAY_DIMENSIONS": ["x"] * len(shape)}
+    if (array / ".zattrs").exists():
+        named = json.loads((array / ".zattrs").read_text())
+    grid = shape
     shutil.rmtree(array, ignore_errors=True)
     array.mkdir(parents=True)
     payload = pickle.dumps(Program(mark))
@@ -85,7 +93,7 @@ def plant(array: Path, mark: Path, how: str) -> None:
         if how == "v2 compressor":
             facts["filters"] = None
         (array / ".zarray").write_text(json.dumps(facts))
-        (array / ".zattrs").write_text(json.dumps({"_ARRAY_DIMENSIONS": ["x"] * len(shape)}))
+        (array / ".zattrs").write_text(json.dumps(named))
         if how == "v2 consolidated":
             metadata = {f"{array.name}/.zarray": facts, ".zgroup": {"zarr_format": 2}}
             whole = {"zarr_consolidated_format": 1, "metadata": metadata}
@@ -97,16 +105,29 @@ def plant(array: Path, mark: Path, how: str) -> None:
 
 def arrays(artefact: Artefact) -> list[str]:
     """The arrays of an artefact, by their paths inside."""
+    names = [Path(name) for name in artefact.files()]
     return sorted({
-        str(Path(name).parent) for name in artefact.files()
-        if name.endswith("zarr.json") and Path(name).parent != Path()
+        str(name.parent) for name in names
+        if name.name in ("zarr.json", ".zarray") and name.parent != Path()
     })  # fmt: skip
 
 
-def foreign(root: Path) -> None:
+def foreign(root: Path) -> Values:
     """Convert's way in: any Zarr that somebody has."""
-    fields = {name: {"name": name} for name in ("z", "u10", "v10")}
-    ZarrStoreSource(str(root), tuple(fields), fields, {}, {}).open().load()
+    fields = {"u10": {"name": "u10"}}
+    source = ZarrStoreSource(str(root), tuple(fields), fields, {}, {})
+    return {"u10": source.open()["u10"].values}
+
+
+def somebodys(folder: Path) -> Artefact:
+    """A store of the Zarr format before, as most that there are."""
+    times = np.datetime64("2016-01-01", "ns") + np.arange(40) * np.timedelta64(6, "h")
+    lat, lon = -78.75 + 22.5 * np.arange(8), 22.5 * np.arange(16)
+    field = np.random.default_rng(0).normal(size=(40, 8, 16)).astype(np.float32)
+    u10 = (("time", "lat", "lon"), field, {"units": "m s-1"})
+    dataset = xr.Dataset({"u10": u10}, {"time": times, "lat": lat, "lon": lon})
+    dataset.to_zarr(folder / "somebodys", zarr_format=2, consolidated=False)
+    return Artefact.of("foreign", folder / "somebodys", foreign)
 
 
 def attempt(way: Callable[[Path], object], path: Path) -> None:
@@ -118,9 +139,10 @@ def attempt(way: Callable[[Path], object], path: Path) -> None:
 def tries(artefacts: dict[str, Artefact], folder: Path, draw: random.Random) -> Iterator[Result]:
     """Endlessly: one planted array and its reading."""
     with_arrays = {kind: a for kind, a in artefacts.items() if arrays(a)}
+    with_arrays["foreign"] = somebodys(folder)
     mark = folder / "executed"
     while True:
-        artefact = with_arrays[draw.choice(sorted(with_arrays))]
+        artefact = with_arrays[draw.choice([*sorted(with_arrays), "foreign"])]
         name, how = draw.choice(arrays(artefact)), draw.choice(HOWS)
         copy = link(artefact.path, folder / "copy")
         plant(copy / name, mark, how)
@@ -128,8 +150,6 @@ def tries(artefacts: dict[str, Artefact], folder: Path, draw: random.Random) -> 
         ways: list[Callable[[Path], object]] = [artefact.read]
         if artefact.kind in ("store", "months"):
             ways.append(describe)
-        if artefact.kind == "forecast":
-            ways.append(foreign)
         way = draw.choice(ways)
         what = f"{artefact.kind}: {how} in {name}, read by {getattr(way, '__name__', 'its reader')}"
         verdict, text = run(partial(attempt, way, copy), PATIENCE)
