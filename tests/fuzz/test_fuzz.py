@@ -1,0 +1,142 @@
+"""The fuzz finds what a check that is taken out lets through, and nothing where all are there."""
+
+import itertools
+import os
+import random
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from fuzz import children, damage, gadgets, judging, kills, names
+from fuzz.artefacts import make
+from vgbdm import door, sealed, sealing
+from vgbdm.errors import InputError
+
+TRIES = 400
+"""Of a control; each group makes more than this in a minute."""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("made"))
+
+
+def first(tries, *verdicts):
+    """The first result with one of some verdicts, or None."""
+    found = itertools.islice(tries, TRIES)
+    return next((result for result in found if result.verdict in verdicts), None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "verdict"),
+    [
+        (lambda: {"a": np.arange(3)}, judging.RIGHT),
+        (lambda: {"a": np.arange(3) + 1}, judging.SILENT),
+        (lambda: {"a": np.arange(3.0)}, judging.SILENT),
+        (lambda: {}, judging.SILENT),
+        (lambda: (_ for _ in ()).throw(InputError("/place/x: no")), judging.REFUSED),
+        (lambda: (_ for _ in ()).throw(InputError("b: no")), judging.REFUSED),
+        (lambda: (_ for _ in ()).throw(InputError("no")), judging.UNNAMED),
+        (lambda: 1 / 0, judging.TRACEBACK),
+        (lambda: [None for _ in iter(int, 1)], judging.HANG),
+    ],
+)
+def test_verdicts(monkeypatch, ending, verdict):
+    monkeypatch.setattr(judging, "PATIENCE", 0.2)
+    monkeypatch.setattr(judging.patience.__wrapped__, "__defaults__", (0.2,))
+    found = judging.judge("what", ending, {"a": np.arange(3)}, Path("/place"), {"b"})
+    assert found.verdict == verdict
+
+
+@pytest.mark.slow
+def test_nothing_is_found_where_all_checks_are_there(made, tmp_path):
+    for group in (damage, names):
+        place = tmp_path / group.__name__
+        place.mkdir()
+        tries = group.tries(made, place, random.Random(0))
+        found = first(itertools.islice(tries, 100), *judging.DEFECTS)
+        assert found is None, found
+
+
+@pytest.mark.slow
+def test_a_file_that_is_not_compared_is_found(made, tmp_path, monkeypatch):
+    def believe(folder, name, path, wants):
+        return path.read_bytes()
+
+    monkeypatch.setattr(sealed.Sealed, "_compared", believe)
+    found = first(damage.tries(made, tmp_path, random.Random(0)), judging.SILENT)
+    assert found is not None
+
+
+@pytest.mark.slow
+def test_a_manifest_that_is_not_compared_is_found(made, tmp_path, monkeypatch):
+    real = sealing.hashlib.sha256
+
+    class Any(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other):
+            return True
+
+        def __ne__(self, other):
+            return False
+
+    class Hash:
+        def __init__(self, raw=b""):
+            self.real = real(raw)
+
+        def hexdigest(self):
+            return Any(self.real.hexdigest())
+
+    monkeypatch.setattr(sealing.hashlib, "sha256", Hash)
+    found = first(damage.tries(made, tmp_path, random.Random(0)), judging.SILENT)
+    assert found is not None
+
+
+@pytest.mark.slow
+def test_codecs_that_are_not_looked_at_are_found(made, tmp_path, monkeypatch):
+    def here(work, seconds, kill=False):
+        try:
+            work()
+        except Exception as error:
+            return judging.REFUSED, str(error)
+        return judging.RIGHT, ""
+
+    monkeypatch.setattr(gadgets, "run", here)
+    assert (
+        first(gadgets.tries(made, tmp_path / "whole", random.Random(0)), judging.EXECUTED) is None
+    )
+    for module in (door, sealed):
+        monkeypatch.setattr(module, "check_metadata", lambda *_: None)
+    tries = gadgets.tries(made, tmp_path / "open", random.Random(0))
+    assert first(tries, judging.EXECUTED) is not None
+
+
+def half_written(target):
+    """Writes a file in pieces under its own name."""
+    with (target / "out").open("w", buffering=1) as file:
+        for _ in range(200):
+            file.write("x" * 100 + "\n")
+            os.sched_yield()
+
+
+def length(target):
+    return {"length": np.array((target / "out").stat().st_size)}
+
+
+@pytest.mark.slow
+def test_a_writer_without_care_is_found(tmp_path):
+    children.preload("fuzz.test_fuzz")
+    job = kills.Job("careless", kills.nothing, half_written, length)
+    want = {"length": np.array(200 * 101)}
+    moments = [0.0005 * k for k in range(40)]
+    found = [
+        kills.once(job, None, want, moment, tmp_path / f"k{k}") for k, moment in enumerate(moments)
+    ]
+    assert any(result.verdict == judging.SILENT for result in found), partial
