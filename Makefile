@@ -1,10 +1,10 @@
-# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | lint | clean; each makes .venv where it is missing.
+# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | fuzz | lint | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors lint clean
+.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors fuzz lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -95,6 +95,12 @@ test-floors: $(READY)
 	    tests/physics_systems/test_labels.py tests/physics_systems/test_trajectories.py \
 	    --ignore tests/climate/store/test_conversion.py \
 	    --ignore tests/climate/store/test_round_trip.py
+
+# Damage, lies, gadgets and kills for all that is written here; by hand: FUZZ_SECONDS=1800.
+FUZZ_SECONDS ?= 80
+FUZZ_SEED ?= 1
+fuzz: $(READY)
+	$(BIN)/python -m tests.fuzz seconds=$(FUZZ_SECONDS) seed=$(FUZZ_SEED)
 
 lint: $(READY)
 	$(BIN)/ruff check .
