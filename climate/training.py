@@ -137,7 +137,7 @@ def build_model(
 
 def domain_before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:
     """The domain of the model that a run goes on from; None where it starts anew."""
-    folder = find_resumable(run_dir) if cfg.resume else None
+    folder = find_resumable(run_dir, warn=False) if cfg.resume else None
     if folder is None and cfg.init is not None:
         folder = find(Path(cfg.init), "best")  # that it is whole, `start_from` looks
     return None if folder is None else dict(read_state(folder)["rebuild"].get("domain", {}))

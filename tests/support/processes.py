@@ -88,6 +88,11 @@ def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
     return result
 
 
+def heed_the_keyboard() -> None:
+    """What a shell starts in the background ignores ^C, and so would all that comes of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Run:
     """A training with faults in the background; as a context manager it leaves no process.
 
@@ -110,7 +115,7 @@ class Run:
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
                 [*command, *options], env=variables, stdout=out, stderr=subprocess.STDOUT,
-                start_new_session=True,
+                start_new_session=True, preexec_fn=heed_the_keyboard,
             )  # fmt: skip
 
     def __enter__(self) -> Run:

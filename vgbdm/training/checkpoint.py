@@ -241,25 +241,27 @@ def has_whole(run_dir: Path, pointer: str) -> bool:
     return True
 
 
-def find_resumable(run_dir: Path) -> Path | None:
+def find_resumable(run_dir: Path, warn: bool = True) -> Path | None:
     """Where to go on: at last, or the newest whole checkpoint; None where there is none yet.
 
-    What is damaged is named in a warning.
+    Args:
+        run_dir: of the run.
+        warn: name what is damaged in warnings.
 
     Raises:
         InputError: if no checkpoint is whole, or the folders are gone that there were.
     """
-    folders = _folders(run_dir)
+    folders, say = _folders(run_dir), log.warning if warn else log.debug
     try:
         last = find(run_dir, "last")
     except InputError as error:
-        log.warning("%s", error)
+        say("%s", error)
         last = None
     for folder in ([last] if last else []) + [f for f in folders if f != last]:
         wrong = find_damage(folder)
         if wrong is None:
             return folder
-        log.warning("%s; an earlier checkpoint is looked for", wrong)
+        say("%s; an earlier checkpoint is looked for", wrong)
     if folders:
         raise InputError(
             f"{run_dir}/checkpoints: none of {len(folders)} is whole; start with another run_dir"

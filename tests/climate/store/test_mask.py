@@ -350,7 +350,7 @@ def soil(path, lost=()):
         {"volumetric_soil_water": (("time", "latitude", "longitude"), values, {"units": "m3 m-3"})},
         {"time": times, "latitude": LAT, "longitude": LON},
     )
-    chunks = {"volumetric_soil_water": {"chunks": (20, 4, 8)}}
+    chunks = {"volumetric_soil_water": {"chunks": (20, 4, 8), "fill_value": np.nan}}
     root = write_zarr(content, path, encoding=chunks, zarr_format=3)
     for name in lost:
         (path / "volumetric_soil_water" / "c" / name).unlink()
