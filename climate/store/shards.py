@@ -188,8 +188,8 @@ def _digest(job: Job, name: str, path: Path) -> list[Any]:
     """What the manifest says of a shard: of states, with its seal."""
     if name != "state":
         return digest_file(path)
-    chunk, shard = chunk_shape(len(job.channels), *(job.dataset.sizes[k] for k in ("lat", "lon")))
-    return digest_shard(path, shard[0] // chunk[0], shard[1] // chunk[1])
+    chunk, _ = chunk_shape(len(job.channels), *(job.dataset.sizes[k] for k in ("lat", "lon")))
+    return digest_shard(path, job.steps // chunk[0], job.share // chunk[1])
 
 
 def write_array(root: Path, name: str, place: tuple[int, int], values: np.ndarray) -> None:
