@@ -20,7 +20,7 @@ from typing import Any
 
 from vgbdm.confine import parse_json, read_bytes, resolve
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
+from vgbdm.files import is_aside, write_json
 
 FORMAT = 3
 """Of what this project writes: training stores, forecasts, trajectories, initial winds."""
@@ -49,7 +49,7 @@ def digest_tree(root: Path, skip: Collection[str] = ()) -> Files:
         root: folder.
         skip: first parts of paths that are left out.
     """
-    paths = sorted(p for p in root.rglob("*") if p.is_file())
+    paths = sorted(p for p in root.rglob("*") if not is_aside(p) and p.is_file())
     relative = [p.relative_to(root) for p in paths]
     own = {MANIFEST, *skip}
     return {str(name): digest_file(root / name) for name in relative if name.parts[0] not in own}

@@ -44,6 +44,7 @@ from climate.store.tasks import thread_count, write_shards
 from climate.variables import channel_attributes
 from vgbdm.confine import read_bytes
 from vgbdm.errors import InputError
+from vgbdm.files import is_aside
 from vgbdm.lock import LOCK, check_held, locked
 from vgbdm.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
 
@@ -116,7 +117,8 @@ def _check_folder(path: Path) -> None:
     ours = {LOCK, LOG}
     if not path.exists() or Journal(path).folder.exists():
         return
-    if {entry.name for entry in path.iterdir()} <= ours or _is_marked(path):
+    others = {entry.name for entry in path.iterdir() if not is_aside(entry)} - ours
+    if not others or _is_marked(path):
         return
     raise InputError(f"store {path}: holds other files; choose an empty or new folder")
 

@@ -23,7 +23,7 @@ from typing import Any
 
 from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import read_json, sync, write_json
+from vgbdm.files import is_aside, read_json, sync, write_json
 from vgbdm.lock import LOCK
 from vgbdm.sealing import Files, check_types, digest_tree, entry_of, matches
 
@@ -39,9 +39,10 @@ def digest_store(root: Path) -> Files:
 
 
 def sync_tree(root: Path) -> None:
-    """Everything below a folder on disk."""
+    """Everything below a folder on disk, but what another process makes for a moment."""
     for entry in sorted(root.rglob("*")):
-        sync(entry)
+        if not is_aside(entry):
+            sync(entry)
     sync(root)
 
 

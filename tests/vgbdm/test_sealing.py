@@ -14,8 +14,9 @@ from seals import manifest_of, reseal, rewrite
 
 from vgbdm.door import check_packed
 from vgbdm.errors import InputError
+from vgbdm.files import aside_of
 from vgbdm.sealed import Sealed
-from vgbdm.sealing import MANIFEST, read_manifest, seal_folder, verify
+from vgbdm.sealing import MANIFEST, digest_tree, read_manifest, seal_folder, verify
 
 
 @pytest.fixture(scope="module")
@@ -170,3 +171,9 @@ def test_a_chunk_that_says_it_unpacks_to_any_size_is_refused(folder, size):
         (folder / "x/c/0").write_bytes(bomb)
         reseal(folder)
         refused(lambda: opened(folder).values("x"), "x/c/0", f"unpack to {words} bytes")
+
+
+def test_what_another_process_makes_for_a_moment_is_not_listed(tmp_path):
+    (tmp_path / "x").write_text("x")
+    aside_of(tmp_path / "probe").write_text("")
+    assert list(digest_tree(tmp_path)) == ["x"]
