@@ -31,7 +31,7 @@ from climate.store.calendar import (
 )
 from climate.store.forecasts import KIND
 from climate.store.layout import TrainingStore
-from climate.store.mask import store_lines
+from climate.store.mask import not_finite, store_lines
 from climate.stream import read_windows
 from climate.wording import date, duration, period
 from vgbdm.door import open_array
@@ -232,10 +232,7 @@ def _forecast(
 
 
 def _check_finite(forecast: np.ndarray, times: np.ndarray, mask: np.ndarray | None) -> None:
-    finite = np.isfinite(forecast)
-    if mask is not None:
-        finite |= mask
-    bad = ~finite.all(tuple(range(1, forecast.ndim)))
+    bad = not_finite(forecast, mask)
     if bad.any():
         raise InputError(
             f"the forecast from {date(times[bad][0])} is not finite ({int(bad.sum())} such in this "

@@ -33,6 +33,22 @@ def pack(mask: np.ndarray) -> str:
     return base64.b64encode(zlib.compress(np.packbits(mask).tobytes())).decode()
 
 
+def not_finite(values: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Which of (N, ..., H, W) have a value that is not finite outside of a mask: (N,) bool.
+
+    Args:
+        values: physical units.
+        mask: bool, of a shape that spreads over `values`; None: nothing is masked.
+    """
+    with np.errstate(all="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):  # far cheaper than a map, and rarely wrong
+            return np.zeros(len(values), bool)
+    good = np.isfinite(values)
+    if mask is not None:
+        good |= mask
+    return ~good.all(tuple(range(1, values.ndim)))
+
+
 def unpack(text: str, shape: tuple[int, ...]) -> np.ndarray:
     """What `pack` was given."""
     bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), np.uint8)

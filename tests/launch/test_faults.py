@@ -8,23 +8,18 @@ import pandas as pd
 import psutil
 import pytest
 from processes import Run, send
-from systems import write_stores
+from systems import short_training
 
 pytestmark = pytest.mark.slow
 
 STEPS = 40
-QUICK = [
-    "system=lorenz", "model.window=10", "model.features=16", "batch=8", "validation.limit=8",
-    "system.presets.encoder.width=16", f"trainer.total_steps={STEPS}", "trainer.validations=2",
-    "objective.schedules.gauge.start=0.01",
-]  # fmt: skip
 SLOW_STEPS = "pause seconds=0.1"
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     """Of a short training."""
-    return [*write_stores(tmp_path_factory.mktemp("lorenz")), *QUICK]
+    return short_training(tmp_path_factory.mktemp("lorenz"), STEPS)
 
 
 @pytest.fixture(scope="module")

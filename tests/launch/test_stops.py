@@ -5,23 +5,18 @@ import time
 
 import pytest
 from processes import Run, press
-from systems import write_stores
+from systems import short_training
 
 from vgbdm.training import checkpoint
 
 STEPS = 40
-QUICK = [
-    "system=lorenz", "model.window=10", "model.features=16", "batch=8", "validation.limit=8",
-    "system.presets.encoder.width=16", f"trainer.total_steps={STEPS}", "trainer.validations=2",
-    "objective.schedules.gauge.start=0.01",
-]  # fmt: skip
 SLOW_STEPS = "pause seconds=0.1"
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     """Of a short training."""
-    return [*write_stores(tmp_path_factory.mktemp("lorenz")), *QUICK]
+    return short_training(tmp_path_factory.mktemp("lorenz"), STEPS)
 
 
 def test_the_first_saves_and_says_how_to_go_on(options, tmp_path):

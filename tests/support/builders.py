@@ -28,6 +28,14 @@ SPLITS = {
 }
 
 
+CASE_SPLITS = {
+    "train": ["2010-01-01", "2010-02-05"],
+    "val": ["2010-02-06", "2010-02-15"],
+    "test": ["2010-02-16", "2010-03-01"],
+}
+"""Of the reported situations."""
+
+
 def hours(start: str, count: int, step: int = 1) -> np.ndarray:
     return np.datetime64(start, "ns") + np.arange(count) * np.timedelta64(step, "h")
 

@@ -52,6 +52,16 @@ def write_stores(place):
     return [f"data.train={place}/train", f"data.val={place}/val"]
 
 
+def short_training(place, steps):
+    """A Lorenz training of some steps, as options of the launcher, on stores made at a place."""
+    return [
+        *write_stores(place),
+        "system=lorenz", "model.window=10", "model.features=16", "batch=8", "validation.limit=8",
+        "system.presets.encoder.width=16", f"trainer.total_steps={steps}",
+        "trainer.validations=2", "objective.schedules.gauge.start=0.01",
+    ]  # fmt: skip
+
+
 def trajectories(name, count=12):
     made = dataset(name, count)
     return Trajectories(torch.from_numpy(made["x"].values), torch.from_numpy(made["t"].values))

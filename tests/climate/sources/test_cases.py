@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import archive, cf_source
-from builders import hours, warm, waves
+from builders import CASE_SPLITS, hours, warm, waves
 from entry import compose_config
 from refusals import refused
 
@@ -30,11 +30,6 @@ from vgbdm.errors import InputError
 
 REPO = Path(__file__).resolve().parents[3]
 TIMES = hours("2016-02-28", 72)
-SPLITS = {
-    "train": ["2010-01-01", "2010-02-05"],
-    "val": ["2010-02-06", "2010-02-15"],
-    "test": ["2010-02-16", "2010-03-01"],
-}
 MEAN, STD = 281.987, 15.1527
 """Of t2m in training, K."""
 
@@ -46,7 +41,7 @@ def opened(root, variables="[t2m,u10,v10]", *more):
 
 def check(dataset, tmp_path, mean=MEAN, std=STD):
     """The statistics of the first channel."""
-    convert(dataset, tmp_path / "store", SPLITS, source={}, scheduler="synchronous")
+    convert(dataset, tmp_path / "store", CASE_SPLITS, source={}, scheduler="synchronous")
     held = open_store(tmp_path / "store").statistics
     assert held.mean[0] == pytest.approx(mean, rel=1e-5)
     assert held.std[0] == pytest.approx(std, rel=1e-4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import archive, cf_source, write_zarr, zarr_source
-from builders import ABOUT, SPLITS, hours, write_variable
+from builders import ABOUT, CASE_SPLITS, SPLITS, hours, write_variable
 from entry import compose_config
 from refusals import refused
 
@@ -21,11 +21,6 @@ from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 48)
 WARM = builders.warm(TIMES, 1)
-CASE_SPLITS = {
-    "train": ["2010-01-01", "2010-02-05"],
-    "val": ["2010-02-06", "2010-02-15"],
-    "test": ["2010-02-16", "2010-03-01"],
-}
 
 
 def opened(root, *names, **fields):

@@ -5,7 +5,7 @@ from dataclasses import replace
 import builders
 import numpy as np
 import pytest
-from builders import ABOUT, LAT, LON, SPLITS, hours, write_variable
+from builders import ABOUT, CASE_SPLITS, LAT, LON, SPLITS, hours, write_variable
 from entry import compose_config
 
 from climate.preflight import check_statistics
@@ -73,10 +73,5 @@ def test_dry_training(case, tmp_path):
         "variables=[u10,v10,tp]", "+source.fields.tp={name: tp}",
     ]  # fmt: skip
     dataset, about = open_source(compose_config("convert_era5", told))
-    splits = {
-        "train": ["2010-01-01", "2010-02-05"],
-        "val": ["2010-02-06", "2010-02-15"],
-        "test": ["2010-02-16", "2010-03-01"],
-    }
     with pytest.raises(InputError, match=r"tp is 0 all through training.*variables=\[u10,v10\]"):
-        convert(dataset, tmp_path / "s", splits, source=about, scheduler="synchronous")
+        convert(dataset, tmp_path / "s", CASE_SPLITS, source=about, scheduler="synchronous")

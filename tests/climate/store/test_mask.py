@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import write_zarr, zarr_source
-from builders import LAT, LON, SPLITS, contents, hours, warm, waves
+from builders import CASE_SPLITS, LAT, LON, SPLITS, contents, hours, warm, waves
 from entry import compose_config
 from refusals import refused
 from seals import manifest_of
@@ -313,12 +313,6 @@ def test_monthly_means_have_it(tmp_path):
 
 # --- files and archives ---------------------------------------------------------------------------
 
-SPRING = {
-    "train": ["2010-01-01", "2010-02-05"],
-    "val": ["2010-02-06", "2010-02-15"],
-    "test": ["2010-02-16", "2010-03-01"],
-}
-
 
 @pytest.mark.parametrize("allowance", [0.0, 0.35])
 def test_sea_only(case, tmp_path, allowance):
@@ -327,7 +321,7 @@ def test_sea_only(case, tmp_path, allowance):
         "variables=[t2m,u10,v10,sst]", "+source.fields.sst={name: sst}",
     ]  # fmt: skip
     dataset, about = open_source(compose_config("convert_era5", told))
-    convert(dataset, tmp_path / "s", SPRING, source=about, nan_allowance=allowance)
+    convert(dataset, tmp_path / "s", CASE_SPLITS, source=about, nan_allowance=allowance)
     held = open_store(tmp_path / "s")
     assert mask_lines(held.channels, held.mask) == [
         "sst: 28 % of the points are masked, as in every time"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from builders import LAT, LON
+from builders import CASE_SPLITS, LAT, LON
 from entry import compose_config
 from refusals import refused
 from seas import LAND, make_sea_store
@@ -96,12 +96,7 @@ def test_sea_only(case, tmp_path):
         "variables=[t2m,u10,v10,sst]", "+source.fields.sst={name: sst}",
     ]  # fmt: skip
     dataset, about = open_source(compose_config("convert_era5", told))
-    splits = {
-        "train": ["2010-01-01", "2010-02-05"],
-        "val": ["2010-02-06", "2010-02-15"],
-        "test": ["2010-02-16", "2010-03-01"],
-    }
-    convert(dataset, tmp_path / "s", splits, source=about, nan_allowance=0.35)
+    convert(dataset, tmp_path / "s", CASE_SPLITS, source=about, nan_allowance=0.35)
     store = open_store(tmp_path / "s")
     write_forecast(Off(store), store, tmp_path / "out", lead=4 * SIX)
     card = score(open_forecast(tmp_path / "out", store), store).scorecard
