@@ -1,10 +1,10 @@
-# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | fuzz | lint | clean; each makes .venv where it is missing.
+# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | fuzz | mutate | lint | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors fuzz lint clean
+.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors fuzz mutate lint clean
 .DEFAULT_GOAL := help
 
 help:
@@ -101,6 +101,12 @@ FUZZ_SECONDS ?= 80
 FUZZ_SEED ?= 1
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz seconds=$(FUZZ_SECONDS) seed=$(FUZZ_SEED)
+
+# How many small faults the fast tests notice: draws COUNT of them and tries each.
+SEED ?= 1
+COUNT ?= 120
+mutate: $(READY)
+	$(BIN)/python -m tests.mutation seed=$(SEED) count=$(COUNT)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -2,14 +2,16 @@
 
 Every file arrives under another name and gets its own by an atomic rename once its digest is the
 manifest's, so that staging can be stopped anywhere and goes on where it was. The manifest comes
-last. Several processes may stage into one folder at a time.
+last. Several processes may stage into one folder at a time; what the dead have left is removed by
+whoever finishes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +24,15 @@ from climate.store.layout import KIND, open_folder
 from climate.store.reader import ShardedArray
 from vgbdm.confine import JSON_BYTES, read_bytes, resolve
 from vgbdm.errors import InputError
-from vgbdm.files import write_bytes
+from vgbdm.files import asides_in, write_bytes
 from vgbdm.sealing import MANIFEST, entry_of, matches, unseal
 
 log = logging.getLogger(__name__)
 TIMED = ("state/c/", "filled/c/")
 """Folders of shards; everything else is small and copied whole."""
 GONE = "verify that store where it lies"
+ABANDONED = 3600.0
+"""Seconds after which nobody is still writing one file, whose bytes are in memory already."""
 
 
 def stage(
@@ -74,7 +78,19 @@ def stage(
     log.info("staging %d of %d shards of %s to %s", len(shards), len(timed), url, folder)
     fetch_all(shards)
     _place(folder / MANIFEST, manifest)
+    _clear({folder, *(path.parent for path in places.values())})
     return folder
+
+
+def _clear(folders: Iterable[Path]) -> None:
+    """Remove the half-written files of processes that have died."""
+    for folder in folders:
+        for left in asides_in(folder) if folder.is_dir() else ():
+            try:
+                if time.time() - left.stat().st_mtime > ABANDONED:
+                    left.unlink()
+            except FileNotFoundError:
+                pass  # another process has named or removed it
 
 
 def _read_manifest(system: fsspec.AbstractFileSystem, root: str, url: str) -> bytes:

@@ -1,6 +1,8 @@
 """A store copied from elsewhere reads like the store, whatever stopped the copying."""
 
 import json
+import os
+import time
 
 import fsspec
 import numpy as np
@@ -11,6 +13,7 @@ from climate.store.convert import convert
 from climate.store.layout import open_store
 from climate.store.staging import stage
 from vgbdm.errors import InputError
+from vgbdm.files import aside_of
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,17 @@ def test_a_staged_store_is_the_store(origin, remote, tmp_path):
     assert np.array_equal(staged.read(0, 480), whole.read(0, 480))
     assert staged.statistics.hash == whole.statistics.hash
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_half_written_files_of_the_dead_are_removed_and_of_the_living_kept(origin, tmp_path):
+    dead, alive = (aside_of(tmp_path / "s" / "lat" / "c" / "0", token) for token in (1, 2))
+    dead.parent.mkdir(parents=True)
+    for path in (dead, alive):
+        path.write_bytes(b"half")
+    os.utime(dead, (0, time.time() - 2 * 3600))
+    stage(str(origin), tmp_path / "s")
+    assert alive.exists() and not dead.exists()
+    assert open_store(tmp_path / "s").read(0, 1).shape[0] == 1
 
 
 def test_only_the_shards_of_the_wanted_splits_are_copied(origin, tmp_path):
