@@ -22,6 +22,10 @@ LAYOUT_ON_CPU = (
 )
 
 
+Where = Sequence[tuple[int, bool]]
+"""Runs of channels: how many, and in which of two tensors."""
+
+
 def conv_layout(device: torch.device) -> torch.memory_format:
     """How convolutions want their input in memory.
 
@@ -137,6 +141,27 @@ def _without_columns(padded: Tensor, halo: int, dtype: torch.dtype) -> Tensor:
     return whole
 
 
+class PartConv(nn.Conv2d):
+    """A convolution of channels that come in two tensors."""
+
+    def forward(self, first: Tensor, second: Tensor | None = None, where: Where = ()) -> Tensor:
+        """The channels (B, n, H, W) of one tensor, or of two.
+
+        Args:
+            first: the one.
+            second: the other; None: all channels are in the first.
+            where: of each run of channels, how many, and whether they are in the second.
+        """
+        if second is None:
+            return super().forward(first)
+        runs = self.weight.split([count for count, _ in where], 1)
+        of_first, of_second = (
+            torch.cat([run for run, (_, later) in zip(runs, where, strict=True) if later == one], 1)
+            for one in (False, True)
+        )
+        return F.conv2d(first, of_first, self.bias) + F.conv2d(second, of_second)
+
+
 class SphereConv(nn.Module):
     """A convolution whose halo is periodic in longitude and goes on across the poles.
 
@@ -163,7 +188,7 @@ class SphereConv(nn.Module):
         vector_inputs: Sequence[int] = (),
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel)
+        self.conv = PartConv(inputs, outputs, kernel)
         self.halo, self.poles = kernel // 2, poles
         sign = None
         if vector_inputs:
@@ -174,12 +199,31 @@ class SphereConv(nn.Module):
     def forward(self, *parts: Tensor) -> Tensor:
         """Channels in any number of parts, (B, n, H, W) each → (B, outputs, H, W).
 
-        Parts are joined here, where they are copied anyway.
+        Parts are joined here, where they are copied anyway; those without a gradient apart from the
+        others, for the gradient of a convolution's input is made for all of it, and costs as much
+        as that of the weights.
         """
-        return self.conv(self.padded(parts))
+        where = [(part.shape[1], part.requires_grad) for part in parts]
+        if len({derived for _, derived in where}) == 1:
+            return self.conv(self.padded(parts, self.sign))
+        signs = None if self.sign is None else self.sign.split([count for count, _ in where])
+        joined = []
+        for one in (False, True):
+            own = [k for k, (_, derived) in enumerate(where) if derived == one]
+            sign = None if signs is None else torch.cat([signs[k] for k in own])
+            joined.append(self.padded([parts[k] for k in own], sign))
+        return self.conv(*joined, where)
 
-    def padded(self, parts: Sequence[Tensor]) -> Tensor:
-        """(B, inputs, H + 2 halo, W + 2 halo), in the type that the convolution computes in."""
+    def padded(self, parts: Sequence[Tensor], sign: Tensor | None) -> Tensor:
+        """Parts joined, with their halo, in the type that the convolution computes in.
+
+        Args:
+            parts: (B, n, H, W) each.
+            sign: (C, 1, 1) of all their channels beyond a pole; None: no change.
+
+        Returns:
+            (B, C, H + 2 halo, W + 2 halo).
+        """
         halo = self.halo
         if self.poles is None:
             x = parts[0] if len(parts) == 1 else torch.cat(tuple(parts), 1)
@@ -192,7 +236,7 @@ class SphereConv(nn.Module):
         # where nothing is to be derived the operation is called without torch's record of it, which
         # its compiler does not follow for several parts
         work = Halo.apply if any(part.requires_grad for part in parts) else Halo.forward
-        padded: Tensor = work(halo, int(self.poles), self.sign, dtype, *parts)
+        padded: Tensor = work(halo, int(self.poles), sign, dtype, *parts)
         return padded
 
 
