@@ -11,6 +11,8 @@ from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.schedules import Constant
 
+STEADY = Constant(0.05)
+
 
 class Line(nn.Module):
     """A linear map; y = W x + b of points (B, 3)."""
@@ -67,7 +69,7 @@ def one_group(field):
 
 def make_trainer(
     run_dir, backend=None, told=None, score=validate, objective=misfit, groups=one_group,
-    rate=Constant(0.05), schedules=None, batch=Points, **options,
+    rate=STEADY, schedules=None, batch=Points, **options,
 ):  # fmt: skip
     """A trainer of six steps and two validations, unless ``options`` of the plan say otherwise.
 

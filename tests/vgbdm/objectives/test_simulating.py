@@ -75,7 +75,7 @@ def test_the_error_is_the_mean_square_in_standard_deviations(kind, name, options
 
 
 def test_simulations_begin_after_the_history_and_are_no_longer_than_the_data():
-    field, batch, done, _ = asked(RolloutMatching, "rlc", inputs="everything")
+    _, batch, done, _ = asked(RolloutMatching, "rlc", inputs="everything")
     plain = asked(RolloutMatching, "rlc")[2]
     assert done.begin.min() == 1 and plain.begin.min() == 0
     longest = RolloutMatching(1000, HermitePath(), SEED)
@@ -86,7 +86,7 @@ def test_simulations_begin_after_the_history_and_are_no_longer_than_the_data():
 
 def test_a_simulation_is_a_solution_of_the_field():
     """Against many small steps of Heun, at the field's own times and from the data's frame."""
-    field, batch, done, _ = asked(RolloutMatching, "rlc")
+    field, _, done, _ = asked(RolloutMatching, "rlc")
     context, x = field.condition(done.latents), done.start
     for k in range(HORIZON):
         t, gap = done.times[:, k], done.times[:, k + 1] - done.times[:, k]
