@@ -82,21 +82,26 @@ def test_it_finds_the_parameters_that_alone_explain_the_data():
     assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
 
 
+@pytest.mark.parametrize(("count", "first", "last"), [(22, 2, 18), (5, 0, 3)])
 @pytest.mark.parametrize("options", [{}, {"inputs": "everything"}, {"grey": False}])
-def test_residuals_are_the_matching_errors_at_the_middles_inside_the_window(options):
+def test_residuals_are_the_matching_errors_at_the_middles_inside_the_window(
+    options, count, first, last
+):
     data = smooth("rlc", 4)
     field = make_field("rlc", shake=0.3, data=data, **options)
-    frames, times = data.x[:, 3:25], data.t[:, 3:25]
+    frames, times = data.x[:, 3 : 3 + count], data.t[:, 3 : 3 + count]
     unknowns = torch.randn((4, 3 + 2 * field.grey), generator=torch.Generator().manual_seed(0))
     found = matching_residuals(field, frames, times)(unknowns).reshape(4, -1, 2)
     path = HermitePath(11)
-    nodes, places = path.nodes(frames, times), range(2, 19)
+    # a history of two frames has none before the first
+    nodes, places = path.nodes(frames, times), range(max(first, field.everything), last + 1)
     latents = Latents(unknowns[:, :3], field.prior(unknowns[:, 3:]) if field.grey else None)
     assert found.shape[1] == len(places)
     for column, k in enumerate(places):
         begin, end = times[:, k], times[:, k + 1]
         point = path(nodes[:, k], nodes[:, k + 1], end - begin, torch.full((4,), 0.5))
-        context = field.condition(latents, frames[:, k - 1 : k + 1])
+        history = frames[:, k - 1 : k + 1] if field.everything else None
+        context = field.condition(latents, history)
         answer = field(point.state, (begin + end) / 2, context).total
         exact = (answer - point.velocity) / field.rate
         assert torch.allclose(found[:, column], exact, rtol=1e-3, atol=1e-4)
