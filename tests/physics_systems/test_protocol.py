@@ -79,3 +79,23 @@ def test_the_sanity_rows_differ_by_what_the_physics_lacks():
     bend = -(truth["omega"][:, None] ** 2) * torch.sin(frames[:, -1])
     taylor = frames[:, -1] + gap * velocity + gap**2 / 2 * bend
     assert torch.allclose(known[:, 0].double(), taylor, atol=float(gap.max()) ** 3 * 40)
+
+
+def test_sanity_rows_begin_at_the_last_frame_of_the_context_and_its_time(monkeypatch):
+    data, asked = smooth("pendulum", 3), []
+
+    def integrate(dynamics, start, times, parameters, label):
+        asked.append((start, times))
+        return start[:, None].expand(-1, times.shape[1], -1)
+
+    monkeypatch.setattr(protocol, "integrate", integrate)
+    made = protocol.oracle(SYSTEMS["pendulum"], data, WINDOW, {})
+    (start, times), context = asked[0], data.x[:, 5:WINDOW].double()
+    velocity = derivatives(context, data.t[:, 5:WINDOW], 5)[0][:, -1]
+    assert torch.allclose(start, torch.cat((context[:, -1], velocity), 1), rtol=1e-9)
+    assert torch.equal(times, data.t[:, WINDOW - 1 :])
+    assert made.shape == data.x[:, WINDOW:].shape and made.dtype == torch.float32
+    circuit = smooth("rlc", 3)
+    protocol.physics_only(SYSTEMS["rlc"], circuit, WINDOW, {})
+    assert torch.equal(asked[1][0], circuit.x[:, WINDOW - 1].double())
+    assert torch.equal(asked[1][1], circuit.t[:, WINDOW - 1 :])
