@@ -1,6 +1,7 @@
 """Schedules against exact values; counted in steps, whatever an epoch is."""
 
 import math
+from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
@@ -136,3 +137,13 @@ def test_a_group_has_its_own_rate():
     group = ParameterGroup([], 0.5, 0.0, "encoder")
     assert group.rate(0.2, {"encoder": 0.3}) == pytest.approx(0.03)
     assert ParameterGroup([], 0.5, 0.0).rate(0.2, {"encoder": 0.3}) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [Constant(1.0), Every(1.0, 2), Linear(1.0, 0.0), Geometric(1.0, 2.0), WarmupCosine(1.0),
+     Growing(1, 2)],
+)  # fmt: skip
+def test_a_schedule_cannot_be_changed_during_a_run(schedule):
+    with pytest.raises(FrozenInstanceError):
+        setattr(schedule, fields(schedule)[0].name, 3.0)
