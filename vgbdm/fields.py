@@ -63,7 +63,7 @@ class Tendency(NamedTuple):
 
     Attributes:
         total: dx/dt (B, ...), in standardised units per unit of time.
-        residual: by name, what the network added (B, ...), each divided by its honest unit, for
+        residual: by name, squares of what the network added (B, ...), each in its honest unit, for
             the gauge penalty.
         theta: the physical parameters used.
         diagnostics: by name, numbers (B,) worth a line in the log.

@@ -5,7 +5,15 @@ import pandas as pd
 import pytest
 import torch
 from runs import config
-from systems import SYSTEMS, dataset, make_field, parameters, trajectories, write_stores
+from systems import (
+    SYSTEMS,
+    dataset,
+    make_field,
+    parameters,
+    smooth,
+    trajectories,
+    write_stores,
+)
 
 from physics_systems import evaluation, protocol, training
 from physics_systems.trajectories import write
@@ -65,6 +73,91 @@ def test_frame_t_is_the_first_one_scored():
     assert evaluation.score(right, data, 10, (), None)[0]["forecast_mse"] == 0.0
     assert evaluation.score(late, data, 10, (), None)[0]["forecast_mse"] > 1e-3
     assert torch.equal(protocol.persistence(data, 10)[:, 0], data.x[:, 9])
+
+
+def test_every_number_of_a_row_is_that_of_its_definition():
+    """On a forecast whose errors differ by trajectory, frame and component, against numpy."""
+    data, window = smooth("rlc", 6), 10
+    noise = torch.Generator().manual_seed(0)
+    truth = data.x[:, window:]
+    mean = truth + torch.randn(truth.shape, generator=noise) * torch.tensor([0.5, 3.0])
+    members = mean + torch.randn((4, *truth.shape), generator=noise)
+    theta = torch.rand((6, 2), generator=noise)
+    draws = theta + 0.5 * torch.randn((4, 6, 2), generator=noise)
+    true = {name: torch.rand(6, generator=noise).double() * 3 for name in ("R", "C", "L")}
+    numbers, errors = evaluation.score(
+        protocol.Forecasts(mean, theta, members, draws), data, window, ("L", "C"), true
+    )
+    f, y, m = (x.double().numpy() for x in (mean, truth, members))
+    each = ((f - y) ** 2).mean((1, 2))
+    assert np.allclose(errors, each)
+    variances = y.var((0, 1))
+    pairs = np.abs(m[:, None] - m[None]).sum((0, 1)) / 12
+    parameters_ = np.stack([true["L"], true["C"]], 1)
+    off = ((theta.numpy() - parameters_) ** 2).mean(0) / parameters_.var(0)
+    exact = {
+        "forecast_mse": each.mean(),
+        "forecast_mse_median": np.sort(each)[2],
+        "n_failed": 0,
+        "relative_mse": (((f - y) ** 2).mean((0, 1)) / variances).mean(),
+        "mae": np.abs(f - y).mean(),
+        "crps": (np.abs(m - y).mean(0) - pairs / 2).mean(),
+        "spread_skill": (5 / 4 * m.var(0, ddof=1).mean() / ((m.mean(0) - y) ** 2).mean()) ** 0.5,
+        "forecast_coverage_90": ((y >= m.min(0)) & (y <= m.max(0))).mean(),
+        "theta_error": off.mean(),
+        "theta_error_L": off[0],
+        "theta_error_C": off[1],
+        "theta_coverage_90": (
+            (parameters_ >= draws.numpy().min(0)) & (parameters_ <= draws.numpy().max(0))
+        ).mean(),
+    }
+    assert numbers == pytest.approx(exact, rel=1e-5)
+    bare, _ = evaluation.score(protocol.Forecasts(mean, None, None, None), data, 10, (), true)
+    assert set(bare) == set(list(exact)[:5])
+
+
+def test_a_variant_is_what_differs_besides_seed_place_and_length():
+    own = {name: {"a": 1} for name in ("model", "objective", "path", "rate", "batch", "system")}
+    base = {**own, "seed": 3, "run_dir": "x", "trainer": {"total_steps": 5}}
+    same = [base, {**base, "run_dir": "y"}, {**base, "trainer": {}}, {**base, "seed": 4}]
+    sown = {**base, "seed": 4, "objective": {"sampler": {"seed": 4}}}
+    again = {**base, "seed": 5, "objective": {"sampler": {"seed": 5}}}
+    assert len({evaluation.variant(config) for config in same}) == 1
+    assert evaluation.variant(sown) == evaluation.variant(again)
+    others = [{**base, name: {"a": 2}} for name in own]
+    assert len({evaluation.variant(config) for config in [base, *others]}) == 7
+    assert len(evaluation.variant(base)) == 8
+
+
+def test_the_summary_is_over_the_runs_of_a_variant():
+    def row(objective, variant, seed, mse):
+        numbers = {
+            "row": f"{objective}{seed}", "system": "rlc", "objective": objective,
+            "variant": variant, "seed": seed, "forecast_mse": mse, "theta_error_L": 2 * mse,
+        }  # fmt: skip
+        return evaluation.Row(numbers, np.zeros(1), None, None)
+
+    rows = [row("vgbdm", "a", 1, 1.0), row("vgbdm", "a", 2, 4.0), row("vgbdm", "b", 1, 9.0)]
+    table, summary = evaluation.tabulate([*rows, row("oracle", None, None, 0.5)])
+    assert list(table) == [*evaluation.COLUMNS, "theta_error_L"] and len(table) == 4
+    assert summary["runs"].tolist() == [2, 1, 1]
+    assert summary["forecast_mse"].tolist() == [2.5, 9.0, 0.5]
+    assert summary["theta_error_L"].tolist() == [5.0, 18.0, 1.0]
+    assert summary["forecast_mse_std"][0] == pytest.approx(np.sqrt(4.5))
+    assert summary["forecast_mse_std"][1:].isna().all()
+
+
+def test_paired_differences_average_seeds_and_draw_trajectories():
+    def row(name, errors):
+        return evaluation.Row({"objective": name}, np.asarray(errors), None, None)
+
+    spread = np.random.default_rng(1).normal(0, 1, 400)
+    rows = [row("vgbdm", np.ones(400)), row("vgbdm", 3 * np.ones(400))]
+    found = evaluation.paired([*rows, row("node", 5 + spread)]).set_index("objective").loc["node"]
+    assert found["difference"] == pytest.approx(3 + spread.mean())
+    half = 1.96 * spread.std() / 20  # a normal's 95 %
+    assert found["difference"] - found["low"] == pytest.approx(half, rel=0.1)
+    assert found["high"] - found["difference"] == pytest.approx(half, rel=0.1)
 
 
 def test_failures_are_counted_and_never_dropped():

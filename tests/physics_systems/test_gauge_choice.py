@@ -34,6 +34,17 @@ def test_the_largest_within_the_tolerance_over_seeds(tmp_path):
     assert choose_gauge(tmp_path, 0.1)[0] == 0.1
 
 
+def test_what_is_just_within_the_tolerance_is_allowed(tmp_path):
+    for gauge, score in ((0.0, 2.0), (0.01, 2.5), (0.1, 2.75)):
+        run(tmp_path, gauge, 1, score)
+    chosen, table = choose_gauge(tmp_path, 0.25)
+    assert chosen == 0.01
+    assert table.to_dict("list") == {
+        "gauge": [0.0, 0.01, 0.1], "runs": [1, 1, 1], "score": [2.0, 2.5, 2.75],
+        "ratio": [1.0, 1.25, 1.375],
+    }  # fmt: skip
+
+
 def test_runs_that_cannot_be_compared_are_refused(tmp_path):
     run(tmp_path, 0.01, 1, 1.0)
     with pytest.raises(InputError, match="no run with λ = 0"):

@@ -22,6 +22,12 @@ def test_golden_sections_find_each_minimum():
     assert torch.allclose(found, target, atol=1e-4)
 
 
+def test_the_search_reaches_ten_widths_to_either_side():
+    target = torch.tensor([-30.0, -9.9, 9.9, 30.0], dtype=torch.float64)
+    found = golden_section(lambda v: (v - target).square(), 4)
+    assert torch.allclose(found, target.clamp(-10, 10), atol=1e-4)
+
+
 def test_parameters_of_whole_rows_are_exact():
     """Nothing is missing in the rows of σ and β, of C, of b."""
     for name, places in (("lorenz", [0, 1]), ("rlc", [1]), ("reaction_diffusion", [1])):

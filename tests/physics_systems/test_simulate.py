@@ -1,12 +1,14 @@
 """Simulated stores: deterministic, complete, within their ranges."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from systems import SYSTEMS, dataset
 
-from physics_systems.simulate import simulate
+from physics_systems.simulate import draw_parameters, draw_times, simulate
 from physics_systems.trajectories import read, read_parameters, write
 from vgbdm.errors import InputError
 
@@ -75,3 +77,36 @@ def test_options_that_cannot_be_are_refused(options):
     options = {"count": 2, "seed": 1, **options}
     with pytest.raises(InputError, match=next(iter(set(options) - {"seed"} - {"count"}), "n=0")):
         simulate(SYSTEMS["lorenz"], **options)
+
+
+def test_parameters_are_uniform_in_their_ranges():
+    drawn = draw_parameters(SYSTEMS["lorenz"], 4000, torch.Generator().manual_seed(0), "ranges")
+    for name, (low, high) in SYSTEMS["lorenz"].ranges.items():
+        values = drawn[name]
+        assert float(values.mean()) == pytest.approx((low + high) / 2, abs=0.02 * (high - low))
+        assert float(values.std()) == pytest.approx((high - low) / 12**0.5, rel=0.03)
+        assert low <= float(values.min()) < low + 0.01 * (high - low)
+        assert high - 0.01 * (high - low) < float(values.max()) <= high
+
+
+def test_times_move_by_half_a_share_of_a_step_at_most():
+    system = SYSTEMS["rlc"]
+    step = system.horizon / (system.frames - 1)
+    times = draw_times(system, 500, torch.Generator().manual_seed(0), 0.6)
+    moved = (times - step * torch.arange(30)) / step
+    assert not moved[:, [0, -1]].any()
+    inner = moved[:, 1:-1]
+    assert -0.3 <= float(inner.min()) < -0.29 and 0.29 < float(inner.max()) <= 0.3
+    assert float(inner.std()) == pytest.approx(0.6 / 12**0.5, rel=0.03)
+    assert abs(float(inner.mean())) < 0.01
+    plain = draw_times(system, 1, torch.Generator(), 0.0)[0]
+    assert torch.allclose(plain, step * torch.arange(30).double())
+
+
+def test_draws_for_different_uses_are_apart():
+    """Noise is added to the same trajectories; the prior changes only the known parameters."""
+    system = replace(SYSTEMS["rlc"], frames=3, horizon=0.2)
+    plain, prior = (simulate(system, 3, 1, parameters=kind) for kind in ("ranges", "prior"))
+    assert np.array_equal(plain["params"][:, 2].values, prior["params"][:, 2].values)
+    assert not np.allclose(plain["params"][:, :2].values, prior["params"][:, :2].values)
+    assert np.array_equal(plain["x"][:, 0].values, prior["x"][:, 0].values)

@@ -1,7 +1,9 @@
 """The four systems against exact answers."""
 
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
@@ -86,6 +88,69 @@ def test_lorenz_rests_at_its_fixed_points_and_agrees_with_scipy():
 
     theirs = solve_ivp(rate, (0, 2), start[0].numpy(), t_eval=TIMES[0].numpy(), rtol=1e-10)
     assert torch.allclose(ours[0], torch.from_numpy(theirs.y.T), atol=1e-4)
+
+
+def test_the_equations_are_those_of_the_benchmark():
+    """Term by term, at states and times where none of them is small."""
+    t = torch.tensor([0.3, 1.7], dtype=torch.float64)
+    x = torch.tensor([[1.5, -0.7, 2.0], [-2.0, 0.4, 0.9]], dtype=torch.float64)
+    a, b, c = x.T
+    given = {k: torch.tensor(v, dtype=torch.float64) for k, v in {
+        "L": [1.2, 2.5], "C": [0.6, 1.4], "R": [1.9, 1.1], "omega": [0.9, 2.1],
+        "gamma": [0.7, 1.3], "sigma": [9.6, 10.4], "rho": [27.2, 28.7], "beta": [2.65, 2.75],
+    }.items()}  # fmt: skip
+    source = 1 + 2.5 * torch.sin(2 * t)
+    of_rlc = (b / given["C"], (source - a) / given["L"])
+    drop = given["R"] * b / given["C"] / given["L"]
+    of_lorenz = (given["sigma"] * (b - a), -b, a * b - given["beta"] * c)
+    lift = a * (given["rho"] - c)
+    of_pendulum = -(given["omega"] ** 2) * torch.sin(a)
+    exact = {
+        "rlc": (of_rlc, (of_rlc[0], of_rlc[1] - drop)),
+        "pendulum": ((of_pendulum,), (b, of_pendulum - given["gamma"] * b)),
+        "lorenz": (of_lorenz, (of_lorenz[0], of_lorenz[1] + lift, of_lorenz[2])),
+    }
+    for name, (known, full) in exact.items():
+        state = x[:, : len(full)]
+        assert torch.allclose(SYSTEMS[name].known(state, t, given), torch.stack(known, 1)), name
+        assert torch.allclose(SYSTEMS[name].full(state, t, given), torch.stack(full, 1)), name
+    assert torch.allclose(SYSTEMS["rlc"].forcing(t), source[:, None])
+    assert SYSTEMS["lorenz"].forcing(t).shape == (2, 0)
+
+
+def test_the_equations_of_reaction_and_diffusion():
+    system, generator = SYSTEMS["reaction_diffusion"], torch.Generator().manual_seed(0)
+    x = torch.rand((2, 2, 32, 32), generator=generator, dtype=torch.float64)
+    u, v = x.unbind(1)
+    given = {"a": [0.001, 0.002], "b": [0.004, 0.006], "k": [0.3, 0.5]}
+    a, b, k = (torch.tensor(q, dtype=torch.float64)[:, None, None] for q in given.values())
+
+    def spread(f):
+        f = f.numpy()
+        around = sum(np.roll(f, shift, axis) for shift in (1, -1) for axis in (1, 2))
+        return torch.from_numpy((around - 4 * f) * 15.5**2)
+
+    theta = {name: torch.tensor(q, dtype=torch.float64) for name, q in given.items()}
+    known = torch.stack((a * spread(u), b * spread(v) + u - v), 1)
+    assert torch.allclose(system.known(x, torch.zeros(2), theta), known)
+    full = known + torch.stack((u - u**3 - k - v, torch.zeros_like(v)), 1)
+    assert torch.allclose(system.full(x, torch.zeros(2), theta), full)
+
+
+def test_starts_are_drawn_as_the_benchmark_says():
+    count, generator = 4000, torch.Generator().manual_seed(0)
+    voltage, current = SYSTEMS["rlc"].start(count, generator).T
+    assert float(voltage.std()) == pytest.approx(1.0, abs=0.04) and not current.any()
+    assert abs(float(voltage.mean())) < 0.05
+    angle, speed = SYSTEMS["pendulum"].start(count, generator).T
+    assert float(angle.std()) == pytest.approx(1.57 / 3**0.5, rel=0.03) and not speed.any()
+    assert 1.5 < float(angle.max()) <= 1.57 and -1.57 <= float(angle.min()) < -1.5
+    lorenz = SYSTEMS["lorenz"].start(count, generator)
+    assert lorenz.shape == (count, 3) and ((lorenz.std(0) - 0.5).abs() < 0.02).all()
+    cells = replace(SYSTEMS["reaction_diffusion"], start_range=(-1.0, 3.0)).start(9, generator)
+    assert cells.shape == (9, 2, 32, 32)
+    assert float(cells.mean()) == pytest.approx(1.0, abs=0.05)
+    assert -1 <= float(cells.min()) < -0.99 and 2.99 < float(cells.max()) <= 3
 
 
 @pytest.mark.parametrize(

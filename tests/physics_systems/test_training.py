@@ -6,7 +6,7 @@ import torch
 import xarray as xr
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS, SMALL, config
-from systems import SYSTEMS, make_field, trajectories, write_stores
+from systems import SYSTEMS, make_field, smooth, trajectories, write_stores
 
 from physics_systems import training
 from physics_systems.trajectories import write
@@ -142,6 +142,75 @@ def test_validation_counts_what_failed(name, monkeypatch, tmp_path):
     monkeypatch.setattr(type(field), "forecast", astray)
     broken = validate(field)
     assert broken["n_failed"] == 1 and broken["score"] == training.FAILED
+
+
+@pytest.mark.parametrize("name", ["rlc", "reaction_diffusion"])
+def test_the_score_is_the_mean_of_relative_errors_of_components(name, monkeypatch):
+    """On a forecast that errs by as much as is written down, and fails for one trajectory."""
+    data, field = smooth(name), make_field(name, data=smooth(name))
+    backend = SingleBackend(precision="fp32", clip=1.0, accumulation=1)
+    window, truth = field.window, data.x[:9, field.window :]
+    off = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
+    off = off * torch.tensor([0.5, 3.0]).reshape(2, *[1] * len(truth.shape[3:]))
+    monkeypatch.setattr(training, "calibrate_width", lambda *given, **options: None)
+    monkeypatch.setattr(training, "forecast_means", lambda f, d: (d.x[:, window:] + off, None))
+    found = training.ForecastValidation(data, backend, 9)(field)
+    y = truth.double().numpy()
+    variances = y.transpose(2, 0, 1, *range(3, y.ndim)).reshape(2, -1).var(1)
+    each = (off.double().numpy() ** 2).mean((0, 1, *range(3, y.ndim)))
+    exact = {"score": (each / variances).mean(), "forecast_mse": each.mean(), "n_failed": 0}
+    assert found == pytest.approx(exact, rel=1e-5)
+    off[4, 0] = torch.inf
+    broken = training.ForecastValidation(data, backend, 9)(field)
+    assert broken == {"score": 1e6, "forecast_mse": 1e6, "n_failed": 1}
+
+
+def test_ranks_share_the_validation_trajectories(monkeypatch):
+    data, field = smooth("rlc"), make_field("rlc", data=smooth("rlc"))
+    backend = SingleBackend(precision="fp32", clip=1.0, accumulation=1)
+    off = torch.linspace(0.5, 3, 12)[:, None, None] * torch.tensor([1.0, 2.0])
+    taken, sums = [], []
+
+    def forecast(field, data):
+        taken.append(data.x)
+        rows = [
+            int((data.x[k] - whole.x).flatten(1).abs().sum(1).argmin()) for k in range(len(data.x))
+        ]
+        return data.x[:, field.window :] + off[rows], None
+
+    whole = data
+    monkeypatch.setattr(training, "calibrate_width", lambda *given, **options: None)
+    monkeypatch.setattr(training, "forecast_means", forecast)
+    alone = training.ForecastValidation(data, backend, 12)(field)
+    backend.world_size = 2
+    for backend.rank in (0, 1):
+        monkeypatch.setattr(backend, "sum", lambda values: sums.append(values.clone()) or values)
+        training.ForecastValidation(data, backend, 12)(field)
+    assert torch.equal(taken[1], data.x[::2]) and torch.equal(taken[2], data.x[1::2])
+    monkeypatch.setattr(backend, "sum", lambda values: sums[0] + sums[1])
+    assert training.ForecastValidation(data, backend, 12)(field) == pytest.approx(alone)
+
+
+def test_weights_decay_and_biases_do_not():
+    field = make_field("lorenz", data=smooth("lorenz"))
+    groups = training.parameter_groups(field, 0.3)
+    for group in groups:
+        assert group.rate_factor == 1.0
+        for parameter in group.parameters:
+            assert group.weight_decay == (0.3 if parameter.dim() > 1 else 0.0)
+    assert sorted(group.schedule for group in groups) == ["", "", "encoder", "encoder"]
+    assert all(group.parameters for group in groups)
+
+
+def test_a_field_is_calibrated_on_first_middle_and_last_windows():
+    data, field = smooth("rlc", 250), make_field("rlc", data=smooth("rlc"))
+    seen = []
+    field.calibrate = lambda frames, times: seen.append((frames, times))
+    training.calibrate(field, data)
+    frames, times = seen[0]
+    cuts = [slice(k, k + 10) for k in (0, 10, 20)]
+    assert torch.equal(frames, torch.cat([data.x[:200, cut] for cut in cuts]))
+    assert torch.equal(times, torch.cat([data.t[:200, cut] for cut in cuts]))
 
 
 def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_path):

@@ -67,6 +67,21 @@ def trajectories(name, count=12):
     return Trajectories(torch.from_numpy(made["x"].values), torch.from_numpy(made["t"].values))
 
 
+def smooth(name, count=12):
+    """Smooth curves of no system's own, on irregular times that differ between trajectories."""
+    system, numbers = SYSTEMS[name], torch.Generator().manual_seed(5)
+    frame, row = torch.arange(system.frames).double(), torch.arange(count).double()[:, None]
+    step = system.horizon / (system.frames - 1)
+    times = step * (frame + 0.25 * torch.sin(2.1 * frame + row)) + 0.3 * row
+    shape = (count, 1, *system.shape)
+    waves = 0.0
+    for k in (1.0, 2.0, 3.0):
+        size, phase = (torch.randn(shape, generator=numbers) for _ in range(2))
+        clock = times.reshape(count, -1, *[1] * len(system.shape))
+        waves = waves + size * torch.cos(k * clock + 3 * phase)
+    return Trajectories(waves.float(), times)
+
+
 def parameters(name, count=12):
     values = torch.from_numpy(dataset(name, count)["params"].values)
     return dict(zip(SYSTEMS[name].parameters, values.unbind(1), strict=True))
@@ -78,11 +93,13 @@ def batch_of(data, path, rows=None):
     return TrajectoryBatch(nodes[rows], data.t[rows], rows + 100, torch.ones(len(rows)), rows)
 
 
-def make_field(name, *, grey=True, inputs=None, encoder=None, unmixing=False, path=None, shake=0.0):
+def make_field(
+    name, *, grey=True, inputs=None, encoder=None, unmixing=False, path=None, shake=0.0, data=None
+):
     """A small field of a system; ``shake`` draws its last layer from N(0, shake²)."""
     torch.manual_seed(0)
     system, path = SYSTEMS[name], path or HermitePath()
-    data = trajectories(name)
+    data = data or trajectories(name)
     facts = statistics(data, path.nodes(data.x, data.t), path, system.order)
     grid = bool(system.grid)
     inputs = inputs or (PRESET[name] if grey else "state")

@@ -11,6 +11,8 @@ from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.schedules import Constant
 
+STEADY = Constant(0.05)
+
 
 class Line(nn.Module):
     """A linear map; y = W x + b of points (B, 3)."""
@@ -36,10 +38,10 @@ class Points:
         return len(self.ids)
 
     def part(self, start, stop):
-        return Points(self.ids[start:stop])
+        return type(self)(self.ids[start:stop])
 
     def to(self, device):
-        return Points(self.ids.to(device))
+        return type(self)(self.ids.to(device))
 
     def describe(self):
         return str(self.ids.tolist())
@@ -55,16 +57,23 @@ def validate(field):
 
 
 @contextlib.contextmanager
-def stream(consumed, backend):
+def stream(consumed, backend, batch=Points):
     """This rank's share of batches of four."""
     share = slice(backend.rank, None, backend.world_size)
-    yield (Points(torch.arange(k, k + 4)[share]) for k in range(consumed, 10**9, 4))
+    yield (batch(torch.arange(k, k + 4)[share]) for k in range(consumed, 10**9, 4))
 
 
-def make_trainer(run_dir, backend=None, told=None, score=validate, **options):
+def one_group(field):
+    return [ParameterGroup(list(field.parameters()), 1.0, 0.0)]
+
+
+def make_trainer(
+    run_dir, backend=None, told=None, score=validate, objective=misfit, groups=one_group,
+    rate=STEADY, schedules=None, batch=Points, **options,
+):  # fmt: skip
     """A trainer of six steps and two validations, unless ``options`` of the plan say otherwise.
 
-    ``told`` is what its config says besides the store.
+    ``told`` is what its config says besides the store, ``groups`` makes groups of a field.
     """
     config = {"store": "s3://me:secret@host/store", **(told or {})}
     field = Line()
@@ -72,8 +81,8 @@ def make_trainer(run_dir, backend=None, told=None, score=validate, **options):
     run_dir.mkdir(exist_ok=True)
     plan = {"total_steps": 6, "validations": 2, "save_minutes": None} | options
     return Trainer(
-        field, misfit, [ParameterGroup(list(field.parameters()), 1.0, 0.0)],
-        backend, lambda consumed: stream(consumed, backend), score, Constant(0.05), {}, 4,
+        field, objective, groups(field), backend,
+        lambda consumed: stream(consumed, backend, batch), score, rate, schedules or {}, 4,
         Plan(**plan), run_dir,
         {"must_match": {"seed": 0}, "config": config},
         ("store",),

@@ -1,7 +1,8 @@
 """Refined inference: known answers, better than the encoder, row by row."""
 
+import pytest
 import torch
-from systems import SYSTEMS, make_field, parameters, trajectories
+from systems import SYSTEMS, make_field, parameters, smooth, trajectories
 
 from vgbdm.inference import (
     ANCHOR,
@@ -12,6 +13,8 @@ from vgbdm.inference import (
     minimise,
     posterior_of,
 )
+from vgbdm.latents import Latents
+from vgbdm.paths import HermitePath
 
 
 def windows(field, name):
@@ -77,6 +80,46 @@ def test_it_finds_the_parameters_that_alone_explain_the_data():
     theta = latents_of(field, posterior_of(field, frames, times)).theta
     assert (theta[:, 0] - parameters("lorenz")["sigma"]).abs().max() < 0.1
     assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(("count", "first", "last"), [(22, 2, 18), (5, 0, 3)])
+@pytest.mark.parametrize("options", [{}, {"inputs": "everything"}, {"grey": False}])
+def test_residuals_are_the_matching_errors_at_the_middles_inside_the_window(
+    options, count, first, last
+):
+    data = smooth("rlc", 4)
+    field = make_field("rlc", shake=0.3, data=data, **options)
+    frames, times = data.x[:, 3 : 3 + count], data.t[:, 3 : 3 + count]
+    unknowns = torch.randn((4, 3 + 2 * field.grey), generator=torch.Generator().manual_seed(0))
+    found = matching_residuals(field, frames, times)(unknowns).reshape(4, -1, 2)
+    path = HermitePath(11)
+    # a history of two frames has none before the first
+    nodes, places = path.nodes(frames, times), range(max(first, field.everything), last + 1)
+    latents = Latents(unknowns[:, :3], field.prior(unknowns[:, 3:]) if field.grey else None)
+    assert found.shape[1] == len(places)
+    for column, k in enumerate(places):
+        begin, end = times[:, k], times[:, k + 1]
+        point = path(nodes[:, k], nodes[:, k + 1], end - begin, torch.full((4,), 0.5))
+        history = frames[:, k - 1 : k + 1] if field.everything else None
+        context = field.condition(latents, history)
+        answer = field(point.state, (begin + end) / 2, context).total
+        exact = (answer - point.velocity) / field.rate
+        assert torch.allclose(found[:, column], exact, rtol=1e-3, atol=1e-4)
+
+
+def test_a_step_that_does_not_help_is_not_taken():
+    """A valley with a wall: full steps climb it, so that damping must grow first."""
+
+    def residuals(u):
+        return torch.cat((10 * (u[:, 1:] - u[:, :1] ** 2), 1 - u[:, :1]), 1)
+
+    start = torch.tensor([[-1.2, 1.0], [1.0, 1.0]])
+    losses = []
+    for steps in (0, 1, 2, 4, 8, 16, 40):
+        at = minimise(residuals, start, steps)
+        losses.append(float(residuals(at)[0].square().mean()))
+        assert torch.allclose(at[1], start[1], atol=1e-3)
+    assert losses == sorted(losses, reverse=True) and losses[-1] < 1e-3
 
 
 def test_means_alone_are_those_of_the_posterior():

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
-from systems import PRESET, SYSTEMS, make_field, parameters, trajectories
+from systems import PRESET, SYSTEMS, make_field, parameters, smooth, trajectories
 
 from vgbdm.errors import InputError
 from vgbdm.latent_field import PhysicsField, known_field, simulate_physics
 from vgbdm.latents import Latents
+from vgbdm.paths import derivatives
 from vgbdm.rollout import Solver
 
 NAMES = list(SYSTEMS)
@@ -60,6 +61,105 @@ def test_the_residual_sees_its_inputs_and_nothing_else():
     assert torch.equal(field(state, t + 3, context).residual["network"], before)
     other = field(state + torch.tensor([5.0, 0.0, 0.0]), t, context).residual["network"]
     assert not torch.equal(other, before)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("inputs", ["state", "everything"])
+@pytest.mark.parametrize("name", ["rlc", "pendulum", "reaction_diffusion"])
+def test_the_field_is_physics_plus_network_in_units_of_the_rates(name, inputs, grey):
+    data = smooth(name, 3)
+    field = make_field(name, grey=grey, inputs=inputs, shake=0.3, data=data)
+    x, t, size = data.x[:, 6], data.t[:, 6], field.size
+    if field.order == 2:
+        x = torch.cat((x, 0.7 * data.x[:, 2]), 1)
+    generator = torch.Generator().manual_seed(1)
+    zeta = torch.randn((3, 3), generator=generator)
+    count = len(field.parameter_names)
+    theta = field.prior(torch.randn((3, count), generator=generator)) if grey else None
+    history = data.x[:, 3:7]
+    context = field.condition(Latents(zeta, theta), history)
+    answer = field(x, t, context, 0.6)
+    cells = [1] * (x.dim() - 2)
+    parts = [(x - field.mean) / field.std]
+    told = zeta if grey else torch.cat((zeta, field.physics.forcing(t).float()), 1)
+    parts.append(told.reshape(*told.shape, *cells).expand(-1, -1, *x.shape[2:]))
+    known = 0.0
+    if grey:
+        known = field.physics.known(x, t, field.prior.named(theta))
+    if inputs == "everything":
+        frames = (history[:, 2:] - field.mean[:size]) / field.std[:size]
+        parts.append(torch.cat((frames[:, 0], frames[:, 1]), 1))
+        parts += [known / field.rate] if grey else []
+    own = field.network(torch.cat(parts, 1))
+    change = 0.6 * known + own * field.rate
+    exact = torch.cat((x[:, size:], change), 1) if field.order == 2 else change
+    assert torch.allclose(answer.total, exact, rtol=1e-4, atol=1e-5)
+    assert torch.allclose(answer.residual["network"], own.square())
+    assert torch.equal(field.observe(x), x[:, :size])
+    error = field.rate_error(exact)
+    assert torch.allclose(error, change / field.rate, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["rlc", "pendulum"])
+def test_the_encoder_reads_frames_gaps_and_sources(name):
+    data = smooth(name, 3)
+    field, read = make_field(name, data=data), []
+    field.encoder.register_forward_hook(lambda module, given, made: read.append(given[0]))
+    frames, times = data.x[:, 2:12], data.t[:, 2:12]
+    field.infer(frames, times)
+    gaps = torch.cat((torch.ones(3, 1), times.diff(dim=1) / field.interval), 1)
+    parts = [(frames - field.mean[: field.size]) / field.std[: field.size], gaps[..., None]]
+    parts.append(field.physics.forcing(times))
+    assert torch.allclose(read[0], torch.cat(parts, 2).float(), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rlc", "pendulum"])
+def test_rates_are_less_the_physics_at_its_prior_mean(name):
+    """And the answer to a parameter is half the difference a width above and below its mean."""
+    data = smooth(name, 3)
+    field = make_field(name, data=data)
+    frames, times = data.x[:, 2:22], data.t[:, 2:22]
+    found = field._rates(frames, times)
+    slope, bend = derivatives(frames, times, 11)
+    state, rate = (frames, slope) if name == "rlc" else (torch.cat((frames, slope), 2), bend)
+    inside = slice(2, 18)
+    middle = {n: torch.tensor([m]) for n, (m, _) in field.physics.prior.items()}
+    names = list(middle)
+    for k in (0, 9, 15):
+        x, t = state[:, inside][:, k], times[:, inside][:, k]
+
+        def known(x=x, t=t, **moved):
+            theta = {n: v.expand(len(x)) for n, v in (middle | moved).items()}
+            return field.physics.known(x, t, theta)
+
+        missing = (rate[:, inside][:, k] - known()) / field.rate
+        assert torch.allclose(found.missing[:, k], missing, rtol=1e-3, atol=1e-3)
+        scaled = ((x - field.mean) / field.std)[:, field.seen]
+        assert torch.allclose(found.seen[:, k], scaled, rtol=1e-4, atol=1e-5)
+        for p, parameter in enumerate(names):
+            mean, width = field.physics.prior[parameter]
+            above, below = (
+                known(**{parameter: torch.tensor([mean + side * width])}) for side in (1, -1)
+            )
+            exact = (above - below) / 2 / field.rate
+            assert torch.allclose(found.sensitivity[:, k, p], exact, rtol=2e-2, atol=1e-3)
+    assert found.missing.shape[1] == 16
+
+
+def test_theta_is_inferred_from_the_window_as_it_would_be_without_what_is_missing():
+    data = smooth("rlc", 3)
+    field = make_field("rlc", shake=0.1, unmixing=True, data=data)
+    torch.nn.init.normal_(field.unmixing.last.weight, 0, 0.5)
+    frames, times = data.x[:, :10], data.t[:, :10]
+    posterior, latents = field.infer(frames, times)
+    scaled = (frames - field.mean) / field.std
+    change = field.unmixing(torch.cat((scaled.flatten(1), latents.zeta), 1)).reshape(3, 10, 2)
+    cleaned = frames + change * field.std
+    assert torch.allclose(field.unmix(frames, latents.zeta), cleaned, atol=1e-5)
+    theta = field.theta_of(cleaned, times, latents.zeta)
+    assert torch.allclose(theta.mean, posterior.theta.mean, atol=1e-4)
+    plain = field.theta_of(frames, times, latents.zeta)
+    assert not torch.allclose(plain.mean, posterior.theta.mean, atol=1e-4)
 
 
 def test_only_a_driven_black_box_sees_its_source():

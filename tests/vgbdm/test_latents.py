@@ -1,5 +1,7 @@
 """Posteriors and priors: closed forms against Monte Carlo, smooth positivity."""
 
+import math
+
 import pytest
 import torch
 
@@ -16,6 +18,32 @@ def test_kl_is_that_of_monte_carlo():
     estimate = (own.log_prob(draws) - prior.log_prob(draws)).sum(1).mean()
     assert float(q.kl()) == pytest.approx(float(estimate), abs=0.02)
     assert float(DiagonalGaussian(torch.zeros(1, 3), torch.zeros(1, 3)).kl()) == 0.0
+
+
+def test_kl_to_a_learned_prior_is_that_of_torch():
+    generator = torch.manual_seed(1)
+    numbers = [torch.randn((4, 2, 3), generator=generator).double() for _ in range(4)]
+    q, p = DiagonalGaussian(*numbers[:2]), DiagonalGaussian(*numbers[2:])
+    ours, theirs = (torch.distributions.Normal(g.mean, g.log_std.exp()) for g in (q, p))
+    exact = torch.distributions.kl_divergence(ours, theirs).sum((1, 2))
+    assert torch.allclose(q.kl(p), exact)
+    standard = torch.distributions.Normal(torch.zeros(()).double(), 1.0)
+    exact = torch.distributions.kl_divergence(ours, standard).sum((1, 2))
+    assert torch.allclose(q.kl(), exact)
+
+
+def test_draws_go_with_their_noise():
+    q = DiagonalGaussian(torch.tensor([[1.0, -2.0]]), torch.tensor([[0.0, -1.0]]))
+    drawn = q.draw(torch.tensor([[2.0, -3.0]]))
+    assert torch.allclose(drawn, torch.tensor([[3.0, -2 - 3 * math.exp(-1)]]))
+
+
+def test_positive_parameters_are_bent_at_a_tenth_of_their_mean():
+    prior = PhysicalPrior({"L": (2.0, 0.5), "shift": (-1.0, 2.0)}, positive=["L"]).double()
+    y = torch.tensor([[-4.0, 0.5], [-6.0, 0.0], [-3.0, 1.0]], dtype=torch.float64)
+    exact = 0.2 * torch.log1p(torch.exp((2.0 + 0.5 * y[:, 0]) / 0.2))
+    assert torch.allclose(prior(y)[:, 0], exact)
+    assert set(prior.state_dict()) == {"mean", "std"}  # the rest follows from the config
 
 
 def test_the_prior_is_the_normal_near_its_mean_and_positive_everywhere():
@@ -45,6 +73,16 @@ def test_heads_start_narrow_and_stay_bounded():
     assert torch.all(start.log_std < -2.5)
     far = head(1e6 * torch.ones(1, 4))
     assert torch.all((far.log_std > -7.01) & (far.log_std < 1.01))
+
+
+def test_widths_are_bent_between_their_bounds():
+    head = GaussianHead(1, 3)
+    with torch.no_grad():
+        head.linear.bias.copy_(torch.tensor([5.0, 6.0, 7.0, -2.0, 0.0, 3.0]))
+    made = head(torch.zeros(1, 1))
+    assert made.mean.tolist() == [[5.0, 6.0, 7.0]]
+    exact = [-3 + 4 * math.tanh(raw / 4) for raw in (-2.0, 0.0, 3.0)]
+    assert made.log_std[0].tolist() == pytest.approx(exact)
 
 
 def test_latents_repeat_sample_by_sample():

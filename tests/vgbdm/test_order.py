@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from vgbdm.errors import InputError
 from vgbdm.order import PADDING, Order
@@ -73,6 +75,84 @@ def test_epochs_and_seeds_differ_and_the_digest_tells_seeds_apart():
     assert not np.array_equal(order.epoch(0), other.epoch(0))
     assert order.digest == make_order().digest != other.digest
     assert make_order(lanes=4).digest != order.digest
+
+
+def test_lanes_and_their_groups_are_shuffled_anew_in_every_epoch():
+    """Groups that are one block each: how each is shuffled is seen, wherever the block went."""
+    order = make_order(anchors=np.arange(96), block=12, lanes=2, pool=2)
+    assert order.group_slots == 12 and not order.fits_pool
+    patterns = set()
+    for epoch in range(3):
+        for lane in order.epoch(epoch).T:
+            for part in lane.reshape(4, 12):
+                assert part.max() - part.min() == 11 and part.min() % 12 == 0
+                patterns.add(tuple(part - part.min()))
+    assert len(patterns) == 3 * 2 * 4
+
+
+def test_blocks_are_permuted_and_lanes_cut_one_after_the_other():
+    order = make_order(anchors=np.arange(96), block=12, lanes=2, pool=2)
+    firsts = [order.epoch(e).T.reshape(8, 12).min(1) // 12 for e in range(3)]
+    assert all(sorted(blocks) == list(range(8)) for blocks in firsts)
+    assert len({tuple(blocks) for blocks in firsts}) == 3
+    assert any(list(blocks) != sorted(blocks) for blocks in firsts)
+
+
+def test_what_fits_the_pool_is_shuffled_over_all_blocks():
+    order = make_order(pool=1000)
+    assert order.fits_pool and order.group_slots == order.slots
+    column = order.epoch(0)[:100, 0]
+    assert len(np.unique(column // 24)) > 20
+    assert np.array_equal(order.blocks_of(column[:1]), np.unique(ANCHORS // 24))
+    few = make_order()
+    assert not few.fits_pool
+    assert few.blocks_of(np.array([PADDING, 48, 30])).tolist() == [1, 2]
+
+
+def test_blocks_begin_at_the_origin():
+    order = make_order(block=10, origin=7)
+    assert order.block_of(np.array([7, 16, 17, 36, 37])).tolist() == [0, 0, 1, 2, 3]
+
+
+def test_the_digest_tells_every_option_apart():
+    changes = [
+        {}, {"block": 25}, {"lanes": 4}, {"pool": 17}, {"seed": 6}, {"origin": 1},
+        {"anchors": ANCHORS[:-1]},
+    ]  # fmt: skip
+    assert len({make_order(**change).digest for change in changes}) == len(changes)
+
+
+def test_sample_numbers_count_through_lanes_and_ranks():
+    order = make_order()
+    assert order.sample_ids(3, 2, 0, 1).tolist() == [[*range(24, 32)], [*range(32, 40)]]
+    assert order.sample_ids(3, 2, 1, 4).tolist() == [[25, 29], [33, 37]]
+
+
+def test_groups_end_with_their_epoch_and_begin_anywhere():
+    order = make_order(anchors=np.arange(96), block=12, lanes=2, pool=2)
+    found = list(itertools.islice(order.groups(2 * 5, 0, 1), 6))
+    assert [(g.epoch, g.first_slot, len(g.anchors)) for g in found] == [
+        (0, 5, 7), (0, 12, 12), (0, 24, 12), (0, 36, 12), (1, 48, 12), (1, 60, 12),
+    ]  # fmt: skip
+    assert np.array_equal(found[0].anchors, order.epoch(0)[5:12])
+    assert np.array_equal(found[4].anchors, order.epoch(1)[:12])
+    second = next(order.groups(2 * 5, 1, 2))
+    assert np.array_equal(second.anchors, order.epoch(0)[5:12, 1:])
+
+
+@given(
+    st.sets(st.integers(0, 200), min_size=1, max_size=60), st.integers(1, 40),
+    st.integers(1, 4), st.integers(0, 6), st.integers(0, 5),
+)  # fmt: skip
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_any_order_holds_every_sample_once_an_epoch(anchors, block, lanes, more, seed):
+    anchors = np.array(sorted(anchors))
+    order = Order(anchors, block, lanes, lanes + more, seed)
+    for epoch in (0, 1):
+        table = order.epoch(epoch)
+        assert table.shape == (-(-len(anchors) // lanes), lanes)
+        assert sorted(table[table != PADDING]) == anchors.tolist()
+        assert (table[:-1] != PADDING).all()
 
 
 def test_a_rank_reads_its_own_share_of_the_blocks():

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy.interpolate import make_smoothing_spline
 
 from vgbdm.errors import InputError
 from vgbdm.paths import (
@@ -16,6 +17,7 @@ from vgbdm.paths import (
 )
 
 PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
+CURVES = PATHS | {"smoothing": SmoothingPath(0.5)}
 
 
 def last(path, frames, times, s, noise=None):
@@ -96,7 +98,7 @@ def test_paths_pass_through_both_frames(path):
         assert torch.allclose(point.state, frames[:, frame], atol=1e-12)
 
 
-@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+@pytest.mark.parametrize("path", CURVES.values(), ids=CURVES)
 def test_velocity_is_the_derivative_of_the_path(path):
     frames, times = window(0.3, irregular=True)
     s = torch.tensor([0.3, 0.8], dtype=torch.float64)
@@ -126,6 +128,24 @@ def test_bridge_has_its_spread_and_its_own_derivative():
     slope = last(path, frames, times, s + d, noise).state
     slope = slope - last(path, frames, times, s - d, noise).state
     assert torch.allclose(point.velocity, slope / (2 * d * 0.96 * 2.0), atol=1e-6)
+    change = last(path, frames, times, s + d, noise).velocity
+    change = change - last(path, frames, times, s - d, noise).velocity
+    assert torch.allclose(point.acceleration, change / (2 * d * 0.96 * 2.0), atol=1e-6)
+
+
+def test_a_bridge_is_the_straight_line_and_its_bump():
+    a, b = torch.tensor([[[1.0, -3.0]]]).double(), torch.tensor([[[2.0, 5.0]]]).double()
+    length, s, noise = torch.tensor([0.5]), torch.tensor([0.2]), torch.tensor([[2.0, -1.0]])
+    point = BridgePath(0.3, 0.1)(a, b, length, s.double(), noise.double())
+    inner = 0.1 + 0.8 * 0.2
+    root = math.sqrt(inner * (1 - inner))
+    bump = 0.3 * noise.double()
+    state = (1 - inner) * a[:, 0] + inner * b[:, 0] + root * bump
+    assert torch.allclose(point.state, state)
+    rise = (b - a)[:, 0] / 0.5 + bump * (1 - 2 * inner) / (2 * root) / 0.5
+    assert torch.allclose(point.velocity, rise)
+    plain = BridgePath(0.3, 0.1)(a, b, length, s.double())
+    assert torch.allclose(plain.velocity, (b - a)[:, 0] / 0.5)
 
 
 def test_the_length_of_the_interval_is_exact():
@@ -183,6 +203,30 @@ def test_much_smoothing_is_the_least_squares_line():
     assert torch.allclose(point.state, line[0] + middle[:, None] * line[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("spacing", [0.05, 3.0])
+def test_smoothing_is_that_of_a_penalty_in_units_of_the_mean_gap(spacing):
+    """Against scipy's natural spline of least Σ (x - f)² + α Δ³ ∫ f''² dt; Δ is not 1."""
+    frames, times = long_window(spacing, 14)
+    path, clock = SmoothingPath(0.7), times[0].numpy()
+    weight = 0.7 * float(times[0].diff().mean()) ** 3
+    nodes = path.nodes(frames, times)[0]
+    middle = (clock[:-1] + clock[1:]) / 2
+    point, _ = at_middles(path, frames, times)
+    for component in range(2):
+        exact = make_smoothing_spline(clock, frames[0, :, component].numpy(), lam=weight)
+        for found, order in ((nodes[:, 1], 0), (nodes[:, 2], 1)):
+            wanted = exact.derivative(order)(clock) if order else exact(clock)
+            assert torch.allclose(
+                found[:, component], torch.from_numpy(wanted), rtol=1e-6, atol=1e-9
+            )
+        for found, order in ((point.state, 0), (point.velocity, 1), (point.acceleration, 2)):
+            wanted = exact.derivative(order)(middle) if order else exact(middle)
+            scale = float(abs(wanted).max())
+            assert torch.allclose(
+                found[:, component], torch.from_numpy(wanted), rtol=1e-6, atol=1e-7 * scale
+            )
+
+
 def test_smoothing_takes_noise_out_of_velocities_and_leaves_the_frames():
     frames, times = long_window(0.05)
     noisy = frames + 0.02 * torch.randn(frames.shape, generator=torch.manual_seed(0)).double()
@@ -201,5 +245,12 @@ def test_too_short_windows_and_bad_options_are_refused():
             path.nodes(frames, times)
     with pytest.raises(InputError, match="smoothing=0"):
         SmoothingPath(0.0)
-    with pytest.raises(InputError, match="margin"):
-        BridgePath(margin=0.7)
+    for options in ((0.1, 0.7), (0.1, 0.5), (0.1, 0.0), (-0.1, 0.1)):
+        with pytest.raises(InputError, match="margin"):
+            BridgePath(*options)
+    with pytest.raises(InputError, match="stencil=2"):
+        HermitePath(2)
+    assert BridgePath(0.0, 0.49).sigma == 0.0 and HermitePath(3).stencil == 3
+    with pytest.raises(InputError, match="needs at least 4"):
+        SmoothingPath().nodes(torch.zeros(1, 3, 1), torch.arange(3.0)[None])
+    assert LinearPath().nodes(frames, times).shape == (1, 2, 1, 1)

@@ -79,6 +79,61 @@ def test_every_sample_has_its_own_clock():
     assert float(got[1, 1, 0].detach()) == pytest.approx(exact(10.0, -1.0, 0.5), rel=1e-5)
 
 
+class Clocked(GreyBoxField):
+    """dx/dt = 10 + t, whose calls are kept; a frame shows twice the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def forward(self, x, t, context, weight=1.0):
+        self.asked.append((t.tolist(), context.shape, weight))
+        return Tendency((10 + t)[:, None] * torch.ones_like(x), {}, {}, {})
+
+    def observe(self, x):
+        return 2 * x
+
+
+def test_the_clock_and_the_length_of_an_interval_have_their_own_units():
+    """Times by the second, lengths by the hour: Σ length (10 + t) over two Euler substeps."""
+    field, histories = Clocked(), []
+    start = torch.tensor([[1.0], [2.0]]).double()
+    times = torch.tensor([[0.0, 4.0, 5.0], [8.0, 10.0, 16.0]])
+    lengths = torch.tensor([[0.5, 0.25], [1.0, 2.0]])
+    first, second = rollout(
+        field, lambda history: histories.append(history) or history, start, start[:, None],
+        times, lengths, Solver("euler", 2),
+    )  # fmt: skip
+    assert [t for t, _, _ in field.asked] == [[0, 8], [2, 9], [4, 10], [4.5, 13]]
+    one = start + torch.tensor([[0.25 * (10 + 12)], [0.5 * (18 + 19)]])
+    two = one + torch.tensor([[0.125 * (14 + 14.5)], [1.0 * (20 + 23)]])
+    assert torch.allclose(first, one) and torch.allclose(second, two)
+    assert torch.equal(histories[1], 2 * one[:, None])
+
+
+@pytest.mark.parametrize("solver", [Solver("rk4", 2), Solver("dopri5")])
+def test_memory_may_be_paid_with_work(solver):
+    """Activations computed again give the same states and gradients, by more calls."""
+    ends, gradients = [], []
+    for checkpoint in (False, True):
+        field = Decay(0.3).double()
+        start = torch.tensor([[3.0], [-1.0]], dtype=torch.float64)
+        times = torch.tensor([[0.0, 0.3], [5.0, 5.2]], dtype=torch.float64)
+        states = rollout(
+            field, field.encode, start, start[:, None], times, times.diff(dim=1), solver,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        end = next(states)
+        end.square().sum().backward()
+        ends.append(end.detach())
+        gradients.append(field.theta.raw["k"].grad.clone())
+    assert torch.equal(*ends) and torch.allclose(*gradients)
+    k, gap = 0.8, times.diff(dim=1)
+    particular = 0.3 * (times / k - 1 / k**2)
+    exact = particular[:, 1:] + (start - particular[:, :1]) * torch.exp(-k * gap)
+    assert torch.allclose(ends[0], exact, rtol=1e-4)
+
+
 def test_history_slides_and_ends_at_the_current_state():
     field = Decay()
     got = run(field, 3, Solver("midpoint", 1))
@@ -103,3 +158,9 @@ def test_physical_parameters_are_positive_and_start_at_their_prior():
 def test_no_substeps_are_refused():
     with pytest.raises(InputError, match="substeps=0"):
         Solver("rk4", 0)
+
+
+def test_unknown_methods_are_refused_and_midpoint_is_usual():
+    with pytest.raises(InputError, match=r"solver\.method=leapfrog: unknown; there are euler"):
+        Solver("leapfrog", 1)
+    assert Solver() == Solver("midpoint", 2) and Solver("rk4", 1).substeps == 1

@@ -48,3 +48,34 @@ def test_theta_errors_are_relative_to_the_spread_of_the_truth():
     truth = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
     assert scores.theta_errors(truth.mean(0).expand(2, 2), truth).tolist() == [1.0, 1.0]
     assert scores.theta_errors(truth, truth).tolist() == [0.0, 0.0]
+
+
+def test_coverage_counts_the_quantiles_in():
+    """Of 19 members the central 90 % reach from the lowest to the highest."""
+    members = torch.arange(19.0).flip(0)[:, None].expand(19, 6)
+    truth = torch.tensor([0.0, 18.0, -0.1, 18.1, 9.0, 50.0])
+    assert scores.coverage(members, truth) == 0.5
+    # 80 %: at 20 · 0.1 - 1 = 1 and 17; between members in proportion
+    truth = torch.tensor([1.0, 0.9, 17.0, 17.1, 5.0, 5.0])
+    assert scores.coverage(members, truth, 0.8) == pytest.approx(4 / 6)
+    few = torch.tensor([[0.0], [1.0], [4.0], [8.0]]).expand(4, 4)
+    # 50 %: at 5 · 0.25 - 1 = 0.25 and 2.75: 0.25 and 7
+    assert scores.coverage(few, torch.tensor([0.24, 0.26, 6.9, 7.1]), 0.5) == 0.5
+    # fewer members than 90 % ask for: from the lowest to the highest
+    assert scores.coverage(few, torch.tensor([0.0, 8.0, -1.0, 9.0])) == 0.5
+
+
+def test_spread_skill_and_ranks_by_hand():
+    members = torch.tensor([[1.0, 2.0], [3.0, 8.0], [5.0, 2.0]])
+    truth = torch.tensor([2.5, 9.0])
+    # variances 4 and 12; means 3 and 4, errors 0.5 and -5
+    exact = (4 / 3 * 8 / ((0.25 + 25) / 2)) ** 0.5
+    assert scores.spread_skill(members, truth) == pytest.approx(exact)
+    assert scores.ranks(members, truth).tolist() == [1, 3]
+    assert scores.ranks(members, members[0]).tolist() == [0, 0]
+
+
+def test_theta_errors_by_hand():
+    truth = torch.tensor([[1.0, 10.0], [3.0, 30.0]]).double()
+    estimate = truth + torch.tensor([[0.5, -1.0], [1.0, 2.0]])
+    assert scores.theta_errors(estimate, truth).tolist() == pytest.approx([0.625, 0.025])

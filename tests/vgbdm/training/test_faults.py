@@ -15,7 +15,7 @@ from tiny import make_trainer
 from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import StepResult
-from vgbdm.training.faults import ENOUGH, LossGuard, is_peer_loss, supervised
+from vgbdm.training.faults import ENOUGH, RECENT, LossGuard, is_peer_loss, supervised
 from vgbdm.training.status import Status
 
 
@@ -50,6 +50,36 @@ def test_an_exploding_loss_is_seen_once_there_is_something_to_compare_with():
     assert "21 is far above the usual 2" in complaint
     assert goes_on
     assert not LossGuard("stop", 1, None).complaint({"loss": 1e30})
+
+
+def test_an_explosion_is_told_from_the_size_of_the_usual_loss():
+    """Losses of likelihoods are negative: ten times their size above 0 is far, a little is not."""
+    guard = LossGuard("skip", 2, 10.0)
+    for loss in (-1.0, -2.0, -2.0, -3.0) * (ENOUGH // 4):
+        guard.judge(result(loss))
+    for loss, fine in ((-2.5, True), (-1e6, True), (5.0, True), (19.9, True), (20.1, False)):
+        assert guard.accepts({"loss": loss, "kl": 1.0}) == fine, loss
+
+
+def test_a_guard_needs_enough_losses_and_forgets_old_ones():
+    guard = LossGuard("skip", 2, 10.0)
+    for _ in range(ENOUGH - 1):
+        guard.judge(result(1.0))
+    assert guard.accepts({"loss": 1e9, "kl": 1.0})
+    guard.judge(result(1.0))
+    assert not guard.accepts({"loss": 10.1, "kl": 1.0}) and guard.accepts({"loss": 10, "kl": 1.0})
+    for _ in range(RECENT):
+        guard.judge(result(9.0))
+    assert guard.accepts({"loss": 89.0, "kl": 1.0})
+    assert guard.recent == {"kl loss": [9.0] * RECENT}
+
+
+def test_a_good_step_ends_a_row_of_skips_but_not_their_count():
+    guard = LossGuard("skip", 3, None)
+    for loss in (math.nan, math.nan, 1.0, math.nan):
+        guard.judge(result(loss))
+    assert guard.state() == {"skipped": 3, "in_a_row": 1, "recent_losses": {"kl loss": [1.0]}}
+    assert LossGuard("stop", 3, None).limit == 0
 
 
 def test_a_loss_is_compared_with_those_of_the_same_terms():

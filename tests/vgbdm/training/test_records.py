@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from vgbdm.training.records import Table
+from vgbdm.training.records import Records, Table
 
 
 def test_rows_after_the_resumed_step_are_dropped(tmp_path):
@@ -33,3 +33,34 @@ def test_losses_keep_nine_digits(tmp_path):
     table.add({"step": 1, "loss": 0.123456789012})
     table.close()
     assert pd.read_csv(tmp_path / "log.csv")["loss"][0] == 0.1234567890
+
+
+def test_a_run_leaves_rows_and_curves_of_steps_and_validations(tmp_path, capfd):
+    with Records(tmp_path, 2) as records:
+        records.step(3, {"loss": 0.5}, {"samples_per_second": 8.0}, 10)
+        records.validate(3, {"score": 0.25, "rmse": 4.0}, True)
+        records.validate(4, {"score": 0.5, "rmse": 3.0}, False)
+        assert (records.bar.n, records.bar.total) == (3, 10)
+        records.note("a word")
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert log.to_dict("list") == {"step": [3], "loss": [0.5], "samples_per_second": [8.0]}
+    looked = pd.read_csv(tmp_path / "validation.csv")
+    assert looked.to_dict("list") == {"step": [3, 4], "score": [0.25, 0.5], "rmse": [4.0, 3.0]}
+    said = capfd.readouterr().out.splitlines()
+    assert "step 3: validation score 0.2500 (best so far)" in said
+    assert "step 4: validation score 0.5000" in said and "a word" in said
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_a_log_begun_anew_forgets_the_old_one_and_a_resumed_one_keeps_its_columns(tmp_path):
+    path = tmp_path / "log.csv"
+    table = Table(path, 0)
+    table.add({"step": 1, "loss": 1.0, "count": 7})
+    table.close()
+    assert path.read_text().splitlines() == ["step,loss,count", "1,1,7"]
+    table = Table(path, 1)
+    table.add({"step": 2, "count": 8})
+    table.close()
+    assert path.read_text().splitlines() == ["step,loss,count", "1,1,7", "2,,8"]
+    Table(path, 0).close()
+    assert path.read_text().splitlines() == ["step"]

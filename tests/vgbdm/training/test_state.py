@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 import shutil
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -16,7 +18,13 @@ from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
 from vgbdm.training.loop import Plan
 from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_rates
-from vgbdm.training.state import allowed_changes, describe_changes, differences, total_of
+from vgbdm.training.state import (
+    allowed_changes,
+    check_kinds,
+    describe_changes,
+    differences,
+    total_of,
+)
 
 RATE = {"rate": {"peak": 0.05}, "seed": 0}
 
@@ -134,6 +142,58 @@ def test_a_budget_of_time_that_is_not_used_up_may_change():
     assert total_of({"total_steps": 3000}, more, Plan(total_steps=4000), None) == 4000
     with pytest.raises(InputError, match="below the 3000"):
         total_of({"total_steps": 3000}, more, Plan(total_steps=2000), None)
+
+
+def test_a_total_that_is_known_stays_but_for_more_steps():
+    held, same = {"total_steps": 3000}, {"trainer.total_steps": (1000, 3000)}
+    assert total_of(held, {}, Plan(total_steps=10), None) == 3000
+    assert total_of(held, same, Plan(total_steps=3000), None) == 3000
+    assert total_of(held, {}, Plan(max_minutes=5.0), None) == 3000
+    late = {"trainer.max_minutes": (3.0, 5.0)}
+    with pytest.raises(InputError, match="max_minutes=5 comes too late, the run has 3000 steps"):
+        total_of(held, late, Plan(max_minutes=5.0), None)
+    assert total_of(held, late, Plan(total_steps=7), None) == 3000  # a budget that was taken back
+
+
+def test_what_may_change_is_told_by_its_name(tmp_path):
+    before = {
+        "trainer": {"keep": 1}, "backend": {"clip": 1}, "data": {"train": "a"}, "resume": False,
+        "run_dir": "x", "loader": {"workers": 1}, "init": "other",
+    }  # fmt: skip
+    now = {
+        "trainer": {"keep": 2}, "backend": {"clip": 2}, "data": {"train": "b"}, "resume": True,
+        "run_dir": "y", "loader": {"workers": 2},
+    }  # fmt: skip
+    allowed = {"trainer.keep": (1, 2), "backend.clip": (1, 2)}
+    assert allowed_changes(before, now, ("data.train", "loader."), tmp_path) == allowed
+    with pytest.raises(InputError, match=r"loader\.workers 1 → 2; resume"):
+        allowed_changes(before, now, ("data.train", "loader"), tmp_path)
+    with pytest.raises(InputError, match="init None → 'new'"):
+        allowed_changes({}, {"init": "new"}, (), tmp_path / "checkpoints" / "step-1")
+
+
+def test_what_a_state_may_hold_ends_where_it_says():
+    path = Path("state.json")
+    guard = {"skipped": 0, "in_a_row": 2, "recent_losses": {"loss": [1, 0.5]}}
+    for name, fine, wrong in (
+        ("step", [0, 2**52], [2**52 + 1, -1, 1.0, True, None]),
+        ("total_steps", [None, 0, 7], [-1, "7"]),
+        ("samples", [0, 5], [None, 0.5]),
+        ("best", [None, -1, 0.5], [math.inf, True, "1"]),
+        ("looked", [-1, 0, 9], [-2, None, 0.5]),
+        ("guard", [guard, {"skipped": 0, "in_a_row": 0}],
+         [guard | {"skipped": -1}, guard | {"in_a_row": None}, guard | {"recent_losses": []},
+          guard | {"recent_losses": {"loss": [True]}}]),
+        ("rebuild", [None, {}], [[], "x"]),
+        ("changes", [[], [{}]], [{}, [1]]),
+    ):  # fmt: skip
+        for value in fine:
+            check_kinds({name: value}, path, (name,))
+        for value in wrong:
+            with pytest.raises(InputError, match=rf"state\.json: {name} is .*, want "):
+                check_kinds({name: value}, path)
+    with pytest.raises(InputError, match="says nothing of step"):
+        check_kinds({}, path, ("step",))
 
 
 # --- what is damaged -----------------------------------------------------------------------------
