@@ -35,7 +35,7 @@ def test_the_sun_stands_highest_at_local_noon():
     ("hour", "noon"), [(3, 135.0), (6, 90.0), (9, 45.0), (15, 315.0), (21, 225.0)]
 )
 def test_noon_moves_to_the_west(hour, noon):
-    """At 6 UTC it is noon at 90 E, where the hour angle is 0; an hour later 15 degrees westwards."""
+    """At 6 UTC it is noon at 90 E, where the hour angle is 0; an hour later 15° to the west."""
     sine, cosine, zenith = features(f"2016-03-20T{hour:02}:00")[0, 2:, 16]
     column = int(np.flatnonzero(GRID.lon == noon)[0])
     assert int(zenith.argmax()) == column

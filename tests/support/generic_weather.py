@@ -23,19 +23,19 @@ CLIMATE, SCALE, CHANGE = (3.0, -7.0, 0.5, 11.0), (2.0, 30.0, 0.25, 5.0), (0.3, 0
 """Of up to four channels: mean over the training period, standard deviation, change per step."""
 
 
-def drifting_times(start: str = "2016-02-27T20") -> np.ndarray:
-    return np.datetime64(start, "s") + HOURS * np.timedelta64(3600, "s")
+def drifting_times(hours: np.ndarray = HOURS) -> np.ndarray:
+    return np.datetime64("2016-02-27T20", "s") + hours * np.timedelta64(3600, "s")
 
 
-def drifting_states(channels: int = 3, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> np.ndarray:
+def drifting_states(channels: int = 3, hours: np.ndarray = HOURS) -> np.ndarray:
     """(N, C, H, W) float32: a trend in time, jumps at the gaps, rows and columns all unlike."""
     generator = np.random.default_rng(11)
-    shape = (len(HOURS), channels, len(lat), len(lon))
+    shape = (len(hours), channels, len(LAT), len(LON))
     scale = np.array(SCALE[:channels])[:, None, None]
     mean = np.array(CLIMATE[:channels])[:, None, None]
-    trend = (0.13 * HOURS**1.3)[:, None, None, None]
-    slope = np.linspace(-1.0, 2.0, len(lat))[:, None] + np.linspace(0.0, 0.7, len(lon)) ** 2
-    jump = np.searchsorted(STARTS, np.arange(len(HOURS)), "right")[:, None, None, None]
+    trend = (0.13 * hours**1.3)[:, None, None, None]
+    slope = np.linspace(-1.0, 2.0, len(LAT))[:, None] + np.linspace(0.0, 0.7, len(LON)) ** 2
+    jump = np.cumsum(np.diff(hours, prepend=hours[0]) > 1)[:, None, None, None]
     noise = 0.2 * generator.normal(size=shape)
     return (mean + scale * (trend * slope + 4.0 * jump + noise)).astype(np.float32)
 

@@ -1,10 +1,11 @@
 """Each term of the advection model alone, on unlike channels over an uneven climate, by hand."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
-from generic_weather import CHANGE, with_unlike_channels
+from generic_weather import CHANGE, SCALE, with_unlike_channels
 from weather import GRIDS, make_model
 
 from climate.models.advection import Closure
@@ -94,7 +95,8 @@ def test_a_learned_wind_carries_each_variable_by_its_own_potentials(model):
     lat, lon = (torch.deg2rad(torch.from_numpy(axis)).float() for axis in (GRID.lat, GRID.lon))
     wave = lat.cos()[:, None] * lon.cos()
     x = model.climate[None].clone() * 0
-    flat = make_model(GRID)
+    flat = make_model(GRID, wind_limit=200.0)
+    assert flat.solver.substeps == 3
     x[:, :2] = wave
     unit = potential_unit(SPHERE, flat.wind_limit)
     potentials = torch.zeros(1, 6, 16, 32)
@@ -108,6 +110,24 @@ def test_a_learned_wind_carries_each_variable_by_its_own_potentials(model):
     seconds = 21600 / flat.solver.substeps
     courant = 4.0 * math.cos(float(lat[8])) * seconds * SPHERE.truncation / EARTH_RADIUS
     assert float(answer.diagnostics["courant"]) == pytest.approx(courant, rel=1e-3)
+
+
+def test_the_state_s_own_wind_carries_it_by_its_factor_and_its_own_scale():
+    """u = 8 cos φ m/s in units of u10's 0.25 m/s, half of it by the factor: 4 m/s at the equator."""
+
+    def over_nothing(domain):
+        domain = with_unlike_channels(domain)
+        return replace(domain, arrays=domain.arrays | {"climate": 0 * domain.arrays["climate"]})
+
+    model = make_model(GRID, wind_limit=2000.0, alter=over_nothing)
+    lat, lon = (torch.deg2rad(torch.from_numpy(axis)).float() for axis in (GRID.lat, GRID.lon))
+    x = torch.zeros(1, 4, 16, 32)
+    x[:, 0] = lat.cos()[:, None] * lon.cos()
+    x[:, 2] = 8 / SCALE[2] * lat.cos()[:, None]
+    answer = tendency(model, x, no_theta(wind_factor=[0.5] * 3))
+    want = 4.0 / EARTH_RADIUS * 21600 * lat.cos()[:, None] * lon.sin()
+    assert torch.allclose(answer.total[0, 0], want, atol=2e-3 * float(want.abs().max()))
+    assert float(answer.residual["wind"].max()) == 0
 
 
 def test_wind_of_a_stream_function_and_a_potential_is_turned_and_not():
