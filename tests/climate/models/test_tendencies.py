@@ -113,7 +113,7 @@ def test_a_learned_wind_carries_each_variable_by_its_own_potentials(model):
 
 
 def test_the_state_s_own_wind_carries_it_by_its_factor_and_its_own_scale():
-    """u = 8 cos φ m/s in units of u10's 0.25 m/s, half of it by the factor: 4 m/s at the equator."""
+    """u = 8 cos φ m/s in units of u10's 0.25 m/s, half of it by the factor."""
 
     def over_nothing(domain):
         domain = with_unlike_channels(domain)

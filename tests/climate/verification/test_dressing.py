@@ -15,7 +15,7 @@ from climate.verification.forecasts import Forecast
 
 SIX = np.timedelta64(6 * 3600, "s")
 STARTS = np.array([288, 300, 341])
-"""Of the store's hours: the validation period is 288 to 359, the last lead of the last start 359."""
+"""Of the store's hours: validation is 288 to 359, where the last lead of the last start lies."""
 
 
 def forecast(store, starts=STARTS, leads=3, members=2, step=6, **attrs):
