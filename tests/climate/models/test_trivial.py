@@ -22,12 +22,8 @@ def test_persistence_repeats_the_initial_state():
 
 
 def test_damped_persistence_is_climatology_and_what_is_left_of_the_anomaly():
-    initial, start, valid = (
-        numbers(0, 2, 3, 4, 5),
-        numbers(1, 2, 3, 4, 5),
-        numbers(2, 2, 6, 3, 4, 5),
-    )
-    damping = numbers(3, 6, 3)
+    initial, start = numbers(0, 2, 3, 4, 5), numbers(1, 2, 3, 4, 5)
+    valid, damping = numbers(2, 2, 6, 3, 4, 5), numbers(3, 6, 3)
     got = damped_persistence(initial, start, valid, damping)
     want = valid[1, 4, 2] + damping[4, 2] * (initial[1, 2] - start[1, 2])
     assert got[1, 4, 2] == pytest.approx(want)

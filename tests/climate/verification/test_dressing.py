@@ -1,40 +1,13 @@
 """The width of a dress is the size of validation's errors, by lead, channel and latitude."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import xarray as xr
-from generic_weather import uneven_errors
 from refusals import refused
+from uneven_forecasts import STARTS, forecast
 
-from climate.verification.area import Area
 from climate.verification.dressing import _mean_of_rows, validation_spread
-from climate.verification.forecasts import Forecast
-
-SIX = np.timedelta64(6 * 3600, "s")
-STARTS = np.array([288, 300, 341])
-"""Of the store's hours: validation is 288 to 359, where the last lead of the last start lies."""
-
-
-def forecast(store, starts=STARTS, leads=3, members=2, step=6, **attrs):
-    """Errors of the start, member, lead, channel, row and column; given and as arrays."""
-    frames = starts[:, None] + step * np.arange(1, leads + 1)
-    truth = store.read(0, len(store.times))[np.minimum(frames, len(store.times) - 1)]
-    shape = (len(starts), members, *truth.shape[1:])
-    errors = uneven_errors(*shape)
-    values = truth[:, None] + errors
-    axes = ("time", "realization", "lead_time", "lat", "lon")
-    coords = {
-        "time": store.times[starts], "lat": store.lat, "lon": store.lon,
-        "lead_time": np.timedelta64(step * 3600, "s") * np.arange(1, leads + 1),
-    }  # fmt: skip
-    fields = {n: (axes, values[:, :, :, c]) for c, n in enumerate(store.channels)}
-    area = Area.of(store.lat, store.lon, store.lat, store.lon)
-    made = xr.Dataset(fields, coords, attrs)
-    length = np.timedelta64(step * 3600, "s")
-    return Forecast(Path("dress"), made, starts, length, area, 1), errors
 
 
 def test_the_width_is_the_root_mean_square_error_of_the_mean_by_lead_channel_and_row(store):
