@@ -9,7 +9,7 @@ from generic_weather import CHANGE, SCALE, with_unlike_channels
 from weather import GRIDS, make_model
 
 from climate.models.advection import Closure
-from climate.models.wind import Wind, bounded, potential_unit, wind_of
+from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.sphere import EARTH_RADIUS, SpectralOperators
 
 GRID = GRIDS["coarse"]
@@ -142,6 +142,21 @@ def test_wind_of_a_stream_function_and_a_potential_is_turned_and_not():
         assert float(part.abs().max()) < 1e-3
     want = -6 * lat.sin() / EARTH_RADIUS
     assert torch.allclose(wind.divergence[0, 1], want, atol=1e-3 * float(want.abs().max()))
+
+
+def test_wind_along_the_slopes_of_both_potentials():
+    """ψ = cos φ cos λ blows north by -sin λ, the same χ east by that; R times as large."""
+    lat, lon = (torch.deg2rad(torch.from_numpy(axis)).float() for axis in (GRID.lat, GRID.lon))
+    wave = lat.cos()[:, None] * lon.cos() * EARTH_RADIUS
+    wind = wind_of(SPHERE, torch.stack((wave, 2 * wave))[None])
+    east, north = -lon.sin().expand(16, 32), -lat.sin()[:, None] * lon.cos()
+    assert torch.allclose(wind.east[0, 0], 2 * east - north, atol=1e-3)
+    assert torch.allclose(wind.north[0, 0], 2 * north + east, atol=1e-3)
+
+
+def test_an_ordinary_wind_is_a_twelfth_of_its_bound_and_its_potential_that_of_degree_8():
+    assert wind_unit(60.0) == pytest.approx(5.0)
+    assert potential_unit(SPHERE, 60.0) == pytest.approx(5.0 * EARTH_RADIUS / 8)
 
 
 def test_the_bound_is_one_factor_of_speed_and_divergence():
