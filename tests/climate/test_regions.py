@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from climate.grid import Grid
@@ -96,7 +96,7 @@ GLOBE = {n: (-90 + 180 / n * (np.arange(n) + 0.5), 180 / n * np.arange(2 * n)) f
     st.sampled_from(sorted(GLOBE)), st.integers(-60, 20), st.integers(30, 60),
     st.integers(-180, 360), st.integers(40, 200), st.integers(0, 3),
 )  # fmt: skip
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_box_anywhere_holds_its_points_eastwards_and_a_halo_around(
     count, south, height, west, width, halo
 ):

@@ -1,5 +1,7 @@
 """Units of a weather model whose channels are unlike: states, changes, errors, features."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +46,32 @@ def test_errors_are_squares_of_changes_averaged_by_area(model):
     assert model.mean_square(difference).numpy() == pytest.approx(want, rel=1e-5)
     plain = (difference.double().numpy() * area).mean((-3, -2, -1)) / area.mean()
     assert model.area_mean(difference).numpy() == pytest.approx(plain, abs=1e-6)
+
+
+def with_land(domain):
+    """z has no values on a patch that is not symmetric, t2m on one row."""
+    mask = np.zeros((4, 16, 32), bool)
+    mask[0, 2:5, 7:20], mask[1, 12] = True, True
+    domain = with_unlike_channels(domain)
+    return replace(domain, mask="z, t2m", arrays=domain.arrays | {"mask": mask})
+
+
+def test_masked_points_are_0_to_the_model_nan_in_forecasts_and_count_nowhere():
+    model, values = make_model(GRID, alter=with_land), fields(3)
+    hidden = model.mask.expand(2, -1, -1, -1)
+    standard = model.standardise(values)
+    assert not standard[hidden].any() and bool((standard[~hidden] != 0).all())
+    back = model.unstandardise(standard)
+    assert bool(back[hidden].isnan().all())
+    assert torch.allclose(back[~hidden], values[~hidden], atol=1e-4)
+    kept = ~model.mask.numpy()
+    area = np.cos(np.deg2rad(GRID.lat))[:, None] * kept
+    means = (values.double().numpy() * area).sum((-2, -1)) / area.sum((-2, -1))
+    assert model.area_mean(values).numpy() == pytest.approx(means.mean(-1), abs=1e-5)
+    share = 1 / kept.mean((1, 2))
+    assert model.score_share.flatten().tolist() == pytest.approx(share.tolist())
+    want = (values.double().numpy() ** 2 * kept).sum((-2, -1)) / kept.sum((-2, -1))
+    assert model.effort(values).mean((-2, -1)).numpy() == pytest.approx(want, rel=1e-5)
 
 
 def test_forecasts_are_what_simulate_yields_in_physical_units(model):

@@ -4,7 +4,7 @@ import datetime
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
@@ -60,7 +60,7 @@ def test_hours_and_months_are_never_taken_for_each_other():
 
 
 @given(st.datetimes(datetime.datetime(1959, 1, 1), datetime.datetime(2200, 1, 1)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_parts_of_a_time_are_those_of_the_calendar(moment):
     time = np.array([moment], "M8[s]")
     assert hour_of_day(time).tolist() == [moment.hour]
@@ -156,7 +156,7 @@ def test_the_usual_step_is_the_most_frequent_or_a_calendar_month():
 
 
 @given(st.sets(st.integers(0, 30), min_size=2))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_gap_is_where_the_next_step_is_not(hours):
     held = np.array(sorted(hours))
     times = np.datetime64("2016-01-01", "s") + held * HOUR

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from refusals import refused
@@ -26,14 +26,14 @@ NAMES = ("z", "sst", "soil")
 
 
 @given(arrays(bool, array_shapes(min_dims=1, max_dims=3, max_side=9)))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_a_mask_comes_back_from_its_text(mask):
     again = unpack(pack(mask), mask.shape)
     assert again.dtype == bool and np.array_equal(again, mask)
 
 
 @given(st.integers(0, 3), st.integers(0, 3), st.sampled_from([np.nan, np.inf, -np.inf]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_what_is_not_finite_is_found_but_for_the_mask(row, column, value):
     values, mask = np.ones((3, 2, 4, 4), np.float32), np.zeros((4, 4), bool)
     assert not not_finite(values, None).any()

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from generic_weather import HOURS, LAT, STARTS, drifting_states, drifting_times
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from climate.store import statistics as module
@@ -55,7 +55,7 @@ def changes_of(values, linked):
 
 
 @given(st.integers(1, 13), st.lists(st.booleans(), min_size=12, max_size=12).filter(any))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_statistics_of_any_times_in_any_blocks_are_those_of_numpy(block, chosen):
     """A change counts where both its ends are chosen and nothing is missing between them."""
     values, chosen = drifting_states(), np.array(chosen)
