@@ -70,3 +70,21 @@ def test_without_a_record_everything_counts_as_covered():
     assert covered(None, ("season", "day")) == ("season", "day")
     seen = {"season": ((0.2, 0.3),), "day": [[0.0, 1.0]]}
     assert covered(seen, ("season", "day")) == ("day",)
+
+
+@pytest.mark.parametrize(("missing", "whole"), [(44, True), (45, True), (46, False), (47, False)])
+def test_a_gap_of_an_eighth_of_the_year_is_still_covered(missing, whole):
+    """45.66 days; the step after the last state is seen too."""
+    end = np.datetime64("2007-01-01", "s") - missing * 24 * HOUR
+    times = np.arange(np.datetime64("2006-01-01", "s"), end, 6 * HOUR)
+    assert is_covered(arcs_seen(times, 21600, "season")) is whole
+
+
+@pytest.mark.parametrize(
+    ("hour", "want"), [(21, 3 / 24), (23, 1 / 24), (1, 0.0), (6, 0.0), (7, 1 / 24), (12, 6 / 24)]
+)
+def test_the_distance_is_to_the_nearer_end_of_an_arc_past_midnight(hour, want):
+    """Seen from 0 to 6 and, apart from it, at 18."""
+    time = np.array([np.datetime64("2006-07-01", "s") + hour * HOUR])
+    got = distance(((0.0, 0.25), (0.75, 0.75)), time, "day")
+    assert got == pytest.approx([want])

@@ -31,6 +31,34 @@ def test_the_sun_stands_highest_at_local_noon():
     assert equator.max() > 0.99
 
 
+@pytest.mark.parametrize(
+    ("hour", "noon"), [(3, 135.0), (6, 90.0), (9, 45.0), (15, 315.0), (21, 225.0)]
+)
+def test_noon_moves_to_the_west(hour, noon):
+    """At 6 UTC it is noon at 90 E, where the hour angle is 0; an hour later 15° to the west."""
+    sine, cosine, zenith = features(f"2016-03-20T{hour:02}:00")[0, 2:, 16]
+    column = int(np.flatnonzero(GRID.lon == noon)[0])
+    assert int(zenith.argmax()) == column
+    assert float(cosine[column]) == pytest.approx(1, abs=1e-5)
+    angle = np.deg2rad(15.0 * hour + GRID.lon - 180.0)
+    assert np.allclose(sine, np.sin(angle), atol=1e-5)
+    assert np.allclose(cosine, np.cos(angle), atol=1e-5)
+
+
+@pytest.mark.parametrize("date", ["2016-02-03T05:00", "2015-08-20T16:30", "2019-11-11T22:00"])
+def test_the_sun_stands_where_the_almanac_formula_puts_it(date):
+    seconds = int(np.datetime64(date, "s").astype(np.int64))
+    day, hour = seconds / 86400 % 365.2425, seconds % 86400 / 3600
+    declination = -np.deg2rad(23.44) * np.cos(2 * np.pi * (day + 10) / 365.2425)
+    lat, turn = np.deg2rad(GRID.lat)[:, None], np.deg2rad(15 * (hour - 12) + GRID.lon)
+    want = np.sin(lat) * np.sin(declination) + np.cos(lat) * np.cos(declination) * np.cos(turn)
+    found = features(date)[0]
+    assert np.allclose(found[4], want, atol=2e-5)
+    season = 2 * np.pi * day / 365.2425
+    assert np.allclose(found[0], np.sin(season), atol=1e-5)
+    assert np.allclose(found[1], np.cos(season), atol=1e-5)
+
+
 def test_midsummer_sun_does_not_set_in_the_arctic_and_is_absent_in_the_antarctic():
     zenith = features("2016-06-21T00:00")[0, 4]
     assert bool((zenith[-3:] > 0).all())
@@ -55,6 +83,9 @@ def test_positions_lie_on_the_unit_sphere():
     position = position_features(GRID)
     assert position.shape == (3, 32, 64)
     assert torch.allclose(position.square().sum(0), torch.ones(32, 64), atol=1e-6)
+    phi, lam = math.radians(GRID.lat[21]), math.radians(GRID.lon[11])
+    want = [math.cos(phi) * math.cos(lam), math.cos(phi) * math.sin(lam), math.sin(phi)]
+    assert position[:, 21, 11].tolist() == pytest.approx(want, abs=1e-6)
 
 
 def test_months_go_round_the_year_and_do_not_know_the_hour():

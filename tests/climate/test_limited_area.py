@@ -146,6 +146,34 @@ def test_the_laplacian_is_symmetric_never_positive_and_below_its_bound():
     assert torch.allclose(operators.laplacian(modes, 2), twice, rtol=1e-4)
 
 
+def test_the_laplacian_takes_as_much_of_the_square_as_there_is_in_the_faded_gradient():
+    """⟨x, ∇²x⟩ = -⟨fade² |∇x|²⟩ for any field of the modes, once and, squared, twice."""
+    grid = region_grid("SouthAsia", halo=3)
+    operators = LimitedAreaOperators(grid)
+    area = torch.from_numpy(grid.area_weights)[:, None]
+    noise = torch.randn((2, len(grid.lat), len(grid.lon)), generator=torch.manual_seed(0))
+    modes = operators.analysis(noise)
+    field, (east, north) = operators.synthesis(modes), operators.gradient_of(modes)
+    turned = operators.laplacian(modes)
+    square = operators.fade**2 * (east.double() ** 2 + north.double() ** 2)
+    want = -(square * area).mean((1, 2))
+    got = (field.double() * operators.synthesis(turned) * area).mean((1, 2))
+    assert torch.allclose(got, want, rtol=1e-3)
+    twice, again = operators.laplacian(modes, 2), operators.laplacian(turned)
+    assert torch.allclose(twice, again, rtol=1e-4, atol=1e-4 * float(again.abs().max()))
+    largest = operators.truncation * (operators.truncation + 1) / EARTH_RADIUS**2
+    assert float(-got.min() / (field**2 * area).mean()) < largest
+
+
+def test_the_fade_is_a_squared_sine_over_the_halo():
+    grid = region_grid("Europe", halo=4)
+    fade = LimitedAreaOperators(grid).fade
+    edge = np.sin(np.pi / 2 * (np.arange(4) + 0.5) / 4) ** 2
+    assert np.allclose(fade[len(grid.lat) // 2, :4] / fade[len(grid.lat) // 2].max(), edge)
+    assert np.allclose(fade[:4, len(grid.lon) // 2].flip(0), edge[::-1], atol=1e-6)
+    assert bool((fade[4:-4, 4:-4] == 1).all())
+
+
 def test_the_wind_fades_over_the_halo_and_is_untouched_inside():
     grid = region_grid("Australia", halo=4)
     operators = LimitedAreaOperators(grid)

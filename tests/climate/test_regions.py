@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from climate.grid import Grid
 from climate.regions import REGIONS, parse_region
@@ -85,3 +87,33 @@ def test_boxes_that_do_not_fit_the_grid_are_refused(value, words):
 def test_a_negative_halo_is_refused():
     with pytest.raises(InputError, match="halo=-1"):
         parse_region("Europe", -1)
+
+
+GLOBE = {n: (-90 + 180 / n * (np.arange(n) + 0.5), 180 / n * np.arange(2 * n)) for n in (24, 36)}
+
+
+@given(
+    st.sampled_from(sorted(GLOBE)), st.integers(-60, 20), st.integers(30, 60),
+    st.integers(-180, 360), st.integers(40, 200), st.integers(0, 3),
+)  # fmt: skip
+@settings(max_examples=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+def test_a_box_anywhere_holds_its_points_eastwards_and_a_halo_around(
+    count, south, height, west, width, halo
+):
+    lat, lon = GLOBE[count]
+    east = west + width if west + width <= 360 else west + width - 360
+    box = parse_region([south, min(south + height, 75), west, east], halo)
+    cut = box.cut(lat, lon)
+    rows, columns = cut.interior
+    held, there = lat[cut.rows], cut.lon[columns]
+    assert np.array_equal(held[rows], lat[(lat >= south) & (lat <= box.north)])
+    assert ((there - west) % 360.0 <= width).all()
+    assert len(there) == ((lon - west) % 360.0 <= width).sum()
+    assert np.allclose(np.diff(cut.lon), lon[1]) and -360 <= cut.lon[0] < 360
+    assert np.allclose((lon[cut.columns] - cut.lon + 180) % 360.0, 180)
+    assert len(cut.lon) == len(there) + 2 * halo
+    south_halo, north_halo = rows.start, len(held) - rows.stop
+    assert max(south_halo, north_halo) <= halo
+    assert held[0] > lat[0] and held[-1] < lat[-1]
+    assert south_halo == halo or held[0] == lat[1]
+    assert north_halo == halo or held[-1] == lat[-2]

@@ -140,6 +140,62 @@ def test_flow_across_the_poles_has_the_divergence_of_its_potential(grid, kind):
     assert relative(operators.divergence(east, north), want) < limit
 
 
+def harmonics_by_degree(x, y, z):
+    """Solid harmonics on the sphere, by their degree."""
+    return {
+        1: 3 * x - 2 * y + z,
+        2: x**2 - y**2 + 0.5 * y * z,
+        3: x * y * z + 0.3 * x * (5 * z**2 - 1),
+        4: (35 * z**4 - 30 * z**2 + 3) / 8 - x * y * (7 * z**2 - 1),
+    }
+
+
+@pytest.mark.parametrize("radius", [EARTH_RADIUS, 2.0])
+def test_the_laplacian_of_a_harmonic_is_l_l_plus_1_over_the_square_of_the_radius(grid, radius):
+    """Within 1e-3 of it in absolute value: l² is 20 to 50 % off."""
+    operators = SpectralOperators(grid, truncation=6, radius=radius)
+    for degree, field in harmonics_by_degree(*unit_sphere(grid)).items():
+        modes = operators.analysis(field.float()[None])
+        for power in (1, 2):
+            got = operators.synthesis(operators.laplacian(modes, power))[0]
+            want = field * (-degree * (degree + 1) / radius**2) ** power
+            assert relative(got, want.float()) < 1e-3, (degree, power)
+
+
+def test_skew_advection_is_the_advection_of_a_harmonic_and_half_its_divergence(grid):
+    """c = ∇z, x = 2 x - y: c·∇x = -z x / R², ∇·c = -2 z / R², both of degree 2 at most."""
+    operators, (x, y, z) = SpectralOperators(grid), unit_sphere(grid)
+    field = (2 * x - y).float()
+    wind = operators.gradient(z.float())
+    moved = operators.skew_advection(
+        (*wind, (-2 * z).float() / EARTH_RADIUS**2), field, operators.gradient(field)
+    )
+    want = (-2 * z * (2 * x - y)).float() / EARTH_RADIUS**2
+    assert relative(operators.synthesis(moved)[0], want) < 1e-4
+
+
+def test_a_coefficient_is_the_mean_over_the_sphere_with_its_harmonic():
+    """Y₁₀ = √(3/4π) z: sizes are those of orthonormal harmonics, also where latitudes crowd."""
+    grid = GRIDS["poles"]
+    operators, (_, _, z) = SpectralOperators(grid), unit_sphere(grid)
+    modes = operators.analysis((2 + 5 * z).float()[None])
+    assert float(modes[0, 0, 0]) == pytest.approx(2 * np.sqrt(4 * np.pi), rel=1e-5)
+    assert float(modes[0, 0, 1]) == pytest.approx(5 * np.sqrt(4 * np.pi / 3), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "poles"), [(10, 20, False), (11, 20, True), (6, 40, False)]
+)
+def test_the_largest_truncation_is_what_rows_and_columns_resolve(height, width, poles):
+    grid = make_grid(height, width, poles=poles)
+    limit = min((width - 1) // 2, height - (3 if poles else 1))
+    assert SpectralOperators(grid, truncation=limit).truncation == limit
+    assert SpectralOperators(grid).truncation == min((width - 1) // 3, limit)
+    for wrong in (0, -1, limit + 1):
+        with pytest.raises(InputError, match=f"resolves 1 to {limit}"):
+            SpectralOperators(grid, truncation=wrong)
+
+
 def test_vector_components_as_scalars_would_be_wrong_at_the_poles():
     """The control: what the Cartesian components are for."""
     grid = GRIDS["centred"]

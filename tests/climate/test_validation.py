@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from generic_weather import CHANGE, SCALE, uneven_errors
 from weather import make_latents
 
 from climate.models.blackbox import BlackBox
@@ -68,6 +69,85 @@ def test_the_score_is_that_of_the_forecast_and_members_are_scored_beside_it(stor
     members = torch.randn((6, 5000), generator=torch.manual_seed(0))
     assert float(crps(members, torch.zeros(5000)).mean()) == pytest.approx(want, rel=0.05)
     assert spread_skill(members, torch.zeros(5000)) == pytest.approx(np.sqrt(7), rel=0.05)
+
+
+class Uneven(Noisy):
+    """Errors of the row, the column, the channel, the lead and the start."""
+
+    def __init__(self, store, members=1):
+        super().__init__(store)
+        self.stochastic = members > 1
+        shape = (len(store.channels), 1, 1)
+        self.change, self.scale = (torch.tensor(x[: shape[0]]).view(shape) for x in (CHANGE, SCALE))
+        self.errors = torch.from_numpy(uneven_errors(members, 2, 3, 8, 16)).float()
+
+    def _errors(self, times):
+        return self.errors * (1 + times.double() % 97 / 97).float().view(-1, 1, 1, 1, 1, 1)
+
+    def forecast(self, past, times, steps):
+        assert past.shape[1:] == (2, *past.shape[2:])
+        return self._truth(times, steps) + self._errors(times)[:, 0]
+
+    def forecast_ensemble(self, past, times, steps, members, seed):
+        assert seed == 0
+        return self._truth(times, steps)[:, None] + self._errors(times)
+
+
+def area_mean(store, fields):
+    weights = np.cos(np.deg2rad(store.lat))
+    return np.average(fields.mean(-1), axis=-1, weights=weights)
+
+
+def errors_of(field, anchors, store):
+    """(N, M, S, C, H, W) float64 and the starts they are of."""
+    return field._errors(torch.from_numpy(store.times[anchors].astype(np.int64))).double().numpy()
+
+
+def starts_of(store, count):
+    anchors = store.anchors("val", np.timedelta64(6, "h"), 1, 2)
+    return anchors[np.linspace(0, len(anchors) - 1, count).round().astype(int)]
+
+
+def test_the_score_is_the_mean_of_rmse_in_units_of_the_change_of_each_channel(store):
+    field, starts = Uneven(store), starts_of(store, 5)
+    scores = validation(store, Ranks(), starts=5, batch=2)(field)
+    errors = errors_of(field, starts, store)[:, 0]
+    rmse = np.sqrt(area_mean(store, errors**2).mean(0))
+    for s, hour in enumerate((6, 12)):
+        for c, name in enumerate(store.channels):
+            assert scores[f"rmse_{name}_{hour}h"] == pytest.approx(rmse[s, c], rel=1e-4)
+    unit = np.array(CHANGE[:3]) * np.array(SCALE[:3])
+    assert scores["score"] == pytest.approx((rmse / unit).mean(), rel=1e-4)
+    assert set(scores) == {"score", *(f"rmse_{n}_{h}h" for n in store.channels for h in (6, 12))}
+
+
+def test_crps_and_spread_are_those_of_every_fourth_start(store):
+    field, starts = Uneven(store, 3), starts_of(store, 6)[::4]
+    scores = validation(store, Ranks(), starts=6, members=3)(field)
+    errors = errors_of(field, starts, store)
+    near = np.abs(errors).mean(1)
+    apart = np.abs(errors[:, :, None] - errors[:, None]).sum((1, 2)) / 6
+    wanted = area_mean(store, near - apart / 2).mean(0)
+    variance = area_mean(store, errors.var(1, ddof=1)).mean(0)
+    square = area_mean(store, errors.mean(1) ** 2).mean(0)
+    for s, hour in enumerate((6, 12)):
+        for c, name in enumerate(store.channels):
+            assert scores[f"crps_{name}_{hour}h"] == pytest.approx(wanted[s, c], rel=1e-4)
+            ratio = np.sqrt(4 / 3 * variance[s, c] / square[s, c])
+            assert scores[f"spread_skill_{name}_{hour}h"] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_starts_are_all_there_are_where_more_are_asked_for(store):
+    anchors = store.anchors("val", np.timedelta64(6, "h"), 1, 2)
+    asked = validation(store, Ranks(), starts=10**6)
+    assert np.array_equal(asked.all[0], anchors) and bool((asked.all[1] == 1).all())
+    first = validation(store, Ranks(), starts=4).all[0]
+    assert first[0] == anchors[0] and first[-1] == anchors[-1] and len(first) == 4
+
+
+def test_a_lead_without_data_after_any_start_is_refused(store):
+    with pytest.raises(InputError, match="no start with 5 d"):
+        validation(store, Ranks(), lead=np.timedelta64(120, "h"))
 
 
 def test_ranks_share_the_starts_and_count_each_once(store):

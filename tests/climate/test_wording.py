@@ -23,6 +23,14 @@ def length(text):
         ("1 M", "1 month", "1mo"),
         ("2 M", "2 months", "2mo"),
         ("1800 s", "30 min", None),
+        ("1 h", "1 h", "1h"),
+        ("71 h", "71 h", "71h"),
+        ("72 h", "3 d", "3d"),
+        ("73 h", "3 d 1 h", "73h"),
+        ("61 s", "1 min 1 s", None),
+        ("90061 s", "1 d 1 h 1 min 1 s", None),
+        ("3599 s", "59 min 59 s", None),
+        ("1 Y", "12 months", "12mo"),
     ],
 )
 def test_lengths(given, said, key):
@@ -38,3 +46,13 @@ def test_dates():
     assert last_date(np.datetime64("2010-01-31T23:59:59")) == "2010-01-31"
     ends = np.datetime64("2010-01-01", "s"), np.datetime64("2010-02-05T18", "s")
     assert period(*ends) == "2010-01-01 … 2010-02-05 18:00"
+
+
+def test_backwards_is_said_with_a_minus():
+    assert duration(np.timedelta64(-5400, "s")) == "-1 h 30 min"
+
+
+def test_an_end_is_a_date_only_where_the_day_ends():
+    assert last_date(np.datetime64("2010-01-31T23:59:58")) == "2010-01-31 23:59:58"
+    assert last_date(np.datetime64("2010-01-31T00:00:00")) == "2010-01-31"
+    assert date(np.datetime64("2010-01-01T00:00:01")) == "2010-01-01 00:00:01"

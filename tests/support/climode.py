@@ -44,12 +44,14 @@ def make_solver(method="euler", gradient="direct", substeps=6, tolerance=1e-3):
 
 
 def make_climode(
-    grid: Grid, *, channels=CHANNELS, degree=4, smoothness=1e-2, solver=None, **options
+    grid: Grid, *, channels=CHANNELS, degree=4, smoothness=1e-2, solver=None, alter=None, **options
 ):
+    """``alter`` may change its domain."""
     torch.manual_seed(1)
     fit = {"degree": degree, "smoothness": smoothness, "path": LagrangePath()}
     settings = CLIMODE | {"fit": fit, "solver": solver or make_solver()} | options
-    return ClimODE(make_domain(grid, channels), **settings)
+    domain = make_domain(grid, channels)
+    return ClimODE(alter(domain) if alter else domain, **settings)
 
 
 def shake(*layers, size=0.3):

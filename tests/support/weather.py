@@ -57,11 +57,12 @@ def make_latents(channels=2, points=24, memory=0.5):
 
 def make_model(
     grid: Grid = GRIDS["centred"], *, channels=CHANNELS, static=2, history=3, physics=True,
-    **options,
+    alter=None, **options,
 ):  # fmt: skip
-    """A small model; ``physics=False``: a black box."""
+    """A small model; ``physics=False``: a black box. ``alter`` may change its domain."""
     torch.manual_seed(1)
     domain = make_domain(grid, channels, static=static, history=history)
+    domain = alter(domain) if alter else domain
     settings = {"width": 16, "blocks": 1, "history_width": 8, "heads": 2, "dropout": 0.0}
     settings |= {"operators": None, "truncation": None, "latents": None, "source_limit": 5.0}
     if not physics:

@@ -4,14 +4,15 @@ import math
 
 import pytest
 import torch
-from weather import GRIDS, VALUES, Batch, make_latents, make_model, shake, states
+from weather import GRIDS, PRIORS, VALUES, Batch, make_latents, make_model, shake, states
 
-from climate.models.latents import Members, SpherePoints
+from climate.models.latents import Members, PointHead, SpherePoints
 from climate.sphere import SpectralOperators
 from vgbdm.errors import InputError
 from vgbdm.latents import DiagonalGaussian
 from vgbdm.objectives.matching import FlowMatching
 from vgbdm.paths import LinearPath
+from vgbdm.randomness import keyed_normal, paired
 
 
 @pytest.mark.parametrize("grid", ["centred", "poles"])
@@ -109,6 +110,57 @@ def test_members_are_keyed_by_seed_sample_and_number():
         assert not torch.equal(
             Members(latents, seed, ids, range(number, number + 1)).theta(), whole.theta()
         )
+
+
+def test_theta_of_a_member_is_drawn_once_and_zeta_at_every_step():
+    """ζ follows z' = m z + √(1 - m²) n from its first draw on, each number keyed by its step."""
+    latents = make_model(GRIDS["coarse"], latents=make_latents(memory=0.6)).latents
+    ids = torch.tensor([5, 7])
+    members = Members(latents, 3, ids, range(1, 3))
+    theta, expected = members.theta(), None
+    for step in range(3):
+        count = latents.size - latents.thetas
+        keys = paired(ids, torch.arange(1, 3))
+        fresh = keyed_normal(3, f"zeta {step} of a member", keys, count).unflatten(1, (2, -1))
+        expected = fresh if step == 0 else 0.6 * expected + 0.8 * fresh
+        assert torch.allclose(members.next_zeta(), expected, atol=1e-6)
+        assert torch.equal(members.theta(), theta)
+    assert torch.equal(theta, keyed_normal(3, "theta of a member", keys, latents.thetas))
+    assert members.rows == 4 and len(theta) == 4
+
+
+def test_a_forecast_s_members_keep_their_theta_and_draw_their_zeta():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    shake(model)
+    past = model.past(model.standardise(states(model)[:, :4]))
+    members = model.members(0, torch.tensor([4, 9]), range(3))
+    first, second = model.draw(past, members), model.draw(past, members)
+    for name, value in first.theta.items():
+        assert value.shape == (6, 3) and torch.equal(second.theta[name], value)
+        assert float((value[0] / value[1]).detach().log().abs().min()) > 0
+    assert not torch.allclose(first.zeta, second.zeta, atol=0.1)
+
+
+def test_theta_is_the_learned_value_moved_by_a_normal_of_its_prior_s_width():
+    model = make_model(GRIDS["coarse"], latents=make_latents())
+    prior = model.past(model.standardise(states(model)[:, :4])).prior
+    assert torch.allclose(prior.theta.log_std.exp(), torch.tensor(0.3))
+    members = model.members(1, torch.tensor([4, 9]), range(1))
+    shift = 0.3 * members.theta().unflatten(1, (4, 3))
+    drawn = model.draw(model.past(model.standardise(states(model)[:, :4])), members).theta
+    for k, (name, (median, spread)) in enumerate(PRIORS.items()):
+        assert torch.allclose(drawn[name], median * torch.exp(spread * shift[:, k]), rtol=1e-5)
+
+
+def test_widths_of_zeta_start_where_they_are_told_and_stay_within_a_factor():
+    head = PointHead(8, 2, -1.0)
+    features = torch.randn((3, 8, 5), generator=torch.manual_seed(0))
+    with torch.no_grad():
+        head.linear.weight.mul_(1000)
+        wide = head(features).log_std
+        head.linear.weight.zero_()
+        assert torch.equal(head(features).log_std, torch.full((3, 2, 5), -1.0))
+    assert -3 <= float(wide.min()) < -2.9 and 0.9 < float(wide.max()) <= 1
 
 
 @pytest.mark.parametrize("memory", [0.0, 0.6, 1.0])

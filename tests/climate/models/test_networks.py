@@ -1,11 +1,21 @@
 """Networks on the sphere against plain compositions: the halo and what it is made of."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from climate.models.networks import SphereConv
+from climate.models.climode_networks import SphereAttention
+from climate.models.networks import (
+    HistoryAttention,
+    HistoryEncoder,
+    ResidualBlock,
+    SphereConv,
+    Trunk,
+    soft_bound,
+)
 
 KINDS = {"centred": False, "poles": True, "box": None}
 
@@ -109,3 +119,64 @@ def test_the_halo_is_made_in_the_type_that_the_convolution_computes_in(kind):
     assert out.dtype == torch.bfloat16
     out.float().square().sum().backward()
     assert x.grad.dtype == torch.float32
+
+
+def test_the_past_is_attended_to_by_its_softmax_at_each_point():
+    encoder = HistoryEncoder(3, 4, 8, poles=False, vector_inputs=())
+    attention = HistoryAttention(3, 8, 2, poles=False, vector_inputs=())
+    generator = torch.manual_seed(0)
+    history = torch.randn((2, 4, 3, 6, 8), generator=generator)
+    x = torch.randn((2, 3, 6, 8), generator=generator)
+    with torch.no_grad():
+        keys, values = encoder(history)
+        frame = encoder.conv(history[:, 2]) + encoder.lag[2]
+        assert torch.allclose(torch.cat((keys[:, 2], values[:, 2]), 1), frame, atol=1e-5)
+        query, found = attention.query(x), []
+        for head in (slice(0, 4), slice(4, 8)):
+            scores = torch.stack([(query[:, head] * keys[:, f, head]).sum(1) / 2 for f in range(4)])
+            weights = scores.softmax(0)
+            found.append(sum(weights[f][:, None] * values[:, f, head] for f in range(4)))
+        want = attention.mix(torch.cat(found, 1))
+        assert torch.allclose(attention(x, (keys, values)), want, atol=1e-5)
+
+
+def test_every_point_attends_to_means_over_patches_of_the_sphere():
+    attention = SphereAttention(5, 8, 2)
+    features = torch.randn((2, 5, 16, 32), generator=torch.manual_seed(0))
+    with torch.no_grad():
+        patches = features.unflatten(2, (8, 2)).unflatten(4, (16, 2)).mean((3, 5))
+        keys, values = attention.memory(patches).flatten(2).chunk(2, 1)
+        query, found = attention.query(features).flatten(2), []
+        for head in (slice(0, 4), slice(4, 8)):
+            weights = (query[:, head].mT @ keys[:, head] / 2).softmax(-1)
+            found.append(values[:, head] @ weights.mT)
+        want = attention.mix(torch.cat(found, 1).unflatten(2, (16, 32)))
+        assert torch.allclose(attention(features), want, atol=1e-5)
+
+
+def test_a_residual_block_adds_to_what_it_is_given():
+    block = ResidualBlock(32, poles=False, dropout=0.0)
+    x = torch.randn((2, 32, 6, 8), generator=torch.manual_seed(0))
+    with torch.no_grad():
+        hidden = block.conv_1(F.silu(F.group_norm(x, 2, block.norm_1.weight, block.norm_1.bias)))
+        hidden = F.silu(F.group_norm(hidden, 2, block.norm_2.weight, block.norm_2.bias))
+        assert torch.allclose(block(x), x + block.conv_2(hidden), atol=1e-5)
+
+
+def test_a_trunk_starts_at_zero_and_drops_channels_only_while_it_learns():
+    trunk = Trunk(3, 2, 32, 2, 0.5, poles=False, vector_inputs=())
+    x = torch.randn((2, 3, 6, 8), generator=torch.manual_seed(0))
+    with torch.no_grad():
+        assert not trunk(x).any()
+        trunk.last.weight.fill_(1.0)
+        assert not torch.equal(trunk(x), trunk(x))
+        trunk.eval()
+        assert torch.equal(trunk(x), trunk(x[:, :1], x[:, 1:]))
+        assert len(trunk.blocks) == 2 and trunk.norm.num_groups == 2
+
+
+def test_a_soft_bound_is_its_own_slope_at_zero_and_is_never_passed():
+    x = torch.tensor([-100.0, -1e-3, 0.0, 1e-3, 2.0, 100.0])
+    got = soft_bound(x, 4.0)
+    assert torch.allclose(got[1:4], x[1:4]) and float(got.abs().max()) <= 4
+    assert float(got[4]) == pytest.approx(4 * math.tanh(0.5))

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from builders import ABOUT, LAT, SPLITS, hours, write_variable
 from entry import compose_config
+from generic_weather import LAT as ROWS
+from generic_weather import STARTS, drifting_states, drifting_times
 from refusals import refused
 from seals import manifest_of
 
@@ -173,6 +175,34 @@ def one_channel(values, **options):
     clock = hours("2016-01-01", len(values))
     linked = np.arange(len(values)) > 0
     return survey(values[:, None], None, None, linked, clock, AREA, **options)[0]
+
+
+@pytest.mark.parametrize(("maps", "states"), [(1, 1), (2, 3), (99, 99)])
+def test_changes_are_measured_by_area_over_what_is_there(monkeypatch, maps, states):
+    """In blocks of any size: rms and largest change of each map since the one a step before."""
+    values, missing = drifting_states(), np.zeros((12, 3, 4, 8), bool)
+    missing[6, 1, 2, 3:6], missing[7, 2] = True, True
+    linked = np.isin(np.arange(12), STARTS, invert=True)
+    block = maps * 4 * 32 if maps == states else states * 4 * 96
+    monkeypatch.setattr(odd_maps, "BLOCK_BYTES", block)
+    weights = 2 * np.cos(np.deg2rad(ROWS))
+    found = survey(values, None, missing, linked, drifting_times(), weights)
+    area = (weights / weights.sum())[:, None] / 8
+    held = np.where(missing, np.nan, values.astype(np.float64))
+    for c, one in enumerate(found):
+        want = []
+        for n in np.flatnonzero(linked):
+            change = held[n, c] - held[n - 1, c]
+            if not np.isnan(change).all():
+                rms = np.sqrt((np.nan_to_num(change) ** 2 * area).sum())
+                want.append((drifting_times()[n].astype(int), rms, np.nanmax(abs(change))))
+        got = {time: (rms, peak) for time, rms, peak in one.top}
+        assert set(got) <= {time for time, _, _ in want} and len(got) >= min(8, len(want))
+        for time, rms, peak in want:
+            if time in got:
+                assert got[time] == pytest.approx((rms, peak), rel=1e-4)
+        sizes = np.floor(odd_maps.BINS * np.log2([rms for _, rms, _ in want])).astype(int)
+        assert sum(one.rms.values()) == len(want) and set(one.rms) == set(sizes.tolist())
 
 
 def test_the_percentile_is_that_of_numpy():

@@ -1,0 +1,111 @@
+"""Axes: any order and origin of rows and columns, levels, and what counts as alike."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from refusals import refused
+
+from climate.sources.axes import Part, as_slice, orient, same, shown
+
+few = settings(
+    max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+BOX_LAT = np.array([10.0, 12.5, 15.0, 17.5])
+
+
+@given(st.integers(0, 71), st.integers(4, 40), st.permutations(range(40)), st.booleans())
+@few
+def test_a_box_anywhere_is_read_eastwards_whatever_the_order_of_its_columns(
+    west, count, order, signed
+):
+    """5° apart: its longitudes are the same modulo 360, without a jump, also across Greenwich."""
+    wanted = 5.0 * west + 5.0 * np.arange(count)
+    stored = wanted[[k for k in order if k < count]] % 360.0
+    stored = np.where(stored >= 180, stored - 360, stored) if signed else stored
+    found = orient(BOX_LAT[::-1], stored, "x")
+    assert np.array_equal(found.grid.lat, BOX_LAT)
+    assert np.array_equal(BOX_LAT[::-1][found.rows], BOX_LAT)
+    assert np.allclose(np.diff(found.grid.lon), 5.0)
+    assert np.allclose((stored[found.columns] - wanted) % 360.0, 0.0)
+    assert np.allclose((found.grid.lon - wanted) % 360.0, 0.0)
+    assert -360 < found.grid.lon[0] < 360
+
+
+def test_an_uneven_box_across_greenwich_begins_at_its_west():
+    """Two columns west and four east: rolled the other way it would begin at 10 E."""
+    stored = np.array([0.0, 5.0, 10.0, 15.0, 350.0, 355.0])
+    found = orient(BOX_LAT, stored, "x")
+    assert found.grid.lon.tolist() == [-10.0, -5.0, 0.0, 5.0, 10.0, 15.0]
+    assert found.columns.tolist() == [4, 5, 0, 1, 2, 3]
+
+
+@given(st.permutations(range(16)), st.permutations(range(8)))
+@few
+def test_the_globe_is_read_from_0_and_from_the_south(columns, rows):
+    lat, lon = -78.75 + 22.5 * np.arange(8), 22.5 * np.arange(16)
+    found = orient(lat[rows], lon[columns] - 1e-5 * (lon[columns] == 0), "x")
+    assert np.allclose(found.grid.lon, lon, atol=2e-5)
+    assert np.array_equal(np.array(columns)[found.columns], np.arange(16))
+    assert np.array_equal(np.array(rows)[found.rows], np.arange(8))
+
+
+def test_grids_that_are_not_regular_are_named():
+    lon = 5.0 * np.arange(6)
+    nodes = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(8)[0]))
+    refused(lambda: orient(nodes, lon, "x"), "x: a Gaussian grid of 8 latitudes")
+    refused(lambda: orient(np.array([0.0, 1, 2, 4]), lon, "x"), "x: an irregular grid of 4")
+    refused(lambda: orient(BOX_LAT, np.array([0.0, 5, 365, 10]), "x"), "x: longitude 5 comes twice")
+    refused(lambda: orient(BOX_LAT, np.array([0.0, 1, 2, 3.3]), "x"), "x: grid: not regular")
+
+
+@pytest.mark.parametrize(
+    ("shift", "alike"), [(0.0, True), (9e-5, True), (1.5e-4, False), (1.0, False), (10.0, False)]
+)
+def test_grids_are_alike_to_a_ten_thousandth_of_a_degree(shift, alike):
+    lat = np.linspace(-80, 80, 9)
+    assert same(lat, lat + shift) is alike and same(lat, lat - shift) is alike
+    assert not same(lat, lat[1:])
+    times = np.datetime64("2016-01-01", "s") + np.arange(3)
+    assert same(times, times.copy()) and not same(times, times + 1)
+
+
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=8))
+@few
+def test_a_slice_reads_what_its_indices_do(indices):
+    values = np.arange(31)
+    assert np.array_equal(values[as_slice(np.array(indices))], values[indices])
+
+
+@given(st.integers(0, 9), st.integers(1, 4), st.integers(1, 6), st.booleans())
+@few
+def test_evenly_spaced_indices_become_a_slice(first, step, count, backwards):
+    indices = first + step * np.arange(count)
+    indices = indices[::-1] if backwards else indices
+    found = as_slice(indices)
+    assert isinstance(found, slice)
+    assert np.array_equal(np.arange(40)[found], indices)
+
+
+def part(levels, unit=None):
+    levels = None if levels is None else np.array(levels)
+    return Part(xr.Variable((), 0.0), None, levels, BOX_LAT, BOX_LAT, "file", "z", unit)
+
+
+def test_a_level_is_found_where_it_is_stored():
+    assert part([300.0, 500.0, 850.0]).level_index(850.0) == 2
+    assert part([300.0, 500.001, 850.0]).level_index(500.0) == 1
+    assert part([1000.0, 1100.0]).level_index(1100.0) == 1
+    assert part(None).level_index(None) == part([500.0]).level_index(None) == 0
+    refused(lambda: part([300.0, 500.0]).level_index(None), "300, 500", "give one by")
+    refused(lambda: part(None).level_index(500.0), "has no levels, 500 is asked for")
+    refused(lambda: part([300.0, 500.0], "hPa").level_index(700.0), "300, 500 hPa, not 700")
+    refused(lambda: part([300.0, 500.1]).level_index(500.0), "not 500")
+    refused(lambda: part([300.0, 1101.0]).level_index(300.0), "without a unit", "level_units=Pa")
+    assert part([300.0, 1101.0], "m").level_index(300.0) == 0
+
+
+def test_coordinates_and_times_are_shown_as_people_read_them():
+    assert shown(np.float64(22.5)) == "22.5"
+    assert shown(np.datetime64("2016-01-02T06:00", "s")) == "2016-01-02 06:00"

@@ -1,0 +1,70 @@
+"""Levels of one variable are read together, and never handed out for other times."""
+
+import itertools
+
+import builders
+import numpy as np
+import pytest
+from archives import archive, cf_source, write_zarr, zarr_source
+from builders import LAT, LON, hours
+from refusals import refused
+
+from climate.sources import fields
+from climate.sources.fields import Blocks
+
+TIMES = hours("2016-01-01", 24)
+LEVEL = {"z": 1, "z8": 2}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return write_zarr(archive(TIMES), tmp_path_factory.mktemp("fields") / "a.zarr")
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    take, asked = Blocks.take, []
+    monkeypatch.setattr(
+        Blocks, "take", lambda self, index: asked.append(index.tolist()) or take(self, index)
+    )
+    return asked
+
+
+def waves(name, start, stop):
+    return builders.waves(TIMES[start:stop], LEVEL[name])
+
+
+@pytest.mark.parametrize(("first", "second"), list(itertools.permutations(LEVEL)))
+def test_what_is_kept_of_some_times_is_not_given_for_others(root, taken, first, second):
+    dataset = zarr_source(root, ("z", "z8")).open()
+    asked = ((first, 0, 5), (second, 5, 10), (first, 5, 10), (first, 5, 10), (second, 0, 5))
+    for name, start, stop in asked:
+        got = dataset[name].isel(time=slice(start, stop)).values
+        assert np.array_equal(got, waves(name, start, stop)), (name, start)
+    assert [index[0] for index in taken] == [0, 5, 5, 0]
+
+
+def test_both_levels_of_the_same_times_are_read_once(root, taken):
+    dataset = zarr_source(root, ("z", "z8")).open()
+    for start in (0, 6):
+        for name in LEVEL:
+            got = dataset[name].isel(time=slice(start, start + 6)).values
+            assert np.array_equal(got, waves(name, start, start + 6))
+    assert len(taken) == 2
+
+
+@pytest.mark.parametrize("piece", [1, 3 * 4 * 8 * 16 * 3, 2**30])
+def test_pieces_do_not_change_what_is_read(root, monkeypatch, piece):
+    monkeypatch.setattr(fields, "PIECE_BYTES", piece)
+    dataset = zarr_source(root, ("z8",)).open()
+    order = [3, 4, 5, 20, 21, 2, 9]
+    assert np.array_equal(dataset["z8"].isel(time=order).values, builders.waves(TIMES[order], 2))
+
+
+def test_files_of_grids_ten_degrees_apart_are_refused(tmp_path):
+    """With rows at the poles and without: as many, and up to 11 degrees apart."""
+    first, second = archive(TIMES[:12]), archive(TIMES[12:], np.linspace(-90, 90, 8), LON)
+    for name, part in (("a", first), ("b", second)):
+        part[["2m_temperature"]].to_netcdf(tmp_path / f"{name}.nc")
+    refused(lambda: cf_source(tmp_path, ("t2m",)).open(), "its lat differ from those of")
+    assert len(LAT) == 8

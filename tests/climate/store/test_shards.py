@@ -1,0 +1,71 @@
+"""Statistics over shards whose borders lie at gaps, inside stretches and at the split."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from generic_weather import LAT, LON, drifting_states, drifting_times
+
+from climate.store.convert import convert
+from climate.store.layout import open_store
+from climate.store.shards import Job
+
+HOURS = np.r_[0:5, 9:16, 20:32]
+"""Gaps inside the first shard of six and between the second and the third."""
+TIMES, VALUES = drifting_times(HOURS), drifting_states(hours=HOURS)
+NAMES = {"z": "m2 s-2", "t2m": "K", "u10": "m s-1"}
+
+
+def converted(folder, first):
+    axes = ("time", "lat", "lon")
+    fields = {n: (axes, VALUES[:, c], {"units": u}) for c, (n, u) in enumerate(NAMES.items())}
+    coords = {"time": TIMES.astype("M8[ns]"), "lat": LAT, "lon": LON}
+    ends = [str(t) for t in TIMES[[first, 15, 16, 18, 19, 23]]]
+    splits = {"train": ends[:2], "val": ends[2:4], "test": ends[4:]}
+    dataset = xr.Dataset(fields, coords)
+    convert(dataset, folder, splits, source={}, scheduler="synchronous", odd_maps="keep")
+    return open_store(folder)
+
+
+@pytest.mark.parametrize("first", [0, 6, 7])
+def test_a_change_counts_within_training_where_no_step_is_missing(tmp_path, monkeypatch, first):
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 6)
+    monkeypatch.setattr("climate.store.layout.CHUNK_STEPS", 3)
+    store = converted(tmp_path / "store", first)
+    assert store.state.shards[0] == 6
+    area = np.cos(np.deg2rad(LAT))[:, None] / np.cos(np.deg2rad(LAT)).mean() / 32
+    train = VALUES[first:16].astype(np.float64)
+    linked = np.diff(HOURS[first:16]) == 1
+    changes = np.diff(train, axis=0)[linked]
+    found = store.statistics
+    for maps, mean, std in (
+        (train, found.mean, found.std), (changes, None, found.tendency_std)
+    ):  # fmt: skip
+        middle = (maps * area).sum((2, 3)).mean(0)
+        spread = np.sqrt(((maps - middle[:, None, None]) ** 2 * area).sum((2, 3)).mean(0))
+        assert std == pytest.approx(spread, rel=1e-6)
+        if mean is not None:
+            assert mean == pytest.approx(middle, rel=1e-6)
+    assert found.min == pytest.approx(train.min((0, 2, 3)))
+    assert found.max == pytest.approx(train.max((0, 2, 3)))
+    assert found.mean_map == pytest.approx(train.mean(0), rel=1e-6)
+    assert found.count == 16 - first
+
+
+def job(**changed):
+    numbers = dict.fromkeys(Job.__dataclass_fields__)
+    return Job(**numbers | {"times": TIMES, "steps": 7, "channels": tuple("abcde"), "share": 2}
+               | changed)  # fmt: skip
+
+
+def test_shards_are_numbered_by_times_then_by_channels(tmp_path):
+    made = job(out=tmp_path)
+    assert (made.shares, made.count) == (3, 12)
+    spans = [made.span(k) for k in (0, 2, 3, 11)]
+    assert spans == [(0, 7), (0, 7), (7, 14), (21, 24)]
+    assert [made.part(k) for k in (0, 1, 2, 10)] == [
+        slice(0, 2), slice(2, 4), slice(4, 5), slice(2, 4),
+    ]  # fmt: skip
+    assert made.file(7, "state") == tmp_path / "state/c/2/1/0/0"
+    held = {(t, c) for k in range(made.count) for t in range(*made.span(k))
+            for c in range(5)[made.part(k)]}  # fmt: skip
+    assert len(held) == 24 * 5
