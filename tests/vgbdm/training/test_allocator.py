@@ -23,7 +23,7 @@ print(max(counts[-2:]))
 
 
 def pages_of_freed_memory(keep: bool) -> int:
-    """In a process of its own: other tests' threads take pages too, and full heaps are given back."""
+    """In a process of its own: threads of other tests take pages too, full heaps are given back."""
     program = PROGRAM.replace("KEEP", str(keep))
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env={})
     assert out.returncode == 0, out.stderr
