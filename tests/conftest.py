@@ -33,8 +33,8 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files of launches first: they take longest, and a worker takes a file whole."""
-    items.sort(key=lambda item: "launch" not in item.path.parts)
+    """Files of launches and of the fake device first: they take longest, each one worker."""
+    items.sort(key=lambda item: {"launch", "fake_device"}.isdisjoint(item.path.parts))
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,7 @@
-"""Faults of real runs on two ranks: what is said, what is left on disk, and that it goes on."""
+"""Faults of real runs on two ranks: what is said, what is left on disk, and that it goes on.
+
+Where a launcher has no part in it, there is none: ``launcher=2`` are two ranks alone.
+"""
 
 import shutil
 import signal
@@ -26,7 +29,7 @@ def options(tmp_path_factory):
 def undisturbed(options, tmp_path_factory):
     """The losses of a run on two ranks that nothing happens to."""
     run_dir = tmp_path_factory.mktemp("whole") / "run"
-    with Run(run_dir, options) as run:
+    with Run(run_dir, options, launcher=2) as run:
         assert run.finish() == 0, run.text()
     return losses(run_dir)
 
@@ -37,7 +40,7 @@ def losses(run_dir):
 
 def check_it_goes_on(run, options, undisturbed):
     """Resumed, it finishes, with the losses of an undisturbed run, bit for bit."""
-    with Run(run.run_dir, [*options, "resume=true"]) as again:
+    with Run(run.run_dir, [*options, "resume=true"], launcher=2) as again:
         assert again.finish() == 0, again.text()
         check_finished(again, undisturbed)
 
@@ -111,25 +114,25 @@ def test_sigusr1_to_one_rank_stops_all(options, tmp_path):
 @pytest.mark.parametrize("moment", ["before", "looking", "saving"])
 def test_a_signal_may_come_at_any_time(options, tmp_path, moment):
     faults = f"{SLOW_STEPS}; look seconds=2; save seconds=2"
-    with Run(tmp_path / "run", options, faults=faults) as run:
+    with Run(tmp_path / "run", options, launcher=2, faults=faults) as run:
         marks = {"before": "config.json", "looking": "looking", "saving": "saving"}
         run.wait_until((run.run_dir / marks[moment]).exists)
         for rank in (0, 1):
             for _ in range(3):
                 send(run.rank(rank))
-        assert run.finish() == 1
+        assert run.finish() == 75
         check_stopped(run, STEPS // 2 if moment == "looking" else 0, "SIGTERM")
 
 
 def test_a_stop_where_a_validation_is_due_is_made_up_for(options, undisturbed, tmp_path):
     more = [*options, "trainer.validations=40"]
-    with Run(tmp_path / "run", more, launcher="python", faults=SLOW_STEPS) as run:
+    with Run(tmp_path / "run", more, launcher=1, faults=SLOW_STEPS) as run:
         run.wait_step(5)
         send(run.process.pid)
         assert run.finish() == 75
         step = run.status()["step"]
         assert step not in pd.read_csv(run.run_dir / "validation.csv")["step"].to_list()
-    with Run(tmp_path / "run", [*more, "resume=true"], launcher="python") as again:
+    with Run(tmp_path / "run", [*more, "resume=true"], launcher=1) as again:
         assert again.finish() == 0, again.text()
     looks = pd.read_csv(tmp_path / "run" / "validation.csv")["step"]
     assert list(looks) == list(range(STEPS + 1))
@@ -178,28 +181,28 @@ def test_a_hang_is_ended_and_every_rank_says_where(options, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_all_ranks(options, tmp_path):
-    with Run(tmp_path / "run", options, faults="nan rank=1 steps=7") as run:
+    with Run(tmp_path / "run", options, launcher=2, faults="nan rank=1 steps=7") as run:
         assert run.finish() != 0
         check_failed(run, "step 7: loss is not finite", "trajectories", "step-00000000")
 
 
 def test_steps_are_skipped_up_to_a_bound(options, tmp_path):
     more = [*options, "trainer.nonfinite=skip", "trainer.max_skips=2"]
-    with Run(tmp_path / "few", more, faults="nan rank=1 steps=7,8,12") as run:
+    with Run(tmp_path / "few", more, launcher=2, faults="nan rank=1 steps=7,8,12") as run:
         assert run.finish() == 0, run.text()
         said = [line for line in run.lines("step ") if line.endswith("is not finite; skipped")]
         assert len(said) == 3
         log = losses(run.run_dir)
         assert len(log) == STEPS
         assert list(np.flatnonzero(np.isnan(log)) + 1) == [7, 8, 12]
-    with Run(tmp_path / "many", more, faults="nan rank=0 steps=7,8,9") as run:
+    with Run(tmp_path / "many", more, launcher=2, faults="nan rank=0 steps=7,8,9") as run:
         assert run.finish() != 0
         check_failed(run, "step 9: loss is not finite after 2 skipped")
 
 
 def test_an_exploding_loss_is_treated_alike(options, tmp_path):
     more = [*options, "trainer.explosion=1000"]
-    with Run(tmp_path / "run", more, faults="huge rank=1 steps=25") as run:
+    with Run(tmp_path / "run", more, launcher=2, faults="huge rank=1 steps=25") as run:
         assert run.finish() != 0
         check_failed(run, "step 25: the loss of", "far above the usual", "step-00000020")
 

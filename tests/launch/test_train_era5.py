@@ -1,15 +1,15 @@
-"""Training end to end: ranks, resume, refusals, NaN. Each launch is a real one."""
+"""Training end to end: ranks, resume, refusals, NaN. Each launch is a real one.
+
+One training on two ranks is DeepSpeed's to start; the others have ranks without a launcher.
+"""
 
 import json
-import os
-import signal
-import subprocess
-import time
+import shutil
 
 import numpy as np
 import pytest
 import runs_era5
-from processes import environment
+from processes import Run, finish, starter
 from runs_era5 import losses
 from safetensors.numpy import load_file, save_file
 
@@ -17,20 +17,17 @@ QUICK = ["size=tiny", "trainer.total_steps=50", "rate.peak=5e-3", "rate.warmup=5
 SPEED = ["trainer.validations=2", "validation.starts=4", "validation.lead=6h"]
 
 
-def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
-    return runs_era5.command(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks)
-
-
-def train(store, run_dir, *options, ranks: int = 0, code: int = 0, **env: str):
-    options = (*QUICK, *SPEED, *options)
-    return runs_era5.train(store, run_dir, *options, ranks=ranks, code=code, **env)
+def train(store, run_dir, *options, ranks: int = 1, code: int = 0):
+    return runs_era5.train(store, run_dir, *QUICK, *SPEED, *options, ranks=ranks, code=code)
 
 
 @pytest.fixture(scope="module")
 def two_ranks(store, tmp_path_factory):
     """An undisturbed run on two ranks; what DeepSpeed compiles lies in ``compiled`` beside it."""
     run_dir = tmp_path_factory.mktemp("two") / "run"
-    train(store, run_dir, ranks=2, TORCH_EXTENSIONS_DIR=str(run_dir.with_name("compiled")))
+    words = [*starter("deepspeed"), runs_era5.SCRIPT, f"store={store.path}", f"run_dir={run_dir}"]
+    compiled = str(run_dir.with_name("compiled"))
+    finish([*words, *QUICK, *SPEED], TORCH_EXTENSIONS_DIR=compiled)
     return run_dir
 
 
@@ -44,25 +41,19 @@ def test_one_process_and_two_ranks_give_the_same_losses(store, two_ranks, tmp_pa
     assert relative.max() < 5e-4
 
 
-def test_a_killed_run_goes_on_bit_equal(store, two_ranks, tmp_path):
+def test_a_killed_run_goes_on_bit_equal(store, tmp_path):
+    undisturbed = tmp_path / "undisturbed"
+    train(store, undisturbed, ranks=2)
     run_dir = tmp_path / "run"
-    process = subprocess.Popen(
-        command(store, run_dir, ranks=2), env=environment(), start_new_session=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    deadline = time.monotonic() + 240
-    try:
-        while not _step(run_dir) >= 25:
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.02)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    options = [f"store={store.path}", *QUICK, *SPEED]
+    with Run(run_dir, options, "train_era5", launcher=2, faults="pause seconds=0.02") as run:
+        run.wait_until(lambda: _step(run_dir) >= 25)
+        run.process.kill()
     assert _step(run_dir) == 25
     train(store, run_dir, "resume=true", ranks=2)
-    assert np.array_equal(losses(run_dir), losses(two_ranks))
+    assert np.array_equal(losses(run_dir), losses(undisturbed))
     for name in ("model", "exp_avg", "exp_avg_sq"):
-        ours, theirs = (runs_era5.tensors(place, 50, name) for place in (run_dir, two_ranks))
+        ours, theirs = (runs_era5.tensors(place, 50, name) for place in (run_dir, undisturbed))
         assert all(np.array_equal(ours[key], theirs[key]) for key in theirs)
 
 
@@ -98,7 +89,7 @@ def test_a_folder_in_use_other_data_and_nan_are_refused_in_one_line(store, two_r
 
 def test_a_loss_that_is_not_finite_stops_the_run(store, two_ranks, tmp_path):
     run_dir = tmp_path / "run"
-    subprocess.run(["cp", "-r", str(two_ranks), str(run_dir)], check=True)
+    shutil.copytree(two_ranks, run_dir)
     folder = run_dir / "checkpoints" / "step-00000050"
     runs_era5.edit_state(folder, total_steps=60)
     weights = load_file(folder / "model.safetensors")

@@ -26,10 +26,12 @@ def launch(name, *options, code=0, ranks=0):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """Trajectories to train and validate on, and a run of one process."""
     place = tmp_path_factory.mktemp("systems")
     for split in ("train", "val"):
         options = (f"out={place}/{split}", "n=32", "seed=1", f"split={split}")
         launch("simulate_system", "system=lorenz", *options)
+    launch("train_system", *data(place), *QUICK, f"run_dir={place}/runs/one")
     return place
 
 
@@ -43,7 +45,6 @@ def trained(run_dir):
 
 
 def test_two_ranks_give_the_result_of_one(folder):
-    launch("train_system", *data(folder), *QUICK, f"run_dir={folder}/runs/one")
     launch("train_system", *data(folder), *QUICK, f"run_dir={folder}/runs/two", ranks=2)
     logs = [pd.read_csv(folder / "runs" / name / "log.csv") for name in ("one", "two")]
     one, two = (log["loss"].to_numpy() for log in logs)
@@ -61,10 +62,8 @@ def test_two_ranks_give_the_result_of_one(folder):
 
 
 def test_deepspeed_trains_systems_too(folder):
-    place = folder / "deepspeed"
+    place, first = folder / "deepspeed", folder / "runs" / "one"
     launch("train_system", *data(folder), *QUICK, f"run_dir={place}", "backend=deepspeed")
-    first = folder / "plain"
-    launch("train_system", *data(folder), *QUICK, f"run_dir={first}")
     losses = [pd.read_csv(p / "log.csv")["loss"].to_numpy() for p in (place, first)]
     assert np.abs(losses[0] / losses[1] - 1).max() < 1e-4
     ours, theirs = trained(place), trained(first)

@@ -1,6 +1,7 @@
-"""VGB-DM from training to fine-tuning, as a user types it. Each launch is a real one."""
+"""VGB-DM from training to fine-tuning, as a user types it; ranks without a launcher."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,18 @@ TUNE = ["finetune=rollout", "finetune.objective.ahead=2", "finetune.rate.warmup=
 
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory):
+    """A run folder, which `tuned` starts from."""
     run_dir = tmp_path_factory.mktemp("vgbdm") / "run"
     train(store, run_dir, *SMALL)
     return run_dir
+
+
+@pytest.fixture(scope="module")
+def tuned(store, trained):
+    """Options of fine-tuning, and the folder of such a run of one process; only to be read."""
+    options, run_dir = [*SMALL, *TUNE, f"init={trained}"], trained.with_name("tuned")
+    train(store, run_dir, *options, "trainer.keep=3")
+    return options, run_dir
 
 
 def test_two_ranks_train_the_same_ensemble_model(store, trained, tmp_path):
@@ -32,9 +42,9 @@ def test_two_ranks_train_the_same_ensemble_model(store, trained, tmp_path):
     assert np.allclose(ours, theirs, rtol=1e-3)
 
 
-def test_fine_tuning_starts_there_goes_on_and_leaves_the_posterior(store, trained, tmp_path):
-    options = [*SMALL, *TUNE, f"init={trained}", "trainer.keep=3"]
-    train(store, tmp_path / "run", *options)
+def test_fine_tuning_starts_there_goes_on_and_leaves_the_posterior(store, trained, tuned, tmp_path):
+    options, run_dir = tuned
+    shutil.copytree(run_dir, tmp_path / "run")
     log = pd.read_csv(tmp_path / "run" / "log.csv")
     assert log["weight_horizon"].tolist() == [1.0] * 4 + [2.0] * 4
     best = json.loads((trained / "best.json").read_text())
@@ -45,17 +55,16 @@ def test_fine_tuning_starts_there_goes_on_and_leaves_the_posterior(store, traine
 
     # from the checkpoint half-way on, bit-equal
     write_json(tmp_path / "run" / "last.json", {"checkpoint": "step-00000004", "step": 4})
-    train(store, tmp_path / "run", *options, "resume=true")
+    train(store, tmp_path / "run", *options, "trainer.keep=3", "resume=true")
     assert np.array_equal(losses(tmp_path / "run"), log["loss"].to_numpy())
     again = tensors(tmp_path / "run", 8)
     assert all(np.array_equal(again[name], after[name]) for name in after)
 
 
-def test_fine_tuning_on_two_ranks_is_that_of_one(store, trained, tmp_path):
-    options = [*SMALL, *TUNE, f"init={trained}"]
-    train(store, tmp_path / "one", *options)
+def test_fine_tuning_on_two_ranks_is_that_of_one(store, tuned, tmp_path):
+    options, run_dir = tuned
     train(store, tmp_path / "two", *options, ranks=2)
-    assert np.abs(losses(tmp_path / "one") / losses(tmp_path / "two") - 1).max() < 1e-5
+    assert np.abs(losses(run_dir) / losses(tmp_path / "two") - 1).max() < 1e-5
 
 
 def test_what_cannot_be_tuned_is_refused_in_one_line(store, trained, tmp_path):
@@ -81,8 +90,7 @@ def test_zero_stage_3_trains_by_turns_alike(store, trained, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", [1, 2, 3])
-def test_zero_stages_tune_alike(store, trained, tmp_path, stage):
-    options = [*SMALL, *TUNE, f"init={trained}"]
-    train(store, tmp_path / "plain", *options)
+def test_zero_stages_tune_alike(store, tuned, tmp_path, stage):
+    options, run_dir = tuned
     train(store, tmp_path / "run", *options, f"backend.stage={stage}", ranks=2)
-    assert np.abs(losses(tmp_path / "run") / losses(tmp_path / "plain") - 1).max() < 1e-4
+    assert np.abs(losses(tmp_path / "run") / losses(run_dir) - 1).max() < 1e-4

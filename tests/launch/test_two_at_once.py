@@ -1,12 +1,13 @@
 """Two real launches at one place begin together: one works, the other is refused in one line."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+import warm
 from builders import SPLITS, contents, write_folder
 from processes import environment, finish
 from systems import write_stores
@@ -21,15 +22,16 @@ REPO = Path(__file__).resolve().parents[2]
 
 def both(seed, name, *options):
     """Two of one launch, apart by a moment that the seed draws; their codes and what they said."""
-    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *map(str, options)]
+    command = [str(REPO / "launch" / f"{name}.py"), *map(str, options)]
     started = []
-    for wait in (0.0, np.random.default_rng(seed).uniform(0, 0.3)):
-        time.sleep(wait)
-        started.append(subprocess.Popen(
-            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ))  # fmt: skip
-    said = [process.communicate(timeout=120)[1] for process in started]
-    codes = [process.returncode for process in started]
+    with TemporaryDirectory() as folder:
+        logs = [Path(folder) / "first", Path(folder) / "second"]
+        waits = (0.0, np.random.default_rng(seed).uniform(0, 0.3))
+        for wait, log in zip(waits, logs, strict=True):
+            time.sleep(wait)
+            started.append(warm.Group(command, [environment()], log))
+        codes = [group.wait(120) for group in started]
+        said = [log.read_text() for log in logs]
     assert sorted(codes) == [0, 2], said
     lines = [line for line in said[codes.index(2)].splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in said[codes.index(2)]

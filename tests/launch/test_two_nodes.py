@@ -90,7 +90,7 @@ def test_two_nodes_train_like_two_ranks_of_one(nodes, options, tmp_path, kind):
         assert len(said) == 1, first.text()
         assert not second.lines(f"{kind}: ")
         assert first.status()["state"] == "finished"
-    with Run(tmp_path / "one", more, launcher=kind) as alone:
+    with Run(tmp_path / "one", more, launcher=2) as alone:
         assert alone.finish() == 0, alone.text()
     two, one = (pd.read_csv(tmp_path / name / "log.csv")["loss"] for name in ("run", "one"))
     assert np.array_equal(two, one)

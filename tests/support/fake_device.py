@@ -11,6 +11,7 @@ function any more, fake CUDA tensors stand in; they have no backward pass.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,14 +22,16 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensor,
     FakeTensorMode,
+    in_kernel_invocation_manager,
 )
 from torch.overrides import TorchFunctionMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 NAME = "standin"
 REGISTER = "_setup_privateuseone_for_python_backend"
+META = torch.device("meta")
 aten = torch.ops.aten
 
 READS = {
@@ -43,6 +46,8 @@ LISTS = {
     Tensor.new_tensor,
 }  # fmt: skip
 """Functions that make tensors of Python lists."""
+UNKNOWN_SHAPES = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
+"""Of operations whose results depend on numbers."""
 
 
 class TrafficError(AssertionError):
@@ -63,6 +68,7 @@ class Registered:
     Attributes:
         device: where tensors go.
         backward: whether gradients can be computed there.
+        shapes: what functions were seen to give, by their arguments' shapes.
     """
 
     def __init__(self) -> None:
@@ -71,6 +77,7 @@ class Registered:
         if register is not None:
             register(NAME, _Module())
         self.device = torch.device(NAME if self.backward else "cuda", 0)
+        self.shapes: dict[Any, Any] = {}
 
 
 class _Lists(TorchFunctionMode):
@@ -107,7 +114,7 @@ class NoTraffic(TorchDispatchMode):
 
     def __init__(self, registered: Registered) -> None:
         super().__init__()
-        self.device = registered.device
+        self.device, self.shapes = registered.device, registered.shapes
         self.fake = FakeTensorMode()
         self.open = 0
 
@@ -184,10 +191,46 @@ class NoTraffic(TorchDispatchMode):
         elif target is None or not self.is_there(target):
             return function(*args, **kwargs)
         try:
-            with self.fake:
-                return function(*args, **kwargs)
+            return self._shape(function, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException) as error:
             raise TrafficError(f"{function}: its result depends on the device's numbers") from error
+
+    def _shape(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """What a function gives on the device; it is looked up where it was asked for before."""
+        if not UNKNOWN_SHAPES.isdisjoint(function.tags):
+            with self.fake:
+                return function(*args, **kwargs)
+        kind = _kind(function)
+        key = (function, _key(args), _key(kwargs)) if kind else None
+        known = self.shapes.get(key)
+        if known is not None and kind == "changes":
+            return args[0]
+        if known is not None:
+            shape, stride, dtype = known
+            with in_kernel_invocation_manager(self.fake):
+                empty = torch.empty_strided(shape, stride, dtype=dtype, device=META)
+            return self._name_device(empty)
+        result = self._ask(function, args, kwargs)
+        if kind and isinstance(result, Tensor):
+            self.shapes[key] = result.shape, result.stride(), result.dtype
+        return result
+
+    def _ask(self, function: Any, args: Any, kwargs: Any) -> Any:
+        """torch's kernels for shapes, or its mode of fake tensors for what they do not know."""
+        asked = {**kwargs, "device": META} if "device" in kwargs else kwargs
+        try:
+            with in_kernel_invocation_manager(self.fake):
+                result = function(*args, **asked)
+        except NotImplementedError:
+            with self.fake:
+                return function(*args, **kwargs)
+        return tree_map_only(Tensor, self._name_device, result)
+
+    def _name_device(self, tensor: Tensor) -> Tensor:
+        """The tensor of a shape, as one of the device."""
+        if isinstance(tensor, FakeTensor):
+            return tensor
+        return FakeTensor(self.fake, tensor, self.device)
 
     @staticmethod
     def _refuse_reads(packet: Any, function: Any, args: Any) -> None:
@@ -197,6 +240,30 @@ class NoTraffic(TorchDispatchMode):
             for index in args[1]:
                 if index is not None and index.dtype in (torch.bool, torch.uint8):
                     raise TrafficError(f"{function}: a boolean mask, whose sum the host reads")
+
+
+@functools.cache
+def _kind(function: Any) -> str | None:
+    """Whether a function makes one new tensor, or changes the numbers of its first argument."""
+    schema = function._schema
+    if len(schema.returns) != 1 or torch.Tag.inplace_view in function.tags:
+        return None
+    told = schema.returns[0].alias_info
+    if told is None:
+        return None if schema.is_mutable else "makes"
+    own = schema.arguments[0].alias_info
+    return "changes" if told.is_write and own is not None and own.is_write else None
+
+
+def _key(value: Any) -> Any:
+    """All of an argument that a shape may depend on; 1, 1.0 and True are not the same."""
+    if isinstance(value, Tensor):
+        return value.shape, value.stride(), value.dtype
+    if isinstance(value, list | tuple):
+        return tuple(_key(part) for part in value)
+    if isinstance(value, dict):
+        return tuple((name, _key(part)) for name, part in value.items())
+    return type(value), value
 
 
 def _device_of(tensor: Tensor) -> torch.device:

@@ -23,6 +23,13 @@ MARK = "VGBDM_TEST_RUN"
 OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
+def free_port() -> str:
+    """One of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
 def starter(name: str, ranks: int = 2) -> list[str]:
     """The words that start `ranks` ranks by python (which makes one), torchrun or deepspeed.
 
@@ -32,16 +39,22 @@ def starter(name: str, ranks: int = 2) -> list[str]:
         return [sys.executable]
     if name == "torchrun":
         return [str(BIN / "torchrun"), "--standalone", f"--nproc-per-node={ranks}"]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    return [str(BIN / name), "--num_accelerators", str(ranks), "--master_port", port]
+    return [str(BIN / name), "--num_accelerators", str(ranks), "--master_port", free_port()]
 
 
 def environment(**more: str) -> dict[str, str]:
     """Ours, without a rank, with one thread, and `more`."""
     variables = {k: v for k, v in os.environ.items() if k not in OURS} | {"OMP_NUM_THREADS": "1"}
     return variables | {"PATH": f"{BIN}:{variables['PATH']}", **more}
+
+
+def environments(ranks: int, **more: str) -> list[dict[str, str]]:
+    """Of each rank on this machine, as a launcher that is none of those we know sets them."""
+    shared = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    return [
+        environment(**shared, RANK=str(rank), LOCAL_RANK=str(rank), **more) for rank in range(ranks)
+    ]
 
 
 def marked(mark: str) -> list[psutil.Process]:
@@ -73,15 +86,36 @@ def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
     """
     mark, words = uuid.uuid4().hex, [str(word) for word in command]
     variables = environment(**{MARK: mark}, **env)
-    # what libraries look at when they are imported has been looked at where they are
-    at_hand = words[0] == sys.executable and words[1].endswith(".py") and not env
+    # other variables libraries may have looked at when they were imported
+    at_hand = words[0] == sys.executable and words[1].endswith(".py") and env.keys() <= set(OURS)
     try:
         if at_hand:
-            result = warm.run(words[1:], variables, seconds)
+            result = warm.run(words[1:], [variables], seconds)
         else:
             result = subprocess.run(
                 words, env=variables, capture_output=True, text=True, timeout=seconds
             )
+    finally:
+        kill_marked(mark)
+    assert code in (None, result.returncode), result.stdout + result.stderr
+    return result
+
+
+def finish_ranks(command, ranks: int, code: int | None = 0, seconds: float = 300):
+    """A script for python on several ranks to its end, as `finish` ends one; without a launcher.
+
+    What `deepspeed` and `torchrun` do besides is proven where they are named.
+
+    Args:
+        command: path of the script, and its arguments.
+        ranks: how many.
+        code: what they must end with: 0, or the first other one; or None for whatever they do.
+        seconds: after so many they are killed, with all that they have started.
+    """
+    mark = uuid.uuid4().hex
+    words = [str(word) for word in command]
+    try:
+        result = warm.run(words, environments(ranks, **{MARK: mark}), seconds)
     finally:
         kill_marked(mark)
     assert code in (None, result.returncode), result.stdout + result.stderr
@@ -100,7 +134,8 @@ class Run:
         run_dir: of the training.
         options: of the training.
         script: that trains.
-        launcher: python, torchrun, deepspeed, or a command.
+        launcher: python, torchrun, deepspeed, or a command; or how many ranks there are without a
+            launcher, from the server of `warm`.
         faults: see `faulty`.
         env: more variables.
     """
@@ -108,13 +143,17 @@ class Run:
     def __init__(self, run_dir, options, script="train_system", launcher="torchrun", faults="",
                  env=None) -> None:  # fmt: skip
         self.run_dir, self.mark = Path(run_dir), uuid.uuid4().hex
-        start = starter(launcher) if isinstance(launcher, str) else launcher
-        command = [*start, str(SUPPORT / "faulty.py"), script, faults, f"run_dir={run_dir}"]
-        variables = environment(**{MARK: self.mark}, **(env or {}))
+        command = [str(SUPPORT / "faulty.py"), script, faults, f"run_dir={run_dir}", *options]
+        more = {MARK: self.mark, **(env or {})}
         self.log = self.run_dir.with_name(f"{self.run_dir.name}-{self.mark[:6]}.out")
+        self.log.touch()
+        if isinstance(launcher, int):
+            self.process = warm.Group(command, environments(launcher, **more), self.log)
+            return
+        start = starter(launcher) if isinstance(launcher, str) else launcher
         with self.log.open("w") as out:
             self.process = subprocess.Popen(
-                [*command, *options], env=variables, stdout=out, stderr=subprocess.STDOUT,
+                [*start, *command], env=environment(**more), stdout=out, stderr=subprocess.STDOUT,
                 start_new_session=True, preexec_fn=heed_the_keyboard,
             )  # fmt: skip
 
@@ -122,6 +161,7 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.process.kill()
         kill_marked(self.mark)
         self.process.wait()
 
@@ -131,6 +171,8 @@ class Run:
 
     def rank(self, rank: int) -> int:
         """The process number of a rank; with python, of the process."""
+        if isinstance(self.process, warm.Group):
+            return self.process.processes[rank].pid
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 if process.environ().get("RANK", "0") == str(rank) and any(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from processes import finish, starter
+from processes import finish, finish_ranks
 from safetensors.numpy import load_file
 
 from vgbdm.files import write_json
@@ -17,16 +17,15 @@ from vgbdm.training import checkpoint
 REPO = Path(__file__).resolve().parents[2]
 
 
-def command(store, run_dir, *options, ranks: int = 0) -> list[str]:
-    script = str(REPO / "launch" / "train_era5.py")
-    start = [sys.executable, script]
-    if ranks:
-        start = [*starter("deepspeed", ranks), script]
-    return [*start, f"store={store.path}", f"run_dir={run_dir}", *options]
+SCRIPT = str(REPO / "launch" / "train_era5.py")
 
 
-def train(store, run_dir, *options, ranks: int = 0, code: int = 0, **env: str):
-    return finish(command(store, run_dir, *options, ranks=ranks), code, **env)
+def train(store, run_dir, *options, ranks: int = 1, code: int = 0):
+    """A training to its end; on several ranks without a launcher."""
+    words = [SCRIPT, f"store={store.path}", f"run_dir={run_dir}", *options]
+    if ranks > 1:
+        return finish_ranks(words, ranks, code)
+    return finish([sys.executable, *words], code)
 
 
 def losses(run_dir) -> np.ndarray:

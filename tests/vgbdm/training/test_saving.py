@@ -2,13 +2,12 @@
 
 import json
 import logging
-import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from processes import finish
+from processes import finish_ranks
 from tiny import alike, make_trainer, record
 
 from vgbdm.errors import InputError, RunError
@@ -192,9 +191,8 @@ def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_two_ranks_save_fail_and_go_on_alike(tmp_path):
     def run(full_from):
-        command = [Path(sys.executable).parent / "torchrun", "--standalone", "--nproc-per-node=2"]
         worker = [str(SUPPORT / "saving_worker.py"), str(tmp_path / "run"), str(full_from)]
-        finish([*command, *worker])
+        finish_ranks(worker, 2)
         return [json.loads((tmp_path / f"run-rank{r}.json").read_text()) for r in (0, 1)]
 
     failed = run(4)
