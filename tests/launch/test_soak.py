@@ -36,21 +36,23 @@ PATIENCE = 400
 
 @dataclass(frozen=True)
 class Layout:
-    """Who starts how many ranks, and the backend's options."""
+    """Who starts how many ranks, or nobody, and the backend's options."""
 
     launcher: str
     ranks: int
     options: tuple[str, ...] = ()
 
     @property
-    def command(self) -> list[str]:
-        """What starts the script."""
-        return starter(self.launcher, self.ranks)
+    def command(self) -> list[str] | int:
+        """What starts the script, see `Run`."""
+        return starter(self.launcher, self.ranks) if self.launcher else self.ranks
 
 
 FIRST = Layout("torchrun", 2)
+ALONE = Layout("", 2)
+"""The same without a launcher, for starts that nothing happens to."""
 OTHERS = [
-    Layout("python", 1),
+    Layout("", 1),
     Layout("deepspeed", 2, ("backend.stage=3",)),
     Layout("torchrun", 2, ("backend.stage=1",)),
     Layout("torchrun", 1, ("backend.stage=2",)),
@@ -178,7 +180,7 @@ def check_where_it_went_on(run: Run, start: Path, damaged: Path | None) -> None:
 def test_a_run_with_twelve_faults_is_the_run_without(store, tmp_path):
     random = np.random.default_rng(SEED)
     faults = draw_faults(random)
-    with start(store, tmp_path / "undisturbed", FIRST, faults="") as run:
+    with start(store, tmp_path / "undisturbed", ALONE, faults="") as run:
         assert run.finish(PATIENCE) == 0, run.text()
     undisturbed = rows(tmp_path / "undisturbed")
     assert undisturbed["step"].tolist() == list(range(1, STEPS + 1))
@@ -195,7 +197,7 @@ def test_a_run_with_twelve_faults_is_the_run_without(store, tmp_path):
         damaged = damage(run_dir, fault.damage, random) if fault.damage else None
         whole = whole_checkpoint(run_dir)
 
-    with start(store, run_dir, FIRST, "resume=true", faults="") as run:
+    with start(store, run_dir, ALONE, "resume=true", faults="") as run:
         assert run.finish(PATIENCE) == 0, run.text()
         check_where_it_went_on(run, whole, damaged)
         last = f"step-{STEPS:08d}"

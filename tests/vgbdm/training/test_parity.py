@@ -2,14 +2,11 @@
 
 import itertools
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import finish_ranks
 from safetensors.numpy import load_file
 
 REPO = Path(__file__).resolve().parents[3]
@@ -29,23 +26,7 @@ FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
 
 def launch(folder, ranks: int, jobs) -> None:
     """All jobs, one after the other, in one group of processes."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    processes = []
-    for rank in range(ranks):
-        own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(ranks)}
-        own |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, str(WORKER), str(folder), json.dumps(jobs)]
-        env = os.environ | own | {"PYTHONPATH": str(REPO)}
-        log = (folder / f"log-{ranks}-{rank}.txt").open("w")
-        processes.append(subprocess.Popen(command, env=env, stdout=log, stderr=log))
-    try:
-        codes = [process.wait(timeout=900) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert not any(codes), (folder / f"log-{ranks}-0.txt").read_text()[-4000:]
+    finish_ranks([WORKER, folder, json.dumps(jobs)], ranks, seconds=900)
 
 
 def record(folder, name):
