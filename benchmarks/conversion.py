@@ -102,7 +102,7 @@ def convert_alone(folder: str, shape: tuple[int, int, int, int], threads: int, r
     def make(block: tuple[int, ...]) -> np.ndarray:
         first = block[0] * steps
         times = np.arange(first, min(first + steps, shape[0]), dtype=np.float32)
-        return (base + times[:, None, None])[:, None] + np.float32(block[1])
+        return (base * np.cos(0.3 * times)[:, None, None])[:, None] + np.float32(block[1])
 
     parts = tuple(min(steps, shape[0] - at) for at in range(0, shape[0], steps))
     chunks = (parts, (1,) * shape[1], *((n,) for n in shape[2:]))

@@ -13,6 +13,9 @@ sys.path.append(str(REPO / "launch"))
 CASES = REPO.parent / "shared" / "cases"
 WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 
+LONGEST = ("test_soak", "test_faults", "test_parity", "test_scaling", "test_compile")
+"""Files of slow tests that take minutes, the longest first."""
+
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
 
@@ -33,8 +36,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """Files of launches and of the fake device first: they take longest, each one worker."""
-    items.sort(key=lambda item: {"launch", "fake_device"}.isdisjoint(item.path.parts))
+    """The longest files first, for a worker takes a file whole and none should end alone."""
+
+    def place(item):
+        early = not {"launch", "fake_device"}.isdisjoint(item.path.parts)
+        return LONGEST.index(item.path.stem) if item.path.stem in LONGEST else 99 - early
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
