@@ -86,8 +86,9 @@ class Copy:
             sys.path[:] = [str(self.place), *(p for p in sys.path if not _ours(p))]
             import pytest
 
-            code = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist",
-                                    "-p", "no:randomly", "--durations=0", *tests]))  # fmt: skip
+            code = int(
+                pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
+            )
         finally:
             sys.stdout.flush()
             os._exit(code)

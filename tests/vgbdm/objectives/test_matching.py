@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from unlike_units import AREA, CHANGE, MEAN, STD, UnlikeUnits
 
 from vgbdm.fields import Tendency
 from vgbdm.objectives.matching import PAIR, FlowMatching
@@ -13,15 +14,13 @@ from vgbdm.paths import BridgePath, LinearPath
 from vgbdm.randomness import keyed_normal
 
 COUNT, LENGTH, SIZE = 6, 4, 3
-MEAN, STD = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 0.5, 3.0])
-CHANGE, AREA = torch.tensor([0.3, 0.8, 1.7]), torch.tensor([0.5, 0.3, 0.2])
 VALUES = {
     "noise": 0.4, "physics": 0.6, "beta_zeta": 0.03, "beta_theta": 0.07, "crps": 0.9,
     "gauge": 0.2, "prior": 0.05,
 }  # fmt: skip
 
 
-class Asked:
+class Asked(UnlikeUnits):
     """A field of known answers that keeps what it is asked; components are like places.
 
     Its rate is w (x · 0.7 + t / 10⁵) + mean of the past + latent.
@@ -33,20 +32,8 @@ class Asked:
         self.stochastic, self.grey, self.calls = stochastic, grey, []
         self.infers = []
 
-    def standardise(self, states):
-        return (states - MEAN) / STD
-
     def from_changes(self, values):
         return values * CHANGE
-
-    def in_changes(self, values):
-        return values / CHANGE
-
-    def area_mean(self, values):
-        return (values * AREA).sum(-1)
-
-    def mean_square(self, values):
-        return self.area_mean((values / CHANGE).square())
 
     def past(self, history):
         return history.mean(1)

@@ -5,33 +5,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from unlike_units import AREA, CHANGE, MEAN, STD, UnlikeUnits
 
 from vgbdm.errors import InputError
 from vgbdm.objectives.tuning import RolloutTuning
 
 COUNT, SIZE = 5, 3
-MEAN, STD = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 0.5, 3.0])
-CHANGE, AREA = torch.tensor([0.3, 0.8, 1.7]), torch.tensor([0.5, 0.3, 0.2])
 RATES = torch.tensor([0.9, 1.2, 0.7])
 
 
-class Marching:
+class Marching(UnlikeUnits):
     """Multiplies its state by fixed rates, and adds the clock and a member's number."""
 
     def __init__(self, stochastic, grey=True):
         self.stochastic, self.grey, self.asked = stochastic, grey, None
-
-    def standardise(self, states):
-        return (states - MEAN) / STD
-
-    def in_changes(self, values):
-        return values / CHANGE
-
-    def area_mean(self, values):
-        return (values * AREA).sum(-1)
-
-    def mean_square(self, values):
-        return self.area_mean((values / CHANGE).square())
 
     def members(self, seed, ids, numbers):
         return (ids[:, None] % 7 + 3.0 * torch.tensor(list(numbers)) + seed).flatten()
