@@ -102,11 +102,13 @@ FUZZ_SEED ?= 1
 fuzz: $(READY)
 	$(BIN)/python -m tests.fuzz seconds=$(FUZZ_SECONDS) seed=$(FUZZ_SEED)
 
-# How many small faults the fast tests notice: draws COUNT of them and tries each.
+# How many small faults the fast tests notice: draws COUNT of them and tries each, as far as a
+# BUDGET of seconds goes.
 SEED ?= 1
 COUNT ?= 120
+BUDGET ?= inf
 mutate: $(READY)
-	$(BIN)/python -m tests.mutation seed=$(SEED) count=$(COUNT)
+	$(BIN)/python -m tests.mutation seed=$(SEED) count=$(COUNT) budget=$(BUDGET)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from processes import finish, starter
 from runs_era5 import REPO
 
@@ -118,16 +119,17 @@ def test_it_works_under_every_launcher(store, tmp_path, name):
     assert not list(tmp_path.iterdir())
 
 
-def advised(*options, peak=1, passes=((1.0, 2.0), (1.0, 2.0)), save=0.0, name="ddp", ranks=1,
-            accumulation=1):  # fmt: skip
+def advised(*odd, peak=1, passes=((1.0, 2.0), (1.0, 2.0)), save=0.0, save_minutes=None,
+            name="ddp", ranks=1, accumulation=1):  # fmt: skip
     """What is advised of a run that is fine but for what is told; memory is 100 bytes."""
-    cfg = config(SimpleNamespace(path="store"), "run", "trainer.total_steps=7250", *options)
+    trainer = {"max_minutes": None, "total_steps": 7250, "save_minutes": save_minutes}
+    cfg = OmegaConf.create({"batch": 8, "trainer": trainer})
     backend = SimpleNamespace(
         world_size=ranks, name=name, ema=None, precision="fp32", accumulation=accumulation
     )
-    kinds = dict(zip(("fp32", "bf16"), passes, strict=True))
+    kinds = dict(zip(("fp32", "bf16"), passes, strict=False))
     measured = preflight.Measured(2**20, peak, 100, 0.5, save, kinds)
-    return preflight.advice(cfg, backend, {"a": 5000}, measured, 58000)
+    return preflight.advice(cfg, backend, {"a": 5000}, measured, 58000, odd)
 
 
 FINE = ["nothing stands out; start it"]
@@ -135,11 +137,7 @@ FINE = ["nothing stands out; start it"]
 
 def test_nothing_is_advised_where_nothing_stands_out():
     assert advised() == FINE
-    backend = SimpleNamespace(world_size=1, name="ddp", ema=None, precision="fp32", accumulation=1)
-    measured = preflight.Measured(2**20, 1, 100, 0.5, 0.0, {"fp32": (1.0, 2.0)})
-    cfg = config(SimpleNamespace(path="store"), "run", "trainer.total_steps=7250")
-    said = preflight.advice(cfg, backend, {"a": 5000}, measured, 58000, ["z at noon"])
-    assert said == ["look at odd maps before training: z at noon"]
+    assert advised("z at noon") == ["look at odd maps before training: z at noon"]
 
 
 def test_a_faster_precision_is_advised_where_it_is_worth_it():
@@ -154,10 +152,10 @@ def test_a_faster_precision_is_advised_where_it_is_worth_it():
 
 def test_longer_pauses_between_saves_are_advised_where_a_save_is_long():
     minute = 60 * preflight.SLOW_SAVE
-    assert advised("trainer.save_minutes=10", save=9.9 * minute) == FINE
-    (said,) = advised("trainer.save_minutes=10", save=10.1 * minute)
+    assert advised(save_minutes=10, save=9.9 * minute) == FINE
+    (said,) = advised(save_minutes=10, save=10.1 * minute)
     assert said == f"a save takes {10.1 * minute:.0f} s: raise trainer.save_minutes"
-    assert advised("trainer.save_minutes=null", save=1e9) == FINE
+    assert advised(save=1e9) == FINE
 
 
 def test_memory_that_is_nearly_full_or_nearly_empty_is_seen():

@@ -1,11 +1,12 @@
 """How many small faults the fast tests notice: `make mutate` draws some and tries each.
 
-python -m tests.mutation [seed=1] [count=120] [within=PATH] [seconds=300] [copies=2]
+python -m tests.mutation [seed=1] [count=120] [within=PATH] [seconds=300] [copies=2] [budget=inf]
 
 Faults are drawn from all files of the packages, or of those whose path begins with `within`. Each
 is tried against the files of fast tests that mirror its module, in a copy of the repository; it is
-killed where one fails. Faults that change nothing anybody could see stand in equivalent.toml with a
-reason. Prints each survivor, a line for each package, and the score last; exits 0, or 1 where the
+killed where one fails, or where they take more than `seconds`. Faults that change nothing anybody
+could see stand in equivalent.toml with a reason. After `budget` seconds those that are left stay
+untried. Prints each survivor, a line for each package, and the score last; exits 0, or 1 where the
 tests fail without a fault.
 """
 
@@ -17,6 +18,7 @@ import random
 import shutil
 import sys
 import tempfile
+import time
 import tomllib
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -27,16 +29,18 @@ REPO = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent)]
 
 from mutation.operators import Mutant, modules_of, mutants_of, no_fault  # noqa: E402
-from mutation.running import KILLED, LATE, Verdict, judge  # noqa: E402
+from mutation.running import KILLED, LATE, UNTRIED, Verdict, judge  # noqa: E402
+from mutation.selection import PACKAGES, mirrors  # noqa: E402
 
-PACKAGES = ("vgbdm", "climate", "physics_systems")
 EQUIVALENT = "equivalent"
 
 
 def arguments(words: list[str]) -> dict[str, str]:
     """The command line's, or this file's text."""
     told = dict(word.split("=", 1) for word in words if "=" in word)
-    known = {"seed": "1", "count": "120", "within": "", "seconds": "300", "copies": "2"}
+    known = {
+        "seed": "1", "count": "120", "within": "", "seconds": "300", "copies": "2", "budget": "inf",
+    }  # fmt: skip
     if len(told) != len(words) or set(told) - set(known):
         sys.exit(__doc__)
     return known | told
@@ -65,7 +69,7 @@ def describe(verdict: Verdict, number: int, count: int) -> str:
     """A line, and for a survivor what it changes."""
     mutant = verdict.mutant
     line = f"{number}/{count} {verdict.word}: {mutant.module}:{mutant.line} {mutant.kind}"
-    if verdict.word in (KILLED, LATE):
+    if verdict.word in (KILLED, LATE, UNTRIED):
         return line
     return f"{line} in {mutant.function}\n    - {mutant.before}\n    + {mutant.after}"
 
@@ -91,6 +95,7 @@ def draw(every: list[Mutant], seed: int, count: int) -> list[Mutant]:
 def main(words: list[str]) -> int:
     """The exit code."""
     told = arguments(words)
+    ends = time.monotonic() + float(told["budget"])
     known = equivalents(HERE / "equivalent.toml")
     modules = [m for m in modules_of(REPO, PACKAGES) if m.startswith(told["within"])]
     every = [mutant for module in modules for mutant in mutants_of(REPO, module)]
@@ -103,20 +108,27 @@ def main(words: list[str]) -> int:
         counts[package_of(mutant)][EQUIVALENT] += is_equivalent(mutant, known)
     print(f"{len(drawn)} of {len(every)} faults in {len(modules)} files", flush=True)
     place = Path(tempfile.mkdtemp(prefix="mutation-"))
+    control = no_fault(min((m.module for m in drawn), key=lambda name: len(mirrors(REPO, name))))
     try:
         seconds, copies = float(told["seconds"]), int(told["copies"])
-        controls = [no_fault(drawn[0].module)]
-        for verdict in judge(REPO, place / "control", controls, 1, seconds):
-            if verdict.word in (KILLED, LATE):
-                print(verdict.output[-2000:], "the tests fail without a fault", sep="\n")
-                return 1
-        verdicts = judge(REPO, place / "tries", tried, copies, seconds)
-        for number, verdict in enumerate(verdicts, 1):
-            word = KILLED if verdict.word == LATE else verdict.word
-            counts[package_of(verdict.mutant)][word] += 1
+        verdicts = judge(REPO, place, [control, *tried], copies, seconds, ends)
+        number = judged = 0
+        for verdict in verdicts:
+            if verdict.mutant == control:
+                if verdict.word in (KILLED, LATE):
+                    print(verdict.output[-2000:], "the tests fail without a fault", sep="\n")
+                    return 1
+                continue
+            number += 1
+            if verdict.word != UNTRIED:
+                judged += 1
+                word = KILLED if verdict.word == LATE else verdict.word
+                counts[package_of(verdict.mutant)][word] += 1
             print(describe(verdict, number, len(tried)), flush=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+    if judged < len(tried):
+        print(f"{len(tried) - judged} untried after {told['budget']} s")
     print(report(counts))
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import math
 import os
 import shutil
 import signal
@@ -21,7 +22,9 @@ LIBRARIES = ("pytest", "hypothesis", "numpy", "pandas", "scipy", "torch", "torch
              "torchdiffeq", "hydra", "xarray", "zarr", "cf_units", "safetensors")  # fmt: skip
 """What a test imports that cannot be faulty; once, before the processes part."""
 PAUSE = 0.05
-KILLED, SURVIVED, LATE, UNTESTED = "killed", "survived", "late", "untested"
+KILLED, SURVIVED, LATE, UNTESTED, UNTRIED = "killed", "survived", "late", "untested", "untried"
+NO_TESTS = 5
+"""Pytest's code where a file has only slow ones."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Verdict:
     Attributes:
         mutant: the fault.
         word: `KILLED`; `SURVIVED`; `LATE`, which is killed: the tests did not come to their end;
-            `UNTESTED`, which is survived: no test mirrors its module.
+            `UNTESTED`, which is survived: no test mirrors its module; `UNTRIED`: the time of all
+            was over.
         output: of the tests.
     """
 
@@ -84,31 +88,46 @@ class Copy:
                            "TMPDIR": str(self.place.parent)}  # fmt: skip
             sys.dont_write_bytecode = True
             sys.path[:] = [str(self.place), *(p for p in sys.path if not _ours(p))]
-            import pytest
-
-            code = int(
-                pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])
-            )
+            code = _first_failure(tests)
         finally:
             sys.stdout.flush()
             os._exit(code)
 
-    def end(self) -> Verdict | None:
-        """The verdict, where the tests have ended or their time has; the copy is whole again."""
+    def end(self, over: bool) -> Verdict | None:
+        """The verdict, where the tests have ended or their time has; the copy is whole again.
+
+        Args:
+            over: whether the time of all is over.
+        """
         done, status = os.waitpid(self.process, os.WNOHANG)
         late = not done and time.monotonic() > self.ends
-        if not done and not late:
+        if not done and not late and not over:
             return None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process, signal.SIGKILL)  # with launches that are left
-        if late:
+        if not done:
             os.waitpid(self.process, 0)
         self.file.write_bytes(self.whole)
         for left in self.place.parent.glob("pytest-of-*"):
             shutil.rmtree(left, ignore_errors=True)
-        passed = not late and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
-        word = LATE if late else SURVIVED if passed else KILLED
+        passed = done and os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0
+        word = LATE if late else UNTRIED if not done else SURVIVED if passed else KILLED
         return Verdict(self.mutant, word, self.output.read_text(errors="replace"))
+
+
+def _first_failure(tests: Sequence[str]) -> int:
+    """Pytest's code for files of which the first is the likeliest to notice a fault.
+
+    The others are not even imported where it does: that takes longer than most of its tests.
+    """
+    import pytest
+
+    for some in (tests[:1], tests[1:]):
+        told = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *some]
+        code = int(pytest.main(told)) if some else 0
+        if code not in (0, NO_TESTS):
+            return code
+    return 0
 
 
 def _ours(path: str) -> bool:
@@ -117,7 +136,12 @@ def _ours(path: str) -> bool:
 
 
 def judge(
-    root: Path, place: Path, mutants: Iterable[Mutant], copies: int, seconds: float
+    root: Path,
+    place: Path,
+    mutants: Iterable[Mutant],
+    copies: int,
+    seconds: float,
+    ends: float = math.inf,
 ) -> Iterator[Verdict]:
     """Run the tests that mirror each fault's module, some at a time.
 
@@ -127,9 +151,10 @@ def judge(
         mutants: faults.
         copies: how many at a time.
         seconds: after which tests are killed.
+        ends: by the monotonic clock, when those at work are given up and no others begun.
 
     Yields:
-        A verdict of each, as they end.
+        A verdict of each that was begun, as they end.
     """
     for name in LIBRARIES:
         importlib.import_module(name)
@@ -137,20 +162,26 @@ def judge(
     busy: list[Copy] = []
     waiting = iter(mutants)
     ended = False
-    while busy or not ended:
-        while free and not ended:
-            mutant = next(waiting, None)
-            if mutant is None:
-                ended = True
-            elif tests := mirrors(root, mutant.module):
-                busy.append(free.pop())
-                busy[-1].begin(mutant, tests, seconds)
-            else:
-                yield Verdict(mutant, UNTESTED, "no test mirrors this module")
-        time.sleep(PAUSE)
-        for copy in list(busy):
-            verdict = copy.end()
-            if verdict is not None:
-                busy.remove(copy)
-                free.append(copy)
-                yield verdict
+    try:
+        while busy or not ended:
+            over = time.monotonic() > ends
+            ended = ended or over
+            while free and not ended:
+                mutant = next(waiting, None)
+                if mutant is None:
+                    ended = True
+                elif tests := mirrors(root, mutant.module):
+                    busy.append(free.pop())
+                    busy[-1].begin(mutant, tests, seconds)
+                else:
+                    yield Verdict(mutant, UNTESTED, "no test mirrors this module")
+            time.sleep(PAUSE)
+            for copy in list(busy):
+                verdict = copy.end(over)
+                if verdict is not None:
+                    busy.remove(copy)
+                    free.append(copy)
+                    yield verdict
+    finally:
+        for copy in busy:  # nobody waits for more verdicts
+            copy.end(True)

@@ -14,7 +14,6 @@ sys.path[:0] = [str(TESTS)]
 
 from mutation.__main__ import (  # noqa: E402
     EQUIVALENT,
-    PACKAGES,
     REPO,
     draw,
     equivalents,
@@ -23,8 +22,8 @@ from mutation.__main__ import (  # noqa: E402
     report,
 )
 from mutation.operators import modules_of, mutants_of  # noqa: E402
-from mutation.running import KILLED, LATE, SURVIVED  # noqa: E402
-from mutation.selection import mirrors  # noqa: E402
+from mutation.running import KILLED, LATE, SURVIVED, UNTRIED  # noqa: E402
+from mutation.selection import PACKAGES, mirrors  # noqa: E402
 
 SOURCE = '''"""Words with + and 1."""
 import logging
@@ -100,13 +99,23 @@ def test_tests_of_a_module_are_its_own_then_those_that_import_it(tmp_path):
     ]
 
 
+def test_where_no_test_names_a_module_those_of_its_users_come_first(tmp_path):
+    write(tmp_path, "vgbdm/f.py", "")
+    write(tmp_path, "vgbdm/user.py", "from vgbdm.f import x")
+    write(tmp_path, "vgbdm/d.py", "from vgbdm import f")
+    for name, text in (("a", ""), ("b", "from vgbdm.user import y"), ("c", ""), ("d", "")):
+        write(tmp_path, f"tests/vgbdm/test_{name}.py", text)
+    assert mirrors(tmp_path, "vgbdm/f.py") == [f"tests/vgbdm/test_{n}.py" for n in "dbac"]
+    assert mirrors(tmp_path, "vgbdm/g.py") == [f"tests/vgbdm/test_{n}.py" for n in "abcd"]
+
+
 def test_a_module_is_mirrored_wherever_it_lies():
     assert all(mirrors(REPO, module) for module in modules_of(REPO, PACKAGES))
 
 
 QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 PROGRAM = """
-import json, sys
+import json, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from mutation import running
@@ -116,8 +125,13 @@ root, place = Path({root!r}), Path({place!r})
 mutants = [no_fault("vgbdm/a.py"), *mutants_of(root, "vgbdm/a.py")]
 found = list(running.judge(root, place / "a", mutants, 2, 60))
 late = list(running.judge(root, place / "b", mutants[:1], 1, 0))
+over = list(running.judge(root, place / "c", mutants, 1, 60, time.monotonic() - 1))
+copy = running.Copy(root, place / "d")
+copy.begin(mutants[-1], ["tests/vgbdm/test_a.py"], 60)
 words = [[v.mutant.kind, v.mutant.after, v.word] for v in found]
-print(json.dumps([*words, ["without end", "", late[0].word]]))
+words += [["without end", "", late[0].word], ["too many", "", copy.end(True).word]]
+words += [["none", "begun", verdict.word] for verdict in over]
+print(json.dumps(words))
 """
 
 
@@ -128,6 +142,8 @@ def test_what_tests_notice_is_killed_and_the_rest_survives(tmp_path):
     write(root, "vgbdm/a.py", text)
     test = "from vgbdm.a import double\n\ndef test_double():\n    assert double(2) == 4\n"
     write(root, "tests/vgbdm/test_a.py", test)
+    second = test.replace("double(2) == 4", "double(9) == 0")
+    write(root, "tests/vgbdm/test_b.py", second)
     program = PROGRAM.format(tests=str(TESTS), root=str(root), place=str(tmp_path / "place"))
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=QUICK)
     assert out.returncode == 0, out.stderr
@@ -139,8 +155,9 @@ def test_what_tests_notice_is_killed_and_the_rest_survives(tmp_path):
         ("constant", "y = x * 3"): KILLED,
         ("comparison", "if x >= 5:"): SURVIVED,
         ("constant", "if x > 6:"): SURVIVED,
-        ("constant", "y = 1"): SURVIVED,
+        ("constant", "y = 1"): KILLED,
         ("without end", ""): LATE,
+        ("too many", ""): UNTRIED,
     }
     assert (root / "vgbdm/a.py").read_text() == text
     assert (tmp_path / "place/a/0/repository/vgbdm/a.py").read_text() == text

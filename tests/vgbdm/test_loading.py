@@ -15,7 +15,7 @@ import vgbdm
 from vgbdm.errors import InputError
 from vgbdm.files import write_json
 from vgbdm.latent_field import LatentField
-from vgbdm.loading import load
+from vgbdm.loading import load, run_folder
 from vgbdm.networks import ResidualMLP
 from vgbdm.training import checkpoint
 
@@ -166,3 +166,9 @@ def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
 def test_a_model_far_larger_than_its_weights_is_not_built(tmp_path, changes, words):
     write_run(tmp_path, {**CONFIG, "network": {**CONFIG["network"], **changes}})
     refused(lambda: load(tmp_path), words, "train it again")
+
+
+def test_the_folder_of_a_run_is_found_from_it_and_from_its_checkpoints(tmp_path):
+    write_run(tmp_path)
+    assert run_folder(tmp_path) == tmp_path
+    assert run_folder(str(tmp_path / "checkpoints" / "step-00000003")) == tmp_path

@@ -268,3 +268,11 @@ def test_real_winds_have_none(winds, name, tmp_path):
     maps = Maps.from_json(held)
     for k, sizes in ((1, maps.rms), (2, maps.peak)):
         assert max(one[k] for one in maps.top) < 3 * odd_maps._usual(sizes)
+
+
+def test_a_shard_of_one_map_is_measured_too():
+    flat, alone = np.full((1, 8, 16), 4.5, np.float32), waved()[:1]
+    for values, count in ((flat, 1), (alone, 0)):
+        found = one_channel(values)
+        assert found.constant[0] == count and found.repeated[0] == 0
+        assert found.top == () and not found.rms and not found.peak

@@ -13,10 +13,14 @@ from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.randomness import checksum
 from vgbdm.training.backends import ParameterGroup
-from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
-from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
-from vgbdm.training.backends.rendezvous import INIT_METHOD
+from vgbdm.training.backends.deepspeed import (
+    COLLECTIVE_TIMEOUT,
+    INIT_METHOD,
+    DeepSpeedBackend,
+    bucket_of,
+    zero_config,
+)
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.transfer import arrive
 
