@@ -1,4 +1,4 @@
-"""Posteriors over physical parameters θ and latents ζ, and their priors (METHOD §4).
+"""Posteriors over physical parameters θ and latents ζ, and their priors (docs/method.md#latents).
 
 Shapes: ``B`` samples, ``P`` parameters, ``Z`` latent dimensions.
 
