@@ -221,3 +221,14 @@ def test_operators_stay_in_float32_under_autocast():
         got = operators.gradient(field.float())[0]
     assert got.dtype == torch.float32
     assert math.isclose(float(got.abs().max()), float(east.abs().max()), rel_tol=0.05)
+
+
+def test_truncations_that_the_spacing_resolves_are_taken_and_no_others():
+    """45 columns would go around: an odd number, of which wavenumber 22 is the last."""
+    grid = Grid(np.arange(-50.0, 60.0, 8.0), np.arange(0.0, 160.0, 8.0), 2)
+    assert LimitedAreaOperators(grid).truncation == 14
+    for degree in (1, 22):
+        assert LimitedAreaOperators(grid, degree).truncation == degree
+    for degree in (0, 23):
+        with pytest.raises(InputError, match=f"truncation={degree}: this spacing resolves 1 to 22"):
+            LimitedAreaOperators(grid, degree)

@@ -116,3 +116,62 @@ def test_it_works_under_every_launcher(store, tmp_path, name):
     done = finish([*starter(name), script, *options])
     assert (done.stdout + done.stderr).count("advice: ") >= 1
     assert not list(tmp_path.iterdir())
+
+
+def advised(*options, peak=1, passes=((1.0, 2.0), (1.0, 2.0)), save=0.0, name="ddp", ranks=1,
+            accumulation=1):  # fmt: skip
+    """What is advised of a run that is fine but for what is told; memory is 100 bytes."""
+    cfg = config(SimpleNamespace(path="store"), "run", "trainer.total_steps=7250", *options)
+    backend = SimpleNamespace(
+        world_size=ranks, name=name, ema=None, precision="fp32", accumulation=accumulation
+    )
+    kinds = dict(zip(("fp32", "bf16"), passes, strict=True))
+    measured = preflight.Measured(2**20, peak, 100, 0.5, save, kinds)
+    return preflight.advice(cfg, backend, {"a": 5000}, measured, 58000)
+
+
+FINE = ["nothing stands out; start it"]
+
+
+def test_nothing_is_advised_where_nothing_stands_out():
+    assert advised() == FINE
+    backend = SimpleNamespace(world_size=1, name="ddp", ema=None, precision="fp32", accumulation=1)
+    measured = preflight.Measured(2**20, 1, 100, 0.5, 0.0, {"fp32": (1.0, 2.0)})
+    cfg = config(SimpleNamespace(path="store"), "run", "trainer.total_steps=7250")
+    said = preflight.advice(cfg, backend, {"a": 5000}, measured, 58000, ["z at noon"])
+    assert said == ["look at odd maps before training: z at noon"]
+
+
+def test_a_faster_precision_is_advised_where_it_is_worth_it():
+    worth = preflight.FASTER
+    assert advised(passes=((1.0, 2.0), (1.01 * worth, 2.0))) == FINE
+    assert advised(passes=((10.0, 2.0), (10.1 * worth, 2.0))) == FINE
+    for slow in (1.0, 10.0):
+        (said,) = advised(passes=((slow, 2.0), (0.99 * worth * slow, 2.0)))
+        assert said == "backend.precision=bf16: it is faster here, see above"
+    assert advised(passes=((1.0, 2.0), (5.0, 2.0))) == FINE
+
+
+def test_longer_pauses_between_saves_are_advised_where_a_save_is_long():
+    minute = 60 * preflight.SLOW_SAVE
+    assert advised("trainer.save_minutes=10", save=9.9 * minute) == FINE
+    (said,) = advised("trainer.save_minutes=10", save=10.1 * minute)
+    assert said == f"a save takes {10.1 * minute:.0f} s: raise trainer.save_minutes"
+    assert advised("trainer.save_minutes=null", save=1e9) == FINE
+
+
+def test_memory_that_is_nearly_full_or_nearly_empty_is_seen():
+    full, half = 100 * preflight.HEADROOM, 50 * preflight.HEADROOM
+    assert advised(peak=full, ranks=2) == FINE
+    (said,) = advised(peak=full + 1)
+    assert said.startswith("memory is nearly full: try backend.recompute=true")
+    _, less = advised(peak=full + 1, ranks=2)
+    assert less.startswith("backend.stage=3 would hold ")
+    assert less.endswith(" of state on a rank instead of 1 MiB")
+    assert len(advised(peak=full + 1, ranks=2, name="zero3")) == 1
+    (said,) = advised(peak=half - 1, name="zero3")
+    assert said.startswith("there is room: a lower backend.stage")
+    assert advised(peak=half, name="zero3") == FINE
+    (said,) = advised(peak=half - 1, accumulation=2)
+    assert said == "there is room: a smaller backend.accumulation is faster"
+    assert advised(peak=half, accumulation=2) == FINE

@@ -117,3 +117,35 @@ def test_a_box_anywhere_holds_its_points_eastwards_and_a_halo_around(
     assert held[0] > lat[0] and held[-1] < lat[-1]
     assert south_halo == halo or held[0] == lat[1]
     assert north_halo == halo or held[-1] == lat[-2]
+
+
+BOX_LAT, BOX_LON = np.arange(20.0, 60.0, 2.0), np.arange(-20.0, 30.0, 2.0)
+"""20 rows and 25 columns of a store that is a box itself."""
+
+
+@pytest.mark.parametrize("halo", [0, 3])
+@pytest.mark.parametrize("side", ["none", "south", "north", "west", "east"])
+def test_a_box_of_a_box_keeps_its_halo_inside(side, halo):
+    """By a point less on any side the halo, or the box itself, is not wholly there."""
+    beyond = {side: 2.0}
+    south = 20.0 + 2 * halo - beyond.get("south", 0)
+    north = 58.0 - 2 * halo + beyond.get("north", 0)
+    west = -20.0 + 2 * halo - beyond.get("west", 0)
+    east = 28.0 - 2 * halo + beyond.get("east", 0)
+    region = parse_region([south, north, west, east], halo)
+    if side != "none":
+        with pytest.raises(InputError, match=f"with a halo of {halo} it is not inside the store"):
+            region.cut(BOX_LAT, BOX_LON)
+        return
+    cut = region.cut(BOX_LAT, BOX_LON)
+    assert np.array_equal(BOX_LAT[cut.rows], BOX_LAT)
+    assert np.array_equal(BOX_LON[cut.columns], BOX_LON) and np.array_equal(cut.lon, BOX_LON)
+    assert cut.interior == (slice(halo, 20 - halo), slice(halo, 25 - halo))
+
+
+def test_columns_that_leave_half_a_step_free_do_not_close_the_circle():
+    """22 columns of 16° end half a step before 360°: a box, whose ends are no neighbours."""
+    lat, lon = np.arange(-84.0, 90.0, 8.0), 16.0 * np.arange(22)
+    assert parse_region([-40, 40, 32, 200], 1).cut(lat, lon).lon[0] == 16.0
+    with pytest.raises(InputError, match="is not inside the store"):
+        parse_region([-40, 40, 300, 40], 0).cut(lat, lon)

@@ -271,3 +271,12 @@ def test_irregular_grids_are_refused(lat, lon, word):
 def test_truncation_beyond_the_grid_is_refused():
     with pytest.raises(InputError, match="truncation=40"):
         SpectralOperators(GRIDS["centred"], truncation=40)
+
+
+@pytest.mark.parametrize("kind", [SpectralOperators, FiniteDifferenceOperators])
+def test_slopes_are_per_metre_of_the_earth(kind):
+    """The sine of latitude rises by 1 / 6371 km at the equator."""
+    grid = GRIDS["poles"]
+    sine = torch.sin(torch.deg2rad(torch.from_numpy(grid.lat))).float()[:, None].expand(-1, 64)
+    _, north = kind(grid).gradient(sine)
+    assert float(north[16, 5]) * 6.371e6 == pytest.approx(1.0, rel=1e-3)

@@ -207,3 +207,12 @@ def test_nothing_to_score_is_one_line(folder, tmp_path):
     write(dataset("rlc"), tmp_path / "rlc")
     with pytest.raises(InputError, match="models of lorenz"):
         evaluate(folder, tmp_path, data={"test": str(tmp_path / "rlc"), "train": None})
+
+
+@pytest.mark.parametrize("which", ["test", "train"])
+def test_trajectories_without_a_frame_beyond_the_window_are_refused(folder, tmp_path, which):
+    for frames in (10, 11):
+        write(dataset("lorenz").isel(time=slice(frames)), tmp_path / f"{frames}")
+    data = {"test": str(tmp_path / "11"), "train": str(tmp_path / "11")}
+    with pytest.raises(InputError, match="10 frames per trajectory; the window needs 11"):
+        evaluate(folder, tmp_path, data=data | {which: str(tmp_path / "10")})

@@ -265,3 +265,74 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
     refused(lambda: enter(tmp_path / "file"), f"{tmp_path}/file", "choose another place")
     refused(lambda: enter(tmp_path / "file" / "in"), "a file is there where a folder belongs")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- how long it takes ---------------------------------------------------------------------------
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self):
+        self.now, self.slept = 1000.0, []
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def test_the_dead_of_another_machine_are_watched_for_a_minute(tmp_path, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(lock, "time", clock)
+    record = {"word": "abc", "count": "000000000007", "machine": "elsewhere/1", "process": "1 of h"}
+    (tmp_path / LOCK).write_text(json.dumps(record))
+    enter(tmp_path)
+    assert clock.slept == [0.5] * 120 + [2.0]
+    clock.slept.clear()
+    (tmp_path / LOCK).write_text("")  # its owner has not come to say anything
+    enter(tmp_path)
+    assert clock.slept == [0.5] * 4 + [2.0]
+    clock.slept.clear()
+    enter(tmp_path)
+    assert clock.slept == []
+
+
+def test_an_owner_gives_a_sign_of_life_every_five_seconds_and_no_longer_than_its_process(tmp_path):
+    with locked(tmp_path) as held:
+        assert held._thread.daemon  # or a process that is told to end would stay
+        held._done.set()
+        held._thread.join()
+        waits, counts = [], []
+
+        def wait(seconds):
+            waits.append(seconds)
+            counts.append(json.loads((tmp_path / LOCK).read_text())["count"])
+            return len(waits) == 3
+
+        held._done.wait = wait
+        held._beat()
+    assert waits == [5.0] * 3
+    assert counts == [f"{k:012d}" for k in range(3)]
+
+
+def test_locks_are_taken_on_files_open_for_writing(tmp_path, monkeypatch):
+    """Network file systems grant no other."""
+    modes, flock = [], fcntl.flock
+
+    def noting(handle, operation):
+        modes.append(fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE)
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", noting)
+    with locked(tmp_path):
+        assert not lock.is_left(tmp_path / LOCK)
+        content = (tmp_path / LOCK).read_bytes()
+    (tmp_path / LOCK).write_bytes(content)
+    assert lock.is_left(tmp_path / LOCK)
+    assert not lock.is_left(tmp_path / "none")
+    (tmp_path / LOCK).write_text(json.dumps({"machine": "elsewhere/1"}))
+    assert not lock.is_left(tmp_path / LOCK)
+    assert len(modes) >= 4 and set(modes) == {os.O_RDWR}

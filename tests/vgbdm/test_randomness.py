@@ -123,3 +123,21 @@ def test_compiled_draws_are_the_draws():
     compiled = torch.compile(keyed_normal, fullgraph=True)
     ours, theirs = compiled(1, "a", ids, 2**16 + 3), keyed_normal(1, "a", ids, 2**16 + 3)
     assert ((ours - theirs).abs() <= 1e-6 * (1 + theirs.abs())).all()
+
+
+@pytest.mark.parametrize(
+    ("device", "ids", "count", "most"),
+    [("meta", 3, 2**28, 2**26), ("cpu", 3, 2**17, 2**15), ("cpu", 2**16, 4, 2**16)],
+)
+def test_bits_are_made_in_pieces_that_fit_the_memory(monkeypatch, device, ids, count, most):
+    """Half a GiB of an accelerator's, a quarter of a MiB of a cache; one place at least."""
+    sizes, bits = [], randomness._bits
+
+    def noting(bases, places):
+        sizes.append(len(bases) * len(places))
+        return bits(bases, places)
+
+    monkeypatch.setattr(randomness, "_bits", noting)
+    drawn = keyed_normal(0, "x", torch.arange(ids, device=device), count)
+    assert drawn.shape == (ids, count) and sum(sizes) == ids * count // 2
+    assert max(sizes) <= most and max(sizes) > 0.99 * most

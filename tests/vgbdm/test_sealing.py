@@ -177,3 +177,16 @@ def test_what_another_process_makes_for_a_moment_is_not_listed(tmp_path):
     (tmp_path / "x").write_text("x")
     aside_of(tmp_path / "probe").write_text("")
     assert list(digest_tree(tmp_path)) == ["x"]
+
+
+def test_files_of_an_array_are_compared_before_they_are_read_where_all_are_small(
+    folder, monkeypatch
+):
+    sizes = [want[1] for name, want in manifest_of(folder)["files"].items() if name[0] == "x"]
+    assert len(sizes) == 3
+    (folder / "x/c/1").write_bytes((folder / "x/c/1").read_bytes()[:-1])
+    monkeypatch.setattr("vgbdm.sealed.SMALL_BYTES", sum(sizes))
+    opened(folder).compare_small("x")
+    monkeypatch.setattr("vgbdm.sealed.SMALL_BYTES", sum(sizes) + 1)
+    opened(folder).compare_small("y")
+    refused(lambda: opened(folder).compare_small("x"), "x/c/1", "is damaged", "make it again")

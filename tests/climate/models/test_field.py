@@ -8,6 +8,10 @@ import torch
 from generic_weather import CHANGE, CLIMATE, SCALE, with_unlike_channels
 from weather import GRIDS, make_latents, make_model, states
 
+from climate.models.field import Past
+from climate.models.latents import Gaussians
+from vgbdm.latents import DiagonalGaussian
+
 GRID = GRIDS["coarse"]
 SHAPE = (2, 4, 16, 32)
 
@@ -108,3 +112,30 @@ def test_the_network_sees_state_slopes_history_surroundings_and_latents():
     assert torch.allclose(joined[:, 4:10], model.transport.slopes(state))
     assert torch.allclose(joined[:, 18:28], model.surroundings(seconds))
     assert torch.equal(joined[:, 28:], context.zeta)
+
+
+def test_what_a_history_says_is_repeated_sample_by_sample():
+    values = iter(torch.arange(14.0).reshape(7, 2, 1))
+    pair = tuple(DiagonalGaussian(next(values), next(values)) for _ in range(2))
+    past = Past(2, (next(values), next(values)), (next(values),), Gaussians(*pair))
+    found = past.repeat(3)
+    assert found.rows == 6
+    parts = [(past.encoded, found.encoded), (past.seen, found.seen)]
+    parts += [(past.prior.zeta, found.prior.zeta), (past.prior.theta, found.prior.theta)]
+    for whole, many in parts:
+        for one, again in zip(whole, many, strict=True):
+            assert again.flatten().tolist() == [float(v) for v in one for _ in range(3)]
+    assert Past(2, None, None, None).repeat(2) == Past(4, None, None, None)
+
+
+@pytest.mark.parametrize("checkpoint", [None, False, True])
+def test_a_rollout_is_computed_again_backwards_only_where_that_is_asked(model, checkpoint):
+    told = {} if checkpoint is None else {"checkpoint": checkpoint}
+    calls, history = [], states(model)[:, :4]
+    hook = model.trunk.register_forward_hook(lambda *_: calls.append(1))
+    last = list(model.simulate(history, torch.tensor([0, 86400]), 2, **told))[-1]
+    forwards = len(calls)
+    last.square().mean().backward()
+    hook.remove()
+    model.zero_grad()
+    assert (len(calls) > forwards) == bool(checkpoint)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from weather import GRIDS, PRIORS, VALUES, Batch, make_latents, make_model, shake, states
@@ -226,3 +227,29 @@ def test_latents_that_cannot_be_are_refused():
     for options in ({"channels": 0}, {"points": 2}, {"memory": 1.5}):
         with pytest.raises(InputError, match="latents"):
             make_model(GRIDS["coarse"], latents=make_latents(**options))
+
+
+def test_the_posterior_of_zeta_starts_narrower_than_its_prior():
+    latents = make_model(GRIDS["coarse"], latents=make_latents()).latents
+    for head, width in ((latents.prior.zeta, 0.0), (latents.posterior.zeta, -1.0)):
+        features = torch.zeros((1, head.linear.in_channels, 5))
+        with torch.no_grad():
+            head.linear.bias.zero_()
+            assert torch.equal(head(features).log_std, torch.full_like(head(features).mean, width))
+
+
+def test_bells_are_as_wide_as_points_lie_apart_and_their_squares_add_up_to_one():
+    """exp((cos γ - 1) / (0.6 s)²), s² the share of the sphere of a point."""
+    grid, count = GRIDS["coarse"], 50
+    k = np.arange(count)
+    height, turn = 1 - (2 * k + 1) / count, k * np.pi * (3 - np.sqrt(5))
+    level = np.sqrt(1 - height**2)
+    points = np.stack((level * np.cos(turn), level * np.sin(turn), height), 1)
+    lat, lon = np.meshgrid(np.deg2rad(grid.lat), np.deg2rad(grid.lon), indexing="ij")
+    places = np.stack((np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)))
+    bells = np.exp((points @ places.reshape(3, -1) - 1) / (0.36 * 4 * np.pi / count))
+    made = SpherePoints(grid, count)
+    want = bells / np.sqrt((bells**2).sum(0))
+    assert np.allclose(made.to_fields.numpy(), want, atol=1e-5)
+    area = bells * np.cos(lat).ravel()
+    assert np.allclose(made.to_points.numpy().T, area / area.sum(1, keepdims=True), atol=1e-5)

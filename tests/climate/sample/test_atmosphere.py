@@ -157,3 +157,46 @@ def test_geography_is_plausible():
     assert 0.15 < (land * WEIGHTS[:, None]).mean() < 0.45
     assert ground.min() >= 0.0 and 1000.0 < ground.max() < 4000.0
     assert ground[land < 0.05].max() < 200.0
+
+
+def test_rates_of_damping_are_those_of_the_climate():
+    climate = Climate(
+        eddy_days=3.0, jet_days=5.0, large_eddy_days=7.0, divergence_days=2.0, growth_days=11.0,
+        growth_degrees=(4, 6), growth_orders=(1, 2), temperature_days=(13.0, 17.0),
+    )  # fmt: skip
+    damping = Atmosphere(12, LAT, LON, climate).damping(START)
+    for order, degree in np.ndindex(13, 13):
+        eddy = 1 / 5 if order == 0 else 1 / 3
+        vorticity = eddy + (1 / 7 if order and degree < 4 else 0)
+        vorticity -= 1 / 11 if order in (1, 2) and 4 <= degree <= 6 else 0
+        want = [vorticity, 1 / 2, eddy, 1 / 13, 1 / 17]
+        want[:3] = [0.0] * 3 if order == degree == 0 else want[:3]
+        assert np.allclose(damping.rate[order, degree] * 86400, want)
+
+
+def test_the_target_of_a_day_is_that_of_its_noon():
+    model = Atmosphere(12, LAT, LON)
+    today = model.damping(START + 5 * 3600.0)
+    assert torch.equal(today.target, model.target(START + 12 * 3600.0))
+    assert model.damping(START + 86399.0) is today
+    assert model.damping(START + 86400.0) is not today
+
+
+@pytest.mark.parametrize(("season", "seconds"), [(1, 15 * 86400.0), (-1, 197.62125 * 86400.0)])
+def test_targets_are_jets_and_temperatures_of_the_season(season, seconds):
+    """Of the middle of January and of half a year later."""
+    model = Atmosphere(31, LAT, LON)
+    transform, target = model.transform, model.target(seconds)
+    degrees = np.rad2deg(transform.latitudes.numpy())
+    lon = np.arange(transform.longitudes) * 360.0 / transform.longitudes
+    sine, land = np.sin(np.deg2rad(degrees)), land_fraction(degrees, lon).T
+    aloft = 290.0 - 42.0 * sine**2 - season * 3.0 * sine + 0 * land
+    below = aloft + 8.0 - season * 4.5 * sine * land - 6.5e-3 * orography(degrees, lon).T
+    fields = transform.coefficients(torch.from_numpy(np.stack((aloft, below), -1)))
+    torch.testing.assert_close(target[..., T2M - 1 :], fields, rtol=0, atol=1e-9)
+    jets = -6.0 * np.exp(-((degrees / 15) ** 2))
+    for side in (1, -1):
+        strength, centre = 36.0 * (1 + 0.12 * season * side), side * 42.0 - 2.0 * season
+        jets = jets + strength * np.exp(-(((degrees - centre) / 9.0) ** 2))
+    wind = model.fluid.wind(target)[..., 0].mean(0).numpy()
+    assert np.abs(wind - jets).max() < 0.5

@@ -125,3 +125,9 @@ def test_hyperdiffusion_spares_the_large_and_damps_the_small():
     fluid = make_fluid(diffusion_hours=3.0)
     assert float(fluid.diffusion[-1]) == pytest.approx(1 / (3 * HOUR))
     assert float(fluid.diffusion[10]) < 0.01 * float(fluid.diffusion[-1])
+
+
+def test_the_planet_is_the_earth():
+    """Its radius in m, and a turn in a sidereal day of 86164 s."""
+    assert abs(EARTH_RADIUS / 6371e3 - 1) < 1e-4
+    assert 2 * math.pi / EARTH_ROTATION == pytest.approx(86164.1, rel=1e-4)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import xarray as xr
+from archives import archive
+from builders import hours
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
-from climate.sources.axes import Part, as_slice, orient, same, shown
+from climate.sources.axes import Part, as_slice, open_part, orient, same, shown
 
 few = settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
@@ -109,3 +111,40 @@ def test_a_level_is_found_where_it_is_stored():
 def test_coordinates_and_times_are_shown_as_people_read_them():
     assert shown(np.float64(22.5)) == "22.5"
     assert shown(np.datetime64("2016-01-02T06:00", "s")) == "2016-01-02 06:00"
+
+
+HOURS = hours("2016-01-01", 3)
+
+
+def test_axes_are_found_in_the_order_they_are_stored():
+    content = archive(HOURS)
+    found = open_part(content, "geopotential", "file")
+    assert found.variable.dims == ("time", "level", "lon", "lat")
+    assert found.levels.tolist() == [300.0, 500.0, 850.0]
+    assert np.array_equal(found.times, HOURS) and found.what == "file: geopotential"
+    assert np.array_equal(found.lat, content["latitude"])
+    assert np.array_equal(found.lon, content["longitude"])
+    ground = open_part(content, "land_sea_mask", "file")
+    assert ground.times is None and ground.levels is None
+    assert ground.variable.dims == ("lon", "lat")
+
+
+def test_a_level_of_its_own_and_axes_of_one_are_no_dimensions():
+    content = archive(HOURS).sel(level=500).expand_dims(number=[3], axis=2)
+    found = open_part(content, "geopotential", "file")
+    assert found.variable.dims == ("time", "lon", "lat") and found.levels.tolist() == [500.0]
+    assert np.array_equal(found.variable.values, content["geopotential"].values[:, :, 0])
+    one = open_part(archive(HOURS[:1]), "geopotential", "file")
+    assert one.variable.dims == ("time", "level", "lon", "lat") and len(one.times) == 1
+
+
+def test_what_is_on_other_axes_is_refused():
+    content = archive(HOURS)
+    several = content.expand_dims(number=[0, 1])
+    refused(lambda: open_part(several, "geopotential", "file"), "has 2 of number besides time")
+    refused(lambda: open_part(content, "t", "file"), "file: holds geopotential, ", ", not t")
+
+
+def test_a_level_is_known_by_five_digits():
+    assert part([300.0, 500.0045, 850.0]).level_index(500.0) == 1
+    refused(lambda: part([300.0, 500.006, 850.0]).level_index(500.0), "not 500")

@@ -136,3 +136,15 @@ def test_settings_that_nothing_would_read_are_refused(tmp_path):
             tmp_path, variables=("t2m",), fields={"t2m": {"name": "2m_temperature"} | entry}
         )
         refused(source, *words)
+
+
+@pytest.mark.parametrize("count", [12, 13])
+def test_up_to_twelve_variables_that_are_there_are_named(tmp_path, count):
+    held = archive(hours("2016-01-01", 2))[["2m_temperature"]]
+    names = [f"v{k:02d}" for k in range(count)]
+    many = held.assign(dict.fromkeys(names, held["2m_temperature"])).drop_vars("2m_temperature")
+    many.to_netcdf(tmp_path / "a.nc")
+    shown = ", ".join(names[:12]) + (" …" if count > 12 else "")
+    with pytest.raises(InputError) as caught:
+        cf_source(tmp_path, ("t2m",)).open()
+    assert str(caught.value).endswith(f": no variable 2m_temperature there; it holds {shown}")

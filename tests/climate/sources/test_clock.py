@@ -155,6 +155,16 @@ def test_forecasts_of_many_initial_times_are_named(tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["standard_name", "long_name"])
+def test_leads_are_known_by_their_standard_name_and_members_are_no_leads(tmp_path, name):
+    content = archive(hours("2016-01-01", 12, 12)).expand_dims(hence=[0, 6, 12])
+    content["hence"].attrs = {name: "forecast_period"}
+    content.to_netcdf(tmp_path / "a.nc")
+    said = refused(lambda: opened(tmp_path), "3 of hence", "choose one of")
+    assert ("forecasts, not a series" in said) == (name == "standard_name")
+    assert ("besides time, level" in said) == (name != "standard_name")
+
+
 MONTHS = np.arange(np.datetime64("2006-01"), np.datetime64("2010-01"))
 
 

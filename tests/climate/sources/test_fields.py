@@ -68,3 +68,27 @@ def test_files_of_grids_ten_degrees_apart_are_refused(tmp_path):
         part[["2m_temperature"]].to_netcdf(tmp_path / f"{name}.nc")
     refused(lambda: cf_source(tmp_path, ("t2m",)).open(), "its lat differ from those of")
     assert len(LAT) == 8
+
+
+def two_files(folder, change=0.0, **attributes):
+    """Hours 0 to 11 and 11 to 23, so that one comes twice."""
+    first, second = (archive(part)[["2m_temperature"]] for part in (TIMES[:12], TIMES[11:]))
+    second["2m_temperature"] = second["2m_temperature"] + np.float32(change)
+    second["2m_temperature"].attrs = {"units": "K", **attributes}
+    for name, part in (("a", first), ("b", second)):
+        part.to_netcdf(folder / f"{name}.nc")
+    return cf_source(folder, ("t2m",))
+
+
+@pytest.mark.parametrize("unit", ["K", "degC"])
+def test_a_time_that_comes_twice_alike_is_taken_once(tmp_path, unit):
+    change = 0.0 if unit == "K" else -273.15
+    dataset = two_files(tmp_path, change, units=unit).open()
+    assert np.array_equal(dataset["time"], TIMES)
+    assert np.allclose(dataset["t2m"].values, builders.warm(TIMES, 3), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("unit", "change"), [("K", 1e-4), ("K", 5.0), ("degC", -273.1)])
+def test_a_time_that_comes_twice_with_other_values_is_refused(tmp_path, unit, change):
+    words = "2016-01-01 11:00 comes twice with different values"
+    refused(lambda: two_files(tmp_path, change, units=unit).open(), "b.nc", words)

@@ -198,3 +198,21 @@ def test_missing_values_name_the_file_among_many(tmp_path):
         lambda: convert(dataset, tmp_path / "s", SPLITS, source=ABOUT, scheduler="synchronous"),
         "2m_temperature_1_5.625deg.nc: t2m", "2016-01-13T12",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("fill", [1e20, -9999.0, 1e-3])
+def test_a_fill_is_known_by_six_digits_whatever_its_size(fill):
+    near, apart = (np.float32(fill * (1 + k * 1e-6)) for k in (0.8, 1.2))
+    values = np.array([fill, near, apart, 2 * fill - apart, 5.0], np.float32)
+    missing = np.isnan(Validity(fills=(fill,))(values))
+    assert missing.tolist() == [True, True, False, False, False]
+
+
+def test_packed_numbers_are_fills_and_bounds_within_half_their_spacing():
+    validity = Validity(-5.0, 5.0, (-9.0,), slack=0.5)
+    values = np.array([-9.4, -5.4, -4.0, 0.0, 5.4, 5.6, np.nan], np.float32)
+    assert np.isnan(validity(values)).tolist() == [True, False, False, False, False, True, True]
+    alone = np.array([-9.4, 1.0], np.float32)
+    assert np.isnan(Validity(fills=(-9.0,), slack=0.5)(alone)).tolist() == [True, False]
+    whole = np.array([-5.5, 5.5], np.float32)
+    assert validity(whole) is whole

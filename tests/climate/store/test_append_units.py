@@ -43,6 +43,8 @@ def test_files_in_knots_are_appended_in_metres_per_second(made):
     last = open_store(made[1]).read(480, 504)
     assert np.allclose(last[:, 1], 0.514444 * builders.waves(LATER, 2), atol=1e-3)
     assert np.array_equal(last[:, 2], builders.waves(LATER, 3))
+    begun, finished = (made[1] / "convert.log").read_text().splitlines()[-2:]
+    assert " append begun: " in begun and finished.endswith(" append finished: 504 times")
 
 
 def test_a_store_in_another_unit_keeps_it(made):

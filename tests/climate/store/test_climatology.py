@@ -81,3 +81,21 @@ def test_sums_fit_the_budget_and_cover_all(shape, chunk_steps):
     assert all(8 * 61 * size * shape[2] <= climatology.SUM_BYTES for size in sizes)
     if chunk_steps == 1:
         assert len(pieces) == 24 * shape[0]  # each chunk is read by one piece alone
+
+
+@pytest.mark.parametrize("chunk_steps", [1, 24])
+def test_states_are_read_in_pieces_of_the_budget(monkeypatch, chunk_steps):
+    sizes = []
+
+    class Noting(Counted):
+        def __getitem__(self, key):
+            sizes.append(super().__getitem__(key).nbytes)
+            return super().__getitem__(key)
+
+    times = np.arange(400)
+    values = np.random.default_rng(0).normal(3, 5, (400, 2, 3, 4)).astype(np.float32)
+    monkeypatch.setattr(climatology, "HALF_WINDOW", WINDOW)
+    monkeypatch.setattr(climatology, "READ_BYTES", 7 * 4 * 2 * 3 * 4)
+    write_climatology(zarr.create_group({}), Noting(values, chunk_steps), times, 0, 400, SHORT)
+    # a day has four steps, and where chunks hold many, eight days are read together
+    assert max(sizes) == (4 if chunk_steps == 1 else 7) * 4 * 2 * 3 * 4

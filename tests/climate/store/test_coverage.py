@@ -106,3 +106,8 @@ def test_conversion_prints_them(tmp_path, capsys):
     main(cfg)
     said = capsys.readouterr().out
     assert all(line.strip() in said for line in describe_times(open_store(tmp_path / "store")))
+
+
+def test_the_log_of_a_store_tells_its_beginning_and_its_end(gappy):
+    begun, *others = (gappy.path / "convert.log").read_text().splitlines()
+    assert " begun: " in begun and others[-1].endswith(" finished")

@@ -1,6 +1,7 @@
 """Monthly means: exact, complete months only, no leak over the splits, and never stale."""
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -152,3 +153,19 @@ def test_means_of_a_read_only_store_are_kept_aside(years, monthly, tmp_path, mon
     finally:
         (years.path / MANIFEST).write_text(text)
     assert open_view(years.path, MONTH, aside=aside).path == monthly.path
+
+
+def test_states_of_a_mean_are_read_in_blocks_of_64_mib_at_most():
+    class Large:
+        """A state of 10 MiB, whose read states are their own numbers."""
+
+        state, sizes = SimpleNamespace(shape=(100, 5, 512, 1024)), []
+
+        def read(self, start, stop):
+            self.sizes.append(stop - start)
+            numbers = np.arange(start, stop, dtype=np.float32).reshape(-1, 1, 1, 1)
+            return np.broadcast_to(numbers, (stop - start, 5, 1, 1))
+
+    store = Large()
+    assert (mean_state(store, 3, 20) == 11.0).all()
+    assert store.sizes == [6, 6, 5]

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from generic_weather import LAT, LON, drifting_states, drifting_times
+from refusals import refused
 
 from climate.store.convert import convert
 from climate.store.layout import open_store
-from climate.store.shards import Job
+from climate.store.shards import Job, _fill
 
 HOURS = np.r_[0:5, 9:16, 20:32]
 """Gaps inside the first shard of six and between the second and the third."""
@@ -69,3 +70,33 @@ def test_shards_are_numbered_by_times_then_by_channels(tmp_path):
     held = {(t, c) for k in range(made.count) for t in range(*made.span(k))
             for c in range(5)[made.part(k)]}  # fmt: skip
     assert len(held) == 24 * 5
+
+
+def filled(missing, allowance, points=12):
+    values = np.arange(6 * 12, dtype=np.float32).reshape(6, 3, 4) ** 1.5
+    where = np.zeros((6, 3, 4), bool)
+    where[missing] = True
+    values[where] = np.nan
+    made = job(nan_allowance=allowance, dataset={"z": xr.Variable((), 0)})
+    _fill(values, where, points, "z", made, TIMES[:6])
+    return values, where
+
+
+def test_what_is_missing_takes_the_mean_of_its_shard_as_far_as_is_allowed():
+    some = (slice(2, 4), 1, slice(1, 3))
+    values, where = filled(some, 4 / 72)
+    want = np.arange(6 * 12, dtype=np.float32).reshape(6, 3, 4) ** 1.5
+    assert np.allclose(values[where], want[~where].mean(dtype=np.float64))
+    assert np.array_equal(values[~where], want[~where])
+
+
+@pytest.mark.parametrize(("points", "share"), [(12, "5.56%"), (8, "8.33%")])
+def test_more_that_is_missing_is_refused_with_its_first_time(points, share):
+    some = (slice(2, 4), 1, slice(1, 3))
+    beside = "" if points == 12 else " beside those that are masked in every time"
+    words = f"{share} of its values around {TIMES[2]} are missing or not finite{beside}, "
+    refused(lambda: filled(some, 0.05, points), "variable z", words, "nan_allowance is 5.00%")
+
+
+def test_a_shard_of_which_nothing_is_there_is_refused_whatever_is_allowed():
+    refused(lambda: filled(slice(None), 1.0), "variable z: all its values of ")

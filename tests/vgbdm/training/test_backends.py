@@ -1,6 +1,9 @@
 """Backends in one process: the launcher's choice, averaged weights, recomputing, refusals."""
 
 import copy
+import sys
+from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,8 +13,10 @@ from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.randomness import checksum
 from vgbdm.training.backends import ParameterGroup
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
+from vgbdm.training.backends.rendezvous import INIT_METHOD
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.transfer import arrive
 
@@ -215,3 +220,20 @@ def test_a_step_tells_which_samples_it_took_without_padding():
     assert backend.step(arrived(padded), {}, 0.01).samples == checksum(ids[:5], ids[:5]).sum()
     swapped = Batch(ids, ids.flip(0), torch.ones(8))
     assert backend.step(arrived(swapped), {}, 0.01).samples != checksum(ids, ids).sum()
+
+
+def test_ranks_of_deepspeed_wait_for_each_other_as_long_as_those_of_torch(monkeypatch):
+    told = {}
+
+    def meet(**options):
+        told.update(options)
+        raise InputError("they would meet now")
+
+    comm = SimpleNamespace(is_initialized=lambda: False)
+    fake = SimpleNamespace(comm=comm, init_distributed=meet)
+    monkeypatch.setitem(sys.modules, "deepspeed", fake)
+    monkeypatch.setattr("vgbdm.training.backends.deepspeed.leave_out_inference", lambda: None)
+    with pytest.raises(InputError, match="would meet"):
+        DeepSpeedBackend(**PLAIN)
+    assert told.pop("timeout") == COLLECTIVE_TIMEOUT == timedelta(hours=2)
+    assert told == {"auto_mpi_discovery": False, "verbose": False, "init_method": INIT_METHOD}
