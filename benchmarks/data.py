@@ -31,7 +31,7 @@ from omegaconf import DictConfig  # noqa: E402
 from readme import write_between_marks  # noqa: E402
 
 Figures = Iterator[tuple[str, float]]
-COLUMNS = {  # figure → target, what ../shared/STREAMING.md measured with prototypes
+COLUMNS = {  # figure → target, what prototypes came to (docs/streaming.md#prototypes)
     "stream_over_ram": ("≥ 0.6", "0.42, 0.61 of `torch.stack`"),
     "stream_over_ram_uncompressed": ("aim 0.8", "0.50, 0.76 of `torch.stack`"),
     "stream_over_xarray_dask": ("≥ 60", "130"),
@@ -287,8 +287,8 @@ def tabulate(facts: dict[str, Any]) -> str:
     figures = {name: facts[name] for name in COLUMNS if name in facts}
     rows = [f"| {name} | {x:.3g} | {' | '.join(COLUMNS[name])} |" for name, x in figures.items()]
     runs = [f"* {part}: {run}" for part, run in facts["runs"].items()]
-    head = ["| figure | measured | target | STREAMING.md |", "|---|---|---|---|"]
-    return "\n".join([*runs, "", *head, *rows])
+    head = "| figure | measured | target | [prototypes](docs/streaming.md#prototypes) |"
+    return "\n".join([*runs, "", head, "|---|---|---|---|", *rows])
 
 
 def main(cfg: DictConfig) -> None:

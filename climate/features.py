@@ -23,7 +23,7 @@ class CalendarFeatures(nn.Module):
 
     From seconds since 1970-01-01: sine and cosine of the day of the year; sine and cosine of the
     local solar hour angle; the cosine of the solar zenith angle with the declination
-    δ = −23.44° cos(2π (day + 10) / 365.25) (Spencer 1971 to first order).
+    δ = −23.44° cos(2π (day + 10) / 365.2425) (Spencer 1971 to first order).
 
     A cycle that training did not cover is left out (`climate.cycles`). Without the season the sun
     keeps the mean declination of the training period; without the hours it is left out too.

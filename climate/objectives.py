@@ -20,7 +20,7 @@ from vgbdm.training.backends import Backend
 
 
 class GaussianLikelihood:
-    """Negative log-likelihood of the states ahead under ClimODE's emission (METHOD §10).
+    """Negative log-likelihood of states ahead under ClimODE's emission (docs/weather.md#climode).
 
     A sample's loss is the mean over steps and channels, and over the sphere by area, masked points
     left out, of ½ (y - m)² / s² + log s, everything in standard deviations, plus ``prior`` · (-log

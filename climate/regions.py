@@ -21,7 +21,7 @@ REGIONS: dict[str, tuple[float, float, float, float]] = {
     "EastAsia": (5, 65, 70, 150),
     "Australia": (-50, 10, 100, 180),
 }
-"""South, north, west, east in degrees (METHOD §10, the boxes of ClimODE)."""
+"""South, north, west, east in degrees (docs/weather.md#regional-boxes)."""
 MIN_POINTS = 4
 """Rows and columns that a box must have without its halo."""
 SLACK = 1e-6

@@ -1,4 +1,4 @@
-"""The ordinary and partial differential equation benchmarks of METHOD §8."""
+"""Benchmarks of ordinary and partial differential equations (docs/method.md#benchmark-systems)."""
 
 MODEL_PARTS = (
     "physics_systems.lorenz.Lorenz",

@@ -1,4 +1,6 @@
-"""Every trained model below a folder, scored under the one fair protocol (METHOD §6, §7).
+"""Every trained model below a folder, scored under the one fair protocol.
+
+See docs/method.md#forecast-protocol, and docs/method.md#scores.
 
 Shapes: ``N`` trajectories, ``n`` scored frames, ``C`` components, ``M`` members, ``P`` parameters.
 """

@@ -1,4 +1,7 @@
-"""λ chosen without θ (METHOD §4): the largest whose validation error is near that of λ = 0."""
+"""λ chosen without θ: the largest whose validation error is near that of λ = 0.
+
+See docs/method.md#gauge.
+"""
 
 from __future__ import annotations
 

@@ -2,7 +2,8 @@
 
 R (`vgbdm.objectives.gauge`) asks for the smallest network. Where what is missing goes along with
 what is known, the smallest network is not the true one, and its θ is biased however well it is
-learned (METHOD §4). Here the network is exact, f_net = full - known(θ), and θ minimises R.
+learned (docs/method.md#gauge). Here the network is exact, f_net = full - known(θ), and θ minimises
+R.
 
 Shapes: ``N`` trajectories, ``L`` frames, ``C`` components, ``P`` parameters, ``...`` grid.
 """

@@ -1,4 +1,4 @@
-"""The one fair protocol: how every model of a table forecasts (METHOD §6).
+"""The one fair protocol: how every model of a table forecasts (docs/method.md#forecast-protocol).
 
 Every row gets the frames 0 … T-1; T-1 is its initial state, T the first frame predicted and scored.
 

@@ -1,4 +1,4 @@
-"""A system → a store of trajectories (METHOD §8).
+"""A system → a store of trajectories (docs/method.md#benchmark-systems).
 
 Shapes: ``N`` trajectories, ``L`` frames, ``C`` observed components, ``Q`` of the full state.
 """

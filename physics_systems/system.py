@@ -1,4 +1,4 @@
-"""What a benchmark system is (METHOD §8).
+"""What a benchmark system is (docs/method.md#benchmark-systems).
 
 Shapes: ``N`` points, ``C`` observed components, ``Q`` components of the full state (C, or positions
 and velocities), ``...`` axes of a grid.

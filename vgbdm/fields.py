@@ -1,4 +1,4 @@
-"""Grey-box fields: known physics plus a residual network (METHOD §1).
+"""Grey-box fields: known physics plus a residual network (docs/method.md#grey-box-field).
 
 Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
 """

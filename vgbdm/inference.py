@@ -139,7 +139,7 @@ def likelihood_width(
 ) -> Tensor:
     """Standard deviations (B, P) of y by the window alone, ζ integrated out under its prior.
 
-    The inverse of J'J / σ² + diag(1 for ζ, almost 0 for y); σ² is the window's own mean square.
+    The inverse of J'J / (R σ²) + diag(1 for ζ, almost 0 for y); σ² is the window's own mean square.
 
     Args:
         residuals: of `matching_residuals`.

@@ -4,8 +4,8 @@ Shapes: ``B`` windows, ``N`` points, ``T`` frames of a window, ``K`` frames of h
 observed components, ``Q`` components of the integrated state (C, or positions and velocities: 2C),
 ``Z`` latents, ``P`` parameters, ``...`` axes of a grid.
 
-Second order (METHOD §3): the frames show positions q alone; the state is (q, q̇), the row q̇ = q̇ is
-exact, and physics and network give q̈.
+Second order (docs/method.md#second-order-systems): the frames show positions q alone; the state
+is (q, q̇), the row q̇ = q̇ is exact, and physics and network give q̈.
 """
 
 from __future__ import annotations

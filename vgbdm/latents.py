@@ -1,4 +1,4 @@
-"""Posteriors over physical parameters θ and latents ζ, and their priors (METHOD §4).
+"""Posteriors over physical parameters θ and latents ζ, and their priors (docs/method.md#latents).
 
 Shapes: ``B`` samples, ``P`` parameters, ``Z`` latent dimensions.
 
@@ -42,7 +42,7 @@ class PhysicalPrior(nn.Module):
     """θ ~ N(mean, std), bent smoothly to stay positive where asked.
 
     θ = τ softplus((mean + std · y) / τ), y ~ N(0, 1), τ a tenth of the mean: the normal itself to
-    1e-4 above half the mean, positive everywhere.
+    1e-3 of the mean above half of it, positive everywhere.
 
     Args:
         priors: name → (mean, std), in the parameter's unit.
@@ -100,7 +100,7 @@ class Latents(NamedTuple):
 
 
 class GaussianHead(nn.Module):
-    """Features → a diagonal Gaussian that starts near N(0, 0.1²).
+    """Features → a diagonal Gaussian that starts near N(0, 0.05²).
 
     The logarithm of the width is bent smoothly into (-7, 1).
     """

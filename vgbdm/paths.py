@@ -4,8 +4,8 @@ Shapes: ``B`` trajectories, ``L`` frames, ``k`` node values, ``N`` points, ``...
 frame.
 
 A path joins two successive frames a, b by a curve x(s), s ∈ [0, 1]. Training asks the field at x(s)
-and regresses the curve's own velocity dx/dt = x'(s)/Δ (METHOD §2). What a curve needs of the frames
-around it is computed once per frame, by `Path.nodes`; a point then costs two nodes.
+and regresses the curve's own velocity dx/dt = x'(s)/Δ (docs/method.md#paths). What a curve needs of
+the frames around it is computed once per frame, by `Path.nodes`; a point then costs two nodes.
 """
 
 from __future__ import annotations

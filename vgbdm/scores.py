@@ -1,4 +1,4 @@
-"""Scores that need no geometry (METHOD §7).
+"""Scores that need no geometry (docs/method.md#scores).
 
 Shapes: ``N`` trajectories, ``M`` ensemble members, ``n`` frames, ``C`` components, ``P``
 parameters, ``...`` axes of a grid.

@@ -1,4 +1,6 @@
-"""The rows every model must beat: persistence, damped and lagged, and climatology (METHOD §10).
+"""The rows every model must beat: persistence, damped and lagged, and climatology.
+
+See docs/weather.md#trivial-rows.
 
 Shapes: ``N`` starts, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """

@@ -28,7 +28,7 @@ from climate.store.calendar import (
 )
 
 YEARS_FOR_SEASONS = 2
-"""Below two years of training the climatology has no seasons (METHOD §10, trivial rows)."""
+"""Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
 BLOCK_BYTES = 2**20

@@ -17,7 +17,7 @@ from vgbdm.randomness import keyed_seed
 SHORTEST = np.timedelta64(5, "D")
 """Weather's errors are hardly correlated beyond this."""
 FEWEST = 5
-"""Below so many blocks there are no intervals (METHOD §10)."""
+"""Below so many blocks there are no intervals (docs/weather.md#intervals)."""
 DRAWS, LEVEL = 2000, 0.95
 
 

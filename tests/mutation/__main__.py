@@ -12,9 +12,9 @@ tests fail without a fault.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
-import random
 import shutil
 import sys
 import tempfile
@@ -87,9 +87,20 @@ def report(counts: dict[str, Counter[str]]) -> str:
 
 
 def draw(every: list[Mutant], seed: int, count: int) -> list[Mutant]:
-    """Some of the faults, in a drawn order."""
-    shuffled = random.Random(seed).sample(every, len(every))
-    return list(itertools.islice((m for m in shuffled if m.compiles(REPO)), count))
+    """Some of the faults, in a drawn order: the same ones however the rest of the code changes.
+
+    A fault's place in the order follows from its function and its lines, so that what a seed drew
+    can be tried again after tests were written, or files moved.
+    """
+    seen: Counter[str] = Counter()
+    places: dict[bytes, Mutant] = {}
+    for mutant in every:
+        text = "\0".join((mutant.function, mutant.kind, mutant.before, mutant.after))
+        seen[text] += 1
+        key = f"{seed}\0{text}\0{seen[text]}".encode()
+        places[hashlib.blake2b(key, digest_size=16).digest()] = mutant
+    order = (places[place] for place in sorted(places))
+    return list(itertools.islice((m for m in order if m.compiles(REPO)), count))
 
 
 def main(words: list[str]) -> int:

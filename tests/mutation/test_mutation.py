@@ -86,6 +86,14 @@ def test_every_fault_changes_the_program():
     assert draw(every, 1, 50) == drawn != draw(every, 2, 50)
 
 
+def test_a_seed_draws_the_same_faults_when_other_code_changes():
+    modules = list(modules_of(REPO, ("vgbdm",)))[:20]
+    every = [m for module in modules for m in mutants_of(REPO, module)]
+    known = {m.module for m in draw(every, 1, 10)}
+    fewer = [m for m in every if m.module in known]
+    assert draw(fewer, 1, 10) == draw(every, 1, 10)
+
+
 def test_tests_of_a_module_are_its_own_then_those_that_import_it(tmp_path):
     write(tmp_path, "tests/vgbdm/test_a.py", "")
     write(tmp_path, "tests/climate/test_c.py", "from vgbdm.a import mean")

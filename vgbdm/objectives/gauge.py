@@ -1,4 +1,4 @@
-"""What keeps the network from doing the work of the physics (METHOD §4)."""
+"""What keeps the network from doing the work of the physics (docs/method.md#gauge)."""
 
 from torch import Tensor
 

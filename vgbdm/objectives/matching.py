@@ -33,7 +33,9 @@ class WindowBatch(Protocol):
 
 
 class FlowMatching:
-    """Grey-box flow matching: regress the velocity of a path between two frames (METHOD §2, §4).
+    """Grey-box flow matching: regress the velocity of a path between two frames.
+
+    See docs/method.md#paths, docs/method.md#gauge and docs/weather.md#weather-objective.
 
     The loss of a sample is the mean square of f - u in units of the change per step, plus, where
     the field has them, ``gauge`` · R (`vgbdm.objectives.gauge`) of what its network adds to

@@ -1,4 +1,6 @@
-"""The objectives that simulate: NODE, PhysVAE, APHYNITY, and fine-tuning by rollout (METHOD §9).
+"""The objectives that simulate: NODE, PhysVAE, APHYNITY, and fine-tuning by rollout.
+
+See docs/method.md#baselines.
 
 Shapes: ``B`` trajectories, ``H`` simulated frames, ``C`` components, ``...`` axes of a grid.
 """

@@ -1,4 +1,6 @@
-"""Fine-tuning by rollout: forecasts of several steps against what came (METHOD §10).
+"""Fine-tuning by rollout: forecasts of several steps against what came.
+
+See docs/weather.md#tuning-by-rollout.
 
 Shapes: ``M`` members, ``B`` samples, ``L`` frames of a window, ``S`` steps, ``...`` axes of the
 state.

@@ -1,4 +1,6 @@
-"""VGB-DM: variational grey-box matching; with a black-box field, black-box matching (METHOD §4).
+"""VGB-DM: variational grey-box matching; with a black-box field, black-box matching.
+
+See docs/method.md#matching-objective.
 
 Shapes: ``B`` trajectories, ``M`` matches per window, ``N`` = B · M, ``C`` components.
 """

@@ -1,4 +1,4 @@
-"""Which window is encoded, and where the field is asked (METHOD §5).
+"""Which window is encoded, and where the field is asked (docs/method.md#windows).
 
 Shapes: ``B`` trajectories, ``L`` frames, ``T`` frames of a window, ``M`` matches.
 """

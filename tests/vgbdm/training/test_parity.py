@@ -1,4 +1,4 @@
-"""The same run in every layout, and gone on with in any other (METHOD §11, exact resume)."""
+"""The same run in every layout, and gone on with in any other (docs/method.md#exact-resume)."""
 
 import itertools
 import json
