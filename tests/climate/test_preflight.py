@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from processes import finish, starter
@@ -173,3 +174,23 @@ def test_memory_that_is_nearly_full_or_nearly_empty_is_seen():
     (said,) = advised(peak=half - 1, accumulation=2)
     assert said == "there is room: a smaller backend.accumulation is faster"
     assert advised(peak=half, accumulation=2) == FINE
+
+
+def test_a_pass_is_that_of_a_micro_batch_in_its_precision():
+    parts, seen, learner = [], [], SimpleNamespace(precision="fp32")
+
+    def gradients(micro, values, last):
+        seen.append((micro, learner.precision))
+        return {"loss": torch.tensor(1.5)}
+
+    def part(start, stop):
+        parts.append((start, stop))
+        return "micro"
+
+    backend = SimpleNamespace(
+        learner=learner, accumulation=2, gradients=gradients, discard=lambda *_: None
+    )
+    batch = SimpleNamespace(host=range(8), device=SimpleNamespace(part=part))
+    seconds, loss = preflight.measure_pass(backend, batch, {}, "bf16")
+    assert parts == [(0, 4)] and seen == [("micro", "bf16")] * preflight.STEPS
+    assert loss == 1.5 and 0 <= seconds < 60 and learner.precision == "fp32"

@@ -149,3 +149,18 @@ def test_columns_that_leave_half_a_step_free_do_not_close_the_circle():
     assert parse_region([-40, 40, 32, 200], 1).cut(lat, lon).lon[0] == 16.0
     with pytest.raises(InputError, match="is not inside the store"):
         parse_region([-40, 40, 300, 40], 0).cut(lat, lon)
+
+
+def test_the_named_boxes_are_those_of_the_document():
+    assert REGIONS == {
+        "NorthAmerica": (15, 65, 220, 300), "SouthAmerica": (-55, 20, 270, 330),
+        "Europe": (30, 65, 0, 40), "SouthAsia": (-15, 45, 25, 110),
+        "EastAsia": (5, 65, 70, 150), "Australia": (-50, 10, 100, 180),
+    }  # fmt: skip
+
+
+def test_a_box_whose_halo_closes_the_circle_is_refused():
+    """58 columns and a halo of 3 are all 64; a column less leaves a gap."""
+    with pytest.raises(InputError, match="spans all longitudes; take task=hourly"):
+        parse_region([30, 65, 0, 57 * 5.625], 3).cut(LAT, LON)
+    assert len(parse_region([30, 65, 0, 56 * 5.625], 3).cut(LAT, LON).lon) == 63

@@ -16,6 +16,7 @@ def length(text):
     ("given", "said", "key"),
     [
         ("21600 s", "6 h", "6h"),
+        ("0 s", "0 h", None),
         ("48 h", "48 h", "48h"),
         ("5 D", "5 d", "5d"),
         ("3712 s", "1 h 1 min 52 s", None),

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from refusals import refused
 
+from vgbdm import outputs
 from vgbdm.files import aside_of
 from vgbdm.outputs import appearing, check_free, scratch
 
@@ -56,3 +57,18 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     refused(lambda: make(tmp_path / "file" / "out"), "is there already, and no folder")
     refused(lambda: make(Path("/proc/nothing/out")), "/proc/nothing")
+
+
+def test_a_folder_that_threads_still_write_in_is_removed_again_and_again(tmp_path, monkeypatch):
+    tried, remove = [], outputs.shutil.rmtree
+
+    def late(folder, **options):
+        tried.append(folder)
+        if len(tried) > 2:
+            remove(folder, **options)
+
+    monkeypatch.setattr(outputs.shutil, "rmtree", late)
+    monkeypatch.setattr(outputs, "PAUSE", 0.0)
+    with scratch(tmp_path / "run") as (folder, _):
+        (folder / "file").touch()
+    assert tried == [folder] * 3 and not folder.exists()

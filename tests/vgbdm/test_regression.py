@@ -66,6 +66,11 @@ def test_ridges_are_relative_to_the_mean_square_of_a_regressor():
         small = ridge((size * x)[None, None, None], 3 * x[None, None])
         exact = [3 / size / (1 + weight) for weight in RIDGES]
         assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
+    tiny = float((1e-18 * x.square()).mean())  # beside it the least mean square counts, 1e-18
+    share = tiny / (tiny + 1e-18)
+    exact = [3e9 * share / (share + weight) for weight in RIDGES]
+    small = ridge((1e-9 * x)[None, None, None], 3 * x[None, None])
+    assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
     none = ridge(torch.zeros(1, 1, 1, 50).double(), x[None, None])
     assert [float(c) for c in none] == [0.0, 0.0]
 
@@ -105,3 +110,14 @@ def test_a_black_box_has_nothing_alone():
     assert (regression.alone, regression.outputs) == (0, 2 * 10 * 2)
     window = WindowRates(torch.randn(2, 7, 2), torch.randn(2, 7, 3), torch.zeros(2, 7, 0, 2))
     assert regression(window).shape == (2, 40)
+
+
+def test_a_window_of_fewer_numbers_than_components_has_all_coefficients():
+    """Six components at three times: a pair of them for each of 21."""
+    regression = WindowRegression(1, 6, 1)
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 3, 1), (2, 3, 6), (2, 3, 1, 1))
+    window = WindowRates(*(torch.randn(shape, generator=generator) for shape in shapes))
+    found = regression.coefficients(window)
+    assert found.shape == (2, regression.outputs) == (2, 1 + 2 * (1 + 1 + 6 + 21))
+    assert torch.isfinite(found).all()

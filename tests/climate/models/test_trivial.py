@@ -5,6 +5,7 @@ import pytest
 
 from climate.models import trivial
 from climate.models.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
+from climate.store.layout import TrainingStore
 from climate.verification.area import Area
 
 HOUR = np.timedelta64(3600, "s")
@@ -55,3 +56,22 @@ def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch
     assert fit.spread == pytest.approx(np.sqrt((now**2).mean(0)), rel=1e-4)
     none = fit_trivial(store, area, 6 * HOUR, 200)
     assert not none.damping.any() and none.damping.shape == (200, 3)
+
+
+def test_training_states_are_read_in_blocks_of_the_budget(store, monkeypatch):
+    read, sizes = TrainingStore.read, []
+
+    def noting(self, start, stop, *more):
+        sizes.append(stop - start)
+        return read(self, start, stop, *more)
+
+    monkeypatch.setattr(TrainingStore, "read", noting)
+    area, six = Area.of(store.lat, store.lon, store.lat, store.lon), np.timedelta64(6, "h")
+    whole = fit_trivial(store, area, six, 4)
+    assert len(sizes) == 1  # 64 MiB hold more than all of it
+    state = 4 * int(np.prod(store.state.shape[1:]))
+    monkeypatch.setattr("climate.models.trivial.BLOCK_BYTES", 60 * state)
+    sizes.clear()
+    parts = fit_trivial(store, area, six, 4)
+    assert max(sizes) == 60 + 24 and len(sizes) == 5
+    assert np.allclose(parts.damping, whole.damping) and np.allclose(parts.spread, whole.spread)

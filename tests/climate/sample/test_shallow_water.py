@@ -131,3 +131,33 @@ def test_the_planet_is_the_earth():
     """Its radius in m, and a turn in a sidereal day of 86164 s."""
     assert abs(EARTH_RADIUS / 6371e3 - 1) < 1e-4
     assert 2 * math.pi / EARTH_ROTATION == pytest.approx(86164.1, rel=1e-4)
+
+
+def test_the_filter_moves_both_levels_as_williams_says():
+    """By 0.53 and -0.47 of ν/2 times the curvature of three levels in time."""
+    plain, filtered = (make_fluid(filter_strength=strength) for strength in (0.0, 0.2))
+    before = disturbed(plain)
+    now = before * 1.25 + disturbed(plain, 1)
+    kept, after = plain.step((before, now), None, None)
+    assert torch.equal(kept, now)
+    nudge = 0.1 * (before - 2 * now + after)
+    first, second = filtered.step((before, now), None, None)
+    torch.testing.assert_close(first, now + 0.53 * nudge, rtol=1e-12, atol=1e-18)
+    torch.testing.assert_close(second, after - 0.47 * nudge, rtol=1e-12, atol=1e-18)
+
+
+def test_gravity_waves_are_averaged_over_the_step_before_and_after():
+    fluid = make_fluid()
+    before, now = disturbed(fluid), 1.25 * disturbed(fluid, 1)
+    before[..., DIVERGENCE] = 1j * before[..., VORTICITY].real
+    now[..., DIVERGENCE] = 0.5 * now[..., VORTICITY]
+    rates = fluid.tendencies(now)
+    after = fluid._implicit_gravity(before, now, rates)
+    span, curvature = 2 * fluid.time_step, fluid.minus_laplacian
+    middle = (before + after) / 2 - now
+    slopes = (after - before) / span - rates
+    divergence = slopes[..., DIVERGENCE] - curvature * middle[..., GEOPOTENTIAL]
+    height = slopes[..., GEOPOTENTIAL] + fluid.mean_geopotential * middle[..., DIVERGENCE]
+    for left, whole in ((divergence, slopes[..., DIVERGENCE]), (height, slopes[..., GEOPOTENTIAL])):
+        assert float(left.abs().max()) < 1e-9 * float(whole.abs().max())
+    assert float(slopes[..., VORTICITY].abs().max()) < 1e-9 * float(rates.abs().max())

@@ -148,3 +148,28 @@ def test_what_is_on_other_axes_is_refused():
 def test_a_level_is_known_by_five_digits():
     assert part([300.0, 500.0045, 850.0]).level_index(500.0) == 1
     refused(lambda: part([300.0, 500.006, 850.0]).level_index(500.0), "not 500")
+
+
+def test_of_two_levels_the_pressure_is_taken_whatever_the_other_is_called():
+    content = archive(HOURS).sel(level=500).assign_coords(height=2.0)
+    content["height"].attrs = {"units": "m", "positive": "up"}
+    content["level"].attrs = {"units": "hPa"}
+    assert open_part(content, "geopotential", "file").levels.tolist() == [500.0]
+    alone = open_part(content.drop_vars("level"), "geopotential", "file")
+    assert (alone.levels.tolist(), alone.level_unit) == ([2.0], "m")
+
+
+def test_levels_are_known_by_a_unit_of_pressure_alone():
+    content = archive(HOURS).rename(level="surface_of")
+    content["surface_of"] = content["surface_of"] * 100.0
+    content["surface_of"].attrs = {"units": "Pa"}
+    found = open_part(content, "geopotential", "file")
+    assert (found.levels.tolist(), found.level_unit) == ([300.0, 500.0, 850.0], "hPa")
+
+
+def test_rows_along_an_axis_go_before_a_place_of_the_same_kind():
+    content = archive(HOURS).rename_dims(latitude="y", longitude="x")
+    content = content.assign_coords(lat=52.5, lon=13.4)
+    found = open_part(content, "2m_temperature", "file")
+    assert found.variable.dims == ("time", "lon", "lat")
+    assert np.array_equal(found.lat, content["latitude"])

@@ -2,6 +2,7 @@
 
 import logging
 import shlex
+from types import SimpleNamespace
 
 import builders
 import numpy as np
@@ -12,8 +13,10 @@ from builders import hours, source, write_constants, write_variable
 from entry import compose_config
 from refusals import refused
 
+from climate.sources import meaning
 from climate.sources.opening import open_source
 from climate.sources.weatherbench import WeatherBenchSource
+from climate.units import Conversion
 
 TIMES = hours("2016-01-01", 48)
 WARM = 280 + builders.waves(TIMES, 1)
@@ -191,3 +194,26 @@ def test_a_setting_for_a_field_nobody_knows_is_refused(tmp_path):
     archive(TIMES).to_netcdf(tmp_path / "a.nc")
     fields = {"t2m": {"name": "2m_temperature"}, "tm2": {"units": "degC"}}
     refused(lambda: cf_source(tmp_path, ("t2m",), fields=fields), "source.fields.tm2", "t2m")
+
+
+def test_a_label_that_is_overruled_is_said_and_one_that_agrees_is_not(caplog):
+    caplog.set_level(logging.INFO)
+    parts = [SimpleNamespace(units=unit, where=f"{unit}.nc") for unit in ("m", "km", "m", None)]
+    none = [Conversion()] * 4
+    meaning._say("z", "m", parts, None, none)
+    meaning._say("z", "m", [parts[0], parts[3]], "m", none[:2])
+    assert not caplog.messages
+    meaning._say("z", "m", parts, "m", none)
+    meaning._say("z", "m", parts, "ft", [Conversion(0.3048)] * 2 + none[:2])
+    told = "z: taken in {}, as source.fields.z.units says; the files say {}"
+    assert caplog.messages == [
+        told.format("m", "km"),
+        "z: ft is converted to m (m.nc and 1 more)",
+        told.format("ft", "km, m"),
+    ]
+
+
+def test_a_channel_nobody_knows_in_no_unit_is_refused():
+    part = SimpleNamespace(what="a.nc: q")
+    refused(lambda: meaning._own("q", part, "a lot"), "a.nc: q is in 'a lot', which is no unit")
+    assert meaning._own("q", part, "kg kg**-1") == "kg kg**-1"

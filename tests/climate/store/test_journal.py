@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from refusals import refused
 
-from climate.store.journal import Journal, digest_store, pending, swap_file, swapping
+from climate.store.journal import Journal, digest_store, pending, swap_file, swapping, sync_tree
 from climate.store.mask import pack
+from vgbdm.files import aside_of
 from vgbdm.sealing import digest_file
 
 FINGERPRINT = {"channels": ["z"], "step": 3600}
@@ -63,3 +64,19 @@ def test_files_are_pending_from_the_moment_they_move(begun):
     begun.drop()
     assert not swapping(begun.store) and not begun.folder.exists()
     begun.drop()
+
+
+def test_what_is_written_is_synced_but_for_what_is_written_aside(begun, monkeypatch):
+    synced = []
+    monkeypatch.setattr("climate.store.journal.sync", synced.append)
+    tree = begun.store / "state"
+    (tree / "c").mkdir(parents=True)
+    for path in (tree / "c/0", aside_of(tree / "c/1"), tree / "zarr.json"):
+        path.touch()
+    sync_tree(tree)
+    assert synced == [tree / "c", tree / "c/0", tree / "zarr.json", tree]
+    synced.clear()
+    begun.drop()
+    assert synced == [begun.store] and not begun.folder.exists()
+    begun.drop()
+    assert synced == [begun.store]

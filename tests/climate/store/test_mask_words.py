@@ -66,7 +66,15 @@ def test_shares_are_of_the_points_and_lines_of_the_area():
 
 @pytest.mark.parametrize(
     ("share", "said"),
-    [(0.5, "50 %"), (0.004, "0.4 %"), (0.9996, "99.96 %"), (1e-5, "0.001 %"), (1.0, "100 %")],
+    [
+        (0.5, "50 %"),
+        (0.004, "0.4 %"),
+        (0.9996, "99.96 %"),
+        (1e-5, "0.001 %"),
+        (1e-7, "0.00001 %"),
+        (1e-8, "0 %"),
+        (1.0, "100 %"),
+    ],
 )
 def test_a_share_is_never_rounded_to_none_or_all(share, said):
     assert percent(share) == said

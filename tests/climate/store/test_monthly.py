@@ -169,3 +169,12 @@ def test_states_of_a_mean_are_read_in_blocks_of_64_mib_at_most():
     store = Large()
     assert (mean_state(store, 3, 20) == 11.0).all()
     assert store.sizes == [6, 6, 5]
+
+
+def test_means_that_were_stopped_half_made_are_made_again(tmp_path, monkeypatch):
+    (tmp_path / "monthly").mkdir()
+    made, done = [], SimpleNamespace(provenance={"derived_from": "d"})
+    monkeypatch.setattr("climate.store.monthly._make", lambda store, path, *_: made.append(path))
+    monkeypatch.setattr("climate.store.monthly.open_store", lambda path: done)
+    assert open_monthly(SimpleNamespace(digest="d", path=tmp_path)) is done
+    assert made == [tmp_path / "monthly"]

@@ -276,3 +276,19 @@ def test_a_shard_of_one_map_is_measured_too():
         found = one_channel(values)
         assert found.constant[0] == count and found.repeated[0] == 0
         assert found.top == () and not found.rms and not found.peak
+
+
+@pytest.mark.parametrize("total", [49, 50, 2000, 40000])
+@pytest.mark.parametrize("below", [-1, 0, 1])
+def test_what_is_usual_is_the_change_of_a_rank(total, below):
+    """The 99.9th percentile, and 16 changes beyond it at least; of fewer than 50 none is."""
+    rank = min(int(0.999 * (total - 1)), total - 17)
+    sizes = {-3: rank - 5 + below, 8: 5, 64: total - rank - below}
+    want = None if total < 50 else 2 ** (9 / 32) if below == 1 else 2 ** (65 / 32)
+    assert odd_maps._usual(sizes) == pytest.approx(want)
+
+
+def test_changes_are_counted_in_32nds_of_an_octave():
+    """Manifests hold these counts: another number would read those of other stores wrongly."""
+    one = one_channel(np.float32(2.0) ** np.arange(3)[:, None, None] + np.zeros((8, 16)))
+    assert one.rms == one.peak == {0: 1, 32: 1}

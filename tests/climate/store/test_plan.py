@@ -7,7 +7,9 @@ import pytest
 from refusals import refused
 
 from climate.store import plan
+from climate.store.convert import write_shards
 from climate.store.coverage import gap_text, model_step
+from climate.store.layout import chunk_shape
 from climate.store.shards import Job
 
 HOUR, MONTH = np.timedelta64(3600, "s"), np.timedelta64(1, "M")
@@ -73,3 +75,32 @@ def test_a_gap_counts_the_steps_that_are_missing(first, last, step, said):
 def test_the_usual_model_makes_steps_of_six_hours_where_it_can(step, want):
     assert model_step(step) == want * HOUR
     assert model_step(MONTH) == MONTH
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads"])
+def test_the_bar_tells_all_bytes_when_all_shards_are_written(monkeypatch, scheduler):
+    moved, written = [], []
+
+    class Bar:
+        def __init__(self, total, **_):
+            moved.append(-total)
+
+        def __enter__(self):
+            return SimpleNamespace(update=moved.append)
+
+        def __exit__(self, *_):
+            return None
+
+    monkeypatch.setattr("climate.store.tasks.tqdm", Bar)
+    monkeypatch.setattr("climate.store.tasks.write_shard", lambda job, k: written.append(k))
+    write_shards(job(), [0, 1, 4, 5], scheduler, 2)
+    assert sorted(written) == [0, 1, 4, 5]
+    assert moved == [-48 * 3 * 8 * 16 * 4, *[12 * 3 * 8 * 16 * 4] * 4]
+
+
+def test_large_states_are_dealt_to_shards_of_128_mib():
+    """Small ones up to 720 steps, a whole number of chunks of 24; large ones map by map."""
+    assert chunk_shape(5, 32, 64) == ((24, 5, 32, 64), (720, 5, 32, 64))
+    assert chunk_shape(1, 512, 512) == ((24, 1, 512, 512), (120, 1, 512, 512))
+    assert chunk_shape(3, 512, 512) == ((1, 1, 512, 512), (42, 3, 512, 512))
+    assert chunk_shape(40, 721, 1440) == ((1, 1, 721, 1440), (1, 20, 721, 1440))

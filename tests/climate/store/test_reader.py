@@ -125,3 +125,14 @@ def test_other_layouts_are_refused(tmp_path, options):
 def test_other_codecs_are_refused():
     with pytest.raises(InputError, match="lz4 or none"):
         codecs("zip", 1, 1, 1)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "none"])
+def test_chunks_of_some_channels_may_reach_beyond_the_last(tmp_path, monkeypatch, codec):
+    monkeypatch.setitem(SHAPES, "groups", ((2, 3, 5, 6), (4, 6, 5, 6)))
+    values = write(tmp_path / "a", "groups", codec)
+    array = opened(tmp_path / "a")
+    for start, stop in ((0, 20), (1, 4), (7, 8), (3, 18)):
+        out = np.full((stop - start, 4, 5, 6), 7, np.float32)
+        assert np.array_equal(array.read(start, stop, out), values[start:stop])
+        assert np.array_equal(array[start:stop], values[start:stop])

@@ -8,7 +8,7 @@ from refusals import refused
 
 from climate.store.convert import convert
 from climate.store.layout import open_store
-from climate.store.shards import Job, _fill
+from climate.store.shards import Job, _fill, _settle
 
 HOURS = np.r_[0:5, 9:16, 20:32]
 """Gaps inside the first shard of six and between the second and the third."""
@@ -100,3 +100,16 @@ def test_more_that_is_missing_is_refused_with_its_first_time(points, share):
 
 def test_a_shard_of_which_nothing_is_there_is_refused_whatever_is_allowed():
     refused(lambda: filled(slice(None), 1.0), "variable z: all its values of ")
+
+
+def test_values_on_points_that_a_settled_mask_holds_are_refused():
+    mask = np.zeros((5, 3, 4), bool)
+    mask[0, 1, 2] = True
+    told = {"mask": mask, "settled": True, "nan_allowance": 0.0}
+    made = job(dataset={name: xr.Variable((), 0) for name in "ab"}, **told)
+    values = np.ones((6, 2, 3, 4), np.float32)
+    words = f"variable a: has values at {TIMES[0]} on 1 points that are masked"
+    refused(lambda: _settle(made, 0, values, TIMES[:6]), words)
+    values[:, 0, 1, 2] = np.nan
+    filled, masked = _settle(made, 0, values, TIMES[:6])
+    assert filled is None and np.array_equal(masked, mask[:2])

@@ -101,3 +101,16 @@ def test_published_errors_are_shown_in_the_stores_unit_without_an_offset(pair):
     )
     wrong = replace(store, channel_attrs=attrs | {"t2m": {"units": "Pa"}})
     assert why_not_comparable(forecast, wrong) == "t2m is in Pa"
+
+
+def test_no_number_of_the_papers_has_changed():
+    """Their sums; and the grid they are on, that of WeatherBench at 5.625°."""
+    sums = {name: {v: sum(row) for v, row in table.items()} for name, table in ROWS.items()}
+    want = {
+        "ClimODE, published": {"z": 853.4, "t": 7.25, "t2m": 7.19, "u10": 9.45, "v10": 9.63},
+        "GB-DM, published": {"z": 1287.3, "t": 8.95, "t2m": 9.23, "u10": 12.0, "v10": 12.65},
+    }
+    for name, table in want.items():
+        assert sums[name] == pytest.approx(table, abs=1e-9)
+    assert np.allclose(LAT, np.linspace(-87.1875, 87.1875, 32))
+    assert np.allclose(LON, np.linspace(0, 354.375, 64))

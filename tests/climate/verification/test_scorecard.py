@@ -20,7 +20,13 @@ from climate.models.trivial import (
 from climate.report import write_report
 from climate.verification.area import Area
 from climate.verification.forecasts import open_forecast
-from climate.verification.scorecard import COLUMNS, check_against_trivial, format_table, score
+from climate.verification.scorecard import (
+    COLUMNS,
+    Verification,
+    check_against_trivial,
+    format_table,
+    score,
+)
 from climate.verification.statistics import gaussian_crps
 from vgbdm.errors import InputError
 
@@ -327,3 +333,11 @@ def test_the_report_of_an_ensemble_shows_ranks_and_distributions(store, ensemble
     assert page.count("data:image/png;base64,") == 1 + 1 + 1 + 3
     for word in ("Rank histograms", "mean of 8 members", "model dressed: CRPS"):
         assert word in page
+
+
+def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
+    card, none = pd.DataFrame({"row": ["model"], "crps": [0.5]}), pd.DataFrame()
+    Verification(card, none, none, {"crps": "fair, ÷ 2"}).write(tmp_path / "a" / "b")
+    names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
+    assert names == {"scorecard.csv", "rules.json"}
+    assert json.loads((tmp_path / "a/b/rules.json").read_text()) == {"crps": "fair, ÷ 2"}

@@ -5,13 +5,15 @@ import logging
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from processes import finish_ranks
 from tiny import alike, make_trainer, record
 
 from vgbdm.errors import InputError, RunError
-from vgbdm.training import checkpoint
+from vgbdm.training import checkpoint, saving
+from vgbdm.training.saving import Saver
 from vgbdm.training.transfer import Feed
 
 SUPPORT = Path(__file__).resolve().parents[2] / "support"
@@ -248,3 +250,14 @@ def test_a_long_write_is_progress_as_long_as_its_files_grow(tmp_path, monkeypatc
     assert writing.wait(10)
     trainer.saver.settle()
     assert len(calls) >= 4 if grows else len(calls) <= 2
+
+
+def test_a_save_is_due_after_its_minutes_and_never_without(tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(saving, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    first, second = SimpleNamespace(rank=0), SimpleNamespace(rank=1)
+    two, never = Saver(tmp_path, first, 1, 2.0), Saver(tmp_path, first, 1, None)
+    other = Saver(tmp_path, second, 1, 2.0)
+    for seconds, due in ((0.0, False), (119.5, False), (120.0, True), (1e9, True)):
+        now[0] = 1000.0 + seconds
+        assert (two.is_due(), never.is_due(), other.is_due()) == (due, False, False)
