@@ -12,6 +12,7 @@ from climate.verification.area import Area
 from climate.verification.table import Table
 
 UNITS = {"z": "m2 s-2", "t2m": "K"}
+KINDS = ["state", "state", "difference", "spread", "state", "state"]
 STORE = SimpleNamespace(
     channels=tuple(UNITS),
     channel_attrs={name: {"units": unit} for name, unit in UNITS.items()},
@@ -107,8 +108,6 @@ def test_maps_are_of_the_middle_start_a_day_ahead(monkeypatch):
         own = members[c, :, 3] if c == 0 else np.where(kept, members[c, :, 3], np.nan)
         truth = states[9 + 24, c]
         want = [own.mean(0), truth, own.mean(0) - truth, own.std(0, ddof=1), own[0], own[1]]
-        assert [p.kind for p in panels] == ["state", "state", "difference", "spread"] + [
-            "state"
-        ] * 2
+        assert [p.kind for p in panels] == KINDS
         for panel, field in zip(panels, want, strict=True):
             assert np.allclose(panel.field, field, rtol=1e-5, atol=1e-6, equal_nan=True)
