@@ -349,3 +349,27 @@ def test_memory_is_filled_again_only_when_its_copy_is_done(store):
         for _ in range(RING):
             next(stream)
         assert not torch.equal(first.states, kept) and first.copied is None
+
+
+class Beside:
+    """Two numbers of each time, which say which one it is."""
+
+    shape = (2,)
+
+    def read(self, start, stop):
+        return np.stack((np.arange(start, stop), -np.arange(start, stop)), 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ["whole", "blocks", "big"])
+def test_what_stands_aside_of_a_sample_comes_with_it(store, big_store, kind):
+    """Also for the last block, which the store's end cuts, and 0 where there is no sample."""
+    used, pool = big_store if kind == "big" else store, SMALL_POOL if kind == "blocks" else {}
+    seconds = used.times.astype(np.int64)
+    with WindowStream(used, "test", **OPTIONS, **pool, aside=Beside()) as stream:
+        for _ in range(12):
+            batch = next(stream)
+            anchors = np.searchsorted(seconds, batch.times.numpy())
+            want = np.stack((anchors, -anchors), 1) * (batch.weights.numpy() > 0)[:, None]
+            assert np.array_equal(batch.aside.numpy(), want)
+        held = sum(pool.memory_bytes for pool in stream.sources)
+        assert stream.memory_bytes == held + 4 * 16 * (5 * 3 * 8 * 16 * 4 + 20 + 8)

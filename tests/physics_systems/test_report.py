@@ -1,8 +1,14 @@
 """What a summary looks like: numbers, spreads, names."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
+import pytest
+import torch
 
+from physics_systems import report
+from physics_systems.evaluation import Row
 from physics_systems.report import SHOWN, cells, format_summary, label, markdown, parameters, table
 
 
@@ -59,3 +65,44 @@ def test_parameters_stand_beside_the_exact_minimiser():
     order = [page.index(text) for text in ("vgbdm aa", "0.5", "vgbdm bb", "0.25", "exact", "4.5")]
     assert order == sorted(order) and "oracle" not in page
     assert parameters(made, limits.iloc[:0]) == []
+
+
+def row_of(objective, seed, field, scored=4):
+    """Forecasts of some frames; their numbers tell whose they are."""
+    mean = torch.full((2, scored, 3), float(seed))
+    return Row(
+        {"objective": objective, "seed": seed}, np.zeros(2), SimpleNamespace(mean=mean), field
+    )
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_pictures_are_of_the_first_run_of_each_objective(tmp_path, monkeypatch, known):
+    seen = []
+    for name in ("error_against_time", "trajectories", "portrait", "parameter_scatter",
+                 "calibration"):  # fmt: skip
+        monkeypatch.setattr(
+            report.figures, name, lambda *told, name=name: seen.append((name, *told)) or b""
+        )
+    data = Trajectories(torch.zeros(2, 14, 3), torch.zeros(2, 14))
+    field = SimpleNamespace(
+        window=10, std=torch.tensor([[1.0], [2.0], [3.0], [9.0]]), size=3, parameter_names=("L",)
+    )
+    bare = SimpleNamespace(window=10, std=None, size=3, parameter_names=())
+    rows = [row_of("oracle", 0, None), row_of("vgbdm", 2, field), row_of("vgbdm", 1, field),
+            row_of("node", 5, bare), row_of("persistence", 7, None, 5)]  # fmt: skip
+    frames = {"summary": summary(), "paired": pd.DataFrame(), "limits": pd.DataFrame()}
+    truth = {"L": torch.ones(2)} if known else None
+    path = report.write_report(tmp_path, SimpleNamespace(name="a<b"), data, truth, rows, frames)
+    (first, told, window, same, scale), *others = seen
+    assert (first, told is data, window) == ("error_against_time", True, 10)
+    assert list(same) == ["oracle", "vgbdm", "node"] and float(same["vgbdm"][0, 0, 0]) == 2.0
+    assert scale.tolist() == [1.0, 2.0, 3.0]
+    of_parameters = ["parameter_scatter", "calibration"] if known else []
+    want = ["trajectories", "portrait", *of_parameters, "trajectories", "portrait"]
+    assert [name for name, *_ in others] == want
+    shown = [told[-1] for told in others]
+    assert shown == ["vgbdm, seed 2"] * (len(want) - 2) + ["node, seed 5"] * 2
+    text = path.read_text()
+    order = ["a&lt;b", "2 test trajectories; frames 0 to 9 are given, 10 to 13 are scored",
+             "No run of VGB-DM", "Error against time", "vgbdm, seed 2", "node, seed 5"]  # fmt: skip
+    assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)

@@ -182,3 +182,14 @@ def test_the_calibrated_width_scales_what_the_window_leaves_open():
 
     assert torch.allclose(precision(plain), 9 * precision(wide), rtol=1e-3, atol=1e-4)
     assert torch.equal(wide.zeta.log_std, plain.zeta.log_std)
+
+
+def test_the_anchor_is_where_the_search_begins():
+    """Moved as a whole, a problem has the same answer, moved."""
+
+    def residuals(u):
+        return (u - torch.tensor([[0.1], [1000.0]])) * torch.tensor([[0.005], [0.1]])
+
+    start = torch.tensor([[16.0], [-32.0]])
+    found = minimise(lambda u: residuals(u - start), start, 20) - start
+    assert torch.allclose(found, minimise(residuals, torch.zeros(2, 1), 20), rtol=1e-3, atol=1e-4)

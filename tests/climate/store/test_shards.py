@@ -6,6 +6,7 @@ import xarray as xr
 from generic_weather import LAT, LON, drifting_states, drifting_times
 from refusals import refused
 
+from climate.store.append import append
 from climate.store.convert import convert
 from climate.store.layout import open_store
 from climate.store.shards import Job, _fill, _settle
@@ -16,15 +17,27 @@ TIMES, VALUES = drifting_times(HOURS), drifting_states(hours=HOURS)
 NAMES = {"z": "m2 s-2", "t2m": "K", "u10": "m s-1"}
 
 
-def converted(folder, first):
+def of_times(stop):
     axes = ("time", "lat", "lon")
     fields = {n: (axes, VALUES[:, c], {"units": u}) for c, (n, u) in enumerate(NAMES.items())}
     coords = {"time": TIMES.astype("M8[ns]"), "lat": LAT, "lon": LON}
-    ends = [str(t) for t in TIMES[[first, 15, 16, 18, 19, 23]]]
+    return xr.Dataset(fields, coords).isel(time=slice(stop))
+
+
+def converted(folder, first, stop=24, write=convert):
+    ends = [str(t) for t in TIMES[[first, 15, 16, 18, 19, stop - 1]]]
     splits = {"train": ends[:2], "val": ends[2:4], "test": ends[4:]}
-    dataset = xr.Dataset(fields, coords)
-    convert(dataset, folder, splits, source={}, scheduler="synchronous", odd_maps="keep")
+    write(of_times(stop), folder, splits, source={}, scheduler="synchronous", odd_maps="keep")
     return open_store(folder)
+
+
+def test_a_shard_that_was_begun_is_filled_by_an_append(tmp_path, monkeypatch):
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 6)
+    monkeypatch.setattr("climate.store.layout.CHUNK_STEPS", 3)
+    before = converted(tmp_path / "store", 0, 20).statistics
+    after = converted(tmp_path / "store", 0, 24, append)
+    assert np.array_equal(after.times, TIMES) and after.statistics.hash == before.hash
+    assert np.array_equal(after.read(0, 24), VALUES.astype(np.float32))
 
 
 @pytest.mark.parametrize("first", [0, 6, 7])

@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from climate.models.trivial import (
     persistence,
 )
 from climate.report import write_report
+from climate.verification import scorecard
 from climate.verification.area import Area
 from climate.verification.forecasts import open_forecast
 from climate.verification.scorecard import (
@@ -341,3 +343,16 @@ def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
     names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
     assert names == {"scorecard.csv", "rules.json"}
     assert json.loads((tmp_path / "a/b/rules.json").read_text()) == {"crps": "fair, ÷ 2"}
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_ranks_have_a_rule_where_there_are_several_members(monkeypatch, members):
+    monkeypatch.setattr(scorecard, "describe", lambda blocks, longest: f"{blocks} {longest}")
+    told = {"masked": lambda store: "", "outside_training": "", "longest": "2 d"}
+    rules = scorecard._rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
+    assert ("ranks" in rules) == (members == 2) and rules["intervals"] == "weeks 2 d"
+    assert not {"masked", "outside_training"} & set(rules) and ";" not in rules["spectra"]
+    told = {"masked": lambda store: "sst", "outside_training": "9 starts", "longest": "2 d"}
+    rules = scorecard._rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
+    assert (rules["masked"], rules["outside_training"]) == ("sst", "9 starts")
+    assert rules["spectra"].endswith("; none of masked variables")
