@@ -10,6 +10,7 @@ import torch
 from physics_systems import report
 from physics_systems.evaluation import Row
 from physics_systems.report import SHOWN, cells, format_summary, label, markdown, parameters, table
+from physics_systems.trajectories import Trajectories
 
 
 def summary():
@@ -70,9 +71,8 @@ def test_parameters_stand_beside_the_exact_minimiser():
 def row_of(objective, seed, field, scored=4):
     """Forecasts of some frames; their numbers tell whose they are."""
     mean = torch.full((2, scored, 3), float(seed))
-    return Row(
-        {"objective": objective, "seed": seed}, np.zeros(2), SimpleNamespace(mean=mean), field
-    )
+    numbers = {"objective": objective, "seed": seed}
+    return Row(numbers, np.zeros(2), SimpleNamespace(mean=mean), field)
 
 
 @pytest.mark.parametrize("known", [True, False])

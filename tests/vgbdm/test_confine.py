@@ -1,11 +1,12 @@
 """Names that stay inside, and JSON that ends."""
 
+import errno
 import os
 
 import pytest
 from refusals import refused
 
-from vgbdm.confine import parse_json, read_bytes, resolve
+from vgbdm.confine import open_regular, parse_json, read_bytes, resolve
 from vgbdm.files import read_json
 
 
@@ -88,3 +89,12 @@ def test_json_without_bounds_is_refused(text, words):
 
 def test_whole_numbers_of_64_bits_are_taken():
     assert parse_json(b'{"a": -9223372036854775808}', "m") == {"a": -(2**63)}
+
+
+def test_a_file_that_may_not_be_opened_is_named(tmp_path, monkeypatch):
+    def closed(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "open", closed)
+    words = f"{tmp_path}/a: cannot be opened (Permission denied); mend it"
+    refused(lambda: open_regular(tmp_path / "a", "mend it"), words)

@@ -190,3 +190,11 @@ def test_months_stamped_on_any_day_with_one_missing(tmp_path, day):
     write(stamps.astype("datetime64[ns]"), tmp_path / "a.nc")
     times = opened(tmp_path)["time"].values
     assert np.array_equal(times, np.delete(MONTHS, 7).astype("datetime64[ns]"))
+
+
+def test_rounded_times_are_refused_only_where_steps_differ():
+    times = hours("2016-01-01", 20, 6).astype("datetime64[s]")
+    assert check_calendar(times, "a.nc", 21600.0) == 6 * HOUR
+    words = "the step after 2016-01-02 is 12 h, most are 6 h", "stored in too few digits"
+    refused(lambda: check_calendar(np.delete(times, 5), "a.nc", 21600.0), *words)
+    assert check_calendar(np.delete(times, 5), "a.nc", 1.0) == 6 * HOUR

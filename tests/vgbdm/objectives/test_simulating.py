@@ -84,6 +84,18 @@ def test_simulations_begin_after_the_history_and_are_no_longer_than_the_data():
     assert not whole.begin.any()
 
 
+@pytest.mark.parametrize(("horizon", "last"), [(6, 20), (26, 3), (27, 2)])
+def test_simulations_begin_anywhere_from_which_they_fit(horizon, last):
+    """Of 30 frames; the window of 10 must fit, too."""
+    field, path, data = make_field("rlc", grey=False), HermitePath(), smooth("rlc")
+    field.simulate = lambda start, history, times, latents: torch.zeros(12, horizon, 2)
+    begins = set()
+    for seed in range(12):
+        objective = RolloutMatching(horizon, path, seed)
+        begins |= set(objective.simulate(field, batch_of(data, path)).begin.tolist())
+    assert (min(begins), max(begins)) == (0, last)
+
+
 def test_a_simulation_is_a_solution_of_the_field():
     """Against many small steps of Heun, at the field's own times and from the data's frame."""
     field, _, done, _ = asked(RolloutMatching, "rlc")
