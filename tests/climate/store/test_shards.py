@@ -126,3 +126,21 @@ def test_values_on_points_that_a_settled_mask_holds_are_refused():
     values[:, 0, 1, 2] = np.nan
     filled, masked = _settle(made, 0, values, TIMES[:6])
     assert filled is None and np.array_equal(masked, mask[:2])
+
+
+def test_a_point_that_one_shard_has_values_of_is_not_masked(tmp_path, monkeypatch):
+    """Planned by the first and the last time; what a shard in the middle says is counted."""
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 6)
+    monkeypatch.setattr("climate.store.layout.CHUNK_STEPS", 3)
+    values = VALUES[:, 1].copy()
+    values[:, 1, 2], values[:6, 2, 5], values[12:, 2, 5] = np.nan, np.nan, np.nan
+    dataset = of_times(24)[["z"]].assign(sst=(("time", "lat", "lon"), values, {"units": "K"}))
+    splits = {"train": TIMES[[0, 15]], "val": TIMES[[16, 18]], "test": TIMES[[19, 23]]}
+    told = {"source": {}, "scheduler": "synchronous", "odd_maps": "keep", "nan_allowance": 0.9}
+    ends = {name: [str(time) for time in both] for name, both in splits.items()}
+    convert(dataset, tmp_path / "store", ends, **told)
+    store = open_store(tmp_path / "store")
+    sst = store.channels.index("sst")
+    assert np.argwhere(store.mask).tolist() == [[sst, 1, 2]]
+    held = store.read(0, 24)[:, sst]
+    assert np.array_equal(held[6:12, 2, 5], values[6:12, 2, 5].astype(np.float32))

@@ -88,3 +88,9 @@ def test_the_interval_covers_the_mean_of_correlated_starts():
 def test_the_rule_is_five_days():
     assert module.SHORTEST == 5 * DAY
     assert module.FEWEST == 5
+
+
+def test_ends_are_the_percentiles_of_the_draws():
+    drawn = np.random.default_rng(0).permutation(np.arange(1001.0))[:, None] * [1.0, -2.0]
+    low, high = interval(drawn, (2,))
+    assert low == pytest.approx([25.0, -1950.0]) and high == pytest.approx([975.0, -50.0])
