@@ -213,7 +213,10 @@ def main() -> None:
         stack.callback(base.close)
         head = Checkout(codes[1], folder / "head", {})
         stack.callback(head.close)
-        prepare(base, head, folder / "files", {run.data for run, _ in runs})
+        try:
+            prepare(base, head, folder / "files", {run.data for run, _ in runs})
+        except LaunchError as error:
+            sys.exit(f"no data to train on: {error}")
         print(HEADER, flush=True)
         for run, layout in runs:
             line, fault = compare_run(base, head, run, layout, steps)

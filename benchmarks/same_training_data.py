@@ -18,7 +18,7 @@ HOURS = (
 )  # fmt: skip
 MONTHS = (
     "source=cf_files", "split.train=[2006-01,2008-06]", "split.val=[2008-07,2009-06]",
-    "split.test=[2009-07,2009-12]",
+    "split.test=[2009-07,2009-12]", "source.fields.z.level=null", "source.fields.t.level=null",
 )  # fmt: skip
 FIELDS = {
     # mean, of the equator over the poles, of waves, unit
