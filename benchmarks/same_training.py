@@ -6,14 +6,17 @@ Trains every model by every objective of both worlds with each checkout's own co
 and on two ranks (ddp, gloo), one thread each, both checkouts at once. Compared are losses and their
 parts at every step, the gradients of the first two steps, and the weights after the last one; see
 `same_training_differences` for what relative means. Exits 1 where a difference is above 1e-6, or a
-run could not be compared. `head` is a folder, with what is not committed, or a commit. Runs of a
+run could not be compared. `base` and `head` are commits, or folders with what is not
+committed: a change that is meant, as of draws, is first made in a copy of base. Runs of a
 config that base does not have are left out, and said to be.
 """
 
 import contextlib
 import json
 import os
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -23,7 +26,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from same_training_data import make_files, make_stores
+from same_training_data import SPLITS, make_files, make_stores
 from same_training_differences import Difference, MismatchError, compare
 from same_training_runs import LAYOUTS, Run, chosen
 
@@ -120,7 +123,7 @@ class Checkout:
 
     def folder(self, name: str, layout: str) -> Path:
         """Of a training."""
-        return self.place / "runs" / f"{name.replace(' ', '-').replace('/', '-')}-{layout}"
+        return self.place / "runs" / f"{re.sub('[^a-z0-9_]+', '-', name)}-{layout}"
 
     def close(self) -> None:
         """End the server and whatever it has started."""
@@ -181,8 +184,9 @@ def compare_run(
 
 
 def prepare(base: Checkout, head: Checkout, files: Path, kinds: set[str]) -> None:
-    """Files by the head's code, stores by each one's own."""
-    make_files(files, head.launch)
+    """Files once, stores by each one's own code."""
+    if kinds & SPLITS.keys():
+        make_files(files)
     with ThreadPoolExecutor(2) as pool:
         both = [
             pool.submit(make_stores, files, place.place / "stores", kinds, place.launch)
@@ -197,6 +201,7 @@ def main() -> None:
     told = dict(a.split("=", 1) for a in sys.argv[1:] if "=" in a)
     if "base" not in told or told.keys() - {"base", "head", "steps", "only", "out"}:
         sys.exit(__doc__)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was made is cleared up
     steps, begin = int(told.get("steps", "20")), time.perf_counter()
     runs = chosen(told.get("only", ""))
     if not runs:
