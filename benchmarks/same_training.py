@@ -6,15 +6,16 @@ Trains every model by every objective of both worlds with each checkout's own co
 and on two ranks (ddp, gloo), one thread each, both checkouts at once. Compared are losses and their
 parts at every step, the gradients of the first two steps, and the weights after the last one; see
 `same_training_differences` for what relative means. Exits 1 where a difference is above 1e-6, or a
-run could not be compared. `base` and `head` are commits, or folders with what is not
-committed: a change that is meant, as of draws, is first made in a copy of base. Runs of a
-config that base does not have are left out, and said to be.
+run could not be compared. `base` and `head` are commits, or folders with what is not committed: a
+change that is meant, as of draws, is first made in a copy of base. Runs of a config that base does
+not have are left out, and said to be.
 """
 
 import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -228,9 +229,10 @@ def main() -> None:
             lines.append(line)
             faults += fault
             print(line, flush=True)
-    minutes = (time.perf_counter() - begin) / 60
+    minutes, used = (time.perf_counter() - begin) / 60, resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent = f"{minutes:.1f} minutes, {(used.ru_utime + used.ru_stime) / 60:.1f} of CPU"
     command = f"python benchmarks/same_training.py {' '.join(sys.argv[1:])}"
-    ending = f"\n{len(runs)} runs, {faults} fault(s), {minutes:.1f} minutes: `{command}`"
+    ending = f"\n{len(runs)} runs, {faults} fault(s), {spent}: `{command}`"
     print(ending)
     if "out" in told:
         Path(told["out"]).write_text("\n".join([*lines, ending]) + "\n")

@@ -167,9 +167,10 @@ def main(checkout: Path) -> None:
     if strangers:
         sys.exit(f"{checkout}: {strangers[0]} was imported instead")
     gc.freeze()
-    for line in sys.stdin:
-        answers.write(json.dumps(run(json.loads(line))) + "\n")
-        answers.flush()
+    with contextlib.suppress(BrokenPipeError):  # who asked may be gone
+        for line in sys.stdin:
+            answers.write(json.dumps(run(json.loads(line))) + "\n")
+            answers.flush()
 
 
 if __name__ == "__main__":
