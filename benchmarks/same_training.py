@@ -23,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from same_training_data import SPLITS, make_files, make_stores
 from same_training_differences import Difference, MismatchError, compare
@@ -34,6 +35,7 @@ from same_training_runs import LAYOUTS, Run, chosen
 REPO = Path(__file__).resolve().parent.parent
 DRIVER = Path(__file__).with_name("same_training_driver.py")
 SECONDS = 1800
+T = TypeVar("T")
 RENAMED: dict[str, str] = {}
 """Beginnings of options that base knows by another name: of head → of base."""
 HEADER = (
@@ -124,7 +126,7 @@ class Checkout:
 
     def folder(self, name: str, layout: str) -> Path:
         """Of a training."""
-        return self.place / "runs" / f"{re.sub('[^a-z0-9_]+', '-', name)}-{layout}"
+        return self.place / "runs" / f"{re.sub('[^a-zA-Z0-9_]+', '-', name)}-{layout}"
 
     def close(self) -> None:
         """End the server and whatever it has started."""
@@ -158,6 +160,18 @@ def code_of(text: str, folder: Path) -> Iterator[Path]:
         subprocess.run([*git, "remove", "--force", str(folder)], capture_output=True)
 
 
+def on_both(base: Checkout, head: Checkout, act: Callable[[Checkout], T]) -> list[T]:
+    """Let both do it at once; nothing of it goes on where this process is to end."""
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(act, checkout) for checkout in (base, head)]
+        try:
+            return [one.result() for one in both]
+        except (KeyboardInterrupt, SystemExit):
+            base.close()
+            head.close()
+            raise
+
+
 def row(name: str, found: Difference) -> str:
     """A line of the table; what is above the tolerance is named."""
     numbers = (found.loss, found.gradient, found.weights, found.score)
@@ -175,10 +189,8 @@ def compare_run(
     name, lacking = f"{run.name} {layout}", base.lacks(run)
     if lacking:
         return f"| {name} | | | | | | | base has no {lacking} |", False
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(place.train, run, layout, steps) for place in (base, head)]
     try:
-        found = compare(*(one.result() for one in both))
+        found = compare(*on_both(base, head, lambda place: place.train(run, layout, steps)))
     except (LaunchError, MismatchError, OSError) as error:
         return f"| {name} | | | | | | | **{error}** |", True
     return row(name, found), found.fault
@@ -188,13 +200,7 @@ def prepare(base: Checkout, head: Checkout, files: Path, kinds: set[str]) -> Non
     """Files once, stores by each one's own code."""
     if kinds & SPLITS.keys():
         make_files(files)
-    with ThreadPoolExecutor(2) as pool:
-        both = [
-            pool.submit(make_stores, files, place.place / "stores", kinds, place.launch)
-            for place in (base, head)
-        ]
-    for one in both:
-        one.result()
+    on_both(base, head, lambda at: make_stores(files, at.place / "stores", kinds, at.launch))
 
 
 def main() -> None:
