@@ -58,7 +58,7 @@ class Checkout:
     """
 
     def __init__(self, code: Path, place: Path, renamed: dict[str, str]) -> None:
-        self.code, self.place, self.renamed = code, place, renamed
+        self.code, self.place, self.renamed = code, place.resolve(), renamed
         (place / "stores").mkdir(parents=True)
         env = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM_", "TORCHELASTIC_"))}
         env |= {"PYTHONPATH": str(code), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}

@@ -22,10 +22,7 @@ SYSTEM = (
     "model.features=16",
 )  # fmt: skip
 NARROW = ("system.presets.encoder.width=16",)
-GRU = (
-    *NARROW, "system.presets.encoder._target_=vgbdm.encoders.WindowGRU",
-    "~system.presets.encoder.depth",
-)  # fmt: skip
+GRU = ("model.encoder={_target_: vgbdm.encoders.WindowGRU, _partial_: true, width: 8}",)
 
 
 class Run(NamedTuple):
