@@ -51,7 +51,7 @@ def test_torchrun_starts_a_run_again(options, undisturbed, tmp_path, late):
 
 def test_a_hang_is_ended_and_every_rank_says_where(options, tmp_path):
     more = [*options, "trainer.hang_minutes=0.2"]
-    with Run(tmp_path / "run", more, launcher=2, faults="hang rank=1 steps=7") as run:
+    with Run(tmp_path / "run", more, faults="hang rank=1 steps=7") as run:
         assert run.finish() != 0
         check_failed(run, "no progress for 12 s", "hang-rank")
         stacks = [(run.run_dir / f"hang-rank{rank}.txt").read_text() for rank in (0, 1)]
