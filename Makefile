@@ -82,8 +82,8 @@ test: $(READY)
 SLOW_WORKERS ?= auto
 SLOW_FILES = $(shell grep -rlE 'mark\.(slow|soak)' --include='test_*.py' tests)
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	    -m "slow or soak" $(SLOW_FILES)
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder -m "slow or soak" $(SLOW_FILES)
 
 # Tests of data with the packages of data at the lowest versions that are allowed, over the same
 # torch. Without the longest ones, which try kills at every moment and random shapes.
