@@ -78,9 +78,12 @@ demo-monthly: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
+# Only files that have such tests are read, by each worker.
+SLOW_WORKERS ?= auto
+SLOW_FILES = $(shell grep -rlE 'mark\.(slow|soak)' --include='test_*.py' tests)
 test-slow: $(READY)
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
-	    -m "slow or soak"
+	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --maxprocesses 4 --dist loadfile \
+	    --no-loadscope-reorder -m "slow or soak" $(SLOW_FILES)
 
 # Tests of data with the packages of data at the lowest versions that are allowed, over the same
 # torch. Without the longest ones, which try kills at every moment and random shapes.

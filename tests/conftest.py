@@ -13,7 +13,9 @@ sys.path.append(str(REPO / "launch"))
 CASES = REPO.parent / "shared" / "cases"
 WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 
-LONGEST = ("test_soak", "test_faults", "test_parity", "test_scaling", "test_compile")
+LONGEST = (
+    "test_soak", "test_dead_ranks", "test_parity", "test_faults", "test_scaling", "test_compile",
+)  # fmt: skip
 """Files of slow tests that take minutes, the longest first."""
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))

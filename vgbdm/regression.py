@@ -23,6 +23,8 @@ RIDGES = (1e-3, 1e-6)
 zero; the small one is not biased, and so holds for windows unlike those of training."""
 STENCIL = 11
 """Frames from which rates are taken."""
+SILENT = 1e-6
+"""Rms answer to one width of a parameter's prior, in rms of the rates, that is none."""
 FAR, VERY_FAR = 3.0, 30.0
 """Widths to which coefficients are bent: of the joint fit, which a poor window throws anywhere, and
 of parameters alone, which stay true far outside of what was trained on."""
@@ -75,7 +77,7 @@ class WindowRegression(nn.Module):
     def coefficients(self, window: WindowRates) -> Tensor:
         """All coefficients, (B, outputs)."""
         missing = window.missing.transpose(1, 2).flatten(2).double()
-        answers = window.sensitivity.movedim(1, 3).flatten(3).double()
+        answers = without_silent(window.sensitivity.movedim(1, 3).flatten(3).double())
         alone = alone_coefficients(answers, missing)
         seen = window.seen.transpose(1, 2).flatten(2).double()
         rows, columns = torch.triu_indices(seen.shape[1], seen.shape[1], device=seen.device)
@@ -97,6 +99,16 @@ class WindowRegression(nn.Module):
         alone, together = scaled.split((self.alone, self.outputs - self.alone), 1)
         bounded = FAR * torch.tanh(together / FAR)
         return torch.cat((alone / (1 + alone.abs() / VERY_FAR), bounded), 1)
+
+
+def without_silent(answers: Tensor) -> Tensor:
+    """Answers (B, P, C, n), a plain 0 where a parameter does not act on a component.
+
+    There an answer is a difference of equal numbers. Its gradient is 0, but reaches the window as
+    the difference of two that were divided by next to nothing, which leaves their rounding.
+    """
+    acts = answers.square().mean(3, keepdim=True) > SILENT**2
+    return torch.where(acts, answers, 0.0)
 
 
 def alone_coefficients(answers: Tensor, missing: Tensor) -> Tensor:

@@ -28,7 +28,8 @@ def test_an_unreadable_shard_is_named_once(tmp_path):
     data = bytearray(shard.read_bytes())
     data[len(data) // 4] ^= 0xFF
     shard.write_bytes(data)
-    with Run(tmp_path / "run", [f"store={store.path}", *QUICK], script="train_era5") as run:
+    options = [f"store={store.path}", *QUICK]
+    with Run(tmp_path / "run", options, script="train_era5", launcher=2) as run:
         assert run.finish() != 0
         lines = run.lines()
         assert len(lines) == 1, run.text()
@@ -53,7 +54,7 @@ def test_a_full_disk_is_named_and_the_last_checkpoint_stands(store, small_disk):
     more = [f"store={store.path}", *QUICK, "trainer.validations=20"]
     fill = small_disk / "filler"
     run_dir = small_disk / "run"
-    with Run(run_dir, more, script="train_era5", faults="pause seconds=0.2") as run:
+    with Run(run_dir, more, "train_era5", launcher=2, faults="pause seconds=0.2") as run:
         run.wait_until(lambda: run.step() >= 2)
         while run.process.poll() is None:  # a deleted checkpoint makes room, for a moment
             with contextlib.suppress(OSError), fill.open("ab", buffering=0) as file:

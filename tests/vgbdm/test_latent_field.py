@@ -162,6 +162,14 @@ def test_theta_is_inferred_from_the_window_as_it_would_be_without_what_is_missin
     assert not torch.allclose(plain.mean, posterior.theta.mean, atol=1e-4)
 
 
+def test_a_parameter_that_does_not_act_leaves_the_window_no_gradient_of_rounding():
+    """σ does not move the rate of Z: what the encoder makes of that may not blow up PhysVAE."""
+    field, data = make_field("lorenz"), trajectories("lorenz")
+    frames = data.x[:, : field.window].clone().requires_grad_()
+    field._read(frames, data.t[:, : field.window]).square().mean().backward()
+    assert float(frames.grad.abs().max()) < 1e4  # 1e14 by rounding, where 0 is divided by 1e-12
+
+
 def test_only_a_driven_black_box_sees_its_source():
     for name, sees in (("rlc", True), ("lorenz", False)):
         field, data = make_field(name, grey=False, shake=1.0), trajectories(name)
