@@ -36,7 +36,7 @@ REPO = Path(__file__).resolve().parent.parent
 DRIVER = Path(__file__).with_name("same_training_driver.py")
 SECONDS = 1800
 T = TypeVar("T")
-RENAMED: dict[str, str] = {}
+RENAMED = {"objective.places.": "objective.sampler."}
 """Beginnings of options that base knows by another name: of head → of base."""
 HEADER = (
     "| run | steps | loss | gradient | weights | score | equal bits | |\n"

@@ -59,7 +59,7 @@ def weather() -> list[Run]:
         ("gbdm", ("model.dropout=0.1",)),
         ("climode", ("model.solver.gradient=adjoint",)),
         ("vgbdm", ("backend.accumulation=2", "backend.ema=0.9")),
-        *((model, REGION) for model in plain),
+        *((model, REGION) for model in ("gbdm", "vgbdm", "blackbox")),
         *((model, MONTHS) for model in ("gbdm", "vgbdm", "blackbox")),
     ]
     runs = []
@@ -87,8 +87,8 @@ def systems() -> list[Run]:
     variants: list[tuple[str, str, tuple[str, ...]]] = [
         *(("lorenz", f"path={p}", ()) for p in ("linear", "bridge", "lagrange3", "smoothing")),
         *(("pendulum", f"path={p}", ()) for p in ("lagrange3", "smoothing")),
-        ("lorenz", "objective.sampler.intervals=window", ()),
-        ("lorenz", "objective.sampler.intervals=after", ()),
+        ("lorenz", "objective.places.intervals=window", ()),
+        ("lorenz", "objective.places.intervals=after", ()),
         ("lorenz", "model.residual_inputs=state", ()),
         ("lorenz", "model.residual_inputs=everything", ()),
         ("lorenz", "model.refinement=0", ()),

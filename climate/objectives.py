@@ -16,9 +16,11 @@ from climate.models.climode import ClimODE
 from climate.store.layout import TrainingStore
 from climate.stream import WindowBatch
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 from vgbdm.training.backends import Backend
 
 
+@buildable
 class GaussianLikelihood:
     """Negative log-likelihood of states ahead under ClimODE's emission (docs/weather.md#climode).
 
@@ -62,7 +64,7 @@ class GaussianLikelihood:
         density = 0.5 * (error / answer.std).square() + answer.std.log()
         likelihood = (density * field.score_area).mean((1, 2, 3, 4))
         distance = ((error / field.change).square() * field.score_area).mean((1, 2, 3, 4))
-        prior = field.theta.penalty(field.theta()).expand_as(likelihood)
+        prior = field.theta.penalty().expand_as(likelihood)
         return {
             "loss": likelihood + values["prior"] * prior,
             "likelihood": likelihood,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vgbdm.errors import InputError
+from vgbdm.listed import model_part
 
 REGIONS: dict[str, tuple[float, float, float, float]] = {
     "NorthAmerica": (15, 65, 220, 300),
@@ -45,6 +46,7 @@ class Cut:
     interior: tuple[slice, slice]
 
 
+@model_part
 @dataclass(frozen=True)
 class Region:
     """A box of latitudes and longitudes, ends included, and the halo a model sees around it.

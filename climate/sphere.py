@@ -20,6 +20,7 @@ from torch_harmonics.legendre import dlegpoly, legpoly
 
 from climate.grid import Grid
 from vgbdm.errors import InputError
+from vgbdm.listed import model_part
 
 EARTH_RADIUS = 6.371e6
 """Mean radius of the Earth, m."""
@@ -252,6 +253,7 @@ def _interleaved(real: Tensor, imaginary: Tensor) -> Tensor:
     return torch.stack((real, imaginary), 2).flatten(1).T
 
 
+@model_part
 class FiniteDifferenceOperators(TangentBasis):
     """Fourth-order central differences.
 

@@ -60,5 +60,5 @@ def _without_gauge(config: dict[str, Any]) -> str:
     own = copy.deepcopy({k: v for k, v in config.items() if k not in ("seed", "run_dir", "resume")})
     own["objective"]["schedules"].pop("gauge")
     own["system"].get("presets", {}).pop("gauge", None)
-    own["objective"].get("sampler", {}).pop("seed", None)
+    own["objective"].get("places", {}).pop("seed", None)
     return json.dumps(own, sort_keys=True)

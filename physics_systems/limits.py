@@ -19,8 +19,8 @@ from torch import Tensor
 
 from physics_systems.system import System
 from physics_systems.trajectories import Trajectories
-from vgbdm.latents import PhysicalPrior
 from vgbdm.objectives.gauge import gauge
+from vgbdm.parameters import NormalParameters
 from vgbdm.paths import derivatives
 from vgbdm.regression import STENCIL
 
@@ -50,10 +50,10 @@ def minimum_norm(
     states, times = x.flatten(0, 1), t.flatten()
     everywhere = {name: value.repeat_interleave(frames) for name, value in truth.items()}
     full = system.full(states, times, everywhere)[:, -channels:]
-    prior = PhysicalPrior(system.prior, system.positive).double()
+    prior = NormalParameters(system.prior, system.positive).double()
 
     def size_of(y: Tensor) -> Tensor:
-        theta = prior.named(prior(y).repeat_interleave(frames, 0))
+        theta = prior(y.repeat_interleave(frames, 0))
         missing = (full - system.known(states, times, theta)) / rate.double()
         squares = missing.square().reshape(size, frames, channels, -1)
         return gauge(squares.mean((1, 3)))
@@ -68,7 +68,7 @@ def minimum_norm(
     for _ in range(SWEEPS):
         for p in range(y.shape[1]):
             y[:, p] = golden_section(partial(along, p), size)
-    return prior(y)
+    return prior.physical(y)
 
 
 def golden_section(function: Callable[[Tensor], Tensor], size: int) -> Tensor:

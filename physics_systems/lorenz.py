@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from physics_systems.system import System
+from vgbdm.listed import model_part
 
 
+@model_part
 @dataclass
 class Lorenz(System):
     """Ẋ = σ(Y - X), Ẏ = X(ρ - Z) - Y, Ż = XY - βZ; known: σ(Y - X), -Y, XY - βZ.

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from physics_systems.system import System
+from vgbdm.listed import model_part
 
 
+@model_part
 @dataclass
 class Pendulum(System):
     """q̈ = -ω² sin q - γ q̇; ω is known of.

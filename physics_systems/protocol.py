@@ -15,14 +15,11 @@ from torch import Tensor
 from physics_systems.simulate import Rate, integrate
 from physics_systems.system import System
 from physics_systems.trajectories import Trajectories
-from vgbdm.inference import latents_of, means_of, posterior_of
-from vgbdm.latent_field import (
-    SLOPE_FRAMES,
-    LatentField,
-    known_field,
-)
+from vgbdm.inference import means_of, posterior_of
+from vgbdm.latent_field import SLOPE_FRAMES, LatentField
+from vgbdm.latents import Latents, Members
 from vgbdm.paths import derivatives
-from vgbdm.randomness import keyed_normal
+from vgbdm.physics import known_field
 from vgbdm.training.watchdog import progress
 
 
@@ -50,46 +47,49 @@ def forecast_means(
 
     All of it on the one device where field and data are.
     """
-    parts, thetas = [], []
+    parts = []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
-        latents = means_of(field, context, t[:, : field.window])
-        parts.append(field.forecast(context, t, latents))
+        parts.append(_forecast(field, context, t, means_of(field, context, t[:, : field.window])))
         progress()
-        thetas += [] if latents.theta is None else [latents.theta]
-    return torch.cat(parts), torch.cat(thetas) if thetas else None
+    return _joined(parts)
 
 
 @torch.no_grad()
 def forecast_ensemble(
     field: LatentField, data: Trajectories, members: int, seed: int, batch: int = 250
 ) -> Forecasts:
-    """Means and an ensemble of draws from the posterior; draws are keyed by (seed, member, row)."""
-    count, times = len(field.parameter_names), data.t
-    context = data.x[:, : field.window]
-    cuts = [slice(at, at + batch) for at in range(0, len(data), batch)]
-    posteriors = [posterior_of(field, context[c], times[c, : field.window]) for c in cuts]
+    """Means, and members drawn from the posterior, keyed by (seed, row, member)."""
+    means, drawn = [], []
+    for at in range(0, len(data), batch):
+        x, t = data.x[at : at + batch], data.t[at : at + batch]
+        context = x[:, : field.window]
+        posterior = posterior_of(field, context, t[:, : field.window])
+        means.append(_forecast(field, context, t, posterior.mean))
+        rows = torch.arange(at, at + len(x), device=t.device)
+        draws = Members(field.latent_sizes, seed, rows, range(members)).draw(posterior)
+        contexts, times = (v.repeat_interleave(members, 0) for v in (context, t))
+        drawn.append(_forecast(field, contexts, times, draws))
+        progress()
+    mean, theta = _joined(means)
+    ensemble, draws_of_theta = (
+        None if x is None else x.unflatten(0, (-1, members)).transpose(0, 1) for x in _joined(drawn)
+    )
+    return Forecasts(mean, theta, ensemble, draws_of_theta)
 
-    def forecast(noise: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        parts, thetas = [], []
-        for cut, posterior in zip(cuts, posteriors, strict=True):
-            pair = None if noise is None else noise[cut].split((field.latents, count), 1)
-            latents = latents_of(field, posterior, pair)
-            parts.append(field.forecast(context[cut], times[cut], latents))
-            thetas += [] if latents.theta is None else [latents.theta]
-        return torch.cat(parts), torch.cat(thetas) if thetas else None
 
-    mean, theta = forecast(None)
-    ensemble, draws = [], []
-    for member in range(members):
-        rows = torch.arange(len(data), device=times.device) + member * len(data)
-        drawn, parameters = forecast(
-            keyed_normal(seed, "ensemble", rows, field.latents + count).float()
-        )
-        ensemble.append(drawn)
-        draws += [] if parameters is None else [parameters]
-    return Forecasts(mean, theta, torch.stack(ensemble), torch.stack(draws) if draws else None)
+def _forecast(
+    field: LatentField, context: Tensor, times: Tensor, latents: Latents
+) -> tuple[Tensor, Tensor | None]:
+    """Forecasts from latents, and their θ in physical units."""
+    return field.forecast(context, times, latents), field.physical(latents)
+
+
+def _joined(parts: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Forecasts and θ of all batches."""
+    thetas = [theta for _, theta in parts if theta is not None]
+    return torch.cat([x for x, _ in parts]), torch.cat(thetas) if thetas else None
 
 
 # --- sanity rows -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.system import System
+from vgbdm.listed import model_part
 
 SPACING = 2.0 / 31.0
 """Between cells; the published benchmark's, on 32 of them."""
@@ -20,6 +21,7 @@ def laplacian(x: Tensor) -> Tensor:
     return (around - 4 * x) / SPACING**2
 
 
+@model_part
 @dataclass
 class ReactionDiffusion(System):
     """U̇ = a∇²U + U - U³ - k - V, V̇ = b∇²V + U - V; a, b, diffusion and V's reaction are known.

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from physics_systems.system import System
+from vgbdm.listed import model_part
 
 
+@model_part
 @dataclass
 class RLC(System):
     """U̇ = I/C, İ = (V(t) - U - R I/C)/L with V = 1 + 2.5 sin 2t; V, L and C are known of.

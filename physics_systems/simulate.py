@@ -17,7 +17,7 @@ from tqdm import tqdm
 from physics_systems.system import System
 from physics_systems.trajectories import describe, layout
 from vgbdm.errors import InputError
-from vgbdm.latents import PhysicalPrior
+from vgbdm.parameters import NormalParameters
 from vgbdm.randomness import keyed_generator
 
 TOLERANCE = 1e-8
@@ -39,10 +39,10 @@ def draw_parameters(
         uniform = torch.rand(count, generator=generator, dtype=torch.float64)
         drawn[name] = low + (high - low) * uniform
     if source == "prior":
-        prior = PhysicalPrior(system.prior, system.positive).double()
+        prior = NormalParameters(system.prior, system.positive).double()
         shape = (count, len(prior.names))
         y = torch.randn(shape, generator=generator, dtype=torch.float64)
-        drawn |= prior.named(prior(y))
+        drawn |= prior(y)
     return drawn
 
 

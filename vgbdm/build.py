@@ -1,16 +1,19 @@
 """Objects from configs: Hydra's ``_target_``, held to a list of this project's own classes.
 
 A config may come with somebody else's checkpoint, and Hydra would call whatever it names. So every
-``_target_`` must be on a list that its package keeps (``BUILDABLE``; ``MODEL_PARTS`` for what comes
-out of a checkpoint), and nothing else in a config may act: no positional arguments, no resolvers.
-All of it is looked at before anything it names is imported.
+``_target_`` must be marked in the module that defines it (``@buildable`` or ``@model_part``; the
+latter for what comes out of a checkpoint), and nothing else in a config may act: no positional
+arguments, no resolvers. All of it is looked at before anything it names is imported.
 """
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import importlib
+import functools
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.utils import instantiate
@@ -19,6 +22,8 @@ from omegaconf import DictConfig, OmegaConf
 from vgbdm.errors import InputError
 
 PACKAGES = ("vgbdm", "climate", "physics_systems")
+MARKS = ("model_part", "buildable")
+"""See `vgbdm.listed`; a checkpoint names parts of models alone."""
 KEYS: dict[str, type] = {"_target_": str, "_partial_": bool, "_convert_": str}
 """What a config may tell Hydra, and with which type of value."""
 LARGEST = 2**16
@@ -29,37 +34,59 @@ SECONDS = ("step_seconds",)
 """Those that are no sizes."""
 
 
-def _is_listed(target: Any, which: str) -> bool:
-    """Whether a name is on its package's list; imports the package's own ``__init__`` alone."""
-    package = target.split(".")[0] if isinstance(target, str) else ""
-    return package in PACKAGES and target in getattr(importlib.import_module(package), which)
+@functools.cache
+def marks_of(module: str) -> dict[str, str]:
+    """What a module of this project marks as listed: name → mark, read off its text."""
+    package, *inner = module.split(".")
+    if package not in PACKAGES or not inner or not all(part.isidentifier() for part in inner):
+        return {}
+    spec = importlib.util.find_spec(package)
+    assert spec is not None and spec.origin is not None
+    file = Path(spec.origin).parent.joinpath(*inner).with_suffix(".py")
+    if not file.is_file():
+        return {}
+    return {
+        node.name: mark.id
+        for node in ast.parse(file.read_bytes()).body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Name) and mark.id in MARKS
+    }
 
 
-def _check(node: Any, place: str, which: str) -> None:
+def _is_listed(target: Any, marks: Sequence[str]) -> bool:
+    """Whether a name is that of a marked class; imports nothing."""
+    if not isinstance(target, str):
+        return False
+    module, _, name = target.rpartition(".")
+    return marks_of(module).get(name) in marks
+
+
+def _check(node: Any, place: str, marks: Sequence[str]) -> None:
     """Refuse what could do anything but describe listed classes and plain values."""
     if isinstance(node, Mapping):
-        if "_target_" in node and not _is_listed(node["_target_"], which):
+        if "_target_" in node and not _is_listed(node["_target_"], marks):
             raise InputError(
                 f"config {place}: _target_={node['_target_']} is none of the classes that may be "
-                f"built here; see {which} in the __init__.py of {', '.join(PACKAGES)}"
+                f"built here: those of {', '.join(PACKAGES)} under @{' or @'.join(marks)}"
             )
         for name, child in node.items():
             if str(name).startswith("_") and not isinstance(child, KEYS.get(name, ())):
                 raise InputError(f"config {place}: {name}={child} may not stand in a config")
-            _check(child, f"{place}.{name}", which)
+            _check(child, f"{place}.{name}", marks)
     elif isinstance(node, str):
         if "${" in node or node == "???":
             raise InputError(f"config {place}: {node} is no value; give the value itself")
     elif isinstance(node, Sequence):
         for index, child in enumerate(node):
-            _check(child, f"{place}[{index}]", which)
+            _check(child, f"{place}[{index}]", marks)
 
 
-def _make(config: Mapping[str, Any], which: str) -> Any:
+def _make(config: Mapping[str, Any], marks: Sequence[str]) -> Any:
     """What a plain config describes, still to be called."""
     if "_target_" not in config:
         raise InputError(f"config with {sorted(map(str, config))}: _target_ is missing")
-    _check(config, str(config["_target_"]), which)
+    _check(config, str(config["_target_"]), marks)
     return instantiate(dict(config), _partial_=True, _convert_="all")
 
 
@@ -78,7 +105,7 @@ def build(config: DictConfig | Mapping[str, Any], *args: Any, **options: Any) ->
     plain: Any = config
     if OmegaConf.is_config(config):
         plain = OmegaConf.to_container(config, resolve=True)
-    return _make(plain, "BUILDABLE")(*args, **options)
+    return _make(plain, MARKS)(*args, **options)
 
 
 def rebuild(config: Mapping[str, Any], numbers: int = 2**40) -> Any:
@@ -94,7 +121,7 @@ def rebuild(config: Mapping[str, Any], numbers: int = 2**40) -> Any:
     """
     _check_sizes(config, "")
     with _at_most(numbers):
-        return _make(config, "MODEL_PARTS")()
+        return _make(config, MARKS[:1])()
 
 
 def _check_sizes(node: Any, name: str) -> None:

@@ -19,9 +19,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from vgbdm.fields import Window
 from vgbdm.inference import posterior_of
 from vgbdm.latent_field import LatentField
-from vgbdm.latents import Latents
+from vgbdm.latents import DiagonalGaussian, Latents
 from vgbdm.randomness import keyed_normal
 
 LEVEL, NORMAL_QUANTILE = 0.9, 1.6448536
@@ -54,9 +55,8 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     frames, times = frames.repeat_interleave(draws, 0), times.repeat_interleave(draws, 0)
     rows = torch.arange(len(frames), device=frames.device)
     y = keyed_normal(seed, "calibration", rows, len(field.parameter_names)).to(frames.dtype)
-    _, held_out = field.infer(frames, times)
-    drawn = Latents(held_out.zeta, field.prior(y))
-    depth = field.history if field.everything else 1
+    _, held_out = field.infer(Window(frames, times))
+    drawn, depth = Latents(held_out.zeta, y), max(field.memory, 1)
     start = field.begin(frames, times, depth - 1)
     solver = replace(field.solver, substeps=FINER * field.solver.substeps)
     states = field.simulate(start, frames[:, :depth], times[:, depth - 1 :], drawn, solver)
@@ -64,7 +64,7 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     usable = window.flatten(1).isfinite().all(1)
     kept = usable.reshape(-1, *[1] * (window.dim() - 1))
     posterior = posterior_of(field, torch.where(kept, window, frames), times)
-    assert posterior.theta is not None
+    assert isinstance(posterior.theta, DiagonalGaussian)  # by Laplace
     error = (y - posterior.theta.mean).abs().nan_to_num(WIDEST)
     # the factor each window wants: its posterior's precision is 1 / (factor · own)² + 1
     wanted = (error / NORMAL_QUANTILE).square().clamp_max(1 - 1e-6)

@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgbdm.listed import model_part
 
+
+@model_part
 class WindowMLP(nn.Module):
     """All frames of a window into one perceptron: the fastest, for small states.
 
@@ -40,6 +43,7 @@ class WindowMLP(nn.Module):
         return out
 
 
+@model_part
 class WindowGRU(nn.Module):
     """A recurrent encoder, for windows too long to flatten.
 
@@ -61,6 +65,7 @@ class WindowGRU(nn.Module):
         return F.silu(self.last(state[-1]))
 
 
+@model_part
 class WindowConv(nn.Module):
     """Frames of a periodic field as channels of a small convolutional net, averaged over the grid.
 

@@ -21,8 +21,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from vgbdm.fields import Window
 from vgbdm.latent_field import LatentField
-from vgbdm.latents import DiagonalGaussian, Latents, Posterior
+from vgbdm.latents import DiagonalGaussian, LatentDistribution, Latents
 from vgbdm.paths import HermitePath
 from vgbdm.precision import in_full
 from vgbdm.regression import STENCIL, inner
@@ -37,7 +38,7 @@ FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
 
 
 @torch.no_grad()
-def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior:
+def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> LatentDistribution:
     """q(ζ) q(y) of windows: refined means; the encoder's width of ζ, Laplace's of θ.
 
     Args:
@@ -52,40 +53,29 @@ def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> Posterior
     means = torch.cat((zeta.mean, theta.mean), 1)
     open_ = field.width * likelihood_width(residuals, means, field.latents)
     log_std = -0.5 * torch.log(open_**-2 + 1)  # the prior's precision is 1
-    return Posterior(zeta, DiagonalGaussian(theta.mean, log_std))
+    return LatentDistribution(zeta, DiagonalGaussian(theta.mean, log_std))
 
 
 @torch.no_grad()
 def means_of(field: LatentField, frames: Tensor, times: Tensor) -> Latents:
     """The means of `posterior_of`, without the cost of its widths."""
-    return latents_of(field, _refine(field, frames, times)[0])
+    return _refine(field, frames, times)[0].mean
 
 
 def _refine(
     field: LatentField, frames: Tensor, times: Tensor
-) -> tuple[Posterior, Callable[[Tensor], Tensor]]:
+) -> tuple[LatentDistribution, Callable[[Tensor], Tensor]]:
     """The encoder's posterior about refined means, and the residuals they were found by."""
-    (zeta, theta), _ = field.infer(frames, times)
+    (zeta, theta), _ = field.infer(Window(frames, times))
     parts = [zeta] if theta is None else [zeta, theta]
     start = torch.cat([part.mean for part in parts], 1)
     residuals = matching_residuals(field, frames, times)
     means = minimise(residuals, start, field.refinement)
     moved = [
-        DiagonalGaussian(mean, part.log_std)
+        part.about(mean)
         for mean, part in zip(means.split([p.mean.shape[1] for p in parts], 1), parts, strict=True)
     ]
-    return Posterior(moved[0], None if theta is None else moved[1]), residuals
-
-
-def latents_of(
-    field: LatentField, posterior: Posterior, noise: tuple[Tensor, Tensor] | None = None
-) -> Latents:
-    """The means, or a draw by standard normal (B, Z) and (B, P)."""
-    zeta, theta = posterior
-    z = zeta.mean if noise is None else zeta.draw(noise[0])
-    if theta is None:
-        return Latents(z, None)
-    return Latents(z, field.prior(theta.mean if noise is None else theta.draw(noise[1])))
+    return LatentDistribution(moved[0], None if theta is None else moved[1]), residuals
 
 
 def matching_residuals(
@@ -94,8 +84,7 @@ def matching_residuals(
     """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of the windows."""
     path = HermitePath(STENCIL)
     nodes, cut = path.nodes(frames, times), inner(frames.shape[1])
-    depth = field.history if field.everything else 1
-    first = max(cut.start, depth - 1)
+    first = max(cut.start, field.memory - 1)
     a, b = nodes[:, first : cut.stop - 1], nodes[:, first + 1 : cut.stop]
     begin, end = times[:, first : cut.stop - 1], times[:, first + 1 : cut.stop]
     size, count = begin.shape
@@ -104,16 +93,16 @@ def matching_residuals(
     state, rate = field.at(point)
     middle = ((begin + end) / 2).flatten()
     history = None
-    if field.everything:
-        seen = [frames[:, first + k + 1 - depth : first + k + 1] for k in range(count)]
+    if field.memory:
+        seen = [frames[:, first + k + 1 - field.memory : first + k + 1] for k in range(count)]
         history = torch.stack(seen, 1).flatten(0, 1)
+    past = field.past(history)
 
     def residuals(unknowns: Tensor) -> Tensor:
         zeta, y = unknowns[:, : field.latents], unknowns[:, field.latents :]
-        latents = Latents(zeta, field.prior(y) if field.grey else None)
-        context = field.condition(latents.repeat(count), history)
-        answer = field(state, middle, context).total
-        return field.rate_error(answer - rate).reshape(size, -1)
+        latents = Latents(zeta, y if field.grey else None)
+        answer = field(state, middle, field.context(past, latents, count)).total
+        return field.rate_units(answer - rate).reshape(size, -1)
 
     return residuals
 

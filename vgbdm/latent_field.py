@@ -10,57 +10,30 @@ is (q, q̇), the row q̇ = q̇ is exact, and physics and network give q̈.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgbdm.dynamics import Context, Tendency
 from vgbdm.errors import InputError
-from vgbdm.fields import GreyBoxField, Tendency
-from vgbdm.latents import DiagonalGaussian, GaussianHead, Latents, PhysicalPrior, Posterior
-from vgbdm.paths import PathPoint, derivatives
+from vgbdm.fields import GreyBoxField, Past, Trajectory, Window
+from vgbdm.latents import Distribution, GaussianHead, LatentDistribution, Latents, LatentSizes
+from vgbdm.listed import model_part
+from vgbdm.parameters import NormalParameters
+from vgbdm.paths import Path, PathPoint, derivatives
+from vgbdm.physics import Physics
 from vgbdm.regression import STENCIL, WindowRates, WindowRegression, inner
-from vgbdm.rollout import Solver, rollout
+from vgbdm.rollout import Solver
 
 SLOPE_FRAMES = 5
 """Frames from which a second-order rollout estimates its initial velocity."""
 
 
-class Physics(Protocol):
-    """What a field must know of a system."""
-
-    prior: Mapping[str, Sequence[float]]
-
-    @property
-    def order(self) -> int:
-        """1, or 2 where the frames show positions alone."""
-
-    @property
-    def components(self) -> tuple[str, ...]:
-        """Names of what is observed."""
-
-    @property
-    def grid(self) -> tuple[int, ...]:
-        """Of a field; empty for a plain state."""
-
-    @property
-    def positive(self) -> tuple[str, ...]:
-        """Names of θ that must be."""
-
-    @property
-    def forcings(self) -> int:
-        """Number of known source terms."""
-
-    def known(self, x: Tensor, t: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
-        """The incomplete physics: dx/dt (N, C, ...), or q̈ for second order."""
-
-    def forcing(self, t: Tensor) -> Tensor:
-        """Known source terms at times t: t.shape + (forcings,)."""
-
-
+@model_part
 @dataclass(frozen=True)
 class Statistics:
     """Of the training trajectories, per component; buffers of the field.
@@ -78,15 +51,19 @@ class Statistics:
     interval: float
 
 
-class Context(NamedTuple):
-    """What a field is given at every point: ζ (N, Z), θ by name or None, history (N, K, C, ...)."""
+class Trajectories(Protocol):
+    """What this field reads of a batch."""
 
-    zeta: Tensor
-    theta: dict[str, Tensor] | None
-    history: Tensor | None
+    nodes: Tensor
+    """(B, L, k, C, ...) of a path; the first node value is the frame."""
+    times: Tensor
+    """(B, L) float64."""
+    ids: Tensor
+    """(B,) numbers in the endless sequence: the keys of all randomness."""
 
 
-class LatentField(GreyBoxField):
+@model_part
+class LatentField(GreyBoxField[Trajectories]):
     """Known physics with θ, a residual network with ζ, and the encoder that infers both.
 
     Args:
@@ -135,8 +112,8 @@ class LatentField(GreyBoxField):
         solver: Solver,
     ) -> None:
         super().__init__()
-        self.physics, self.window, self.history = physics, window, history
-        self.grey, self.solver, self.interval = grey, solver, statistics.interval
+        self.physics, self.history, self.interval = physics, history, statistics.interval
+        self._window, self._grey, self._solver = window, grey, solver
         self.order, self.size = physics.order, len(physics.components)
         self.everything = residual_inputs == "everything"
         seen = self._components(residual_inputs)
@@ -160,7 +137,7 @@ class LatentField(GreyBoxField):
         self.latents, self.refinement = latents, refinement
         self.unmixing = None
         if grey:
-            self.prior = PhysicalPrior(physics.prior, physics.positive)
+            self.prior = NormalParameters(physics.prior, physics.positive)
             self.theta_head = GaussianHead(told + latents, len(self.prior.names))
             self.register_buffer("width", torch.ones(len(self.prior.names)))
             if unmixing is not None:
@@ -180,37 +157,120 @@ class LatentField(GreyBoxField):
             )
         return [names.index(name) for name in residual_inputs]
 
-    # --- inference -----------------------------------------------------------------------------
+    # --- what it is ----------------------------------------------------------------------------
+
+    @property
+    def grey(self) -> bool:
+        """See `GreyBoxField`."""
+        return self._grey
+
+    @property
+    def memory(self) -> int:
+        """See `GreyBoxField`."""
+        return self.history if self.everything else 0
+
+    @property
+    def window(self) -> int:
+        """See `GreyBoxField`."""
+        return self._window
+
+    @property
+    def solver(self) -> Solver:
+        """See `GreyBoxField`."""
+        return self._solver
+
+    @property
+    def latent_sizes(self) -> LatentSizes:
+        """See `GreyBoxField`; latents stand still over a forecast."""
+        return LatentSizes((self.latents,), len(self.parameter_names), 1.0)
 
     @property
     def parameter_names(self) -> tuple[str, ...]:
         """Names of θ; none for a black box."""
         return self.prior.names if self.grey else ()
 
+    # --- frames and units ----------------------------------------------------------------------
+
+    def trajectory(self, batch: Trajectories, path: Path | None) -> Trajectory:
+        """See `GreyBoxField`; nodes come with the batch."""
+        return Trajectory(batch.nodes, batch.times, batch.times)
+
+    def observe(self, x: Tensor) -> Tensor:
+        """The observed components (N, C, ...) of a state."""
+        return x[:, : self.size]
+
+    def at(self, point: PathPoint) -> tuple[Tensor, Tensor]:
+        """State (N, Q, ...) and its rate (N, Q, ...) at a point of a path."""
+        if self.order == 1:
+            return point.state, point.velocity
+        state = torch.cat((point.state, point.velocity), 1)
+        return state, torch.cat((point.velocity, point.acceleration), 1)
+
+    def rate_units(self, rates: Tensor) -> Tensor:
+        """The last C rows of (..., Q, *grid) in units of their rms."""
+        axis = -1 - len(self.physics.grid)
+        return rates.narrow(axis, rates.shape[axis] - self.size, self.size) / self.rate
+
+    def state_units(self, frames: Tensor) -> Tensor:
+        """Differences of frames (..., C, *grid) in standard deviations."""
+        return frames / self.std[: self.size]
+
+    def mean_square_rate(self, rates: Tensor, matches: int) -> Tensor:
+        """See `GreyBoxField`."""
+        return self.rate_units(rates).square().reshape(len(rates) // matches, -1).mean(1)
+
+    def mean_square_state(self, frames: Tensor) -> Tensor:
+        """See `GreyBoxField`."""
+        return self.state_units(frames).flatten(1).square().mean(1)
+
+    def average(self, values: Tensor) -> Tensor:
+        """Mean over components and grid: (...) of (..., C, *grid)."""
+        return values.flatten(-1 - len(self.physics.grid)).mean(-1)
+
+    def from_changes(self, values: Tensor) -> Tensor:
+        """Units of the rms change per frame (..., C, *grid) → differences of frames."""
+        if self.order == 1:
+            return values * self.rate * self.interval
+        speed = (self.mean.square() + self.std.square())[self.size :].sqrt()
+        return values * speed * self.interval
+
+    # --- latents -------------------------------------------------------------------------------
+
+    def past(self, history: Tensor | None) -> Past:
+        """See `GreyBoxField`; (N, ≥ K, C, ...)."""
+        if history is None or not self.memory:
+            return Past(0, (), (), None)
+        return Past(len(history), (history[:, -self.history :],), (), None)
+
+    def context(self, past: Past, latents: Latents, repeats: int = 1) -> Context:
+        """See `GreyBoxField`."""
+        many = Latents(latents.zeta, self.physical(latents)).repeat(repeats)
+        theta = {} if many.theta is None else self.prior.named(many.theta)
+        return Context(theta, many.zeta, past.history)
+
     def infer(
-        self, frames: Tensor, times: Tensor, noise: tuple[Tensor, Tensor] | None = None
-    ) -> tuple[Posterior, Latents]:
-        """The encoder's posterior, and a draw from it, or the means where ``noise`` is None.
-
-        Args:
-            frames: (B, T, C, ...).
-            times: (B, T).
-            noise: standard normal (B, Z) and (B, P).
-        """
-        features = self._read(frames, times)
+        self, window: Window, past: Past | None = None, noise: Tensor | None = None
+    ) -> tuple[LatentDistribution, Latents]:
+        """See `GreyBoxField`: the encoder's answer; no past is needed."""
+        features = self._read(*window)
         zeta = self.zeta_head(features)
-        z = zeta.mean if noise is None else zeta.draw(noise[0])
+        numbers = None if noise is None else self.latent_sizes.split(noise)
+        z = zeta.mean if numbers is None else zeta.draw(numbers[0])
         if not self.grey:
-            return Posterior(zeta, None), Latents(z, None)
+            return LatentDistribution(zeta, None), Latents(z, None)
         if self.unmixing is not None:
-            features = self._read(self.unmix(frames, z), times)
-        theta: DiagonalGaussian = self.theta_head(torch.cat((features, z), 1))
-        y = theta.mean if noise is None else theta.draw(noise[1])
-        return Posterior(zeta, theta), Latents(z, self.prior(y))
+            features = self._read(self.unmix(window.frames, z), window.times)
+        theta: Distribution = self.theta_head(torch.cat((features, z), 1))
+        y = theta.mean if numbers is None else theta.draw(numbers[1])
+        return LatentDistribution(zeta, theta), Latents(z, y)
 
-    def theta_of(self, frames: Tensor, times: Tensor, zeta: Tensor) -> DiagonalGaussian:
+    def physical(self, latents: Latents) -> Tensor | None:
+        """θ (B, P) in physical units; None for a black box."""
+        return None if latents.theta is None else self.prior.physical(latents.theta)
+
+    def theta_of(self, frames: Tensor, times: Tensor, zeta: Tensor) -> Distribution:
         """q(y | window, ζ) of a window taken as it is."""
-        out: DiagonalGaussian = self.theta_head(torch.cat((self._read(frames, times), zeta), 1))
+        out: Distribution = self.theta_head(torch.cat((self._read(frames, times), zeta), 1))
         return out
 
     def unmix(self, frames: Tensor, zeta: Tensor) -> Tensor:
@@ -247,7 +307,7 @@ class LatentField(GreyBoxField):
         points, clock, count = state.flatten(0, 1), times.flatten(), len(self.prior.names)
         known = [
             self.physics.known(points, clock, self.prior.named(theta.expand(len(points), -1)))
-            for theta in self.prior(self.sides.to(points.dtype))
+            for theta in self.prior.physical(self.sides.to(points.dtype))
         ]
         sides = torch.stack(known[1:], 1) / self.rate
         answers = (sides[:, count:] - sides[:, :count]) / 2
@@ -261,52 +321,29 @@ class LatentField(GreyBoxField):
 
     # --- the field -----------------------------------------------------------------------------
 
-    def condition(self, latents: Latents, history: Tensor | None = None) -> Context:
-        """Latents, and history (N, ≥ K, C, ...) ending at the current frame, for `forward`."""
-        theta = None if latents.theta is None else self.prior.named(latents.theta)
-        kept = history[:, -self.history :] if self.everything and history is not None else None
-        return Context(latents.zeta, theta, kept)
-
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Velocity of states (N, Q, ...) at times (N,), in physical units."""
-        known = None
-        if self.grey:
-            assert context.theta is not None
-            known = self.physics.known(x, t, context.theta)
+        known = self.physics.known(x, t, context.theta) if self.grey else None
         own = self.network(self._inputs(x, t, known, context))
         change = own * self.rate
         if known is not None:
             change = weight * known + change
         total = torch.cat((x[:, self.size :], change), 1) if self.order == 2 else change
-        return Tendency(total, {"network": own.square()}, context.theta or {}, {})
+        residual = {"network": own.square()} if self.grey else {}
+        return Tendency(total, residual, context.theta, {})
 
     def _inputs(self, x: Tensor, t: Tensor, known: Tensor | None, context: Context) -> Tensor:
         grid = [1] * (x.dim() - 2)
+        assert context.zeta is not None
         scaled = (x - self.mean) / self.std
         parts = [scaled.index_select(1, self.seen)]
         spread = [context.zeta] if self.grey else [context.zeta, self.physics.forcing(t).to(x)]
         for part in spread:
             parts.append(part.reshape(*part.shape, *grid).expand(-1, -1, *x.shape[2:]))
         if self.everything:
-            assert context.history is not None
-            parts.append(self.standardise(context.history).flatten(1, 2))
+            parts.append(self.standardise(*context.history).flatten(1, 2))
             parts += [] if known is None else [known / self.rate]
         return torch.cat(parts, 1)
-
-    def observe(self, x: Tensor) -> Tensor:
-        """The observed components (N, C, ...) of a state."""
-        return x[:, : self.size]
-
-    def at(self, point: PathPoint) -> tuple[Tensor, Tensor]:
-        """State (N, Q, ...) and its rate (N, Q, ...) at a point of a path."""
-        if self.order == 1:
-            return point.state, point.velocity
-        state = torch.cat((point.state, point.velocity), 1)
-        return state, torch.cat((point.velocity, point.acceleration), 1)
-
-    def rate_error(self, difference: Tensor) -> Tensor:
-        """What a loss is made of: the last C rows of (N, Q, ...) in units of their rms."""
-        return difference[:, -self.size :] / self.rate
 
     # --- trajectories --------------------------------------------------------------------------
 
@@ -326,15 +363,7 @@ class LatentField(GreyBoxField):
         solver: Solver | None = None,
     ) -> Tensor:
         """States (B, n, Q, ...) at the n last of ``times`` (B, n + 1), θ and ζ fixed."""
-        steps = rollout(
-            self,
-            lambda frames: self.condition(latents, frames),
-            start,
-            history,
-            times,
-            times.diff(dim=1),
-            solver or self.solver,
-        )
+        steps = self.march(start, history, times, times.diff(dim=1), latents, solver)
         return torch.stack(list(steps), 1)
 
     def forecast(self, frames: Tensor, times: Tensor, latents: Latents) -> Tensor:
@@ -352,49 +381,3 @@ class LatentField(GreyBoxField):
         start = self.begin(frames, times[:, :count], count - 1)
         states = self.simulate(start, frames, times[:, count - 1 :], latents)
         return states[:, :, : self.size]
-
-
-class PhysicsField(GreyBoxField):
-    """Given dynamics alone: the known part with some θ, or a whole system with the true one.
-
-    Args:
-        rate: (state (N, Q, ...), times (N,), θ by name) → its rate, (N, Q, ...).
-        size: observed components, C.
-    """
-
-    def __init__(
-        self, rate: Callable[[Tensor, Tensor, Mapping[str, Tensor]], Tensor], size: int
-    ) -> None:
-        super().__init__()
-        self.rate, self.size = rate, size
-
-    def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
-        """See `GreyBoxField`."""
-        assert context.theta is not None
-        return Tendency(weight * self.rate(x, t, context.theta), {}, context.theta, {})
-
-    def observe(self, x: Tensor) -> Tensor:
-        """The observed components (N, C, ...) of a state."""
-        return x[:, : self.size]
-
-
-def known_field(physics: Physics) -> PhysicsField:
-    """The incomplete physics of a system as a field of its own."""
-    size = len(physics.components)
-
-    def rate(x: Tensor, t: Tensor, theta: Mapping[str, Tensor]) -> Tensor:
-        known = physics.known(x, t, theta)
-        return torch.cat((x[:, size:], known), 1) if physics.order == 2 else known
-
-    return PhysicsField(rate, size)
-
-
-def simulate_physics(
-    field: PhysicsField, start: Tensor, times: Tensor, theta: dict[str, Tensor], solver: Solver
-) -> Tensor:
-    """States (B, n, Q, ...) of given dynamics at the n last of ``times`` (B, n + 1)."""
-    context = Context(start[:, :0], theta, None)
-    history = field.observe(start).unsqueeze(1)
-    lengths = times.diff(dim=1)
-    steps = rollout(field, lambda _: context, start, history, times, lengths, solver)
-    return torch.stack(list(steps), 1)

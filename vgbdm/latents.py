@@ -1,22 +1,42 @@
-"""Posteriors over physical parameters θ and latents ζ, and their priors (docs/method.md#latents).
+"""Latents of a field, ζ and θ's coordinate y: their distributions (docs/method.md#latents).
 
-Shapes: ``B`` samples, ``P`` parameters, ``Z`` latent dimensions.
+A posterior is a distribution over ζ and, for a draw of ζ, over y, in which the prior of θ is
+standard normal (`vgbdm.parameters`). A prior is standard normal too, or learned from the history.
 
-θ lives in a coordinate y in which its prior is standard normal; the map to physical units is
-smooth and keeps positive parameters positive. Posteriors are diagonal Gaussians in (ζ, y), so that
-KL terms have closed forms and no bound is ever clamped.
+Shapes: ``B`` samples, ``M`` members, ``P`` parameters, ``...`` axes of ζ: (Z,), or (Z, N) where ζ
+lives at points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, Self
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vgbdm.errors import InputError
+from vgbdm.randomness import keyed_normal, paired
+
+
+class Distribution(Protocol):
+    """What a family of latents answers; each tensor has a first axis of samples."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Where a single forecast takes it."""
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Reparameterised draws from standard normal ``noise`` of the same shape."""
+
+    def kl(self, prior: Self | None = None) -> Tensor:
+        """KL to a prior of the same family, by default the standard normal: (B,)."""
+
+    def about(self, mean: Tensor) -> Self:
+        """The same, moved to another mean."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same of other samples: its tensors changed alike along the first axis."""
 
 
 class DiagonalGaussian(NamedTuple):
@@ -26,83 +46,30 @@ class DiagonalGaussian(NamedTuple):
     log_std: Tensor
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Reparameterised draws from standard normal ``noise`` of the same shape."""
+        """See `Distribution`."""
         return self.mean + self.log_std.exp() * noise
 
     def kl(self, prior: DiagonalGaussian | None = None) -> Tensor:
-        """KL to ``prior``, by default the standard normal, summed over dimensions: (B,)."""
+        """See `Distribution`; summed over dimensions."""
         mean, log_std = self
         if prior is not None:
             mean, log_std = (mean - prior.mean) * (-prior.log_std).exp(), log_std - prior.log_std
         terms = (2 * log_std).exp() + mean.square() - 1 - 2 * log_std
         return 0.5 * terms.flatten(1).sum(1)
 
+    def about(self, mean: Tensor) -> DiagonalGaussian:
+        """See `Distribution`."""
+        return DiagonalGaussian(mean, self.log_std)
 
-class PhysicalPrior(nn.Module):
-    """θ ~ N(mean, std), bent smoothly to stay positive where asked.
-
-    θ = τ softplus((mean + std · y) / τ), y ~ N(0, 1), τ a tenth of the mean: the normal itself to
-    1e-3 of the mean above half of it, positive everywhere.
-
-    Args:
-        priors: name → (mean, std), in the parameter's unit.
-        positive: names of those that must be.
-
-    Raises:
-        InputError: for a mean or std that is not positive.
-    """
-
-    mean: Tensor
-    std: Tensor
-    bend: Tensor
-    positive: Tensor
-
-    def __init__(self, priors: Mapping[str, Sequence[float]], positive: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.names = tuple(priors)
-        for name, (middle, width) in priors.items():
-            if not width > 0 or (name in positive and not middle > 0):
-                raise InputError(f"prior of {name}: N({middle}, {width}); want a positive width")
-        mean = torch.tensor([float(p[0]) for p in priors.values()])
-        self.register_buffer("mean", mean)
-        self.register_buffer("std", torch.tensor([float(p[1]) for p in priors.values()]))
-        self.register_buffer("bend", mean.abs() / 10 + 1e-12, persistent=False)
-        mask = torch.tensor([name in positive for name in priors], dtype=torch.bool)
-        self.register_buffer("positive", mask, persistent=False)
-
-    def forward(self, y: Tensor) -> Tensor:
-        """θ (B, P) in physical units from prior coordinates (B, P)."""
-        plain = self.mean + self.std * y
-        return torch.where(self.positive, self.bend * F.softplus(plain / self.bend), plain)
-
-    def named(self, theta: Tensor) -> dict[str, Tensor]:
-        """θ by name, each (B,)."""
-        return dict(zip(self.names, theta.unbind(1), strict=True))
-
-
-class Posterior(NamedTuple):
-    """q(ζ | window) and, for a draw of ζ, q(y | window, ζ); ``theta`` is None without physics."""
-
-    zeta: DiagonalGaussian
-    theta: DiagonalGaussian | None
-
-
-class Latents(NamedTuple):
-    """One draw (or the means): ζ (B, Z) and physical θ (B, P) or None."""
-
-    zeta: Tensor
-    theta: Tensor | None
-
-    def repeat(self, count: int) -> Latents:
-        """Each sample ``count`` times in a row."""
-        theta = None if self.theta is None else self.theta.repeat_interleave(count, 0)
-        return Latents(self.zeta.repeat_interleave(count, 0), theta)
+    def map(self, change: Callable[[Tensor], Tensor]) -> DiagonalGaussian:
+        """See `Distribution`."""
+        return DiagonalGaussian(change(self.mean), change(self.log_std))
 
 
 class GaussianHead(nn.Module):
     """Features → a diagonal Gaussian that starts near N(0, 0.05²).
 
-    The logarithm of the width is bent smoothly into (-7, 1).
+    The logarithm of the width is kept in (-7, 1) by a hyperbolic tangent.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -116,3 +83,127 @@ class GaussianHead(nn.Module):
         """Features (B, n) → Gaussian over (B, outputs)."""
         mean, raw = self.linear(features).chunk(2, 1)
         return DiagonalGaussian(mean, -3 + 4 * torch.tanh(raw / 4))
+
+
+class Latents(NamedTuple):
+    """One draw, or the means: ζ (B, ...) and the coordinate y of θ (B, P), each None without."""
+
+    zeta: Tensor | None
+    theta: Tensor | None
+
+    def repeat(self, count: int) -> Latents:
+        """Each sample ``count`` times in a row; as it is for 1."""
+        if count == 1:
+            return self
+        return Latents(*(x if x is None else x.repeat_interleave(count, 0) for x in self))
+
+
+NO_LATENTS = Latents(None, None)
+"""Of a field that is deterministic."""
+
+
+class LatentDistribution(NamedTuple):
+    """A posterior or a prior: of ζ and of θ's coordinate; ``theta`` is None without physics."""
+
+    zeta: Distribution
+    theta: Distribution | None
+
+    @property
+    def mean(self) -> Latents:
+        """The means."""
+        return Latents(self.zeta.mean, None if self.theta is None else self.theta.mean)
+
+    def draw(self, zeta: Tensor, theta: Tensor) -> Latents:
+        """A draw by standard normal numbers, each of the shape of what they draw."""
+        return Latents(self.zeta.draw(zeta), None if self.theta is None else self.theta.draw(theta))
+
+    def kl(self, prior: LatentDistribution | None) -> dict[str, Tensor]:
+        """``kl_zeta`` and, where there is one, ``kl_theta``, each (B,), to a prior or N(0, 1)."""
+        terms = {"kl_zeta": self.zeta.kl(prior and prior.zeta)}
+        if self.theta is not None:
+            terms["kl_theta"] = self.theta.kl(prior and prior.theta)
+        return terms
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> LatentDistribution:
+        """Both of other samples."""
+        return LatentDistribution(
+            self.zeta.map(change), None if self.theta is None else self.theta.map(change)
+        )
+
+
+class LatentSizes(NamedTuple):
+    """What is behind one draw of a field's latents.
+
+    Attributes:
+        zeta: axes of ζ.
+        theta: numbers in θ.
+        memory: correlation, 0 to 1, of the normal numbers behind ζ from one model step to the next;
+            0 draws anew at each step, 1 keeps them over the forecast.
+    """
+
+    zeta: tuple[int, ...]
+    theta: int
+    memory: float
+
+    @property
+    def total(self) -> int:
+        """Normal numbers of one draw."""
+        return math.prod(self.zeta) + self.theta
+
+    def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Numbers (B, total) → those of ζ (B, ...) and of θ (B, P)."""
+        zeta, theta = noise.split((noise.shape[1] - self.theta, self.theta), 1)
+        return zeta.unflatten(1, self.zeta), theta
+
+
+class Members:
+    """Ensemble members: normal numbers keyed by (seed, sample, member, step), drawn step by step.
+
+    Rows are samples times members, the members of a sample side by side.
+
+    Args:
+        sizes: of the field's latents.
+        seed: of the ensemble.
+        ids: (B,) int64 sample ids, or initial times.
+        numbers: of the M members.
+    """
+
+    def __init__(self, sizes: LatentSizes, seed: int, ids: Tensor, numbers: range) -> None:
+        self.sizes, self.seed = sizes, seed
+        members = torch.arange(numbers.start, numbers.stop, numbers.step, device=ids.device)
+        self.keys = paired(ids, members)
+        self.rows = len(self.keys)
+        self.step, self.state = 0, torch.zeros((), device=ids.device)
+
+    def _normal(self, name: str, count: int) -> Tensor:
+        """(B·M, count) for one use."""
+        return keyed_normal(self.seed, f"{name} of a member", self.keys, count)
+
+    def theta(self) -> Tensor:
+        """Numbers (B·M, P) of θ, the same over the whole forecast."""
+        return self._normal("theta", self.sizes.theta)
+
+    def next_zeta(self) -> Tensor:
+        """Numbers (B·M, ...) of ζ at the next step: an autoregressive process of first order."""
+        memory = self.sizes.memory
+        if self.step == 0 or memory < 1:
+            count = self.sizes.total - self.sizes.theta
+            fresh = self._normal(f"zeta {self.step}", count).unflatten(1, self.sizes.zeta)
+            old = memory * self.state
+            self.state = fresh if self.step == 0 else old + math.sqrt(1 - memory**2) * fresh
+        self.step += 1
+        return self.state
+
+    def draw(self, given: LatentDistribution | None) -> Latents:
+        """The members' latents at the next step.
+
+        Args:
+            given: distribution of a row each, or of a sample each; None: standard normal.
+        """
+        zeta, theta = self.next_zeta(), self.theta()
+        if given is None:
+            return Latents(zeta, theta if self.sizes.theta else None)
+        if len(given.zeta.mean) < self.rows:
+            count = self.rows // len(given.zeta.mean)
+            given = given.map(lambda x: x.repeat_interleave(count, 0))
+        return given.draw(zeta, theta)

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vgbdm.listed import model_part
+
 
 class Blocks(nn.Sequential):
     """Modules in a row whose activations may be computed again backwards rather than kept.
@@ -52,6 +54,7 @@ class ConvSiLU(nn.Conv2d):
         return F.silu(super().forward(x))
 
 
+@model_part
 class ResidualMLP(nn.Module):
     """A perceptron, for states without a grid.
 
@@ -78,6 +81,7 @@ class ResidualMLP(nn.Module):
         return out
 
 
+@model_part
 class ResidualConv(nn.Module):
     """A convolutional net on a periodic grid; with ``kernel=1`` it sees no neighbours.
 

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.listed import model_part
 from vgbdm.precision import in_full
 
 
@@ -79,6 +80,7 @@ def _expand(value: Tensor, like: Tensor) -> Tensor:
     return value.to(like.dtype).reshape(value.shape + (1,) * (like.dim() - value.dim()))
 
 
+@model_part
 class LinearPath(Path):
     """x = (1-s) a + s b; the velocity is the mean one, of first order."""
 
@@ -92,6 +94,7 @@ class LinearPath(Path):
         return PathPoint(torch.lerp(a, b, _expand(s, a)), velocity, straight)
 
 
+@model_part
 class BridgePath(Path):
     """A linear path plus a Brownian bridge: x = (1-s) a + s b + σ √(s(1-s)) ε.
 
@@ -122,6 +125,7 @@ class BridgePath(Path):
         return PathPoint(torch.lerp(a, b, s) + root * bump, velocity, acceleration)
 
 
+@model_part
 class LagrangePath(Path):
     """The quadratic through three frames of any spacing: velocity of second order.
 
@@ -179,6 +183,7 @@ def derivatives(frames: Tensor, times: Tensor, width: int) -> tuple[Tensor, Tens
     return slope, bend
 
 
+@model_part
 class HermitePath(Path):
     """The quintic on the values, slopes and second derivatives of both ends, by wide differences.
 
@@ -236,6 +241,7 @@ def cubic(
     return PathPoint(state, velocity, (2 * c2 + 6 * s * c3) / length**2)
 
 
+@model_part
 class SmoothingPath(Path):
     """The natural cubic spline f that minimises Σ (x_i - f_i)² + α Δ³ ∫ f''² dt, for noisy frames.
 

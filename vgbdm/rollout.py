@@ -7,21 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 from torchdiffeq import odeint
 
+from vgbdm.dynamics import Context, Dynamics
 from vgbdm.errors import InputError
-from vgbdm.fields import GreyBoxField
+from vgbdm.listed import model_part
 from vgbdm.rungekutta import METHODS, integrate
 
 ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
 """Methods that choose their steps, by torchdiffeq; its host reads the device at each."""
 
 
+@model_part
 @dataclass(frozen=True)
 class Solver:
     """How one model step is integrated in s ∈ [0, 1].
@@ -46,8 +47,8 @@ class Solver:
 
 
 def rollout(
-    field: GreyBoxField,
-    condition: Callable[[Tensor], Any],
+    field: Dynamics,
+    condition: Callable[[Tensor], Context],
     start: Tensor,
     history: Tensor,
     times: Tensor,
@@ -92,8 +93,8 @@ def rollout(
 class _Interval:
     """The field of one interval as a function of s, a number or what torchdiffeq makes of it."""
 
-    field: GreyBoxField
-    context: Any
+    field: Dynamics
+    context: Context
     begin: Tensor
     gap: Tensor
     scale: Tensor

@@ -23,11 +23,13 @@ import torch
 from torch import Tensor
 
 from climate.models.domain import Domain
-from climate.models.field import Context, WeatherField
+from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
 from climate.models.transport import Resolved
 from climate.models.wind import Wind, bounded, potential_unit, wind_of
-from vgbdm.fields import LogNormalParameters, Tendency, Theta
+from vgbdm.dynamics import Context, Tendency
+from vgbdm.listed import model_part
+from vgbdm.parameters import LogNormalParameters, Theta
 from vgbdm.rollout import Solver
 
 DAY = 86400.0
@@ -50,6 +52,7 @@ class Closure(NamedTuple):
     source: Tensor | None
 
 
+@model_part
 class GreyBoxAdvection(WeatherField):
     """Advection by the state's own wind and a learned correction, with a learned source.
 
@@ -140,6 +143,6 @@ class GreyBoxAdvection(WeatherField):
         return Tendency(self.present(total), residual, theta, {"courant": courant})
 
     def effort(self, source: Tensor) -> Tensor:
-        """Squares of the source (B, C, H, W), whose mean is that over the points that count."""
+        """Squares (B, 1, C, H, W) of the source, whose mean is that over the points that count."""
         square = self.present(source.square())
-        return square if self.score_share is None else square * self.score_share
+        return (square if self.score_share is None else square * self.score_share).unsqueeze(1)

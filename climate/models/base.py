@@ -121,6 +121,6 @@ class WeatherModel(nn.Module):
         """Fields (..., C, H, W) with 0 where masked."""
         return fields if self.mask is None else fields.masked_fill(self.mask, 0.0)
 
-    def area_mean(self, values: Tensor) -> Tensor:
+    def average(self, values: Tensor) -> Tensor:
         """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""
         return (values * self.score_area).mean((-3, -2, -1))

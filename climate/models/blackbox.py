@@ -16,12 +16,14 @@ from typing import Any
 from torch import Tensor
 
 from climate.models.domain import Domain
-from climate.models.field import Context, WeatherField
+from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
-from vgbdm.fields import Tendency
+from vgbdm.dynamics import Context, Tendency
+from vgbdm.listed import model_part
 from vgbdm.rollout import Solver
 
 
+@model_part
 class BlackBox(WeatherField):
     """The tendency is the network's.
 

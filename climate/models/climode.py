@@ -30,11 +30,13 @@ from climate.models.transport import Resolved, Transport
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.models.wind_fit import WindFit, end_velocity
 from climate.sphere import TangentBasis
-from vgbdm.fields import LogNormalParameters
+from vgbdm.listed import model_part
+from vgbdm.parameters import LogNormalParameters
 
 DAY = 86400.0
 
 
+@model_part
 class ClimODE(WeatherModel):
     """States and winds, integrated together; see the top of this file.
 

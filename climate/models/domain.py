@@ -26,6 +26,7 @@ from climate.units import find_conversion, unit_of
 from climate.variables import CHANNELS, known_channel
 from climate.wording import duration
 from vgbdm.errors import InputError
+from vgbdm.listed import model_part
 
 if TYPE_CHECKING:
     from climate.store.layout import TrainingStore
@@ -46,6 +47,7 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
+@model_part
 @dataclass(frozen=True)
 class Domain:
     """Grid, channels and clock of a model, with the numbers taken from the training period.

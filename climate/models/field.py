@@ -7,7 +7,6 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,56 +14,19 @@ from torch import Tensor
 from climate.grid import Grid
 from climate.models.base import WeatherModel
 from climate.models.domain import Domain
-from climate.models.latents import Gaussians, Members, WeatherLatents
+from climate.models.latents import WeatherLatents
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
 from climate.models.transport import Resolved, Transport
 from climate.sphere import TangentBasis
-from vgbdm.fields import GreyBoxField, LogNormalParameters, Theta
-from vgbdm.rollout import Solver, rollout
+from climate.stream import WindowBatch
+from vgbdm.dynamics import Context
+from vgbdm.fields import GreyBoxField, Past, Trajectory, Window
+from vgbdm.latents import LatentDistribution, Latents, LatentSizes, Members
+from vgbdm.parameters import LogNormalParameters
+from vgbdm.paths import Path
 
 
-class Context(NamedTuple):
-    """What stands still during one model step.
-
-    Attributes:
-        history: keys and values of the past states, or None without history.
-        theta: physical parameters by name, (B, G) each.
-        zeta: (B, Z, H, W) latent fields, or None where the model has none.
-    """
-
-    history: tuple[Tensor, Tensor] | None
-    theta: Theta
-    zeta: Tensor | None
-
-
-class Past(NamedTuple):
-    """What a history says.
-
-    Attributes:
-        rows: B.
-        encoded: keys and values of the states, (B, F, width, H, W) each, or None without history.
-        seen: what the encoders of latents read, parts of (B, n, H, W); None without latents.
-        prior: p(ζ | history) and p(θ); None without latents.
-    """
-
-    rows: int
-    encoded: tuple[Tensor, Tensor] | None
-    seen: tuple[Tensor, ...] | None
-    prior: Gaussians | None
-
-    def repeat(self, count: int) -> Past:
-        """Each sample ``count`` times in a row."""
-
-        def again(value: Tensor) -> Tensor:
-            return value.repeat_interleave(count, 0)
-
-        keys_values = self.encoded and (again(self.encoded[0]), again(self.encoded[1]))
-        seen = None if self.seen is None else tuple(map(again, self.seen))
-        prior = None if self.prior is None else self.prior.map(again)
-        return Past(self.rows * count, keys_values, seen, prior)
-
-
-class WeatherField(WeatherModel, GreyBoxField):
+class WeatherField(WeatherModel, GreyBoxField[WindowBatch]):
     """A network on states, gradients, history, calendar, ground and latents; its rollouts.
 
     Args:
@@ -126,7 +88,7 @@ class WeatherField(WeatherModel, GreyBoxField):
             poles=poles, vector_inputs=[*vectors, *gradients],
         )  # fmt: skip
 
-    # --- units ---------------------------------------------------------------------------------
+    # --- what it is ----------------------------------------------------------------------------
 
     @property
     def stochastic(self) -> bool:
@@ -134,13 +96,42 @@ class WeatherField(WeatherModel, GreyBoxField):
         return self.latents is not None
 
     @property
-    def solver(self) -> Solver:
-        """How one model step is integrated."""
-        raise AssertionError("a model says how it is integrated")
+    def grey(self) -> bool:
+        """See `GreyBoxField`."""
+        return self.theta is not None
 
-    def in_changes(self, difference: Tensor) -> Tensor:
-        """Standardised (..., C, H, W) → units of the rms change per model step."""
-        return difference / self.change
+    @property
+    def memory(self) -> int:
+        """See `GreyBoxField`: past states and the current one."""
+        return self.history + 1
+
+    @property
+    def window(self) -> int:
+        """See `GreyBoxField`: the posterior sees the next state as well."""
+        return self.history + 2
+
+    @property
+    def latent_sizes(self) -> LatentSizes | None:
+        """See `GreyBoxField`."""
+        return None if self.latents is None else self.latents.sizes
+
+    # --- frames and units ----------------------------------------------------------------------
+
+    def trajectory(self, batch: WindowBatch, path: Path | None) -> Trajectory:
+        """See `GreyBoxField`: standardised states, rates per model step."""
+        frames = self.standardise(batch.states)
+        step = torch.arange(frames.shape[1], device=frames.device, dtype=frames.dtype)
+        steps, now = step.expand(len(frames), -1), self.memory - 1
+        clock = batch.times.double()[:, None] + self.step_seconds * (steps.double() - now)
+        return Trajectory(path.nodes(frames, steps) if path else frames.unsqueeze(2), steps, clock)
+
+    def rate_units(self, rates: Tensor) -> Tensor:
+        """Standardised per step (..., C, H, W) → units of the rms change per model step."""
+        return rates / self.change
+
+    def state_units(self, frames: Tensor) -> Tensor:
+        """Standardised differences (..., C, H, W) → units of the rms change per model step."""
+        return frames / self.change
 
     def from_changes(self, values: Tensor) -> Tensor:
         """Units of the rms change per model step (..., C, H, W) → standardised."""
@@ -151,6 +142,14 @@ class WeatherField(WeatherModel, GreyBoxField):
         weight = self.score_area / self.change.square()  # small: the fields are gone through once
         return (difference.square() * weight).mean((-3, -2, -1))
 
+    def mean_square_rate(self, rates: Tensor, matches: int) -> Tensor:
+        """See `GreyBoxField`."""
+        return self.mean_square(rates).unflatten(0, (-1, matches)).mean(1)
+
+    def mean_square_state(self, frames: Tensor) -> Tensor:
+        """See `GreyBoxField`."""
+        return self.mean_square(frames).mean(1)
+
     # --- the network ---------------------------------------------------------------------------
 
     def network(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Tensor]:
@@ -158,7 +157,7 @@ class WeatherField(WeatherModel, GreyBoxField):
         x = self.present(x)  # noise is on all points
         state = self.transport.resolve(x - self.climate, self.climate_modes)
         features = [x, self.transport.slopes(state)]
-        if self.attention is not None and context.history is not None:
+        if self.attention is not None and context.history:
             features.append(self.attention(x, context.history))
         features += self.around(seconds)
         if context.zeta is not None:
@@ -168,66 +167,39 @@ class WeatherField(WeatherModel, GreyBoxField):
 
     # --- what stands still during a step -------------------------------------------------------
 
-    def past(self, history: Tensor) -> Past:
-        """What a standardised history (B, F, C, H, W) says, once for all uses."""
+    def past(self, history: Tensor | None) -> Past:
+        """What a standardised history (B, F, C, H, W) says: keys and values, and ζ's prior."""
+        assert history is not None
         history = self.present(history)
-        encoded = None if self.history_encoder is None else self.history_encoder(history)
+        encoded = () if self.history_encoder is None else self.history_encoder(history)
         if self.latents is None:
-            return Past(len(history), encoded, None, None)
+            return Past(len(history), encoded, (), None)
         seen = (history.flatten(1, 2), *self.ground(len(history)))
         return Past(len(history), encoded, seen, self.latents.prior(*seen))
 
-    def context(self, past: Past, shift: Tensor | None, zeta: Tensor | None) -> Context:
-        """Of a past, a shift of θ (B, P·G) and ζ (B, Z, N)."""
-        fields = None if zeta is None or self.latents is None else self.latents.points.fields(zeta)
-        theta = {} if self.theta is None else self.theta(shift)
+    def context(self, past: Past, latents: Latents, repeats: int = 1) -> Context:
+        """See `GreyBoxField`; θ (B, P·G) is about what is learned, and ζ is (B, Z, N)."""
+        latents = latents.repeat(repeats)
+        fields, theta = None, {} if self.theta is None else self.theta(latents.theta)
+        if latents.zeta is not None and self.latents is not None:
+            fields = self.latents.points.fields(latents.zeta)
         theta = {name: value.expand(past.rows, -1) for name, value in theta.items()}
-        return Context(past.encoded, theta, fields)
-
-    def encode(self, history: Tensor) -> Context:
-        """The context of a standardised history (B, F, C, H, W), latents at their prior mean."""
-        past = self.past(history)
-        return self.context(past, None, None if past.prior is None else past.prior.zeta.mean)
+        return Context(theta, fields, past.history)
 
     def infer(
-        self, past: Past, change: Tensor, noise: Callable[[int], Tensor]
-    ) -> tuple[Context, dict[str, Tensor]]:
-        """The context of a draw from the posterior, and its distance from the prior.
-
-        Args:
-            past: of the history, as the forecast sees it.
-            change: (B, C, H, W) the target less the current state, standardised.
-            noise: how many normal numbers per sample → (B, count).
-
-        Returns:
-            The context; ``kl_zeta`` and ``kl_theta`` (B,) of what latents there are.
-        """
-        if self.latents is None or past.prior is None or past.seen is None:
-            return self.context(past, None, None), {}
-        posterior: Gaussians = self.latents.posterior(*past.seen, self.in_changes(change))
-        for_zeta, for_theta = self.latents.split(noise(self.latents.size))
-        kl, shift = {"kl_zeta": posterior.zeta.kl(past.prior.zeta)}, None
-        if posterior.theta is not None:
-            kl["kl_theta"] = posterior.theta.kl(past.prior.theta)
-            shift = posterior.theta.draw(for_theta)
-        return self.context(past, shift, posterior.zeta.draw(for_zeta)), kl
-
-    def draw(self, past: Past, members: Members) -> Context:
-        """The context of members' next model step, drawn from the prior.
-
-        Args:
-            past: of as many histories as there are rows of members, or of samples.
-            members: whose draws.
-        """
-        if past.rows < members.rows:
-            past = past.repeat(members.rows // past.rows)
-        assert past.prior is not None
-        shift = None if past.prior.theta is None else past.prior.theta.draw(members.theta())
-        return self.context(past, shift, past.prior.zeta.draw(members.next_zeta()))
+        self, window: Window, past: Past, noise: Tensor | None = None
+    ) -> tuple[LatentDistribution, Latents]:
+        """See `GreyBoxField`: from what the past says and the change that comes."""
+        assert self.latents is not None
+        change = window.frames[:, -1] - window.frames[:, -2]
+        posterior: LatentDistribution = self.latents.posterior(*past.seen, self.rate_units(change))
+        if noise is None:
+            return posterior, posterior.mean
+        return posterior, posterior.draw(*self.latents.sizes.split(noise))
 
     def penalty(self) -> Tensor | None:
-        """-log prior of the learned θ up to a constant, a scalar; None without θ."""
-        return None if self.theta is None else self.theta.penalty(self.theta())
+        """See `GreyBoxField`."""
+        return None if self.theta is None else self.theta.penalty()
 
     # --- forecasts -----------------------------------------------------------------------------
 
@@ -255,17 +227,7 @@ class WeatherField(WeatherModel, GreyBoxField):
         history = self.standardise(states)
         clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
         lengths = torch.ones((len(times), n_steps), device=times.device)
-
-        def condition(frames: Tensor) -> Context:
-            return self.encode(frames) if members is None else self.draw(self.past(frames), members)
-
-        return rollout(
-            self, condition, history[:, -1], history, clock, lengths, self.solver, checkpoint
-        )
-
-    def members(self, seed: int, ids: Tensor, numbers: range) -> Members | None:
-        """The draws of M members for each of the samples (B,); None where nothing is drawn."""
-        return None if self.latents is None else Members(self.latents, seed, ids, numbers)
+        return self.march(history[:, -1], history, clock, lengths, members, checkpoint=checkpoint)
 
     @torch.no_grad()
     def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:

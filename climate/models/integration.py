@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint, odeint_adjoint
 
 from vgbdm.errors import InputError
+from vgbdm.listed import model_part
 from vgbdm.rollout import ADAPTIVE
 from vgbdm.rungekutta import METHODS, integrate
 
@@ -22,6 +23,7 @@ ALIKE = ("auto", "direct", "checkpoint")
 """Ways to the same gradient, bit for bit."""
 
 
+@model_part
 @dataclass(frozen=True)
 class WindowSolver:
     """A solver that reports the state at every model step.

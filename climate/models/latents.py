@@ -14,8 +14,6 @@ Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``Z`` latent fie
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,9 +25,9 @@ from climate.models.domain import Domain
 from climate.models.networks import ResidualBlock, SphereConv
 from climate.sphere import without_negligible
 from vgbdm.errors import InputError
-from vgbdm.latents import DiagonalGaussian, GaussianHead
+from vgbdm.latents import DiagonalGaussian, GaussianHead, LatentDistribution, LatentSizes
+from vgbdm.listed import model_part
 from vgbdm.networks import Blocks
-from vgbdm.randomness import keyed_normal, paired
 
 BELL = 0.6
 """Standard deviation of a bell in distances between points: neighbours blend, nothing ripples."""
@@ -147,13 +145,13 @@ class Prior(nn.Module):
         width_of_theta = nn.Parameter(torch.full((thetas,), math.log(0.3)))
         self.theta_log_std = width_of_theta if thetas else None
 
-    def forward(self, history: Tensor, *fixed: Tensor) -> Gaussians:
+    def forward(self, history: Tensor, *fixed: Tensor) -> LatentDistribution:
         """Past states (B, F·C, H, W) and fixed features (B, n, H, W) → both, θ's as (B, P·G)."""
         theta = None
         if self.theta_log_std is not None:
             log_std = self.theta_log_std.expand(len(history), -1)
             theta = DiagonalGaussian(torch.zeros_like(log_std), log_std)
-        return Gaussians(self.zeta(self.encoder(history, *fixed)), theta)
+        return LatentDistribution(self.zeta(self.encoder(history, *fixed)), theta)
 
 
 class Posterior(nn.Module):
@@ -164,29 +162,14 @@ class Posterior(nn.Module):
         self.encoder, self.zeta = encoder, PointHead(width, channels, -1.0)
         self.theta = GaussianHead(width, thetas) if thetas else None
 
-    def forward(self, *seen: Tensor) -> Gaussians:
+    def forward(self, *seen: Tensor) -> LatentDistribution:
         """What the prior reads, and the change (B, C, H, W) that comes → both."""
         features = self.encoder(*seen)
         theta = None if self.theta is None else self.theta(features.mean(2))
-        return Gaussians(self.zeta(features), theta)
+        return LatentDistribution(self.zeta(features), theta)
 
 
-class Gaussians(NamedTuple):
-    """ζ over (B, Z, N); θ, in units of its fixed prior about the learned value, over (B, P·G).
-
-    θ's is None where the model has no θ.
-    """
-
-    zeta: DiagonalGaussian
-    theta: DiagonalGaussian | None
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> Gaussians:
-        """Both with their tensors changed alike."""
-        zeta = DiagonalGaussian(*map(change, self.zeta))
-        theta = None if self.theta is None else DiagonalGaussian(*map(change, self.theta))
-        return Gaussians(zeta, theta)
-
-
+@model_part
 class WeatherLatents(nn.Module):
     """Prior, posterior and the fields that ζ makes.
 
@@ -237,48 +220,6 @@ class WeatherLatents(nn.Module):
         )
 
     @property
-    def size(self) -> int:
-        """Normal numbers behind one draw of (ζ, θ)."""
-        return self.channels * self.points.count + self.thetas
-
-    def split(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers (B, size) → those of ζ (B, Z, N) and of θ (B, P·G)."""
-        zeta, theta = noise.split((noise.shape[1] - self.thetas, self.thetas), 1)
-        return zeta.unflatten(1, (self.channels, -1)), theta
-
-
-class Members:
-    """The normal numbers of ensemble members, keyed by (seed, sample, member, step).
-
-    Rows are samples times members, the members of a sample side by side.
-
-    Args:
-        latents: that they are for.
-        seed: of the ensemble.
-        ids: (B,) int64 sample ids, or initial times.
-        numbers: of the M members.
-    """
-
-    def __init__(self, latents: WeatherLatents, seed: int, ids: Tensor, numbers: range) -> None:
-        self.latents, self.seed = latents, seed
-        members = torch.arange(numbers.start, numbers.stop, numbers.step, device=ids.device)
-        self.keys = paired(ids, members)
-        self.rows = len(self.keys)
-        self.step, self.state = 0, torch.zeros((), device=ids.device)
-
-    def draw(self, name: str, count: int) -> Tensor:
-        """(B·M, count) for one use."""
-        return keyed_normal(self.seed, f"{name} of a member", self.keys, count)
-
-    def theta(self) -> Tensor:
-        """(B·M, P·G), the same over the whole forecast."""
-        return self.draw("theta", self.latents.thetas)
-
-    def next_zeta(self) -> Tensor:
-        """(B·M, Z, N) of the next model step: an autoregressive process of first order."""
-        count, memory = self.latents.size - self.latents.thetas, self.latents.memory
-        fresh = self.draw(f"zeta {self.step}", count).unflatten(1, (self.latents.channels, -1))
-        old = memory * self.state
-        self.state = fresh if self.step == 0 else old + math.sqrt(1 - memory**2) * fresh
-        self.step += 1
-        return self.state
+    def sizes(self) -> LatentSizes:
+        """Of one draw of (ζ, θ)."""
+        return LatentSizes((self.channels, self.points.count), self.thetas, self.memory)

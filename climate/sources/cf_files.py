@@ -14,6 +14,7 @@ from climate.sources.dataset import make_dataset
 from climate.sources.select import Selection
 from vgbdm.datasets import open_netcdf
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 
 GRIB = {".grib", ".grib2", ".grb", ".grb2"}
 NO_GRIB = "GRIB is not read; convert it first, e.g. with cdo -f nc4 copy"
@@ -26,6 +27,7 @@ OTHERS = {
 """What downloads named .nc are instead, by how they begin."""
 
 
+@buildable
 class CFFilesSource:
     """Reader of NetCDF files.
 

@@ -22,11 +22,13 @@ from climate.sources.fields import Series
 from climate.sources.select import Selection
 from climate.sources.static import StaticField
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 
 SETTINGS = ("level", "level_units", "units", "method")
 """Of a field, whose name its folder tells."""
 
 
+@buildable
 class WeatherBenchSource:
     """Reader of WeatherBench folders.
 

@@ -26,10 +26,12 @@ from climate.sources.select import Selection
 from climate.store.calendar import Period, parse_period
 from vgbdm.door import open_foreign
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 
 log = logging.getLogger(__name__)
 
 
+@buildable
 class ZarrStoreSource:
     """Reader of a Zarr store.
 

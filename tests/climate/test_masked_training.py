@@ -20,7 +20,7 @@ from climate.stream import WindowBatch, read_windows
 from climate.training import build_model, train
 from climate.validation import RolloutValidation
 from vgbdm.build import build, rebuild
-from vgbdm.objectives.tuning import RolloutTuning
+from vgbdm.objectives.rollouts import RolloutMatching
 
 SIX = np.timedelta64(6, "h")
 VALUES = {
@@ -106,7 +106,7 @@ def test_losses_and_gradients_are_finite_and_ignore_masked_points(sea, kind):
 @pytest.mark.parametrize("kind", ["gbdm", "vgbdm"])
 def test_tuning_by_rollout_ignores_masked_points(sea, kind):
     field, _ = shaken(sea, kind)
-    batch, tuning = windows(sea, field, ahead=2), RolloutTuning(2, 2, False, 0)
+    batch, tuning = windows(sea, field, ahead=2), RolloutMatching(2, 0, None, 2)
     loss = tuning(field, batch, VALUES)["loss"]
     batch.states = torch.where(torch.isnan(batch.states), -1e4, batch.states)
     assert torch.isfinite(loss).all()
@@ -140,7 +140,7 @@ def test_a_channel_counts_as_much_as_a_whole_one(sea):
     own.append((squares[:, 2] * area * ~LAND).sum((1, 2)) / (area * ~LAND).sum())
     assert np.allclose(field.mean_square(error).numpy(), np.mean(own, 0), rtol=1e-5)
     ones = torch.ones((1, 3, 8, 16))
-    assert float(field.area_mean(ones)) == pytest.approx(1.0, abs=1e-6)
+    assert float(field.average(ones)) == pytest.approx(1.0, abs=1e-6)
     assert float(field.effort(ones).mean()) == pytest.approx(1.0, abs=1e-6)
 
 

@@ -22,5 +22,5 @@ def test_a_path_trains(fake, path):
 
 
 def test_a_network_that_sees_everything_trains(fake):
-    options = ["model.residual_inputs=everything", "objective.sampler.intervals=after"]
+    options = ["model.residual_inputs=everything", "objective.places.intervals=after"]
     assert fake(fake_systems.train, *options)["reads"] == 1

@@ -120,8 +120,8 @@ def test_a_variant_is_what_differs_besides_seed_place_and_length():
     own = {name: {"a": 1} for name in ("model", "objective", "path", "rate", "batch", "system")}
     base = {**own, "seed": 3, "run_dir": "x", "trainer": {"total_steps": 5}}
     same = [base, {**base, "run_dir": "y"}, {**base, "trainer": {}}, {**base, "seed": 4}]
-    sown = {**base, "seed": 4, "objective": {"sampler": {"seed": 4}}}
-    again = {**base, "seed": 5, "objective": {"sampler": {"seed": 5}}}
+    sown = {**base, "seed": 4, "objective": {"places": {"seed": 4}}}
+    again = {**base, "seed": 5, "objective": {"places": {"seed": 5}}}
     assert len({evaluation.variant(config) for config in same}) == 1
     assert evaluation.variant(sown) == evaluation.variant(again)
     others = [{**base, name: {"a": 2}} for name in own]

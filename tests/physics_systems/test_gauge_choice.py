@@ -10,7 +10,7 @@ from vgbdm.training import checkpoint
 
 CONFIG = {
     "seed": 1, "run_dir": "x", "batch": 8, "system": {"presets": {"gauge": 0.1}},
-    "objective": {"sampler": {"seed": 1}, "schedules": {"gauge": {"start": 0.1}}},
+    "objective": {"places": {"seed": 1}, "schedules": {"gauge": {"start": 0.1}}},
 }  # fmt: skip
 
 
@@ -18,7 +18,7 @@ def run(place, gauge, seed, score, **changes):
     config = copy.deepcopy(CONFIG) | {"seed": seed, "run_dir": str(place)} | changes
     config["objective"]["schedules"]["gauge"]["start"] = gauge
     config["system"]["presets"]["gauge"] = gauge
-    config["objective"]["sampler"]["seed"] = seed
+    config["objective"]["places"]["seed"] = seed
     name = place / f"{gauge}-{seed}"
     folder = checkpoint.write_checkpoint(name, {}, {"step": 1, "config": config})
     checkpoint.point(name, "best", folder, score=score)

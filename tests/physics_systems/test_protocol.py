@@ -6,9 +6,9 @@ from systems import SYSTEMS, make_field, smooth
 
 from physics_systems import protocol
 from physics_systems.trajectories import Trajectories
-from vgbdm.inference import latents_of, means_of, posterior_of
+from vgbdm.inference import means_of, posterior_of
+from vgbdm.latents import Members
 from vgbdm.paths import derivatives
-from vgbdm.randomness import keyed_normal
 
 WINDOW = 10
 
@@ -25,7 +25,7 @@ def test_forecasts_of_means_go_on_from_the_last_frame_of_the_context():
     latents = means_of(field, x, t[:, :WINDOW])
     states = field.simulate(x[:, -1], x, t[:, WINDOW - 1 :], latents)
     assert torch.allclose(whole, states, rtol=1e-4, atol=1e-5)
-    assert torch.equal(theta, latents.theta)
+    assert torch.equal(theta, field.physical(latents))
     assert whole.shape == data.x[:, WINDOW:].shape
 
 
@@ -38,9 +38,9 @@ def test_members_are_draws_of_the_posterior_keyed_by_member_and_row():
     posterior = posterior_of(field, x, t[:, :WINDOW])
     assert made.members.shape == (3, *made.mean.shape) and made.theta_draws.shape == (3, 5, 2)
     for member in range(3):
-        noise = keyed_normal(7, "ensemble", torch.arange(5) + 5 * member, 5).float()
-        latents = latents_of(field, posterior, (noise[:, :3], noise[:, 3:]))
-        assert torch.allclose(made.theta_draws[member], latents.theta)
+        numbers = range(member, member + 1)
+        latents = Members(field.latent_sizes, 7, torch.arange(5), numbers).draw(posterior)
+        assert torch.allclose(made.theta_draws[member], field.physical(latents))
         exact = field.forecast(x, t, latents)
         assert torch.allclose(made.members[member], exact, rtol=1e-3, atol=1e-4)
     assert torch.allclose(made.mean, protocol.forecast_means(field, data)[0], rtol=1e-4, atol=1e-5)

@@ -97,7 +97,7 @@ def test_fine_tuning_starts_from_the_best_weights(stores, tmp_path):
     training.train(config(stores, tmp_path / "first"))
     SMALLER = [o for o in SMALL if "gauge" not in o]
     data = [f"data.train={stores}/train", f"data.val={stores}/val"]
-    extra = ["objective=rollout", "objective.horizon=4", f"init={tmp_path}/first"]
+    extra = ["objective=rollout", "objective.ahead=4", f"init={tmp_path}/first"]
     with initialize_config_dir(CONFIGS, version_base="1.3"):
         cfg = compose("train_system", [*data, f"run_dir={tmp_path}/second", *SMALLER, *extra])
     training.train(cfg)

@@ -12,6 +12,8 @@ from climate.models.advection import GreyBoxAdvection
 from climate.models.blackbox import BlackBox
 from climate.models.domain import Domain
 from climate.models.latents import WeatherLatents
+from vgbdm.objectives.matching import Matching
+from vgbdm.objectives.places import LastInterval
 
 CHANNELS = ("z", "t2m", "u10", "v10")
 SCALES = np.array([3000.0, 15.0, 5.0, 5.0])
@@ -47,6 +49,16 @@ def make_domain(grid: Grid, channels=CHANNELS, *, static=2, history=3) -> Domain
     return Domain(
         tuple(grid.lat), tuple(grid.lon), tuple(channels), vectors, 21600, history, names, arrays
     )
+
+
+def matching(path, seed):
+    """The objective of weather: one match in the last interval of each window."""
+    return Matching(path, LastInterval(seed), seed)
+
+
+def mean_context(model, history):
+    """The context of standardised histories, latents at their prior mean."""
+    return model.next_context(model.past(history), None)
 
 
 def make_latents(channels=2, points=24, memory=0.5):

@@ -9,7 +9,8 @@ from systems import make_field, smooth, trajectories
 
 from vgbdm import inference
 from vgbdm.calibration import calibrate_width
-from vgbdm.latents import DiagonalGaussian, Latents, Posterior
+from vgbdm.fields import Window
+from vgbdm.latents import DiagonalGaussian, LatentDistribution, Latents
 from vgbdm.randomness import keyed_normal
 from vgbdm.rollout import Solver
 
@@ -40,7 +41,7 @@ def scripted(monkeypatch, field, error, log_std):
         rows = torch.arange(len(frames))
         y = keyed_normal(5, "calibration", rows, len(field.parameter_names))
         zeta = DiagonalGaussian(torch.zeros(len(frames), 3), torch.zeros(len(frames), 3))
-        return Posterior(zeta, DiagonalGaussian(y - error, log_std))
+        return LatentDistribution(zeta, DiagonalGaussian(y - error, log_std))
 
     monkeypatch.setattr("vgbdm.calibration.posterior_of", posterior_of)
     return asked
@@ -81,9 +82,9 @@ def test_windows_are_made_by_a_finer_solver_from_prior_draws(monkeypatch):
     calibrate_width(field, frames, times, seed=5)
     latents, solver = used[0]
     y = keyed_normal(5, "calibration", torch.arange(48), 2)
-    assert torch.allclose(latents.theta, field.prior(y))
+    assert torch.allclose(latents.theta, y)
     assert solver == Solver(field.solver.method, 2 * field.solver.substeps)
-    _, held_out = field.infer(frames, times)
+    _, held_out = field.infer(Window(frames, times))
     assert torch.allclose(latents.zeta, held_out.zeta.repeat_interleave(2, 0), atol=1e-5)
     first, clock = (values.repeat_interleave(2, 0) for values in (frames[:, :1], times))
     made = simulate(first[:, 0], first, clock, latents, solver)
@@ -117,8 +118,8 @@ def test_what_the_field_itself_makes_is_covered_as_asked():
     calibrate_width(field, frames, times, seed=0)
     frames, times = frames.repeat(6, 1, 1), times.repeat(6, 1)
     y = keyed_normal(1, "calibration", torch.arange(360), 2).float()
-    _, held_out = field.infer(frames, times)
-    drawn = Latents(held_out.zeta, field.prior(y))
+    _, held_out = field.infer(Window(frames, times))
+    drawn = Latents(held_out.zeta, y)
     fine = Solver(field.solver.method, 2 * field.solver.substeps)
     states = field.simulate(field.begin(frames, times, 0), frames[:, :1], times, drawn, fine)
     q = inference.posterior_of(field, torch.cat((frames[:, :1], states), 1), times).theta

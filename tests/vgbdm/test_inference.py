@@ -4,9 +4,9 @@ import pytest
 import torch
 from systems import SYSTEMS, make_field, parameters, smooth, trajectories
 
+from vgbdm.fields import Window
 from vgbdm.inference import (
     ANCHOR,
-    latents_of,
     likelihood_width,
     matching_residuals,
     means_of,
@@ -60,7 +60,7 @@ def test_refinement_explains_the_window_better_and_treats_rows_alone():
         field = make_field(name, shake=0.05).double()
         frames, times = (x.double() for x in windows(field, name))
         residuals = matching_residuals(field, frames, times)
-        posterior, _ = field.infer(frames, times)
+        posterior, _ = field.infer(Window(frames, times))
         refined = posterior_of(field, frames, times)
 
         def error(q, residuals=residuals):
@@ -77,7 +77,7 @@ def test_it_finds_the_parameters_that_alone_explain_the_data():
     data = trajectories("lorenz")
     frames, times = data.x[:, 15:25], data.t[:, 15:25]
     field.refinement = 10
-    theta = latents_of(field, posterior_of(field, frames, times)).theta
+    theta = field.physical(posterior_of(field, frames, times).mean)
     assert (theta[:, 0] - parameters("lorenz")["sigma"]).abs().max() < 0.1
     assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
 
@@ -95,13 +95,13 @@ def test_residuals_are_the_matching_errors_at_the_middles_inside_the_window(
     path = HermitePath(11)
     # a history of two frames has none before the first
     nodes, places = path.nodes(frames, times), range(max(first, field.everything), last + 1)
-    latents = Latents(unknowns[:, :3], field.prior(unknowns[:, 3:]) if field.grey else None)
+    latents = Latents(unknowns[:, :3], unknowns[:, 3:] if field.grey else None)
     assert found.shape[1] == len(places)
     for column, k in enumerate(places):
         begin, end = times[:, k], times[:, k + 1]
         point = path(nodes[:, k], nodes[:, k + 1], end - begin, torch.full((4,), 0.5))
         history = frames[:, k - 1 : k + 1] if field.everything else None
-        context = field.condition(latents, history)
+        context = field.context(field.past(history), latents)
         answer = field(point.state, (begin + end) / 2, context).total
         exact = (answer - point.velocity) / field.rate
         assert torch.allclose(found[:, column], exact, rtol=1e-3, atol=1e-4)
@@ -127,7 +127,7 @@ def test_means_alone_are_those_of_the_posterior():
         field = make_field("rlc", shake=0.05, grey=grey)
         frames, times = windows(field, "rlc")
         alone, whole = means_of(field, frames, times), posterior_of(field, frames, times)
-        expected = latents_of(field, whole)
+        expected = whole.mean
         assert torch.equal(alone.zeta, expected.zeta)
         assert grey == (alone.theta is not None)
         assert not grey or torch.equal(alone.theta, expected.theta)
@@ -138,8 +138,7 @@ def test_black_boxes_and_histories_are_inferred_too():
         field = make_field("rlc", shake=0.05, **options)
         frames, times = windows(field, "rlc")
         posterior = posterior_of(field, frames, times)
-        noise = (torch.ones(len(frames), 3), torch.ones(len(frames), 2))
-        drawn = latents_of(field, posterior, noise)
+        drawn = posterior.draw(torch.ones(len(frames), 3), torch.ones(len(frames), 2))
         assert torch.allclose(drawn.zeta, posterior.zeta.mean + posterior.zeta.log_std.exp())
         assert (drawn.theta is None) == (not field.grey)
 

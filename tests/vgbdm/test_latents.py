@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
-from vgbdm.latents import DiagonalGaussian, GaussianHead, Latents, PhysicalPrior
+from vgbdm.latents import DiagonalGaussian, GaussianHead, Latents
+from vgbdm.parameters import NormalParameters
 
 
 def test_kl_is_that_of_monte_carlo():
@@ -39,21 +40,21 @@ def test_draws_go_with_their_noise():
 
 
 def test_positive_parameters_are_bent_at_a_tenth_of_their_mean():
-    prior = PhysicalPrior({"L": (2.0, 0.5), "shift": (-1.0, 2.0)}, positive=["L"]).double()
+    prior = NormalParameters({"L": (2.0, 0.5), "shift": (-1.0, 2.0)}, positive=["L"]).double()
     y = torch.tensor([[-4.0, 0.5], [-6.0, 0.0], [-3.0, 1.0]], dtype=torch.float64)
     exact = 0.2 * torch.log1p(torch.exp((2.0 + 0.5 * y[:, 0]) / 0.2))
-    assert torch.allclose(prior(y)[:, 0], exact)
+    assert torch.allclose(prior.physical(y)[:, 0], exact)
     assert set(prior.state_dict()) == {"mean", "std"}  # the rest follows from the config
 
 
 def test_the_prior_is_the_normal_near_its_mean_and_positive_everywhere():
-    prior = PhysicalPrior({"L": (2.5, 0.8), "shift": (-1.0, 2.0)}, positive=["L"])
+    prior = NormalParameters({"L": (2.5, 0.8), "shift": (-1.0, 2.0)}, positive=["L"])
     y = torch.tensor([[0.0, 0.0], [1.0, 1.0], [-1.0, -1.0]])
-    theta = prior(y)
+    theta = prior.physical(y)
     assert torch.allclose(theta[:, 0], torch.tensor([2.5, 3.3, 1.7]), atol=1e-3)
     assert torch.allclose(theta[:, 1], torch.tensor([-1.0, 1.0, -3.0]))
     far = torch.tensor([[-20.0, 0.0]], requires_grad=True)
-    value = prior(far)[0, 0]
+    value = prior.physical(far)[0, 0]
     value.backward()
     assert 0 < float(value.detach()) < 0.1
     assert float(far.grad[0, 0]) > 0  # no clamp: the gradient never dies
@@ -63,7 +64,7 @@ def test_the_prior_is_the_normal_near_its_mean_and_positive_everywhere():
 def test_priors_that_cannot_be_are_refused():
     for bad in ({"L": (1.0, 0.0)}, {"L": (-1.0, 1.0)}):
         with pytest.raises(InputError, match="prior of L"):
-            PhysicalPrior(bad, positive=["L"])
+            NormalParameters(bad, positive=["L"])
 
 
 def test_heads_start_narrow_and_stay_bounded():

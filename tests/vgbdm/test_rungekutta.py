@@ -7,7 +7,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torchdiffeq import odeint
 
-from vgbdm.fields import GreyBoxField, LogNormalParameters, Tendency
+from vgbdm.dynamics import Dynamics, Tendency
+from vgbdm.parameters import LogNormalParameters
 from vgbdm.rollout import ADAPTIVE, Solver, rollout
 from vgbdm.rungekutta import METHODS, integrate
 
@@ -83,7 +84,7 @@ def test_tableaux_are_explicit_and_consistent(method):
     assert [sum(row) for row in tableau.stages] == pytest.approx(list(tableau.nodes), abs=1e-15)
 
 
-class Driven(GreyBoxField):
+class Driven(Dynamics):
     """dx/dt = -k x + sin t."""
 
     def __init__(self):

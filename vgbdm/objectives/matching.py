@@ -1,114 +1,112 @@
-"""Flow matching on short windows: one history, one interval, one match per sample.
+"""Grey-box matching: the velocity of a path between frames (docs/method.md#matching-objective).
 
-Shapes: ``B`` samples, ``L`` frames of a window, ``...`` axes of the state.
+Shapes: ``B`` samples, ``M`` matches of a window, ``N`` = B · M, ``L`` frames, ``K`` of a history,
+``...`` axes of a frame.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Generic, NamedTuple
 
 import torch
 from torch import Tensor
 
+from vgbdm.dynamics import Tendency
+from vgbdm.fields import Batch, GreyBoxField, Past, Trajectory, Window
+from vgbdm.latents import NO_LATENTS, LatentDistribution, Latents
+from vgbdm.listed import buildable
 from vgbdm.objectives.gauge import gauge
+from vgbdm.objectives.places import Places, Sampler, gather, span
 from vgbdm.paths import Path
-from vgbdm.randomness import keyed_normal, keyed_uniform
+from vgbdm.randomness import keyed_normal, paired
 from vgbdm.scores import crps
 
 PAIR = 2
 """Draws from the prior that the CRPS of training compares."""
 
 
-class WindowBatch(Protocol):
-    """What an objective reads of a batch."""
+class Noise(NamedTuple):
+    """Normal numbers of a batch; each None where nothing takes it.
 
-    states: Tensor
-    """(B, L, ...) physical, oldest first; the last two frames are the current and the next."""
-    times: Tensor
-    """(B,) seconds of the current frame."""
-    ids: Tensor
-    """(B,) sample ids: the keys of all randomness."""
+    Attributes:
+        path: (N, ...) of a path's own noise.
+        state: (N, ...) added to states, in the field's units.
+        history: (N, K, ...) added to histories.
+    """
+
+    path: Tensor | None = None
+    state: Tensor | None = None
+    history: Tensor | None = None
 
 
-class FlowMatching:
-    """Grey-box flow matching: regress the velocity of a path between two frames.
+class Ends(NamedTuple):
+    """The interval of each match: nodes (N, k, ...), times (N,) and clock (N,) at both ends."""
 
-    See docs/method.md#paths, docs/method.md#gauge and docs/weather.md#weather-objective.
+    nodes: tuple[Tensor, Tensor]
+    times: tuple[Tensor, Tensor]
+    clock: tuple[Tensor, Tensor]
 
-    The loss of a sample is the mean square of f - u in units of the change per step, plus, where
-    the field has them, ``gauge`` · R (`vgbdm.objectives.gauge`) of what its network adds to
-    physics and ``prior`` · (-log prior of θ).
 
-    A stochastic field draws its latents from their posterior given history and target, which costs
-    ``beta_zeta`` · KL + ``beta_theta`` · KL. That alone leaves what the latents do not explain out
-    of an ensemble's spread, so ``crps`` · fair CRPS is added, of the velocities that two draws from
-    the prior give at the current state: there, no part of the target is in the state yet. Where
-    its weight is 0 it is not computed.
+@buildable
+class Matching(Generic[Batch]):
+    """Grey-box flow matching: regress the rate of a path between two frames, without simulation.
+
+    The loss of a sample is the mean square of f - u over the matches of one encoded window, in
+    units of the rates, plus what the field has of: β_ζ KL + β_θ KL of its latents' posterior from
+    their prior; ``gauge`` · R of what its network adds to physics; ``prior`` · (-log prior of
+    learned θ). KL alone leaves what the latents do not explain out of an ensemble's spread, so
+    ``crps`` · fair CRPS may be added, of the rates that two draws from the prior give where the
+    interval begins: there, no part of the target is in the state yet. Where its weight is 0 it is
+    not computed.
 
     Args:
         path: between the frames.
+        places: where windows and matches are.
         seed: of the run.
     """
 
     ahead = 1
-    """States of a window after the current one."""
+    """Frames of a window after the current one."""
 
-    def __init__(self, path: Path, seed: int) -> None:
-        self.path, self.seed = path, seed
-
-    def draws(self, batch: WindowBatch, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Per sample, keyed by (seed, id): positions s (B,) and normal noise (B, L + 1, ...).
-
-        The noise is that of the path, of the state, and of the L - 1 frames of history.
-        """
-        shape = (frames.shape[1] + 1, *frames.shape[2:])
-        positions = keyed_uniform(self.seed, "positions", batch.ids, 1)[:, 0]
-        noise = keyed_normal(self.seed, "matching", batch.ids, math.prod(shape))
-        return positions.to(frames.dtype), noise.to(frames.dtype).unflatten(1, shape)
+    def __init__(self, path: Path, places: Sampler, seed: int) -> None:
+        self.path, self.places, self.seed = path, places, seed
 
     def __call__(
-        self, field: Any, batch: WindowBatch, values: Mapping[str, float]
+        self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Terms per sample (B,): ``loss``, what is minimised, and its parts.
 
         Args:
-            field: with `standardise`, `past`, `infer`, `penalty`, `step_seconds`, `stochastic`
-                and, where that is true, `draw`, `members` and units.
-            batch: windows.
-            values: schedules at this step: ``noise`` (on state and history, in rms changes per
-                step), ``physics`` (weight of the physics), and a weight for each further term that
-                the field has.
+            field: what learns.
+            batch: of which it makes trajectories.
+            values: schedules at this step: ``physics`` (weight of the physics; 1 without),
+                ``noise`` (on states and histories, in rms changes per step; 0 without), and a
+                weight for each further term that the field has.
         """
-        frames = field.standardise(batch.states)
-        s, noise = self.draws(batch, frames)
-        length = frames.shape[1]
-        times = torch.arange(length, device=frames.device, dtype=frames.dtype).expand(len(s), -1)
-        nodes = self.path.nodes(frames, times)
-        point = self.path(nodes[:, -2], nodes[:, -1], torch.ones_like(s), s, noise[:, 0])
-        seconds = batch.times.double() + s.double() * field.step_seconds
-        added = field.from_changes(values["noise"] * noise[:, 1:])
-        state, history = point.state + added[:, 0], frames[:, :-1] + added[:, 1:]
-        past = field.past(history)
-        context, kl = field.infer(
-            past,
-            frames[:, -1] - frames[:, -2],
-            lambda count: keyed_normal(self.seed, "latents", batch.ids, count).to(frames.dtype),
-        )
-        weight = values.get("physics", 1.0)
-        answer = field(state, seconds, context, weight)
-        matching = field.mean_square(answer.total - point.velocity)
+        frames = field.trajectory(batch, self.path)
+        memory = max(field.memory, 1)
+        places = self.places(batch.ids, frames.times.shape[1], field.window, memory)
+        noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
+        ends = ends_of(frames, places)
+        s, weight = places.s.flatten(), values.get("physics", 1.0)
+        point = self.path(*ends.nodes, ends.times[1] - ends.times[0], s, noise.path)
+        state, rate = field.at(point)
+        state = perturbed(state, noise.state)
+        past = field.past(history_of(field, frames, places, noise))
+        latents, kl = self._infer(field, batch.ids, frames, places, past)
+        context = field.context(past, latents, self.places.matches)
+        clock = torch.lerp(*ends.clock, s.to(ends.clock[0].dtype))
+        answer = field(state, clock, context, weight)
+        rows = places.s.shape
+        matching = field.mean_square_rate(answer.total - rate, rows[1])
         weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
-        if field.stochastic and values["crps"]:
-            zero = torch.zeros_like(s)
-            begin = self.path(nodes[:, -2], nodes[:, -1], zero + 1, zero, noise[:, 0])
-            start = begin.state + added[:, 0]
-            score = self.score_prior(field, batch, past, start, begin.velocity, weight)
-            weighted["crps"] = ("crps", score)
+        if field.latent_sizes and values.get("crps"):
+            score = self._score_prior(field, batch.ids, ends, past, noise, weight)
+            weighted["crps"] = ("crps", score.reshape(rows).mean(1))
         if answer.residual:
-            sizes = [part.flatten(1).mean(1) for part in answer.residual.values()]
-            weighted["gauge"] = ("gauge", gauge(torch.stack(sizes, 1)))
+            weighted["gauge"] = ("gauge", gauge(sizes_of(answer, rows)))
         prior = field.penalty()
         if prior is not None:
             weighted["prior"] = ("prior", prior.expand_as(matching))
@@ -116,22 +114,111 @@ class FlowMatching:
         for schedule, (_, term) in weighted.items():
             loss = loss + values[schedule] * term
         parts = {"loss": loss, "matching": matching} | dict(weighted.values())
-        return parts | {name: part.detach() for name, part in answer.diagnostics.items()}
+        said = {k: v.detach().reshape(rows).mean(1) for k, v in answer.diagnostics.items()}
+        return parts | said
 
-    def score_prior(
+    def draw_noise(
+        self, field: GreyBoxField[Batch], ids: Tensor, frames: Trajectory, size: float
+    ) -> Noise:
+        """Noise keyed by (seed, sample), of ``size`` rms changes on states and histories."""
+        if not size and not self.path.needs_noise:
+            return Noise()
+        matches, shape = self.places.matches, frames.nodes.shape[3:]
+        blocks = matches * (2 + field.memory if size else 1)
+        drawn = keyed_normal(self.seed, self.places.noise, ids, blocks * math.prod(shape))
+        drawn = drawn.to(frames.nodes.dtype).unflatten(1, (blocks, *shape))
+        own = drawn[:, :matches].flatten(0, 1)
+        if not size:
+            return Noise(own)
+        added = field.from_changes(size * drawn[:, matches:])
+        state, history = added[:, :matches].flatten(0, 1), None
+        if field.memory:
+            history = added[:, matches:].reshape(-1, field.memory, *shape)
+        return Noise(own, state, history)
+
+    def _infer(
         self,
-        field: Any,
-        batch: WindowBatch,
-        past: Any,
-        start: Tensor,
-        velocity: Tensor,
+        field: GreyBoxField[Batch],
+        ids: Tensor,
+        frames: Trajectory,
+        places: Places,
+        past: Past,
+    ) -> tuple[Latents, dict[str, Tensor]]:
+        """A draw from the posterior of each window, and its distances (B,) from the prior."""
+        if field.latent_sizes is None:
+            return NO_LATENTS, {}
+        latents, posterior = draw_posterior(field, ids, frames, places.start, past, self.seed)
+        return latents, posterior.kl(past.prior)
+
+    def _score_prior(
+        self,
+        field: GreyBoxField[Batch],
+        ids: Tensor,
+        ends: Ends,
+        past: Past,
+        noise: Noise,
         weight: float,
     ) -> Tensor:
-        """Fair CRPS (B,) of two draws' velocities at ``start``, in units of the change per step."""
-        numbers = range(PAIR)
-        start, times = (x.repeat_interleave(PAIR, 0) for x in (start, batch.times.double()))
-        context = field.draw(past, field.members(self.seed, batch.ids, numbers))
-        drawn = field(start, times, context, weight).total.unflatten(0, (-1, PAIR)).transpose(0, 1)
-        members, truth = field.in_changes(drawn), field.in_changes(velocity)
-        score: Tensor = field.area_mean(crps(members, truth))
-        return score
+        """Fair CRPS (N,) of two draws' rates where the intervals begin, in units of the rates."""
+        matches = self.places.matches
+        if matches > 1:  # each match is a case of its own
+            ids = paired(ids, torch.arange(matches, device=ids.device))
+        length = ends.times[1] - ends.times[0]
+        begin = self.path(*ends.nodes, length, torch.zeros_like(length), noise.path)
+        start, rate = field.at(begin)
+        start = perturbed(start, noise.state)
+        start, clock = (x.repeat_interleave(PAIR, 0) for x in (start, ends.clock[0]))
+        members = field.members(self.seed, ids, range(PAIR))
+        context = field.next_context(past, members)
+        drawn = field(start, clock, context, weight).total.unflatten(0, (-1, PAIR)).transpose(0, 1)
+        return field.average(crps(field.rate_units(drawn), field.rate_units(rate)))
+
+
+def draw_posterior(
+    field: GreyBoxField[Batch],
+    ids: Tensor,
+    frames: Trajectory,
+    start: Tensor,
+    past: Past,
+    seed: int,
+) -> tuple[Latents, LatentDistribution]:
+    """A draw from the posterior of the windows that begin at ``start`` (B,), and the posterior."""
+    sizes = field.latent_sizes
+    assert sizes is not None
+    chosen = span(start, field.window)
+    window = Window(gather(frames.frames, chosen), gather(frames.times, chosen))
+    noise = keyed_normal(seed, "latents", ids, sizes.total).to(frames.nodes.dtype)
+    posterior, latents = field.infer(window, past, noise)
+    return latents, posterior
+
+
+def perturbed(state: Tensor, noise: Tensor | None) -> Tensor:
+    """States (N, ...) with noise on what frames show of them."""
+    if noise is None or noise.shape == state.shape:
+        return state if noise is None else state + noise
+    shown = noise.shape[1]
+    return torch.cat((state[:, :shown] + noise, state[:, shown:]), 1)
+
+
+def ends_of(frames: Trajectory, places: Places) -> Ends:
+    """Both ends of the interval of each match."""
+    both = (places.interval, places.interval + 1)
+    first, last = (tuple(gather(values, at).flatten(0, 1) for values in frames) for at in both)
+    return Ends(*zip(first, last, strict=True))
+
+
+def history_of(
+    field: GreyBoxField[Batch], frames: Trajectory, places: Places, noise: Noise
+) -> Tensor | None:
+    """(N, K, ...) frames up to the start of each match's interval, with noise."""
+    if not field.memory:
+        return None
+    chosen = span(places.interval + 1 - field.memory, field.memory)
+    found = gather(frames.frames, chosen.flatten(1)).unflatten(1, chosen.shape[1:]).flatten(0, 1)
+    return found if noise.history is None else found + noise.history
+
+
+def sizes_of(answer: Tendency, rows: tuple[int, ...]) -> Tensor:
+    """Mean square (B, parts) of each part of the network over one sample's matches."""
+    parts = [x.reshape(*rows, x.shape[1], -1).mean((1, 3)) for x in answer.residual.values()]
+    return torch.cat(parts, 1)

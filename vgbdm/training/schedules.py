@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 
 if TYPE_CHECKING:
     from vgbdm.training.backends import ParameterGroup
@@ -24,6 +25,7 @@ def progress(step: int, total_steps: int | None) -> float:
     return min(step / max(total_steps, 1), 1.0) if total_steps else 0.0
 
 
+@buildable
 @dataclass(frozen=True)
 class Constant:
     """Always ``value``."""
@@ -35,6 +37,7 @@ class Constant:
         return self.value
 
 
+@buildable
 @dataclass(frozen=True)
 class Every:
     """``value`` at every ``period``-th step, else 0, for a term that costs much.
@@ -55,6 +58,7 @@ class Every:
         return self.value if step % self.period == 0 else 0.0
 
 
+@buildable
 @dataclass(frozen=True)
 class Linear:
     """A straight ramp from ``start`` to ``end`` between two shares of the run."""
@@ -70,6 +74,7 @@ class Linear:
         return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
 
 
+@buildable
 @dataclass(frozen=True)
 class Geometric:
     """From ``start`` to ``end`` by equal ratios; both positive."""
@@ -89,6 +94,7 @@ class Geometric:
         return self.start * (self.end / self.start) ** progress(step, total_steps)
 
 
+@buildable
 @dataclass(frozen=True)
 class WarmupCosine:
     """A linear warm-up over ``warmup`` steps to ``peak``, then half a cosine to ``floor`` · peak.
@@ -120,6 +126,7 @@ class WarmupCosine:
         return self.peak * rise * (self.floor + (1.0 - self.floor) * fall)
 
 
+@buildable
 @dataclass(frozen=True)
 class Growing:
     """Whole numbers from ``start`` to ``end``, each for an equal share of the run.

@@ -11,6 +11,8 @@ from weather import (
     VALUES,
     Batch,
     make_model,
+    matching,
+    mean_context,
     shake,
     silent_parameters,
     states,
@@ -20,7 +22,6 @@ from climate.models.advection import Closure
 from climate.models.networks import SphereConv
 from climate.models.wind import potential_unit
 from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators
-from vgbdm.objectives.matching import FlowMatching
 from vgbdm.paths import HermitePath
 
 
@@ -29,7 +30,7 @@ from vgbdm.paths import HermitePath
 @pytest.mark.parametrize("channels", [CHANNELS, ("u10", "v10"), ("z",)])
 def test_every_parameter_gets_a_gradient_after_three_steps(grid, operators, channels):
     model = make_model(GRIDS[grid], channels=channels, operators=operators)
-    objective = FlowMatching(HermitePath(), seed=0)
+    objective = matching(HermitePath(), 0)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(3):
         optimiser.zero_grad()
@@ -43,12 +44,12 @@ def test_training_starts_from_the_physics_alone():
     model = make_model(GRIDS["centred"])
     x = model.standardise(states(model)[:, 3])
     history = model.standardise(states(model)[:, :4])
-    answer = model(x, torch.zeros(2), model.encode(history))
-    context = model.encode(history)
+    answer = model(x, torch.zeros(2), mean_context(model, history))
+    context = mean_context(model, history)
     alone = model.combine(x, context.theta, model.closure(x, torch.zeros(2), context), 1.0)
     assert torch.equal(answer.total, alone.total)
     assert all(part.abs().max().item() == 0 for part in answer.residual.values())
-    nothing = model(x, torch.zeros(2), model.encode(history), 0.0)
+    nothing = model(x, torch.zeros(2), mean_context(model, history), 0.0)
     assert nothing.total.abs().max().item() == 0
 
 
@@ -67,7 +68,7 @@ def test_solid_body_wind_advects_with_its_known_tendency(operators):
     physical[0, 2] = (20 * phi.cos() + 0 * lam).float()
     x = model.standardise(physical)
     history = x.unsqueeze(1).expand(-1, 4, -1, -1, -1)
-    got = model(x, torch.zeros(1), model.encode(history)).total * model.scale
+    got = model(x, torch.zeros(1), mean_context(model, history)).total * model.scale
     want = -(20 / EARTH_RADIUS) * 21600 * 3000 * phi.cos() ** 2 * 2 * (2 * lam).cos()
     limit = 1e-3 * float(want.abs().max())
     assert torch.allclose(got[0, 0], want.float(), atol=limit)
@@ -127,7 +128,7 @@ def test_wind_and_divergence_stay_below_their_limits(grid):
     shake(model)
     x = 5 * model.standardise(states(model)[:, 3])
     history = model.standardise(states(model)[:, :4])
-    context = model.encode(history)
+    context = mean_context(model, history)
     closure = model.closure(x, torch.zeros(2), context)
     wind, _ = model.advecting_wind(context.theta, closure)
     assert (wind.east**2 + wind.north**2).sqrt().max().item() <= 60.0
@@ -162,18 +163,18 @@ def test_forecast_steps_agree_with_restarts():
 
 def test_draws_depend_on_the_sample_and_not_on_the_batch():
     model = make_model(GRIDS["centred"])
-    objective, whole = FlowMatching(HermitePath(), seed=3), Batch(states(model, batch=4))
+    objective, whole = matching(HermitePath(), 3), Batch(states(model, batch=4))
     part = Batch(whole.states[2:])
     part.times, part.ids = whole.times[2:], whole.ids[2:]
     shake(model)
     all_terms, some = objective(model, whole, VALUES), objective(model, part, VALUES)
     assert torch.allclose(all_terms["loss"][2:], some["loss"], rtol=1e-5)
-    other = FlowMatching(HermitePath(), seed=4)(model, part, VALUES)
+    other = matching(HermitePath(), 4)(model, part, VALUES)
     assert not torch.allclose(other["loss"], some["loss"], rtol=1e-3)
 
 
 def test_gauge_penalty_is_finite_at_the_zero_start_and_grows_with_the_network():
-    model, objective = make_model(GRIDS["centred"]), FlowMatching(HermitePath(), seed=3)
+    model, objective = make_model(GRIDS["centred"]), matching(HermitePath(), 3)
     batch = Batch(states(model))
     start = objective(model, batch, VALUES)["gauge"]
     assert torch.equal(start, torch.zeros(2))
@@ -221,6 +222,6 @@ def test_solver_is_stable_for_the_fastest_wind():
 def test_the_courant_number_is_logged_and_stays_below_its_limit():
     model = make_model(GRIDS["centred"])
     shake(model)
-    terms = FlowMatching(HermitePath(), seed=0)(model, Batch(states(model)), VALUES)
+    terms = matching(HermitePath(), 0)(model, Batch(states(model)), VALUES)
     assert terms["courant"].shape == (2,)
     assert 0 < terms["courant"].max().item() < 2 * math.sqrt(2)

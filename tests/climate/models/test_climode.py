@@ -166,7 +166,7 @@ def test_the_likelihood_is_that_of_a_normal_distribution_by_area():
     constant = 0.5 * torch.log(torch.tensor(2 * torch.pi))
     want = -(log * model.area).mean((1, 2, 3, 4)) - constant
     assert torch.allclose(terms["likelihood"], want, atol=1e-4)
-    penalty = model.theta.penalty(model.theta())
+    penalty = model.theta.penalty()
     assert torch.allclose(terms["loss"], want + 0.5 * penalty, atol=1e-4)
     assert terms["courant"].shape == (2,)
     assert 0 < float(terms["courant"].max()) < 2

@@ -90,7 +90,7 @@ def test_what_is_reported_of_errors_is_in_units_of_the_changes(model):
     change = torch.tensor(CHANGE)[:, None, None]
     want = ((error / change) ** 2 * area).mean((1, 2, 3, 4))
     assert torch.allclose(terms["distance"].double(), want, rtol=1e-4)
-    assert torch.allclose(terms["prior"], model.theta.penalty(model.theta()).expand(2))
+    assert torch.allclose(terms["prior"], model.theta.penalty().expand(2))
     speed = model.wind(model.fit.potentials(Batch.aside))
     largest = (speed.east**2 + speed.north**2).amax((1, 2, 3)).sqrt()
     sphere = model.transport.spectral

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 from generic_weather import CHANGE, CLIMATE, SCALE, with_unlike_channels
-from weather import GRIDS, make_latents, make_model, states
+from weather import (
+    GRIDS,
+    make_latents,
+    make_model,
+    mean_context,
+    states,
+)
 
-from climate.models.field import Past
-from climate.models.latents import Gaussians
-from vgbdm.latents import DiagonalGaussian
+from vgbdm.fields import Past
+from vgbdm.latents import DiagonalGaussian, LatentDistribution
 
 GRID = GRIDS["coarse"]
 SHAPE = (2, 4, 16, 32)
@@ -38,7 +43,7 @@ def test_states_are_standardised_channel_by_channel_and_come_back(model):
 
 def test_changes_are_in_units_of_each_channel_s_own(model):
     difference = fields(1)
-    assert torch.allclose(model.in_changes(difference), difference / column(CHANGE), rtol=1e-6)
+    assert torch.allclose(model.rate_units(difference), difference / column(CHANGE), rtol=1e-6)
     assert torch.allclose(model.from_changes(difference), difference * column(CHANGE), rtol=1e-6)
 
 
@@ -49,7 +54,7 @@ def test_errors_are_squares_of_changes_averaged_by_area(model):
     want = (square * area).mean((-3, -2, -1)) / area.mean()
     assert model.mean_square(difference).numpy() == pytest.approx(want, rel=1e-5)
     plain = (difference.double().numpy() * area).mean((-3, -2, -1)) / area.mean()
-    assert model.area_mean(difference).numpy() == pytest.approx(plain, abs=1e-6)
+    assert model.average(difference).numpy() == pytest.approx(plain, abs=1e-6)
 
 
 def with_land(domain):
@@ -71,11 +76,11 @@ def test_masked_points_are_0_to_the_model_nan_in_forecasts_and_count_nowhere():
     kept = ~model.mask.numpy()
     area = np.cos(np.deg2rad(GRID.lat))[:, None] * kept
     means = (values.double().numpy() * area).sum((-2, -1)) / area.sum((-2, -1))
-    assert model.area_mean(values).numpy() == pytest.approx(means.mean(-1), abs=1e-5)
+    assert model.average(values).numpy() == pytest.approx(means.mean(-1), abs=1e-5)
     share = 1 / kept.mean((1, 2))
     assert model.score_share.flatten().tolist() == pytest.approx(share.tolist())
     want = (values.double().numpy() ** 2 * kept).sum((-2, -1)) / kept.sum((-2, -1))
-    assert model.effort(values).mean((-2, -1)).numpy() == pytest.approx(want, rel=1e-5)
+    assert model.effort(values)[:, 0].mean((-2, -1)).numpy() == pytest.approx(want, rel=1e-5)
 
 
 def test_forecasts_are_what_simulate_yields_in_physical_units(model):
@@ -100,7 +105,7 @@ def test_the_rows_of_an_ensemble_are_samples_by_members():
 def test_the_network_sees_state_slopes_history_surroundings_and_latents():
     model = make_model(GRID, latents=make_latents(channels=3), alter=with_unlike_channels)
     x = model.standardise(states(model)[:, 3])
-    context = model.encode(model.standardise(states(model)[:, :4]))
+    context = mean_context(model, model.standardise(states(model)[:, :4]))
     seen = []
     model.trunk.forward = lambda *features: seen.extend(features) or torch.zeros(1)
     seconds = torch.tensor([0.0, 21600.0])
@@ -117,15 +122,15 @@ def test_the_network_sees_state_slopes_history_surroundings_and_latents():
 def test_what_a_history_says_is_repeated_sample_by_sample():
     values = iter(torch.arange(14.0).reshape(7, 2, 1))
     pair = tuple(DiagonalGaussian(next(values), next(values)) for _ in range(2))
-    past = Past(2, (next(values), next(values)), (next(values),), Gaussians(*pair))
+    past = Past(2, (next(values), next(values)), (next(values),), LatentDistribution(*pair))
     found = past.repeat(3)
     assert found.rows == 6
-    parts = [(past.encoded, found.encoded), (past.seen, found.seen)]
+    parts = [(past.history, found.history), (past.seen, found.seen)]
     parts += [(past.prior.zeta, found.prior.zeta), (past.prior.theta, found.prior.theta)]
     for whole, many in parts:
         for one, again in zip(whole, many, strict=True):
             assert again.flatten().tolist() == [float(v) for v in one for _ in range(3)]
-    assert Past(2, None, None, None).repeat(2) == Past(4, None, None, None)
+    assert Past(2, (), (), None).repeat(2) == Past(4, (), (), None)
 
 
 @pytest.mark.parametrize("checkpoint", [None, False, True])

@@ -5,13 +5,23 @@ import math
 import numpy as np
 import pytest
 import torch
-from weather import GRIDS, PRIORS, VALUES, Batch, make_latents, make_model, shake, states
+from weather import (
+    GRIDS,
+    PRIORS,
+    VALUES,
+    Batch,
+    make_latents,
+    make_model,
+    matching,
+    shake,
+    states,
+)
 
-from climate.models.latents import Members, PointHead, SpherePoints
+from climate.models.latents import PointHead, SpherePoints
 from climate.sphere import SpectralOperators
 from vgbdm.errors import InputError
-from vgbdm.latents import DiagonalGaussian
-from vgbdm.objectives.matching import FlowMatching
+from vgbdm.fields import Window
+from vgbdm.latents import DiagonalGaussian, Members
 from vgbdm.paths import LinearPath
 from vgbdm.randomness import keyed_normal, paired
 
@@ -64,11 +74,11 @@ def test_kl_between_two_gaussians_is_that_of_monte_carlo():
 
 def infer(model, window):
     x = model.standardise(window)
-    noise = torch.randn((len(x), model.latents.size), generator=torch.manual_seed(0))
+    noise = torch.randn((len(x), model.latent_sizes.total), generator=torch.manual_seed(0))
     with torch.no_grad():
-        return model.infer(
-            model.past(x[:, :-1]), x[:, -1] - x[:, -2], lambda count: noise[:, :count]
-        )
+        past = model.past(x[:, :-1])
+        posterior, latents = model.infer(Window(x, torch.zeros(x.shape[:2])), past, noise)
+        return model.context(past, latents), posterior.kl(past.prior)
 
 
 def test_the_posterior_sees_the_target_and_the_prior_does_not():
@@ -100,7 +110,7 @@ def test_theta_is_a_sample_s_own_and_its_kl_counts_its_numbers():
 
 
 def test_members_are_keyed_by_seed_sample_and_number():
-    latents = make_model(GRIDS["coarse"], latents=make_latents()).latents
+    latents = make_model(GRIDS["coarse"], latents=make_latents()).latent_sizes
     ids = torch.tensor([5, 7])
     whole, part = Members(latents, 1, ids, range(1)), Members(latents, 1, ids[1:], range(1))
     assert torch.equal(whole.theta()[1:], part.theta())
@@ -115,18 +125,18 @@ def test_members_are_keyed_by_seed_sample_and_number():
 
 def test_theta_of_a_member_is_drawn_once_and_zeta_at_every_step():
     """ζ follows z' = m z + √(1 - m²) n from its first draw on, each number keyed by its step."""
-    latents = make_model(GRIDS["coarse"], latents=make_latents(memory=0.6)).latents
+    latents = make_model(GRIDS["coarse"], latents=make_latents(memory=0.6)).latent_sizes
     ids = torch.tensor([5, 7])
     members = Members(latents, 3, ids, range(1, 3))
     theta, expected = members.theta(), None
     for step in range(3):
-        count = latents.size - latents.thetas
+        count = latents.total - latents.theta
         keys = paired(ids, torch.arange(1, 3))
         fresh = keyed_normal(3, f"zeta {step} of a member", keys, count).unflatten(1, (2, -1))
         expected = fresh if step == 0 else 0.6 * expected + 0.8 * fresh
         assert torch.allclose(members.next_zeta(), expected, atol=1e-6)
         assert torch.equal(members.theta(), theta)
-    assert torch.equal(theta, keyed_normal(3, "theta of a member", keys, latents.thetas))
+    assert torch.equal(theta, keyed_normal(3, "theta of a member", keys, latents.theta))
     assert members.rows == 4 and len(theta) == 4
 
 
@@ -135,7 +145,7 @@ def test_a_forecast_s_members_keep_their_theta_and_draw_their_zeta():
     shake(model)
     past = model.past(model.standardise(states(model)[:, :4]))
     members = model.members(0, torch.tensor([4, 9]), range(3))
-    first, second = model.draw(past, members), model.draw(past, members)
+    first, second = model.next_context(past, members), model.next_context(past, members)
     for name, value in first.theta.items():
         assert value.shape == (6, 3) and torch.equal(second.theta[name], value)
         assert float((value[0] / value[1]).detach().log().abs().min()) > 0
@@ -148,7 +158,8 @@ def test_theta_is_the_learned_value_moved_by_a_normal_of_its_prior_s_width():
     assert torch.allclose(prior.theta.log_std.exp(), torch.tensor(0.3))
     members = model.members(1, torch.tensor([4, 9]), range(1))
     shift = 0.3 * members.theta().unflatten(1, (4, 3))
-    drawn = model.draw(model.past(model.standardise(states(model)[:, :4])), members).theta
+    past = model.past(model.standardise(states(model)[:, :4]))
+    drawn = model.next_context(past, members).theta
     for k, (name, (median, spread)) in enumerate(PRIORS.items()):
         assert torch.allclose(drawn[name], median * torch.exp(spread * shift[:, k]), rtol=1e-5)
 
@@ -166,7 +177,9 @@ def test_widths_of_zeta_start_where_they_are_told_and_stay_within_a_factor():
 
 @pytest.mark.parametrize("memory", [0.0, 0.6, 1.0])
 def test_draws_remember_as_much_as_they_are_told(memory):
-    latents = make_model(GRIDS["coarse"], latents=make_latents(points=100, memory=memory)).latents
+    latents = make_model(
+        GRIDS["coarse"], latents=make_latents(points=100, memory=memory)
+    ).latent_sizes
     member = Members(latents, 0, torch.arange(200), range(1))
     steps = torch.stack([member.next_zeta() for _ in range(4)]).flatten(1)
     assert torch.allclose(steps.std(1), torch.ones(4), atol=0.02)
@@ -179,19 +192,19 @@ def test_draws_remember_as_much_as_they_are_told(memory):
 def test_terms_of_a_sample_do_not_depend_on_its_batch():
     model = make_model(GRIDS["coarse"], latents=make_latents())
     shake(model)
-    objective, window = FlowMatching(LinearPath(), seed=3), states(model, batch=4)
+    objective, window = matching(LinearPath(), 3), states(model, batch=4)
     whole = objective(model, Batch(window), VALUES)
     part = objective(model, Batch(window[2:], [2, 3]), VALUES)
     for name in ("loss", "matching", "kl_zeta", "kl_theta", "gauge"):
         assert torch.allclose(whole[name][2:], part[name], rtol=1e-4), name
-    other = FlowMatching(LinearPath(), seed=4)(model, Batch(window[2:], [2, 3]), VALUES)
+    other = matching(LinearPath(), 4)(model, Batch(window[2:], [2, 3]), VALUES)
     assert not torch.allclose(other["matching"], part["matching"], rtol=1e-3)
 
 
 def test_the_loss_is_its_weighted_terms():
     model = make_model(GRIDS["coarse"], latents=make_latents())
     shake(model)
-    objective, batch = FlowMatching(LinearPath(), seed=3), Batch(states(model))
+    objective, batch = matching(LinearPath(), 3), Batch(states(model))
     terms = objective(model, batch, VALUES)
     want = terms["matching"] + 1e-2 * terms["gauge"] + 1e-3 * terms["prior"]
     want = want + 1e-4 * (terms["kl_zeta"] + terms["kl_theta"]) + 0.5 * terms["crps"]
@@ -206,14 +219,14 @@ def test_two_draws_of_the_prior_are_scored_at_the_current_state():
     model = make_model(GRIDS["coarse"], latents=make_latents())
     shake(model)
     batch = Batch(states(model), [4, 8])
-    got = FlowMatching(LinearPath(), seed=3)(model, batch, VALUES | {"noise": 0.0})["crps"]
+    got = matching(LinearPath(), 3)(model, batch, VALUES | {"noise": 0.0})["crps"]
     frames = model.standardise(batch.states)
     history, truth = frames[:, :-1], frames[:, -1] - frames[:, -2]
     one, two = (
         model(
             history[:, -1],
             batch.times.double(),
-            model.draw(model.past(history), model.members(3, batch.ids, range(k, k + 1))),
+            model.next_context(model.past(history), model.members(3, batch.ids, range(k, k + 1))),
         ).total
         for k in range(2)
     )

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from weather import matching, mean_context
 
 from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
 from climate.regions import parse_region
 from climate.sphere import FiniteDifferenceOperators
-from vgbdm.objectives.matching import FlowMatching
 from vgbdm.paths import HermitePath
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)
@@ -89,14 +89,14 @@ def test_every_parameter_gets_a_gradient(operators):
     class Batch:
         states, times, ids = windows(model, 2, 5), torch.arange(2) * 21600, torch.arange(2)
 
-    FlowMatching(HermitePath(), seed=0)(model, Batch(), VALUES)["loss"].mean().backward()
+    matching(HermitePath(), 0)(model, Batch(), VALUES)["loss"].mean().backward()
     assert [n for n, p in model.named_parameters() if not p.grad.abs().max() > 0] == []
 
 
 def test_wind_and_divergence_stay_below_their_limits():
     model = make_model("Europe")
     x = 5 * model.standardise(windows(model, 2, 4))
-    context = model.encode(x)
+    context = mean_context(model, x)
     closure = model.closure(x[:, -1], torch.zeros(2), context)
     wind, _ = model.advecting_wind(context.theta, closure)
     assert (wind.east**2 + wind.north**2).sqrt().max().item() <= 60.0

@@ -9,15 +9,16 @@ from weather import (
     Batch,
     make_latents,
     make_model,
+    matching,
+    mean_context,
     shake,
     silent_parameters,
     states,
-)  # fmt: skip
+)
 
 from climate.sphere import FiniteDifferenceOperators
 from climate.training import freeze
-from vgbdm.objectives.matching import FlowMatching
-from vgbdm.objectives.tuning import RolloutTuning
+from vgbdm.objectives.rollouts import RolloutMatching
 from vgbdm.paths import LinearPath
 
 VARIANTS = {
@@ -39,7 +40,7 @@ def make(name):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_every_parameter_gets_a_gradient_after_three_steps(name):
-    model, objective = make(name), FlowMatching(LinearPath(), seed=0)
+    model, objective = make(name), matching(LinearPath(), 0)
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(3):
         optimiser.zero_grad()
@@ -52,7 +53,7 @@ def test_every_parameter_gets_a_gradient_after_three_steps(name):
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_fine_tuning_reaches_every_parameter_that_is_not_frozen(name):
-    model, objective = make(name), RolloutTuning(2, 2, True, seed=0)
+    model, objective = make(name), RolloutMatching(2, 0, None, 2, True)
     freeze(model, ["latents.posterior"])
     shake(model)
     window = states(model, frames=model.history + 3)
@@ -69,7 +70,7 @@ def test_without_physics_or_source_no_part_of_them_exists():
     assert names["no source"]["trunk.last.bias"].shape == (2 * 3,)
     assert names["gbdm"]["trunk.last.bias"].shape == (2 * 3 + 4,)
     assert not any("attention" in key or "history" in key for key in names["no history"])
-    terms = FlowMatching(LinearPath(), 0)(make("blackbox"), Batch(states(make("blackbox"))), VALUES)
+    terms = matching(LinearPath(), 0)(make("blackbox"), Batch(states(make("blackbox"))), VALUES)
     assert set(terms) == {"loss", "matching"}
 
 
@@ -77,7 +78,7 @@ def test_training_noise_is_measured_in_changes_per_step():
     """A slow channel gets as little of it as it changes: in its own spread it would drown."""
     model, seen = make("blackbox"), []
     model.change[:] = torch.tensor([0.05, 0.1, 0.4, 0.4])[:, None, None]
-    past, objective = model.past, FlowMatching(LinearPath(), seed=0)
+    past, objective = model.past, matching(LinearPath(), 0)
     model.past = lambda history: seen.append(history) or past(history)
     for noise in (0.0, 0.5):
         objective(model, Batch(states(model)), VALUES | {"noise": noise})
@@ -88,11 +89,11 @@ def test_training_noise_is_measured_in_changes_per_step():
 def test_the_black_box_answers_with_its_network_alone():
     model = make("blackbox")
     history = model.standardise(states(model)[:, :4])
-    answer = model(history[:, -1], torch.zeros(2), model.encode(history))
+    answer = model(history[:, -1], torch.zeros(2), mean_context(model, history))
     assert float(answer.total.abs().max()) == 0.0
     shake(model)
-    total = model(history[:, -1], torch.zeros(2), model.encode(history)).total
-    assert 0 < float(model.in_changes(total).abs().max()) <= 5.0
+    total = model(history[:, -1], torch.zeros(2), mean_context(model, history)).total
+    assert 0 < float(model.rate_units(total).abs().max()) <= 5.0
 
 
 @pytest.mark.parametrize("name", ["vgbdm", "stochastic blackbox"])
@@ -117,7 +118,7 @@ def test_the_forecast_is_that_of_the_prior_mean():
     shake(model)
     window, times = states(model, frames=4), torch.tensor([0, 86400])
     member = model.members(0, times, range(1))
-    member.draw = lambda name, count: torch.zeros(2, count)
+    member._normal = lambda name, count: torch.zeros(2, count)
     zero = torch.stack(list(model.simulate(window, times, 2, member)), 1)
     assert torch.allclose(model.standardise(model.forecast(window, times, 2)), zero, atol=1e-5)
     assert not make("gbdm").stochastic and make("gbdm").members(0, times, range(1)) is None
@@ -145,7 +146,7 @@ def test_the_tuning_loss_is_the_fair_crps_by_brute_force():
     model, members = make("vgbdm"), 3
     shake(model)
     batch = Batch(states(model, frames=6), [3, 9])
-    got = RolloutTuning(2, members, True, seed=4)(model, batch, TUNING)["rollout"]
+    got = RolloutMatching(2, 4, None, members, True)(model, batch, TUNING)["rollout"]
     runs = []
     for number in range(members):
         run = model.simulate(
@@ -173,7 +174,7 @@ def test_the_tuning_loss_of_a_deterministic_model_is_its_mean_square_error():
     batch = Batch(states(model, frames=7))
     for horizon, steps in ((1.0, 1), (2.4, 2), (9.0, 3)):
         values = {"horizon": horizon, "prior": 0.0}
-        got = RolloutTuning(3, 2, False, seed=4)(model, batch, values)["loss"]
+        got = RolloutMatching(3, 4, None, 2, False)(model, batch, values)["loss"]
         forecast = model.forecast(batch.states[:, :4], batch.times, steps)
         error = (forecast - batch.states[:, 4 : 4 + steps]) / torch.tensor(SCALES * 0.4)[
             :, None, None
@@ -190,7 +191,7 @@ def test_recomputing_changes_no_gradient_and_batches_no_loss(name):
         model = make(name)
         shake(model)
         window = states(model, batch=3, frames=6)
-        objective = RolloutTuning(2, 2, checkpoint, seed=0)
+        objective = RolloutMatching(2, 0, None, 2, checkpoint)
         loss = objective(model, Batch(window), TUNING)["loss"]
         loss.mean().backward()
         gradients.append({n: p.grad for n, p in model.named_parameters() if p.grad is not None})
@@ -203,7 +204,7 @@ def test_recomputing_changes_no_gradient_and_batches_no_loss(name):
 
 @pytest.mark.parametrize("name", ["gbdm", "vgbdm"])
 def test_fine_tuning_lowers_its_own_loss(name):
-    model, objective = make(name), RolloutTuning(2, 2, False, seed=0)
+    model, objective = make(name), RolloutMatching(2, 0, None, 2, False)
     freeze(model, ["latents.posterior"])
     still = states(model, frames=1).expand(-1, 6, -1, -1, -1).clone()
     still[:, 4:] = 0.8 * still[:, 4:]

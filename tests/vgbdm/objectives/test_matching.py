@@ -2,16 +2,20 @@
 
 import math
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from unlike_units import AREA, CHANGE, MEAN, STD, UnlikeUnits
+from weather import matching
 
-from vgbdm.fields import Tendency
-from vgbdm.objectives.matching import PAIR, FlowMatching
+from vgbdm.dynamics import Tendency
+from vgbdm.fields import Past, Trajectory
+from vgbdm.latents import Latents, LatentSizes
+from vgbdm.objectives.matching import PAIR
 from vgbdm.paths import BridgePath, LinearPath
-from vgbdm.randomness import keyed_normal
+from vgbdm.randomness import keyed_normal, keyed_uniform
 
 COUNT, LENGTH, SIZE = 6, 4, 3
 VALUES = {
@@ -20,38 +24,45 @@ VALUES = {
 }  # fmt: skip
 
 
+class KnownDistances(NamedTuple):
+    """A posterior that is told its distance from the prior."""
+
+    distances: dict
+
+    def kl(self, prior):
+        return self.distances
+
+
 class Asked(UnlikeUnits):
     """A field of known answers that keeps what it is asked; components are like places.
 
     Its rate is w (x · 0.7 + t / 10⁵) + mean of the past + latent.
     """
 
-    step_seconds = 3600.0
+    memory, window = LENGTH - 1, LENGTH
 
     def __init__(self, stochastic=True, grey=True):
-        self.stochastic, self.grey, self.calls = stochastic, grey, []
+        self.grey, self.calls = grey, []
+        self.latent_sizes = LatentSizes((SIZE,), 0, 0.0) if stochastic else None
         self.infers = []
 
-    def from_changes(self, values):
-        return values * CHANGE
-
     def past(self, history):
-        return history.mean(1)
+        return Past(len(history), (), (history.mean(1),), None)
 
-    def infer(self, past, change, draw):
-        noise = draw(SIZE)
-        self.infers.append((past, change, noise))
-        if not self.stochastic:
-            return past, {}
-        return past + change * noise, {
-            "kl_zeta": change.square().sum(1), "kl_theta": past.abs().sum(1)
-        }  # fmt: skip
+    def infer(self, window, past, noise):
+        change, mean = window.frames[:, -1] - window.frames[:, -2], past.seen[0]
+        self.infers.append((mean, change, noise))
+        kl = {"kl_zeta": change.square().sum(1), "kl_theta": mean.abs().sum(1)}
+        return KnownDistances(kl), Latents(change * noise, None)
+
+    def context(self, past, latents, repeats):
+        return past.seen[0] + (0.0 if latents.zeta is None else latents.zeta)
 
     def members(self, seed, ids, numbers):
         return keyed_normal(seed, "members", ids, len(numbers)).flatten()
 
-    def draw(self, past, members):
-        return past.repeat_interleave(PAIR, 0) + members[:, None]
+    def next_context(self, past, members):
+        return past.seen[0].repeat_interleave(PAIR, 0) + members[:, None]
 
     def penalty(self):
         return torch.tensor(2.5) if self.grey else None
@@ -59,7 +70,9 @@ class Asked(UnlikeUnits):
     def __call__(self, state, seconds, context, weight):
         self.calls.append((state, seconds, weight))
         total = weight * (0.7 * state + (seconds / 1e5)[:, None].to(state)) + context
-        parts = {"wind": state.square(), "source": 4 * context.square()} if self.grey else {}
+        parts = {}
+        if self.grey:
+            parts = {"wind": state.square()[:, None], "source": 4 * context.square()[:, None]}
         return Tendency(total, parts, {}, {"cfl": 0 * seconds.float() + 3.0})
 
 
@@ -72,10 +85,12 @@ def window():
 
 def ask(path, values=VALUES, **kind):
     """The terms, the field that was asked, and what its answers rest on."""
-    objective, batch, field = FlowMatching(path, 7), window(), Asked(**kind)
+    objective, batch, field = matching(path, 7), window(), Asked(**kind)
     terms = objective(field, batch, values)
     frames = field.standardise(batch.states)
-    s, noise = objective.draws(batch, frames)
+    s = keyed_uniform(7, "positions", batch.ids, 1)[:, 0]
+    noise = keyed_normal(7, "matching", batch.ids, (LENGTH + 1) * SIZE)
+    noise = noise.unflatten(1, (LENGTH + 1, SIZE))
     return terms, field, batch, frames, s, noise
 
 
@@ -165,15 +180,23 @@ def test_what_a_field_has_not_is_not_asked_for():
 
 
 def test_draws_are_uniform_in_the_interval_and_normal_and_all_apart():
-    frames = torch.zeros(4000, 3, 2)
-    objective = FlowMatching(LinearPath(), 1)
-    s, noise = objective.draws(SimpleNamespace(ids=torch.arange(4000)), frames)
-    assert s.shape == (4000,) and noise.shape == (4000, 4, 2)
+    ids, field, count = torch.arange(4000), Asked(), 4000
+    frames = Trajectory(torch.zeros(count, 4, 1, 2), torch.zeros(count, 4), torch.zeros(count, 4))
+    drawn = {}
+    field.from_changes = lambda values: values
+    for seed in (1, 2):
+        objective = matching(BridgePath(), seed)
+        places = objective.places(ids, 4, 4, 3)
+        noise = objective.draw_noise(field, ids, frames, 1.0)
+        assert places.interval.unique().tolist() == [2] and not places.start.any()
+        parts = (noise.path[:, None], noise.state[:, None], noise.history)
+        drawn[seed] = places.s[:, 0], torch.cat(parts, 1)
+    s, noise = drawn[1]
+    assert s.shape == (4000,) and noise.shape == (4000, 5, 2)
     assert float(s.min()) >= 0 and float(s.max()) <= 1
     assert float(s.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(s.var()) == pytest.approx(1 / 12, abs=0.005)
     assert (noise.mean(0).abs() < 0.07).all() and ((noise.std(0) - 1).abs() < 0.05).all()
-    between = torch.corrcoef(noise.flatten(1).T) - torch.eye(8)
+    between = torch.corrcoef(noise.flatten(1).T) - torch.eye(10)
     assert between.abs().max() < 0.08
-    other = FlowMatching(LinearPath(), 2).draws(SimpleNamespace(ids=torch.arange(4000)), frames)
-    assert not torch.equal(other[0], s) and not torch.equal(other[1], noise)
+    assert not torch.equal(drawn[2][0], s) and not torch.equal(drawn[2][1], noise)

@@ -5,10 +5,12 @@ import torch
 from systems import SYSTEMS, batch_of, make_field, trajectories
 
 from vgbdm.errors import InputError
+from vgbdm.objectives.aphynity import Aphynity
 from vgbdm.objectives.gauge import gauge
-from vgbdm.objectives.simulating import Aphynity, PhysVAE, RolloutMatching
-from vgbdm.objectives.variational import VariationalMatching
-from vgbdm.objectives.windows import WindowSampler
+from vgbdm.objectives.matching import Matching
+from vgbdm.objectives.physvae import PhysVAE
+from vgbdm.objectives.places import WindowSampler
+from vgbdm.objectives.rollouts import RolloutMatching
 from vgbdm.paths import BridgePath, HermitePath, LinearPath
 
 VALUES = {
@@ -20,8 +22,8 @@ VALUES = {
 def make(kind, path=None):
     path = path or HermitePath()
     if kind in ("vgbdm", "blackbox"):
-        return VariationalMatching(WindowSampler(3, "trajectory", 1), path, 1)
-    return {"node": RolloutMatching, "aphynity": Aphynity, "physvae": PhysVAE}[kind](8, path, 1)
+        return Matching(path, WindowSampler(3, "trajectory", 1), 1)
+    return {"node": RolloutMatching, "aphynity": Aphynity, "physvae": PhysVAE}[kind](8, 1, path)
 
 
 def field_for(kind, name, **options):
@@ -100,7 +102,7 @@ def test_second_order_matching_is_about_the_acceleration_alone():
     field, data = make_field("pendulum"), trajectories("pendulum")
     path = HermitePath()
     difference = torch.tensor([[5.0, 2.0]])
-    assert torch.allclose(field.rate_error(difference), torch.tensor([[2.0]]) / field.rate)
+    assert torch.allclose(field.rate_units(difference), torch.tensor([[2.0]]) / field.rate)
     nodes = path.nodes(data.x, data.t)
     length = data.t[:, 6] - data.t[:, 5]
     point = path(nodes[:, 5], nodes[:, 6], length, torch.full_like(length, 0.5))
@@ -111,11 +113,10 @@ def test_second_order_matching_is_about_the_acceleration_alone():
 
 def test_windows_half_at_the_start_and_intervals_where_they_belong():
     data = trajectories("lorenz")
-    batch = batch_of(data, LinearPath(), [0] * 4000)
-    batch.ids = torch.arange(4000)
+    ids = torch.arange(4000)
     frames, window = data.x.shape[1], 10
     for kind in ("trajectory", "window", "after"):
-        places = WindowSampler(4, kind, 0)(batch, window, 1)
+        places = WindowSampler(4, kind, 0)(ids, frames, window, 1)
         assert 0.5 < float((places.start == 0).double().mean()) < 0.6
         assert places.start.max() <= frames - window - (kind == "after")
         assert places.s.min() >= 0 and places.s.max() <= 1
@@ -130,7 +131,7 @@ def test_windows_half_at_the_start_and_intervals_where_they_belong():
             assert (places.interval >= places.start[:, None] + window - 1).all()
         else:
             assert low == 0 and high == frames - 2
-    deep = WindowSampler(4, "trajectory", 0)(batch, window, 3)
+    deep = WindowSampler(4, "trajectory", 0)(ids, frames, window, 3)
     assert deep.interval.min() == 2
 
 
@@ -151,10 +152,10 @@ def test_a_drawn_parameter_that_overflows_the_solver_teaches_nothing():
     """An inductance near 0 is too stiff for a step of Δ: no term, and a finite gradient."""
     field, objective = field_for("physvae", "rlc"), make("physvae")
     batch = batch_of(trajectories("rlc"), HermitePath())
-    done = objective.simulate(field, batch)
+    done = objective.simulate(field, batch, VALUES)
     fair = objective._self_supervision(field, batch, done)
     assert (fair > 0).all()
-    field.prior.mean[0], field.prior.std[0], field.prior.bend[0] = 1e-4, 1e-6, 1e-5
+    field.prior.mean[0], field.prior.std[0], field.prior.softness[0] = 1e-4, 1e-6, 1e-5
     stiff = objective._self_supervision(field, batch, done)
     assert (stiff == 0).all()
     stiff.sum().backward()

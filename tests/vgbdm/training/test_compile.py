@@ -17,7 +17,8 @@ from climate.stream import WindowBatch, read_windows
 from climate.training import build_model
 from physics_systems.training import build_field
 from vgbdm.build import build
-from vgbdm.latent_field import Context, Statistics
+from vgbdm.dynamics import Context
+from vgbdm.latent_field import Statistics
 from vgbdm.training.backends import Learner, ParameterGroup
 from vgbdm.training.transfer import arrive
 
@@ -86,5 +87,5 @@ def test_system_fields_are_one_graph(system):
     facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
     field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
     theta = {name: torch.full((4,), float(mean)) for name, (mean, *_) in made.prior.items()}
-    context = Context(torch.zeros(4, field.latents), theta, None)
+    context = Context(theta, torch.zeros(4, field.latents), ())
     explain(field, torch.randn(4, size, *grid), torch.zeros(4), context)

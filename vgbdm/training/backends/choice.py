@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from vgbdm.listed import buildable
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
@@ -33,6 +34,7 @@ def backend_name(config: Mapping[str, Any]) -> str:
     return (DeepSpeedBackend if asked else backend_class(os.environ)).__name__
 
 
+@buildable
 def automatic(
     stage: int | None = None,
     offload: str | None = None,

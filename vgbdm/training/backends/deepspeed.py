@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
@@ -101,6 +102,7 @@ def zero_config(
     return config
 
 
+@buildable
 class DeepSpeedBackend(Backend):
     """DeepSpeed ZeRO 0–3 on whatever accelerator it finds; float32 weights always.
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
@@ -25,6 +26,7 @@ CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as torch and DeepSpeed do."""
 
 
+@buildable
 class SingleBackend(Backend):
     """One process, no process group.
 
@@ -93,6 +95,7 @@ class SingleBackend(Backend):
         return whole_parameters(self.field)
 
 
+@buildable
 class DDPBackend(SingleBackend):
     """Every rank holds everything; gradients are averaged over the ranks.
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vgbdm.fields import LogNormalParameters
+from vgbdm.parameters import LogNormalParameters
 
 PRIORS = {"k": (0.8, 0.5), "r": (10.0, 0.1)}
 
@@ -32,14 +32,22 @@ def test_members_shift_each_parameter_in_widths_of_its_prior():
     assert torch.allclose(found["r"], 10 * torch.exp(0.1 * shift[:, 3:]))
 
 
-def test_the_penalty_is_the_log_prior_up_to_a_constant():
+def penalty_of(values):
+    """That of learned parameters which have these values."""
     theta = LogNormalParameters(PRIORS, (2,))
+    with torch.no_grad():
+        for name, (median, spread) in PRIORS.items():
+            theta.raw[name].copy_((values[name] / median).log() / spread)
+    return float(theta.penalty())
+
+
+def test_the_penalty_is_the_log_prior_up_to_a_constant():
     values = {"k": torch.tensor([0.8, 1.6]), "r": torch.tensor([11.0, 8.0])}
     logs = [math.log(2) / 0.5, math.log(1.1) / 0.1, math.log(0.8) / 0.1]
     exact = 0.5 * sum(x * x for x in logs)
-    assert float(theta.penalty(values)) == pytest.approx(exact, rel=1e-5)
+    assert penalty_of(values) == pytest.approx(exact, rel=1e-5)
     normal = torch.distributions.Normal(torch.tensor([0.8, 10.0]).log(), torch.tensor([0.5, 0.1]))
     there, middle = (torch.tensor(pair).log() for pair in ([1.6, 8.0], [0.8, 10.0]))
     difference = normal.log_prob(middle).sum() - normal.log_prob(there).sum()
     own = {"k": torch.tensor([0.8, 1.6]), "r": torch.tensor([10.0, 8.0])}
-    assert float(theta.penalty(own)) == pytest.approx(float(difference), rel=1e-5)
+    assert penalty_of(own) == pytest.approx(float(difference), rel=1e-5)

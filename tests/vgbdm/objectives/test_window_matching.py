@@ -4,13 +4,16 @@ import pytest
 import torch
 from systems import batch_of, make_field, smooth
 
-from vgbdm.objectives.variational import VariationalMatching, draw_latents, kl_terms, weighted_kl
-from vgbdm.objectives.windows import WindowSampler
+from vgbdm.fields import Past, Window
+from vgbdm.objectives.matching import Matching, draw_posterior
+from vgbdm.objectives.places import WindowSampler
+from vgbdm.objectives.rollouts import weighted_kl
 from vgbdm.paths import BridgePath, LinearPath
 from vgbdm.randomness import keyed_normal
 
 VALUES = {"beta_theta": 0.3, "beta_zeta": 0.7, "gauge": 0.4, "physics": 0.6}
 MATCHES, SEED = 3, 1
+NOTHING = Past(0, (), (), None)
 
 
 def asked(name, **options):
@@ -19,9 +22,9 @@ def asked(name, **options):
     field = make_field(name, shake=0.3, data=data, **options)
     batch = batch_of(data, LinearPath())
     sampler = WindowSampler(MATCHES, "trajectory", SEED)
-    terms = VariationalMatching(sampler, LinearPath(), SEED)(field, batch, VALUES)
-    depth = field.history if field.everything else 1
-    return field, batch, terms, sampler(batch, field.window, depth)
+    terms = Matching(LinearPath(), sampler, SEED)(field, batch, VALUES)
+    depth = max(field.memory, 1)
+    return field, batch, terms, sampler(batch.ids, data.x.shape[1], field.window, depth)
 
 
 def latents_of(field, batch, start):
@@ -32,7 +35,7 @@ def latents_of(field, batch, start):
     times = torch.stack([t[k : k + field.window] for t, k in zip(batch.times, start, strict=True)])
     count = len(field.parameter_names)
     noise = keyed_normal(SEED, "latents", batch.ids, field.latents + count)
-    return field.infer(frames, times, (noise[:, : field.latents], noise[:, field.latents :]))
+    return field.infer(Window(frames, times), NOTHING, noise)
 
 
 @pytest.mark.parametrize(
@@ -57,14 +60,12 @@ def test_terms_are_the_means_over_all_matches(name, options):
         state = x[rows, k] + along * (x[rows, k + 1] - x[rows, k])
         rate = (x[rows, k + 1] - x[rows, k]) / gap
         history = torch.stack((x[rows, k - 1], x[rows, k]), 1) if field.everything else None
-        context = field.condition(latents, history)
+        context = field.context(field.past(history), latents)
         answer = field(state, begin + s * (end - begin), context, 0.6)
         squares = squares + ((answer.total - rate) / field.rate).square().flatten(1).mean(1)
-        own = own + answer.residual["network"].reshape(*rate.shape[:2], -1).mean(2)
-    matching, network = squares / MATCHES, own / MATCHES
-    gauge = ((network + 1e-6).sqrt() - 1e-3).sum(1)
-    assert torch.allclose(terms["matching"], matching, rtol=1e-3)
-    assert torch.allclose(terms["gauge"], gauge, rtol=1e-3)
+        if field.grey:
+            own = own + answer.residual["network"].reshape(*rate.shape[:2], -1).mean(2)
+    assert torch.allclose(terms["matching"], squares / MATCHES, rtol=1e-3)
     loss, kl = terms["matching"], {"kl_zeta": posterior.zeta, "kl_theta": posterior.theta}
     for key, weight in (("kl_zeta", 0.7), ("kl_theta", 0.3)):
         if kl[key] is not None:
@@ -73,12 +74,17 @@ def test_terms_are_the_means_over_all_matches(name, options):
             assert torch.allclose(terms[key], exact, rtol=1e-4)
             loss = loss + weight * exact
     # a black box has nothing to share its work with, and pays no gauge
-    loss = loss + (0.4 * gauge if field.grey else 0.0)
+    assert ("gauge" in terms) == field.grey
+    if field.grey:
+        gauge = ((own / MATCHES + 1e-6).sqrt() - 1e-3).sum(1)
+        assert torch.allclose(terms["gauge"], gauge, rtol=1e-3)
+        loss = loss + 0.4 * gauge
     assert torch.allclose(terms["loss"], loss, rtol=1e-3)
 
 
 def drawn(field, batch, start, seed=SEED):
-    return draw_latents(field, batch, start, seed)
+    frames = field.trajectory(batch, None)
+    return draw_posterior(field, batch.ids, frames, start, NOTHING, seed)
 
 
 def test_latents_are_drawn_from_the_window_at_its_place():
@@ -86,9 +92,9 @@ def test_latents_are_drawn_from_the_window_at_its_place():
     field = make_field("rlc", shake=0.1, data=data)
     batch = batch_of(data, LinearPath())
     start = torch.arange(12) % 5
-    first, second = (draw(field, batch, start)[1] for draw in (drawn, latents_of))
+    first, second = drawn(field, batch, start)[0], latents_of(field, batch, start)[1]
     assert torch.allclose(first.zeta, second.zeta) and torch.allclose(first.theta, second.theta)
-    other = drawn(field, batch, start, SEED + 1)[1]
+    other = drawn(field, batch, start, SEED + 1)[0]
     assert not torch.allclose(first.zeta, other.zeta)
 
 
@@ -100,13 +106,15 @@ def test_each_kl_has_its_own_weight():
     data = smooth("rlc")
     black = make_field("rlc", grey=False, data=data)
     batch = batch_of(data, LinearPath())
-    posterior, latents = draw_latents(black, batch, torch.zeros(12, dtype=torch.int64), SEED)
-    assert set(kl_terms(posterior)) == {"kl_zeta"} and latents.theta is None
+    latents, posterior = drawn(black, batch, torch.zeros(12, dtype=torch.int64))
+    assert set(posterior.kl(None)) == {"kl_zeta"} and latents.theta is None
 
 
 def test_every_match_of_a_bridge_has_noise_of_its_own():
-    batch = batch_of(smooth("rlc"), LinearPath())
-    objective = VariationalMatching(WindowSampler(MATCHES, "trajectory", SEED), BridgePath(), SEED)
-    noise = objective._noise(batch, torch.zeros(12 * MATCHES, 2), MATCHES)
+    data = smooth("rlc")
+    field, batch = make_field("rlc", data=data), batch_of(data, LinearPath())
+    objective = Matching(BridgePath(), WindowSampler(MATCHES, "trajectory", SEED), SEED)
+    frames = field.trajectory(batch, None)
+    noise = objective.draw_noise(field, batch.ids, frames, 0.0).path
     assert torch.equal(noise.reshape(12, -1), keyed_normal(SEED, "bridge", batch.ids, 2 * MATCHES))
     assert len(noise.flatten().unique()) == noise.numel()

@@ -8,7 +8,7 @@ import torch
 from unlike_units import AREA, CHANGE, MEAN, STD, UnlikeUnits
 
 from vgbdm.errors import InputError
-from vgbdm.objectives.tuning import RolloutTuning
+from vgbdm.objectives.rollouts import RolloutMatching
 
 COUNT, SIZE = 5, 3
 RATES = torch.tensor([0.9, 1.2, 0.7])
@@ -17,17 +17,22 @@ RATES = torch.tensor([0.9, 1.2, 0.7])
 class Marching(UnlikeUnits):
     """Multiplies its state by fixed rates, and adds the clock and a member's number."""
 
+    latent_sizes = None
+
     def __init__(self, stochastic, grey=True):
         self.stochastic, self.grey, self.asked = stochastic, grey, None
 
     def members(self, seed, ids, numbers):
+        if not self.stochastic:
+            return None
         return (ids[:, None] % 7 + 3.0 * torch.tensor(list(numbers)) + seed).flatten()
 
-    def simulate(self, past, times, steps, members, checkpoint):
-        self.asked = (past, times, steps, checkpoint)
-        state = self.standardise(past[:, -1])
-        for k in range(steps):
-            state = state * RATES + (times[:, None] / 1e6 + 0.1 * k) + 0.01 * members[:, None]
+    def march(self, start, history, clock, lengths, members, checkpoint):
+        self.asked = (history, clock, lengths, checkpoint)
+        members = 0.0 if members is None else members[:, None]
+        state = start
+        for k in range(lengths.shape[1]):
+            state = state * RATES + (clock[:, :1] / 1e6 + 0.1 * k).to(state) + 0.01 * members
             yield state
 
     def penalty(self):
@@ -41,11 +46,13 @@ def window(frames):
 
 
 def march(batch, current, steps, number):
-    """(B, S, C) of the member ``number``, by numpy."""
+    """(B, S, C) of the member ``number``, by numpy; None: of a field without members."""
     mean, std, rates = (x.double().numpy() for x in (MEAN, STD, RATES))
     state = (batch.states[:, current].double().numpy() - mean) / std
     clock = batch.times.double().numpy()[:, None] / 1e6
-    member = (batch.ids.numpy() % 7 + 3.0 * number + 9)[:, None]
+    member = 0.0
+    if number is not None:
+        member = (batch.ids.numpy() % 7 + 3.0 * number + 9)[:, None]
     found = []
     for k in range(steps):
         state = state * rates + clock + 0.1 * k + 0.01 * member
@@ -61,12 +68,14 @@ def truth_of(batch, current, steps):
 @pytest.mark.parametrize(("horizon", "steps"), [(2.0, 2), (2.6, 3), (0.2, 1), (9.0, 4)])
 def test_a_deterministic_field_pays_its_square_error(horizon, steps):
     batch, field, ahead = window(7), Marching(False), 4
-    objective = RolloutTuning(ahead, 3, True, 9)
+    objective = RolloutMatching(ahead, 9, None, 3, True)
     terms = objective(field, batch, {"horizon": horizon, "prior": 0.3})
-    past, times, asked, checkpoint = field.asked
-    assert torch.equal(past, batch.states[:, :3]) and torch.equal(times, batch.times)
-    assert (asked, checkpoint) == (steps, True)
-    error = march(batch, 2, steps, 0) - truth_of(batch, 2, steps)
+    past, clock, lengths, checkpoint = field.asked
+    assert torch.equal(past, field.standardise(batch.states[:, :3])) and checkpoint
+    assert torch.equal(clock[:, 0], batch.times.double())
+    assert torch.equal(clock.diff(), torch.full((COUNT, steps), 3600.0).double())
+    assert torch.equal(lengths, torch.ones(COUNT, steps))
+    error = march(batch, 2, steps, None) - truth_of(batch, 2, steps)
     c, area = CHANGE.double().numpy(), AREA.double().numpy()
     exact = (area * (error / c) ** 2).sum(-1).mean(1)
     assert np.allclose(terms["rollout"], exact, rtol=1e-4)
@@ -76,10 +85,10 @@ def test_a_deterministic_field_pays_its_square_error(horizon, steps):
 
 def test_a_stochastic_field_pays_the_fair_crps_of_its_members():
     batch, field, members = window(5), Marching(True, grey=False), 3
-    terms = RolloutTuning(2, members, False, 9)(field, batch, {"horizon": 2.0, "prior": 0.3})
-    past, times, _, _ = field.asked
-    assert torch.equal(past, batch.states[:, :3].repeat_interleave(3, 0))
-    assert torch.equal(times, batch.times.repeat_interleave(3))
+    terms = RolloutMatching(2, 9, None, members)(field, batch, {"horizon": 2.0, "prior": 0.3})
+    past, clock, _, _ = field.asked
+    assert torch.equal(past, field.standardise(batch.states[:, :3]).repeat_interleave(3, 0))
+    assert torch.equal(clock[:, 0], batch.times.double().repeat_interleave(3))
     c, area = CHANGE.double().numpy(), AREA.double().numpy()
     drawn = np.stack([march(batch, 2, 2, m) for m in range(members)]) / c
     truth = truth_of(batch, 2, 2) / c
@@ -93,5 +102,5 @@ def test_a_stochastic_field_pays_the_fair_crps_of_its_members():
 @pytest.mark.parametrize("options", [(0, 2), (1, 1)])
 def test_rollouts_without_steps_or_ensembles_of_one_are_refused(options):
     with pytest.raises(InputError, match="at least 1 step and 2 members"):
-        RolloutTuning(*options, False, 0)
-    assert RolloutTuning(1, 2, False, 0).ahead == 1
+        RolloutMatching(options[0], 0, None, options[1])
+    assert RolloutMatching(1, 0, None, 2).ahead == 1

@@ -8,7 +8,9 @@ import torch
 from systems import batch_of, make_field, smooth
 
 from vgbdm.latents import Latents
-from vgbdm.objectives.simulating import Aphynity, PhysVAE, RolloutMatching
+from vgbdm.objectives.aphynity import Aphynity
+from vgbdm.objectives.physvae import PhysVAE
+from vgbdm.objectives.rollouts import RolloutMatching
 from vgbdm.paths import HermitePath
 from vgbdm.randomness import keyed_normal
 
@@ -24,8 +26,8 @@ def asked(kind, name, **options):
     data, path = smooth(name), HermitePath()
     field = make_field(name, shake=0.2, data=data, **options)
     batch = batch_of(data, path)
-    objective = kind(HORIZON, path, SEED)
-    return field, batch, objective.simulate(field, batch), objective(field, batch, VALUES)
+    objective = kind(HORIZON, SEED, path)
+    return field, batch, objective.simulate(field, batch, VALUES), objective(field, batch, VALUES)
 
 
 def frames_of(batch, begin, count):
@@ -58,12 +60,12 @@ def kl_of(terms):
 @pytest.mark.parametrize("name", ["rlc", "pendulum"])
 def test_the_error_is_the_mean_square_in_standard_deviations(kind, name, options):
     field, batch, done, terms = asked(kind, name, **options)
-    truth = frames_of(batch, done.begin, HORIZON + 1)
-    assert torch.equal(done.times, times_of(batch, done.begin, HORIZON + 1))
-    assert torch.allclose(done.start[:, : field.size], truth[:, 0])
+    truth = frames_of(batch, done.begin.at, HORIZON + 1)
+    assert torch.equal(done.begin.clock, times_of(batch, done.begin.at, HORIZON + 1))
+    assert torch.allclose(done.begin.start[:, : field.size], truth[:, 0])
     if field.order == 2:
-        slopes = torch.stack([x[k, 1] for x, k in zip(batch.nodes, done.begin, strict=True)])
-        assert torch.allclose(done.start[:, 1:], slopes, rtol=1e-4)
+        slopes = torch.stack([x[k, 1] for x, k in zip(batch.nodes, done.begin.at, strict=True)])
+        assert torch.allclose(done.begin.start[:, 1:], slopes, rtol=1e-4)
     assert done.states.shape[1] == HORIZON
     exact = mean_square(done.states[:, :, : field.size] - truth[:, 1:], field)
     assert np.allclose(terms["trajectory"].detach(), exact, rtol=1e-4)
@@ -77,31 +79,30 @@ def test_the_error_is_the_mean_square_in_standard_deviations(kind, name, options
 def test_simulations_begin_after_the_history_and_are_no_longer_than_the_data():
     _, batch, done, _ = asked(RolloutMatching, "rlc", inputs="everything")
     plain = asked(RolloutMatching, "rlc")[2]
-    assert done.begin.min() == 1 and plain.begin.min() == 0
-    longest = RolloutMatching(1000, HermitePath(), SEED)
-    whole = longest.simulate(make_field("rlc", data=smooth("rlc")), batch)
+    assert done.begin.at.min() == 1 and plain.begin.at.min() == 0
+    longest = RolloutMatching(1000, SEED, HermitePath())
+    whole = longest.simulate(make_field("rlc", data=smooth("rlc")), batch, VALUES)
     assert whole.states.shape[1] == batch.times.shape[1] - 1
-    assert not whole.begin.any()
+    assert not whole.begin.at.any()
 
 
 @pytest.mark.parametrize(("horizon", "last"), [(6, 20), (26, 3), (27, 2)])
 def test_simulations_begin_anywhere_from_which_they_fit(horizon, last):
     """Of 30 frames; the window of 10 must fit, too."""
     field, path, data = make_field("rlc", grey=False), HermitePath(), smooth("rlc")
-    field.simulate = lambda start, history, times, latents: torch.zeros(12, horizon, 2)
-    begins = set()
+    begins, batch = set(), batch_of(data, path)
     for seed in range(12):
-        objective = RolloutMatching(horizon, path, seed)
-        begins |= set(objective.simulate(field, batch_of(data, path)).begin.tolist())
+        objective = RolloutMatching(horizon, seed, path)
+        begins |= set(objective.begin(field, batch, {}, field.window).at.tolist())
     assert (min(begins), max(begins)) == (0, last)
 
 
 def test_a_simulation_is_a_solution_of_the_field():
     """Against many small steps of Heun, at the field's own times and from the data's frame."""
     field, _, done, _ = asked(RolloutMatching, "rlc")
-    context, x = field.condition(done.latents), done.start
+    context, x = field.context(field.past(None), done.latents), done.begin.start
     for k in range(HORIZON):
-        t, gap = done.times[:, k], done.times[:, k + 1] - done.times[:, k]
+        t, gap = done.begin.clock[:, k], done.begin.clock[:, k + 1] - done.begin.clock[:, k]
         size = (gap / 20)[:, None].float()
         for j in range(20):
             first = field(x, t + j * gap / 20, context).total
@@ -113,13 +114,13 @@ def test_a_simulation_is_a_solution_of_the_field():
 @pytest.mark.parametrize("options", [{}, {"inputs": "everything"}])
 def test_aphynity_pays_the_square_of_its_network_where_it_has_been(options):
     field, _, done, terms = asked(Aphynity, "rlc", **options)
-    seen = [done.start] * (field.history - 1) + list(done.states.unbind(1))
+    seen = [done.begin.start] * (field.history - 1) + list(done.states.unbind(1))
     squares = []
     for k in range(HORIZON):
         history = torch.stack(seen[k : k + field.history], 1)
-        context = field.condition(done.latents, history)
-        answer = field(done.states[:, k], done.times[:, k + 1], context)
-        known = field.physics.known(done.states[:, k], done.times[:, k + 1], context.theta)
+        context = field.context(field.past(history), done.latents)
+        answer = field(done.states[:, k], done.begin.clock[:, k + 1], context)
+        known = field.physics.known(done.states[:, k], done.begin.clock[:, k + 1], context.theta)
         squares.append(((answer.total - known) / field.rate).square())
     effort = torch.stack(squares).mean(0).sum(1)
     assert torch.allclose(terms["effort"], effort, rtol=1e-3, atol=1e-6)
@@ -129,10 +130,10 @@ def test_aphynity_pays_the_square_of_its_network_where_it_has_been(options):
 
 def test_aphynity_means_over_the_cells_of_a_grid():
     field, _, done, terms = asked(Aphynity, "reaction_diffusion")
-    context, squares = field.condition(done.latents), []
+    context, squares = field.context(field.past(None), done.latents), []
     for k in range(HORIZON):
-        answer = field(done.states[:, k], done.times[:, k + 1], context)
-        known = field.physics.known(done.states[:, k], done.times[:, k + 1], context.theta)
+        answer = field(done.states[:, k], done.begin.clock[:, k + 1], context)
+        known = field.physics.known(done.states[:, k], done.begin.clock[:, k + 1], context.theta)
         squares.append(((answer.total - known) / field.rate).square().mean((2, 3)))
     assert torch.allclose(terms["effort"], torch.stack(squares).mean(0).sum(1), rtol=2e-3)
 
@@ -144,16 +145,18 @@ def test_physvae_regularises_by_what_the_physics_alone_makes(name):
     for p in bare.network.last.parameters():
         torch.nn.init.zeros_(p)
     size, window = field.size, field.window
-    alone = bare.simulate(done.start, done.start[:, None, :size], done.times, done.latents)
+    alone = bare.simulate(
+        done.begin.start, done.begin.start[:, None, :size], done.begin.clock, done.latents
+    )
     balance = mean_square((done.states - alone)[:, :, :size], field)
     assert np.allclose(terms["balance"].detach(), balance, rtol=1e-3)
-    cleaned = field.unmix(frames_of(batch, done.begin, window), done.latents.zeta)
+    cleaned = field.unmix(frames_of(batch, done.begin.at, window), done.latents.zeta)
     unmixing = mean_square(cleaned[:, 1 : HORIZON + 1] - alone[:, :, :size], field)
     assert np.allclose(terms["unmixing"].detach(), unmixing, rtol=1e-3)
     y = keyed_normal(SEED, "prior", batch.ids, len(field.parameter_names))
-    drawn, times = Latents(done.latents.zeta, field.prior(y)), times_of(batch, done.begin, window)
-    made = bare.simulate(done.start, done.start[:, None, :size], times, drawn)
-    made = torch.cat((done.start[:, None], made), 1)[:, :, :size]
+    drawn, times = Latents(done.latents.zeta, y), times_of(batch, done.begin.at, window)
+    made = bare.simulate(done.begin.start, done.begin.start[:, None, :size], times, drawn)
+    made = torch.cat((done.begin.start[:, None], made), 1)[:, :, :size]
     mean = field.theta_of(made, times, done.latents.zeta).mean
     exact = (mean - y).square().sum(1)
     assert torch.allclose(terms["self_supervision"], exact, rtol=2e-3)
@@ -167,12 +170,14 @@ def test_unmixing_compares_no_more_frames_than_there_are():
     data, path = smooth("rlc"), HermitePath()
     field = make_field("rlc", shake=0.2, unmixing=True, data=data)
     batch = batch_of(data, path)
-    objective = PhysVAE(15, path, SEED)
-    done, terms = objective.simulate(field, batch), objective(field, batch, VALUES)
+    objective = PhysVAE(15, SEED, path)
+    done, terms = objective.simulate(field, batch, VALUES), objective(field, batch, VALUES)
     bare = copy.deepcopy(field)
     for p in bare.network.last.parameters():
         torch.nn.init.zeros_(p)
-    alone = bare.simulate(done.start, done.start[:, None], done.times, done.latents)
-    cleaned = field.unmix(frames_of(batch, done.begin, field.window), done.latents.zeta)
+    alone = bare.simulate(
+        done.begin.start, done.begin.start[:, None], done.begin.clock, done.latents
+    )
+    cleaned = field.unmix(frames_of(batch, done.begin.at, field.window), done.latents.zeta)
     exact = mean_square(cleaned[:, 1:] - alone[:, : field.window - 1], field)
     assert np.allclose(terms["unmixing"].detach(), exact, rtol=1e-3)

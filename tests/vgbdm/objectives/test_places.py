@@ -1,18 +1,16 @@
 """Where windows begin and matches lie: their distributions, one by one."""
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
-from vgbdm.objectives.windows import WindowSampler, first_frames, gather, span
+from vgbdm.objectives.places import WindowSampler, first_frames, gather, span
 
 COUNT, FRAMES, WINDOW = 4000, 21, 6
 
 
 def places(intervals, matches, history=1, seed=0):
-    batch = SimpleNamespace(times=torch.zeros(COUNT, FRAMES), ids=torch.arange(COUNT))
-    return WindowSampler(matches, intervals, seed)(batch, WINDOW, history)
+    sampler = WindowSampler(matches, intervals, seed)
+    return sampler(torch.arange(COUNT), FRAMES, WINDOW, history)
 
 
 def span_of(intervals, start, history):

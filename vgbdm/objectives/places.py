@@ -1,28 +1,19 @@
 """Which window is encoded, and where the field is asked (docs/method.md#windows).
 
-Shapes: ``B`` trajectories, ``L`` frames, ``T`` frames of a window, ``M`` matches.
+Shapes: ``B`` samples, ``L`` frames, ``T`` frames of a window, ``K`` of a history, ``M`` matches.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.listed import buildable
 from vgbdm.randomness import keyed_uniform
-
-
-class TrajectoryBatch(Protocol):
-    """What an objective reads of a batch of trajectories."""
-
-    nodes: Tensor
-    """(B, L, k, C, ...) of a path; the first node value is the frame."""
-    times: Tensor
-    """(B, L) float64."""
-    ids: Tensor
-    """(B,) numbers in the endless sequence: the keys of all randomness."""
 
 
 class Places(NamedTuple):
@@ -33,11 +24,51 @@ class Places(NamedTuple):
     s: Tensor
 
 
-class WindowSampler:
+class Sampler(ABC):
     """Draws windows and matches, keyed by (seed, sample).
 
+    Args:
+        matches: M, per window.
+        seed: of the run.
+    """
+
+    noise = "matching"
+    """What normal numbers of the matches are keyed by beside seed and sample."""
+
+    def __init__(self, matches: int, seed: int) -> None:
+        self.matches, self.seed = matches, seed
+
+    @abstractmethod
+    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+        """Places for a batch; an interval has ``history`` frames up to its start.
+
+        Args:
+            ids: (B,) of the samples.
+            frames: L.
+            window: T.
+            history: K, at least 1.
+        """
+
+
+@buildable
+class LastInterval(Sampler):
+    """One match, anywhere in the last interval of the frames: all frames are the window."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(1, seed)
+
+    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+        """See `Sampler`."""
+        start = torch.zeros_like(ids)
+        s = keyed_uniform(self.seed, "positions", ids, 1).float()  # as states are
+        return Places(start, (start + frames - 2)[:, None], s)
+
+
+@buildable
+class WindowSampler(Sampler):
+    """Many matches of one window, stratified over their span.
+
     Half of the windows start at the first frame, where evaluation encodes; the others anywhere.
-    Matches are stratified over their span.
 
     Args:
         matches: M, per window.
@@ -49,18 +80,20 @@ class WindowSampler:
         InputError: for another word.
     """
 
+    noise = "bridge"
+
     def __init__(self, matches: int, intervals: str, seed: int) -> None:
         if intervals not in ("trajectory", "window", "after") or matches < 1:
             raise InputError(
                 f"sampling: intervals={intervals}, matches={matches}; want trajectory, window or "
                 "after, and at least 1"
             )
-        self.matches, self.intervals, self.seed = matches, intervals, seed
+        super().__init__(matches, seed)
+        self.intervals = intervals
 
-    def __call__(self, batch: TrajectoryBatch, window: int, history: int) -> Places:
-        """Places for a batch; an interval has ``history`` frames up to its start."""
-        frames = batch.times.shape[1]
-        draws = keyed_uniform(self.seed, "windows", batch.ids, 2 + self.matches)
+    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+        """See `Sampler`."""
+        draws = keyed_uniform(self.seed, "windows", ids, 2 + self.matches)
         last = frames - window - (self.intervals == "after")
         start = first_frames(draws, last)
         low, high = torch.full_like(start, history - 1), torch.full_like(start, frames - 1)
@@ -86,5 +119,5 @@ def gather(values: Tensor, index: Tensor) -> Tensor:
 
 
 def span(start: Tensor, count: int) -> Tensor:
-    """start, start + 1, …: (B,) → (B, count)."""
-    return start[:, None] + torch.arange(count, device=start.device)
+    """start, start + 1, …: (B, ...) → (B, ..., count)."""
+    return start[..., None] + torch.arange(count, device=start.device)
