@@ -94,10 +94,11 @@ test-floors: $(READY)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --target $(FLOORS) \
 	    --resolution lowest-direct --requirements .venv/floors.txt
 	PYTHONPATH=$(CURDIR)/$(FLOORS) $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile \
-	    tests/climate/sources tests/climate/store tests/climate/verification/test_units.py \
-	    tests/physics_systems/test_labels.py tests/physics_systems/test_trajectories.py \
-	    --ignore tests/climate/store/test_conversion.py \
-	    --ignore tests/climate/store/test_round_trip.py
+	    tests/climate/conventions tests/climate/sources tests/climate/store \
+	    tests/climate/conversion tests/climate/verification/test_units.py \
+	    tests/physics_systems/data/test_labels.py tests/physics_systems/data/test_trajectories.py \
+	    --ignore tests/climate/conversion/test_conversion.py \
+	    --ignore tests/climate/conversion/test_round_trip.py
 
 # Damage, lies, gadgets and kills for all that is written here; by hand: FUZZ_SECONDS=1800.
 FUZZ_SECONDS ?= 80

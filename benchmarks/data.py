@@ -53,7 +53,7 @@ COLUMNS = {  # figure → target, what prototypes came to (docs/streaming.md#pro
 
 def open_small(cfg: DictConfig, store, **options):
     """The stream of the small grid."""
-    from climate.stream import WindowStream
+    from climate.stream.batches import WindowStream
 
     settings = {
         "step": HOUR, "history": 6, "ahead": 1, "global_batch": cfg.small.batch,
@@ -99,7 +99,7 @@ def prove(cfg: DictConfig, store, values: np.ndarray) -> dict[int, int]:
 
 def time_stream(cfg: DictConfig, store, values: np.ndarray, served: dict[int, int]) -> list[float]:
     """Samples/s of an epoch, from opening on, and of the same windows copied from memory."""
-    from climate.stream import RING, zeros
+    from climate.stream.batches import RING, zeros
 
     batches = (len(served) - 8) // cfg.small.batch  # no padding: that is in the last slot
     spot = np.random.default_rng(0).integers(cfg.small.batch, size=batches)
@@ -186,7 +186,7 @@ def time_big(cfg: DictConfig, store, values: np.ndarray, raw: Path) -> float:
 
     Both into memory that was written to before.
     """
-    from climate.stream import RING, WindowStream
+    from climate.stream.batches import RING, WindowStream
 
     buffer = np.empty((3, *values.shape[1:]), np.float32)
     ratios = []

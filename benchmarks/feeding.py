@@ -30,7 +30,7 @@ def time_training(store, pool_blocks: int, steps: int, rounds: int) -> Rates:
         steps: in a turn.
         rounds: turns.
     """
-    from climate.training import build_model, open_stream, parameter_groups
+    from climate.training.run import build_model, open_stream, parameter_groups
     from vgbdm.build import build
     from vgbdm.training.transfer import Feed
 

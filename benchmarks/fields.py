@@ -57,7 +57,7 @@ def make_store(
     folder: Path, name: str, dataset, codec: str, threads: int, scheduler: str = "threads"
 ):
     """A converted store."""
-    from climate.store.convert import convert
+    from climate.conversion.convert import convert
     from climate.store.layout import open_store
 
     count = dataset.sizes["time"]

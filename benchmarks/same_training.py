@@ -94,11 +94,16 @@ class Checkout:
             raise LaunchError(f"{self.place.name}: {name}: {(lines or ['no output'])[-1]}")
 
     def translate(self, option: str) -> str:
-        """An option of head as this checkout says it."""
+        """An option of head as this checkout says it; old names where its configs have them."""
         for new, old in self.renamed.items():
-            if option.startswith(new):
+            if option.startswith(new) and self._knows(old.rstrip(".").rpartition(".")[2]):
                 return old + option.removeprefix(new)
         return option
+
+    def _knows(self, key: str) -> bool:
+        """Whether a config of this checkout has a key."""
+        files = (self.code / "configs").rglob("*.yaml")
+        return any(f"{key}:" in file.read_text() for file in files)
 
     def lacks(self, run: Run) -> str:
         """The first choice of a group of configs that is not there; nothing where all are."""

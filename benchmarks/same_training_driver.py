@@ -30,8 +30,9 @@ from torch.optim.optimizer import (
 IMPORTED = (
     "torch._dynamo", "torch.distributed", "torch.utils.tensorboard", "torch_harmonics", "hydra",
     "pandas", "xarray", "netCDF4", "zarr", "dask.array", "safetensors.torch", "cf_units",
-    "climate.training", "climate.sources.opening", "climate.store.convert", "climate.sample.write",
-    "physics_systems.training", "physics_systems.simulate",
+    "climate.training.run", "climate.sources.opening", "climate.conversion.convert",
+    "climate.sample.write",
+    "physics_systems.training", "physics_systems.data.simulate",
 )  # fmt: skip
 """To be quick; what a checkout has not is left out."""
 GRADIENTS = 2

@@ -1,7 +1,9 @@
 """The trainings that two checkouts are compared by: every model and objective, small."""
 
+from pathlib import Path
 from typing import NamedTuple
 
+PATHS = sorted(p.stem for p in (Path(__file__).parents[1] / "configs" / "path").glob("*.yaml"))
 SYSTEMS = ("rlc", "pendulum", "lorenz", "reaction_diffusion")
 METHODS = ("vgbdm", "blackbox", "node", "aphynity", "physvae")
 LAYOUTS = {"single": 1, "ddp": 2}
@@ -48,8 +50,7 @@ def weather() -> list[Run]:
     plain = {"gbdm": (), "vgbdm": LATENTS, "blackbox": (), "climode": SHORT}
     variants: list[tuple[str, tuple[str, ...]]] = [
         *((model, ()) for model in plain),
-        *(("gbdm", (f"path={p}",)) for p in ("linear", "lagrange3", "hermite", "bridge")),
-        ("gbdm", ("path=smoothing",)),
+        *(("gbdm", (f"path={p}",)) for p in PATHS),
         ("vgbdm", ("path=bridge",)),
         ("gbdm", ("operators=spectral", "task=hourly")),
         ("gbdm", ("operators=finite_difference",)),
@@ -85,7 +86,7 @@ def systems() -> list[Run]:
         first = f"{system} vgbdm"
         runs.append(Run(f"{system} rollout", "train_system", options, system, first))
     variants: list[tuple[str, str, tuple[str, ...]]] = [
-        *(("lorenz", f"path={p}", ()) for p in ("linear", "bridge", "lagrange3", "smoothing")),
+        *(("lorenz", f"path={p}", ()) for p in PATHS if p != "hermite"),
         *(("pendulum", f"path={p}", ()) for p in ("lagrange3", "smoothing")),
         ("lorenz", "objective.places.intervals=window", ()),
         ("lorenz", "objective.places.intervals=after", ()),

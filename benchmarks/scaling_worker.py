@@ -16,8 +16,8 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from climate.models.domain import Domain
-from climate.stream import WindowBatch
-from climate.training import parameter_groups
+from climate.stream.batches import WeatherBatch
+from climate.training.run import parameter_groups
 from vgbdm.build import build
 from vgbdm.training import checkpoint
 from vgbdm.training.memory import live_bytes, peak_bytes, state_bytes
@@ -42,11 +42,11 @@ def domain_of(height: int, history: int) -> Domain:
     return Domain(tuple(lat), tuple(lon), CHANNELS, (("u10", "v10"),), 21600, history, (), arrays)
 
 
-def batch_of(domain: Domain, ids: torch.Tensor) -> WindowBatch:
+def batch_of(domain: Domain, ids: torch.Tensor) -> WeatherBatch:
     """Smooth random windows (B, F, C, H, W), keyed by sample."""
     shape = (domain.history + 2, len(CHANNELS), len(domain.lat), len(domain.lon))
     states = [torch.randn(shape, generator=torch.Generator().manual_seed(int(i))) for i in ids]
-    return WindowBatch(torch.stack(states), START + 21600 * ids, ids, torch.ones(len(ids)))
+    return WeatherBatch(torch.stack(states), START + 21600 * ids, ids, torch.ones(len(ids)))
 
 
 def timed(work) -> float:

@@ -92,7 +92,7 @@ def score(folder: str, system: str, out: Path, members: int = MEMBERS) -> Path:
 
 def describe(system: str, out: Path) -> str:
     """A system's part of the table as Markdown."""
-    from physics_systems.report import markdown
+    from physics_systems.report.pages import markdown
 
     scores, alone = score(system, system, out), score(system + ALONE, system, out, members=2)
     table = markdown(pd.read_csv(scores / "summary.csv"))

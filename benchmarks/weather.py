@@ -73,7 +73,7 @@ def main(cfg: DictConfig) -> None:
     """Train, forecast, score, compare, tabulate."""
     from tqdm import tqdm
 
-    from climate.report import write_table_report
+    from climate.report.pages import write_table_report
     from climate.store.layout import open_store
     from climate.verification.table import collect, markdown
     from vgbdm.tables import write_csv

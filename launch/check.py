@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Check what the config says."""
-    from climate.preflight import preflight
+    from climate.training.preflight import preflight
 
     preflight(cfg)
 

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """A line per λ, and the choice."""
-    from physics_systems.gauge_choice import choose_gauge
+    from physics_systems.evaluation.gauge_choice import choose_gauge
 
     chosen, table = choose_gauge(cfg.runs, cfg.tolerance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))

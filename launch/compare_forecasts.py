@@ -11,10 +11,10 @@ def main(cfg: DictConfig) -> None:
     """Table, report, and what they say."""
     from pathlib import Path
 
-    from climate.report import write_comparison
-    from climate.store.views import open_for_forecast
+    from climate.forecasts.reading import open_forecast
+    from climate.forecasts.truth import open_for_forecast
+    from climate.report.pages import write_comparison
     from climate.verification.comparison import compare, format_comparison
-    from climate.verification.forecasts import open_forecast
     from vgbdm.lock import locked
     from vgbdm.tables import write_csv
     from vgbdm.training.run_folder import DERIVED

@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 def main(cfg: DictConfig) -> None:
     """Open the source, write the store, say what it holds."""
+    from climate.conventions.wording import date
+    from climate.conversion.append import append
+    from climate.conversion.convert import convert
     from climate.sources.opening import open_source
-    from climate.store.append import append
-    from climate.store.convert import convert
     from climate.store.coverage import describe_times
     from climate.store.layout import open_store
     from climate.store.mask import mask_lines
     from climate.store.odd_maps import describe_odd_maps
-    from climate.wording import date
 
     dataset, origin = open_source(cfg)
     about = {

@@ -12,9 +12,9 @@ def main(cfg: DictConfig) -> None:
     import sys
     from pathlib import Path
 
-    from climate.report import write_report
-    from climate.store.views import open_for_forecast
-    from climate.verification.forecasts import open_forecast
+    from climate.forecasts.reading import open_forecast
+    from climate.forecasts.truth import open_for_forecast
+    from climate.report.pages import write_report
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
     from vgbdm.lock import locked

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Scores, table, report."""
-    from physics_systems.evaluation import evaluate
+    from physics_systems.evaluating import evaluate
 
     evaluate(cfg)
 

@@ -11,10 +11,10 @@ def main(cfg: DictConfig) -> None:
     """Load the model, forecast, say where it is."""
     import torch
 
-    from climate.forecast import write_forecast
-    from climate.models.base import WeatherModel
-    from climate.store.views import open_for_model
-    from climate.training import parse_duration
+    from climate.conventions.calendar import parse_duration
+    from climate.forecasts.writing import write_forecast
+    from climate.models.weather_model import WeatherModel
+    from climate.stream.views import open_for_model
     from vgbdm.loading import load, run_folder
     from vgbdm.training.run_folder import DERIVED
 

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Read, check, write."""
-    from physics_systems.importing import import_file
-    from physics_systems.trajectories import write
+    from physics_systems.data.importing import import_file
+    from physics_systems.data.trajectories import write
     from vgbdm.outputs import check_free
 
     check_free(cfg.out)

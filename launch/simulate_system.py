@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Simulate and write."""
-    from physics_systems.simulate import simulate
-    from physics_systems.trajectories import write
+    from physics_systems.data.simulate import simulate
+    from physics_systems.data.trajectories import write
     from vgbdm.build import build
     from vgbdm.outputs import check_free
 

@@ -15,14 +15,14 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Do what the first argument says."""
+    from climate.conversion.upgrade import upgrade
+    from climate.conversion.verify import describe_store, repair
     from climate.sources.opening import open_source
-    from climate.store.upgrade import upgrade
-    from climate.store.verify import describe, repair
     from vgbdm.errors import InputError
 
     path = Path(cfg.store)
     if cfg.action == "info":
-        print("\n".join(describe(path)))
+        print("\n".join(describe_store(path)))
     elif cfg.action == "verify":
         lines = damages(path)
         print("\n".join(lines) if lines else f"{path}: whole")
@@ -41,7 +41,7 @@ def main(cfg: DictConfig) -> None:
 
 def damages(path: Path) -> list[str]:
     """One line for each damaged file of whatever lies at a path."""
-    from climate.store import verify as stores
+    from climate.conversion import verify as stores
     from climate.store.layout import KIND
     from vgbdm import sealing
     from vgbdm.errors import InputError

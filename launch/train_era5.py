@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Train as the config says."""
-    from climate.training import train
+    from climate.training.run import train
 
     train(cfg)
 

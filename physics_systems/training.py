@@ -16,11 +16,11 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
-from physics_systems.protocol import forecast_means
-from physics_systems.stream import TrajectoryStream, statistics
-from physics_systems.system import System
-from physics_systems.trajectories import Trajectories
-from physics_systems.trajectories import read as read_store
+from physics_systems.data.stream import TrajectoryStream, statistics
+from physics_systems.data.trajectories import Trajectories
+from physics_systems.data.trajectories import read as read_store
+from physics_systems.evaluation.protocol import forecast_means
+from physics_systems.systems.system import System
 from vgbdm.build import build
 from vgbdm.calibration import calibrate_width
 from vgbdm.latent_field import LatentField, Statistics
@@ -41,7 +41,7 @@ FAILED = 1e6
 """Stands for a validation score that is not finite, so that logs and comparisons stay sane."""
 
 
-def run_folder(cfg: DictConfig) -> Path:
+def run_dir_of(cfg: DictConfig) -> Path:
     """``run_dir``, or outputs/<system>-<objective>-<hash of the resolved config>."""
     if cfg.run_dir is not None:
         return Path(cfg.run_dir)
@@ -82,7 +82,7 @@ class ForecastValidation:
         self.data, self.backend = Trajectories(x, t), backend
         self.mine = slice(backend.rank, None, backend.world_size)
 
-    def __call__(self, field: Any) -> dict[str, float]:
+    def __call__(self, field: LatentField) -> dict[str, float]:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         x, t = self.data.x, self.data.t
         calibrate_width(field, x[:, : field.window], t[:, : field.window], seed=0)
@@ -121,12 +121,12 @@ def build_field(
     return field
 
 
-def calibrate(field: LatentField, data: Trajectories) -> None:
+def scale_regression(field: LatentField, data: Trajectories) -> None:
     """Give the field's regression the scale of training windows: first, middle and last ones."""
     last = data.x.shape[1] - field.window
     for_each = [slice(at, at + field.window) for at in sorted({0, last // 2, last})]
     few = slice(0, 200)
-    field.calibrate(
+    field.scale_regression(
         torch.cat([data.x[few, cut] for cut in for_each]),
         torch.cat([data.t[few, cut] for cut in for_each]),
     )
@@ -139,7 +139,7 @@ def train(cfg: DictConfig) -> None:
         InputError: one line, for what cannot be trained on or gone on from.
     """
     torch.set_num_threads(cfg.trainer.threads)
-    run_dir, system = run_folder(cfg), build(cfg.system)
+    run_dir, system = run_dir_of(cfg), build(cfg.system)
     needed = int(cfg.model.window) + 1
     data, held_out = (read_store(cfg.data[name], system, needed) for name in ("train", "val"))
     backend: Backend = build(cfg.backend)
@@ -174,7 +174,7 @@ def build_trainer(
     torch.manual_seed(cfg.seed)
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
     field = build_field(system, facts, model)
-    calibrate(field, data)
+    scale_regression(field, data)
     if cfg.init is not None:
         start_from(field, cfg.init, {"model": model})
     batch = min(cfg.batch, len(data) - len(data) % 2 or 1)
@@ -204,9 +204,9 @@ def build_trainer(
     trainer = Trainer(
         field,
         build(options, path=path, seed=cfg.seed),
-        parameter_groups(field, cfg.weight_decay),
-        backend,
-        lambda consumed: TrajectoryStream(
+        groups=parameter_groups(field, cfg.weight_decay),
+        backend=backend,
+        open_stream=lambda consumed: TrajectoryStream(
             data,
             nodes,
             order,
@@ -215,14 +215,14 @@ def build_trainer(
             backend.world_size,
             pin=backend.device.type == "cuda",
         ),
-        ForecastValidation(held_out, backend, cfg.validation.limit),
-        build(cfg.rate),
-        {name: build(schedule) for name, schedule in cfg.objective.schedules.items()},
-        batch,
-        Plan(**plan),
-        run_dir,
-        identity,
-        FREE,
+        validate=ForecastValidation(held_out, backend, cfg.validation.limit),
+        rate=build(cfg.rate),
+        schedules={name: build(schedule) for name, schedule in cfg.objective.schedules.items()},
+        global_batch=batch,
+        plan=Plan(**plan),
+        run_dir=run_dir,
+        identity=identity,
+        free=FREE,
     )
     if backend.rank == 0:
         log.info(

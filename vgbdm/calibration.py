@@ -34,7 +34,7 @@ FINER = 2
 """Substeps to one of a forecast. What a coarse solver gets wrong looks like another θ: with the two
 substeps of Lorenz forecasts the widths of β came out twice too large, those of σ four times too
 small."""
-ENOUGH = 20
+ENOUGH_WINDOWS = 20
 """Finite windows that tell a quantile."""
 
 
@@ -72,4 +72,4 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     factors = (own / (1 / wanted - 1)).clamp_min(0.0).sqrt().nan_to_num(WIDEST, WIDEST)
     factors = torch.where(usable[:, None], factors, torch.nan)
     width = factors.nanquantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST)
-    field.width.copy_(torch.where(usable.sum() < ENOUGH, 1.0, width))
+    field.width.copy_(torch.where(usable.sum() < ENOUGH_WINDOWS, 1.0, width))

@@ -28,7 +28,7 @@ from vgbdm.paths import HermitePath
 from vgbdm.precision import in_full
 from vgbdm.regression import STENCIL, inner
 
-ANCHOR, FAR = 3e-5, 4.0
+ANCHOR, ANCHOR_WIDTH = 3e-5, 4.0
 """How much the encoder is believed: in the unit of the mean square error, as a Student's t one
 prior wide, alike in every unknown; chosen on 1000 Lorenz trajectories made for it. Held by the
 encoder's own widths, latents that mean little ran off to mend what one that counts had wrong."""
@@ -148,8 +148,8 @@ def likelihood_width(
 def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
     """Levenberg–Marquardt from and anchored to ``start`` (B, U), row by row.
 
-    A step is kept where it lowers mean r² + ANCHOR · FAR · log(1 + d² / FAR), d² the mean of
-    (u - start)²: the unknowns are standard normal in the prior.
+    A step is kept where it lowers mean r² + ANCHOR · w · log(1 + d² / w), w = `ANCHOR_WIDTH` and
+    d² the mean of (u - start)²: the unknowns are standard normal in the prior.
     """
     unknowns, size = start, start.shape[1]
     damping = torch.full((len(start), 1, 1), FIRST_DAMPING, device=start.device)
@@ -159,13 +159,15 @@ def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -
         return (at - start).square().mean(1)
 
     def loss(values: Tensor, at: Tensor) -> Tensor:
-        return values.square().mean(1) + ANCHOR * FAR * torch.log1p(distance(at) / FAR)
+        return values.square().mean(1) + ANCHOR * ANCHOR_WIDTH * torch.log1p(
+            distance(at) / ANCHOR_WIDTH
+        )
 
     for _ in range(steps):
         jacobian = jacobian_of(residuals, unknowns)
         gram = mean_products(jacobian)
         # the Student's t as a normal of the width that it has here
-        hold = (ANCHOR / size / (1 + distance(unknowns) / FAR))[:, None].expand_as(start)
+        hold = (ANCHOR / size / (1 + distance(unknowns) / ANCHOR_WIDTH))[:, None].expand_as(start)
         slope = (jacobian * now[..., None]).mean(1) + hold * (unknowns - start)
         scale = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
         curvature = gram + torch.diag_embed(hold) + damping * scale

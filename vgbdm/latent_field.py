@@ -80,6 +80,8 @@ class LatentField(GreyBoxField[Trajectories]):
         network: (inputs, outputs) → module whose last layer starts at zero.
         unmixing: (numbers in, numbers out) → module: a correction of the window before θ is
             inferred from it, as PhysVAE has; None without.
+        head: (features, numbers) → module that gives their `vgbdm.latents.Distribution`: the family
+            of the posteriors.
         refinement: steps of `vgbdm.inference` after the encoder, outside training.
         solver: of rollouts, per interval.
 
@@ -108,6 +110,7 @@ class LatentField(GreyBoxField[Trajectories]):
         encoder: Callable[[int, int, int], nn.Module],
         network: Callable[[int, int], nn.Module],
         unmixing: Callable[[int, int], nn.Module] | None,
+        head: Callable[[int, int], nn.Module] = GaussianHead,
         refinement: int,
         solver: Solver,
     ) -> None:
@@ -132,13 +135,13 @@ class LatentField(GreyBoxField[Trajectories]):
         self.register_buffer("sides", torch.cat((0 * eye[:1], -eye, eye)), persistent=False)
         self.merge = nn.Linear(features + self.regression.outputs, features)
         told = features + self.regression.outputs
-        self.zeta_head = GaussianHead(told, latents)
+        self.zeta_head = head(told, latents)
         self.network = network(inputs, self.size)
         self.latents, self.refinement = latents, refinement
         self.unmixing = None
         if grey:
             self.prior = NormalParameters(physics.prior, physics.positive)
-            self.theta_head = GaussianHead(told + latents, len(self.prior.names))
+            self.theta_head = head(told + latents, len(self.prior.names))
             self.register_buffer("width", torch.ones(len(self.prior.names)))
             if unmixing is not None:
                 flat = window * self.size * int(torch.Size(physics.grid).numel())
@@ -315,9 +318,9 @@ class LatentField(GreyBoxField[Trajectories]):
         return WindowRates(missing / self.rate, seen, answers.unflatten(0, times.shape))
 
     @torch.no_grad()
-    def calibrate(self, frames: Tensor, times: Tensor) -> None:
+    def scale_regression(self, frames: Tensor, times: Tensor) -> None:
         """Standardise regression features by the windows (W, T, C, ...) of training."""
-        self.regression.calibrate(self.regression.coefficients(self._rates(frames, times)))
+        self.regression.fit_scale(self.regression.coefficients(self._rates(frames, times)))
 
     # --- the field -----------------------------------------------------------------------------
 

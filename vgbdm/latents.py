@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from vgbdm.listed import model_part
 from vgbdm.randomness import keyed_normal, paired
 
 
@@ -66,6 +67,7 @@ class DiagonalGaussian(NamedTuple):
         return DiagonalGaussian(change(self.mean), change(self.log_std))
 
 
+@model_part
 class GaussianHead(nn.Module):
     """Features → a diagonal Gaussian that starts near N(0, 0.05²).
 

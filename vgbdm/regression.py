@@ -25,7 +25,7 @@ STENCIL = 11
 """Frames from which rates are taken."""
 SILENT = 1e-6
 """Rms answer to one width of a parameter's prior, in rms of the rates, that is none."""
-FAR, VERY_FAR = 3.0, 30.0
+TOGETHER_BOUND, ALONE_BOUND = 3.0, 30.0
 """Widths to which coefficients are bent: of the joint fit, which a poor window throws anywhere, and
 of parameters alone, which stay true far outside of what was trained on."""
 
@@ -87,7 +87,7 @@ class WindowRegression(nn.Module):
         together = [answer.flatten(1) for answer in ridge(regressors, missing)]
         return torch.cat((alone.flatten(1), *together), 1).float()
 
-    def calibrate(self, coefficients: Tensor) -> None:
+    def fit_scale(self, coefficients: Tensor) -> None:
         """Take centre and width from the coefficients (W, outputs) of training windows."""
         self.center.copy_(coefficients.median(0).values)
         spread = (coefficients - self.center).abs().median(0).values * 1.4826
@@ -97,8 +97,8 @@ class WindowRegression(nn.Module):
         """Standardised coefficients, outliers drawn in: (B, outputs)."""
         scaled = (self.coefficients(window) - self.center) / self.width
         alone, together = scaled.split((self.alone, self.outputs - self.alone), 1)
-        bounded = FAR * torch.tanh(together / FAR)
-        return torch.cat((alone / (1 + alone.abs() / VERY_FAR), bounded), 1)
+        bounded = TOGETHER_BOUND * torch.tanh(together / TOGETHER_BOUND)
+        return torch.cat((alone / (1 + alone.abs() / ALONE_BOUND), bounded), 1)
 
 
 def without_silent(answers: Tensor) -> Tensor:

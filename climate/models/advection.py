@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from climate.conventions.cycles import SECONDS_PER_DAY
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
@@ -32,7 +33,6 @@ from vgbdm.listed import model_part
 from vgbdm.parameters import LogNormalParameters, Theta
 from vgbdm.rollout import Solver
 
-DAY = 86400.0
 RK4_LIMIT = 2.5
 """Courant number that the classical Runge–Kutta step stands (2.83) less a margin for damping."""
 
@@ -128,7 +128,7 @@ class GreyBoxAdvection(WeatherField):
 
     def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
         """Physics, scaled by ``weight``, with what the network said."""
-        transport, state, days = self.transport, closure.state, self.step_seconds / DAY
+        transport, state, days = self.transport, closure.state, self.step_seconds / SECONDS_PER_DAY
         wind, correction = self.advecting_wind(theta, closure)
         moved = transport.advection(state, wind) * self.step_seconds
         damped = transport.damping(state, theta["diffusion"] * days)

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from climate.cycles import Arcs, arcs_seen
-from climate.features import CalendarFeatures, MonthFeatures
-from climate.grid import Grid
-from climate.regions import Region
-from climate.store.calendar import as_step, is_monthly, step_seconds
+from climate.conventions.calendar import as_step, is_monthly, step_seconds
+from climate.conventions.cycles import Arcs, arcs_seen
+from climate.conventions.units import find_conversion, unit_of
+from climate.conventions.variables import CHANNELS, known_channel
+from climate.conventions.wording import duration
+from climate.grids.features import CalendarFeatures, MonthFeatures
+from climate.grids.grid import Grid
+from climate.grids.regions import Region
 from climate.store.mask import describe_mask, shares
-from climate.units import find_conversion, unit_of
-from climate.variables import CHANNELS, known_channel
-from climate.wording import duration
 from vgbdm.errors import InputError
 from vgbdm.listed import model_part
 
@@ -65,8 +65,8 @@ class Domain:
             loaded from a checkpoint.
         region: the box and halo that the grid covers; None: the globe.
         statistics_hash: of the store's training statistics.
-        seen: what training saw of each cycle of its clock, see `climate.cycles`; None, as in models
-            from before it was kept: unknown, and every time feature is in use.
+        seen: what training saw of each cycle of its clock, see `climate.conventions.cycles`; None,
+            as in models from before it was kept: unknown, and every time feature is in use.
         units: of the channels, in their order; None: unknown.
         periods: first and last times of training and validation, by split; None: unknown.
         mask: which points of which channels hold no values, see `climate.store.mask`; empty: none.
@@ -150,7 +150,7 @@ class Domain:
         facts: dict[str, Any] = {"_target_": "climate.models.domain.Domain"}
         facts |= {f.name: getattr(self, f.name) for f in fields(self) if f.name != "arrays"}
         if self.region:
-            facts["region"] = {"_target_": "climate.regions.Region", **asdict(self.region)}
+            facts["region"] = {"_target_": "climate.grids.regions.Region", **asdict(self.region)}
         return dict(json.loads(json.dumps(facts)))
 
     @cached_property
@@ -161,7 +161,7 @@ class Domain:
 
     def clock_features(self) -> CalendarFeatures | MonthFeatures:
         """What a network is told of the time: the day and the season, or the month."""
-        return clock_of(as_step(self.step_seconds))(self.grid, self.seen)
+        return calendar_features_of(as_step(self.step_seconds))(self.grid, self.seen)
 
     @cached_property
     def variables(self) -> tuple[tuple[int, ...], ...]:
@@ -282,7 +282,7 @@ def identical(described: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in described.items() if name not in CARRIED}
 
 
-def clock_of(step: np.timedelta64) -> type[CalendarFeatures] | type[MonthFeatures]:
+def calendar_features_of(step: np.timedelta64) -> type[CalendarFeatures] | type[MonthFeatures]:
     """The clock of models of a step."""
     return MonthFeatures if is_monthly(step) else CalendarFeatures
 
@@ -300,7 +300,7 @@ def cycles_seen(store: TrainingStore, step: np.timedelta64, history: int) -> dic
             "a longer split.train or a shorter history"
         )
     times, seconds = store.times[anchors], step_seconds(step)
-    return {cycle: arcs_seen(times, seconds, cycle) for cycle in clock_of(step).cycles}
+    return {cycle: arcs_seen(times, seconds, cycle) for cycle in calendar_features_of(step).cycles}
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -7,18 +7,18 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from climate.grid import Grid
-from climate.models.base import WeatherModel
+from climate.grids.grid import Grid
 from climate.models.domain import Domain
-from climate.models.latents import WeatherLatents
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
+from climate.models.sphere_latents import WeatherLatents
 from climate.models.transport import Resolved, Transport
-from climate.sphere import TangentBasis
-from climate.stream import WindowBatch
+from climate.models.weather_model import WeatherModel
+from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics import Context
 from vgbdm.fields import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents import LatentDistribution, Latents, LatentSizes, Members
@@ -26,7 +26,18 @@ from vgbdm.parameters import LogNormalParameters
 from vgbdm.paths import Path
 
 
-class WeatherField(WeatherModel, GreyBoxField[WindowBatch]):
+class StateWindows(Protocol):
+    """What a field reads of a batch."""
+
+    states: Tensor
+    """(B, F, C, H, W) physical, oldest first; the current state is the one after the history."""
+    times: Tensor
+    """(B,) seconds since 1970 of the current state."""
+    ids: Tensor
+    """(B,) sample ids."""
+
+
+class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
     """A network on states, gradients, history, calendar, ground and latents; its rollouts.
 
     Args:
@@ -117,7 +128,7 @@ class WeatherField(WeatherModel, GreyBoxField[WindowBatch]):
 
     # --- frames and units ----------------------------------------------------------------------
 
-    def trajectory(self, batch: WindowBatch, path: Path | None) -> Trajectory:
+    def trajectory(self, batch: StateWindows, path: Path | None) -> Trajectory:
         """See `GreyBoxField`: standardised states, rates per model step."""
         frames = self.standardise(batch.states)
         step = torch.arange(frames.shape[1], device=frames.device, dtype=frames.dtype)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from climate.grid import Grid
-from climate.limited_area import modal_operators
+from climate.grids.grid import Grid
 from climate.models.wind import Wind
-from climate.sphere import TangentBasis
+from climate.operators.limited_area import modal_operators
+from climate.operators.sphere import TangentBasis
 
 SLOPE_SCALE = 2.0
 """Gradients per radian ÷ truncation are about half the size of the field; this makes them 1."""

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from climate.sphere import ModalOperators
+from climate.operators.sphere import ModalOperators
 
 WIND_SHARE, WIND_DEGREE = 1 / 12, 8.0
 """A stream function of 1 at degree 8 is a wind of about a twelfth of its bound: 5 m/s of 60."""

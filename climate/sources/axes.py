@@ -14,19 +14,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from climate.grid import Grid
+from climate.conventions.units import find_conversion, setting, unit_of
+from climate.conventions.wording import date
+from climate.grids.grid import Grid
 from climate.sources.clock import decode_times, read_bounds, refuse_dimension, rounding
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
-from climate.units import find_conversion, setting, unit_of
-from climate.wording import date
 from vgbdm.errors import InputError
 
 REGRID = (
     "regrid it to a regular latitude–longitude grid first, e.g. with xESMF, earthkit-regrid or "
     "cdo remapcon"
 )
-NAMES = {
+AXIS_NAMES = {
     "time": {"time", "valid_time"},
     "lat": {"lat", "latitude"},
     "lon": {"lon", "longitude"},
@@ -42,7 +42,7 @@ NAMES = {
     },
 }
 STANDARD_NAMES = {"time": "time", "lat": "latitude", "lon": "longitude", "level": "air_pressure"}
-UNITS = {
+AXIS_UNITS = {
     "time": set(),
     "lat": {"degrees_north", "degree_north", "degrees_n", "degree_n"},
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
@@ -215,9 +215,9 @@ def _find(
 def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
     attributes = {k: str(v).lower() for k, v in candidate.attrs.items()}
     return (
-        name.lower() in NAMES[axis]
+        name.lower() in AXIS_NAMES[axis]
         or attributes.get("standard_name") == STANDARD_NAMES[axis]
-        or attributes.get("units") in UNITS[axis]
+        or attributes.get("units") in AXIS_UNITS[axis]
     ) and (axis == "time" or candidate.dtype.kind in "fiu")
 
 

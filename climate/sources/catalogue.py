@@ -7,11 +7,11 @@ from typing import Any
 
 import xarray as xr
 
+from climate.conventions.calendar import parse_period
+from climate.conventions.variables import channel_unit
 from climate.sources.axes import Part, open_part
-from climate.sources.fields import Series
+from climate.sources.series import Series
 from climate.sources.static import StaticField, choose_parts
-from climate.store.calendar import parse_period
-from climate.variables import channel_unit
 from vgbdm.errors import InputError
 
 FIELD = ("name", "level", "level_units", "units", "method", "absent")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from climate.store.calendar import count_steps, is_monthly, usual_step
-from climate.wording import date, duration, setting
+from climate.conventions.calendar import count_steps, is_monthly, usual_step
+from climate.conventions.wording import date, duration, setting_of
 from vgbdm.errors import InputError
 
 SECOND = np.timedelta64(1, "s")
-UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+CLOCK_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 AT_AN_END, ANYWHERE = 3, 8
 """Equal intervals in a row that are a spacing and not gaps: first or last ones, or any."""
 
@@ -68,7 +68,7 @@ def rounding(coordinate: xr.Variable) -> float:
     stored = np.dtype(coordinate.encoding.get("dtype", "i8"))
     text = str(coordinate.encoding.get("units", ""))
     unit, _, since = text.partition(" since ")
-    size = UNITS.get(unit.strip().lower().rstrip("s"))
+    size = CLOCK_UNITS.get(unit.strip().lower().rstrip("s"))
     if stored.kind != "f" or size is None or coordinate.dtype.kind != "M" or not coordinate.size:
         return 0.0
     try:
@@ -208,13 +208,13 @@ def thin(times: np.ndarray, step: np.timedelta64, where: str) -> np.ndarray:
     if len(times) < 2:
         raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
     if is_monthly(usual_step(times)):
-        raise InputError(f"step={setting(step)}: {where} has monthly means; give step=null")
+        raise InputError(f"step={setting_of(step)}: {where} has monthly means; give step=null")
     for part in spacings(times):
         count_steps("step", step.astype("timedelta64[s]"), part.length, "the source's")
     chosen = _at_whole_steps(times, step)
     if not len(chosen):
         raise InputError(
-            f"step={setting(step)}: {where} has no time at whole steps from midnight UTC, its "
+            f"step={setting_of(step)}: {where} has no time at whole steps from midnight UTC, its "
             f"first is {date(times[0])}; take another step"
         )
     return chosen
@@ -238,7 +238,7 @@ def _remedy(times: np.ndarray, parts: list[Spacing]) -> str:
     """A step at which all parts have times, or the period of the longest of one spacing."""
     common = math.lcm(*(int(part.length.astype(np.int64)) for part in parts))
     step = np.timedelta64(common, "s")
-    text = setting(step)
+    text = setting_of(step)
     hit = _at_whole_steps(times, step)
     if len(parts) == 1:
         everywhere = len(hit) >= MOST * len(times)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from climate.grid import Grid
+from climate.grids.grid import Grid
 from vgbdm.errors import InputError
 
 

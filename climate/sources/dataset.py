@@ -13,14 +13,14 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from climate.conventions.calendar import Period
+from climate.conventions.variables import channel_attributes
 from climate.sources.axes import same, shown
-from climate.sources.fields import Blocks, Series
 from climate.sources.intervals import needs_joining
 from climate.sources.select import Selection
+from climate.sources.series import Series, SeriesArray
 from climate.sources.static import StaticField, read_static
-from climate.store.calendar import Period
 from climate.store.layout import chunk_shape
-from climate.variables import channel_attributes
 from vgbdm.errors import InputError
 
 
@@ -47,7 +47,7 @@ def make_dataset(
     """
     step = selection.step
     over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
-    blocks = [Blocks(one, selection, valid, over) for one in series]
+    blocks = [SeriesArray(one, selection, valid, over) for one in series]
     if over:
         _trim(blocks)
     first = blocks[0]
@@ -76,7 +76,7 @@ def make_dataset(
     )
 
 
-def _trim(blocks: Sequence[Blocks]) -> None:
+def _trim(blocks: Sequence[SeriesArray]) -> None:
     """Leave out the first or last time of those that have one more than others there.
 
     Intervals that end after their stamps make a time beyond the last stamp.
@@ -88,7 +88,7 @@ def _trim(blocks: Sequence[Blocks]) -> None:
             block.keep(~early & ~late)
 
 
-def _check_alike(first: Blocks, other: Blocks) -> None:
+def _check_alike(first: SeriesArray, other: SeriesArray) -> None:
     for axis, what, a, b in (
         ("lat", "grid", first.frame.lat, other.frame.lat),
         ("lon", "grid", first.frame.lon, other.frame.lon),
@@ -105,7 +105,7 @@ def _check_alike(first: Blocks, other: Blocks) -> None:
 class _Channel(BackendArray):
     """One level of a series as xarray indexes it lazily."""
 
-    def __init__(self, blocks: Blocks, k: int) -> None:
+    def __init__(self, blocks: SeriesArray, k: int) -> None:
         self.blocks, self.k = blocks, k
         self.shape = (blocks.shape[0], *blocks.shape[2:])
         self.dtype = np.dtype(np.float32)

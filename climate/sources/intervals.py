@@ -16,15 +16,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from climate.conventions.calendar import step_seconds, usual_step
+from climate.conventions.units import find_conversion, setting
+from climate.conventions.wording import duration
 from climate.sources.axes import Part
 from climate.sources.clock import spacings
-from climate.store.calendar import step_seconds, usual_step
-from climate.units import find_conversion, setting
-from climate.wording import duration
 from vgbdm.errors import InputError
 
-METHODS = ("point", "sum", "mean")
-ROWS = 240
+CELL_METHODS = ("point", "sum", "mean")
+ROWS_AT_ONCE = 240
 """Stored maps held at a time while they are joined."""
 UNSAID = "sum or mean (it does not say which)"
 """The method of what is over an interval by all appearance, and has no ``cell_methods``."""
@@ -60,10 +60,10 @@ def find_method(channel: str, parts: Sequence[Part], said: str | None) -> str:
         InputError: for a method that is none, or files that differ in theirs.
     """
     if said is not None:
-        if said not in METHODS:
+        if said not in CELL_METHODS:
             raise InputError(
-                f"source.fields.{channel}.method={said}: want {', '.join(METHODS[:-1])} or "
-                f"{METHODS[-1]}"
+                f"source.fields.{channel}.method={said}: want {', '.join(CELL_METHODS[:-1])} or "
+                f"{CELL_METHODS[-1]}"
             )
         return said
     found: dict[str, Part] = {}
@@ -181,14 +181,14 @@ def check_method(channel: str, where: str, method: str) -> None:
         InputError: naming the method and how to take the values as they are.
     """
     if method == UNSAID:
-        one, *others = (setting(f"source.fields.{channel}.method", m) for m in METHODS[1:])
+        one, *others = (setting(f"source.fields.{channel}.method", m) for m in CELL_METHODS[1:])
         say = setting(f"source.fields.{channel}.method", "point")
         raise InputError(
             f"{where}: {channel} looks like a sum or a mean over the time since the stamp before, "
             f"no cell_methods say which, and step= is longer; say so by {one} or {others[0]}, or "
             f"take its values at these times by {say}"
         )
-    if method not in METHODS:
+    if method not in CELL_METHODS:
         say = setting(f"source.fields.{channel}.method", "point")
         raise InputError(
             f"{where}: {channel} is a {method} over time, which a longer step does not join; leave "

@@ -10,17 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from climate.conventions.units import GRAVITY, Conversion, conversion, readable, setting, spelled
+from climate.conventions.variables import channel_unit, is_geopotential
 from climate.sources.axes import Part
-from climate.sources.validity import fitting
-from climate.units import (
-    GRAVITY,
-    Conversion,
-    conversion,
-    readable,
-    setting,
-    spelled,
-)
-from climate.variables import channel_unit, is_geopotential
+from climate.sources.plausibility import fitting
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)

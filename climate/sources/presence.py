@@ -7,22 +7,15 @@ value, so that an absent chunk may be right or lost; only the config can say whi
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, MutableSet, Sequence
+from collections.abc import Iterator, Mapping, MutableSet
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
-
-from climate.units import setting
-from vgbdm.errors import InputError
-
-if TYPE_CHECKING:
-    from climate.sources.axes import Part
 
 SENTINEL = 900.0
 """A fill value of Zarr v2 at least as large, such as -999, -9999, 1e20, stands for a missing
@@ -94,72 +87,6 @@ class Presence:
 
 def _meet(span: slice, wanted: np.ndarray | None) -> bool:
     return wanted is None or bool(((wanted >= span.start) & (wanted < span.stop)).any())
-
-
-def check_present(
-    part: Part,
-    wanted: Mapping[str, np.ndarray],
-    key: str,
-    masked: Callable[[Mapping[str, slice]], bool] | None = None,
-) -> None:
-    """Refuse values just read that come of chunks which are not there.
-
-    Args:
-        part: that was read.
-        wanted: indices by axis that were read.
-        key: setting that says what absence means.
-        masked: whether a chunk, by its place, holds nothing but points that are masked: of a grid
-            of the sea, a chunk of land is not written by zarr-python. None: none does.
-
-    Raises:
-        InputError: naming the chunk, its times and what to do.
-    """
-    if part.presence is None:
-        return
-    for name, spans in part.presence.lost(wanted):
-        if masked is None or not masked(spans):
-            _refuse(part, part.presence, name, spans, key)
-        part.presence.absent.discard(name)  # or each reading would look at all of them again
-
-
-def _refuse(
-    part: Part, presence: Presence, name: str, spans: Mapping[str, slice], key: str
-) -> NoReturn:
-    times = ""
-    if part.times is not None and "time" in spans:
-        held = part.times[spans["time"]]
-        ends = [np.datetime_as_string(time, "m") for time in (held.min(), held.max())]
-        times = f" of {ends[0]} … {ends[1]}"
-    raise InputError(
-        f"{part.what}: its chunk {name}{times} is absent and would read as {presence.fill}; "
-        f"fetch it again, or, where the writer left out chunks that are all {presence.fill} "
-        f"(as zarr-python does), say so by {setting(key, 'fill')}"
-    )
-
-
-class StandingGaps:
-    """Where a stored variable has no value at two of its times, the first and the last in use.
-
-    What is missing there and in an absent chunk is a mask, not a loss; read when it is first asked.
-
-    Args:
-        part: of a Zarr store.
-        ends: places of both times in it.
-    """
-
-    def __init__(self, part: Part, ends: Sequence[int]) -> None:
-        self.part, self.ends = part, sorted(set(ends))
-        self.axes = [axis for axis in part.variable.dims if axis != "time"]
-
-    @cached_property
-    def missing(self) -> np.ndarray:
-        """Of the stored axes but time."""
-        maps = (self.part.variable.isel(time=k).values for k in self.ends)
-        return np.logical_and.reduce([np.isnan(self.part.validity(values)) for values in maps])
-
-    def __call__(self, spans: Mapping[str, slice]) -> bool:
-        """Whether a chunk lies wholly in it."""
-        return bool(self.missing[tuple(spans.get(str(a), slice(None)) for a in self.axes)].all())
 
 
 def presence_of(array: zarr.Array[Any], store: WatchedStore) -> Presence:

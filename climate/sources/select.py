@@ -13,17 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from climate.regions import Cut, Region, parse_region
+from climate.conventions.calendar import Period, inside, parse_duration, parse_period
+from climate.conventions.wording import period as period_text
+from climate.grids.regions import Cut, Region, parse_region
 from climate.sources.axes import Oriented, Part, as_slice, orient
 from climate.sources.clock import thin
 from climate.sources.coarsen import Coarsening, coarsening
-from climate.store.calendar import (
-    Period,
-    inside,
-    parse_duration,
-    parse_period,
-)
-from climate.wording import period as period_text
 from vgbdm.errors import InputError
 
 STORED = ("time", "level", "lat", "lon")

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from climate.conventions.units import conversion
+from climate.conventions.variables import STATIC_UNITS, is_geopotential
+from climate.sources.absence import check_present
 from climate.sources.axes import Part, as_slice, same
-from climate.sources.presence import check_present
 from climate.sources.select import Frame, Selection
-from climate.units import conversion
-from climate.variables import STATIC_UNITS, is_geopotential
 from vgbdm.errors import InputError
 
-ALIKE = 1e-5
+ALIKE_SHARE = 1e-5
 """Of the largest value: maps that differ by less are one (packing, float32)."""
 
 
@@ -182,7 +182,7 @@ def _places(name: str, field: StaticField, part: Part, dataset: xr.Dataset) -> l
 
 def _alike(a: np.ndarray, b: np.ndarray) -> bool:
     most = np.nanmax(np.abs(a)) if np.isfinite(a).any() else 0.0
-    return bool(np.allclose(a, b, rtol=0.0, atol=ALIKE * float(most), equal_nan=True))
+    return bool(np.allclose(a, b, rtol=0.0, atol=ALIKE_SHARE * float(most), equal_nan=True))
 
 
 def _day(part: Part) -> str:

@@ -6,19 +6,13 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from climate.units import Conversion, find_conversion, setting
-from climate.variables import channel_unit
 from vgbdm.errors import InputError
-
-if TYPE_CHECKING:
-    from climate.sources.axes import Part
 
 FLOAT_FILL = 9.969209968386869e36
 """NetCDF's default fill of floating-point variables: no quantity has it, declared or not."""
@@ -27,9 +21,6 @@ INTEGER_FILLS = {
     "i8": -9223372036854775806, "u8": 18446744073709551614,
 }  # fmt: skip
 """NetCDF's default fills by kind and size of what is stored; bytes have none."""
-USUAL = {"K": (150.0, 350.0), "m s-1": (-150.0, 150.0), "m2 s-2": (-1e4, 6e5)}
-"""Between which values of the atmosphere lie, in a known channel's unit."""
-QUANTITY = {"K": "temperature of the air", "m s-1": "wind", "m2 s-2": "geopotential"}
 
 
 @dataclass(frozen=True)
@@ -142,112 +133,3 @@ def _undeclared(encoding: dict[Any, Any], stored: np.dtype[Any]) -> list[float]:
     fill = INTEGER_FILLS.get(f"{stored.kind}{stored.itemsize}")
     zarr = "chunks" in encoding  # has no defaults
     return own if declared or fill is None or zarr else [float(fill)]
-
-
-def limits_of(channel: str, change: Conversion, difference: bool) -> tuple[float, float]:
-    """Between which numbers of a file are values of the atmosphere, in the file's unit.
-
-    Args:
-        channel: short name; of one nobody knows all finite numbers are.
-        change: of the file's values to the channel's unit.
-        difference: whether values are differences or spreads, which have no bounds.
-    """
-    bounds = None if difference else USUAL.get(channel_unit(channel) or "")
-    if bounds is None:
-        return -math.inf, math.inf
-    low, high = sorted((bound - change.offset) / change.factor for bound in bounds)
-    return low, high
-
-
-def check_possible(
-    values: np.ndarray,
-    limits: tuple[float, float],
-    part: Part,
-    positions: np.ndarray,
-    channels: Sequence[str],
-    units: str,
-) -> None:
-    """Refuse numbers that are infinite or that no atmosphere holds; missing ones pass.
-
-    Args:
-        values: (T, L, H, W) in the file's unit.
-        limits: see `limits_of`.
-        part: they are from.
-        positions: (T,) of the times in it.
-        channels: (L,) short names.
-        units: of the values.
-
-    Raises:
-        InputError: naming file, time, value and what to do.
-    """
-    if not values.size or _fine(float(values.min()), float(values.max()), limits):
-        return
-    low, high = limits
-    with np.errstate(invalid="ignore"):
-        bad = (values < low) | (values > high) | np.isinf(values)
-    if not bad.any():
-        return
-    k, level = np.argwhere(bad.any((2, 3)))[0]
-    channel, here = channels[level], bad[k, level]
-    value = float(values[k, level][here][0])
-    at = "" if part.times is None else f" at {np.datetime_as_string(part.times[positions[k]], 'm')}"
-    remedy = (
-        f"mend the file, leave {channel} out of variables=, or choose a period= without that time"
-    )
-    if not math.isfinite(value):
-        raise InputError(f"{part.what}{at} is {value}, which is no number; {remedy}")
-    target = str(channel_unit(channel))
-    fits = _fitting(values[k, level], target, units) if here.mean() > 0.5 else []
-    if fits:
-        key = setting(f"source.fields.{channel}.units", fits[0])
-        remedy = f"the values would fit {fits[0]}: if they are, say so by {key}; else {remedy}"
-    raise InputError(
-        f"{part.what}{at} is {value:.4g} {units}, no {QUANTITY[target]} ({low:g} … {high:g} "
-        f"{units} are); {remedy}"
-    )
-
-
-def _fine(low: float, high: float, limits: tuple[float, float]) -> bool:
-    return limits[0] <= low and high <= limits[1] and math.isfinite(low) and math.isfinite(high)
-
-
-def _fitting(values: np.ndarray, target: str, units: str) -> list[str]:
-    """Units other than the one said in which a map's values would be usual ones."""
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    said = find_conversion(units, target, height=target == "m2 s-2")
-    return [
-        unit
-        for unit in fitting(low, high, target)
-        if find_conversion(unit, target, height=target == "m2 s-2") != said
-    ]
-
-
-CANDIDATES = {
-    "K": ("K", "degC"),
-    "m s-1": ("m s-1", "knots", "km h-1"),
-    "m2 s-2": ("m2 s-2", "m"),
-}
-"""By a channel's unit: those in which files have such values."""
-
-
-def fitting(
-    low: float, high: float, target: str | None, bounds: tuple[float, float] | None = None
-) -> list[str]:
-    """The units in which values from ``low`` to ``high`` would be usual ones.
-
-    Args:
-        low: least value of a map.
-        high: greatest.
-        target: unit of the channel.
-        bounds: in that unit, where they are known better than `USUAL`.
-    """
-    bounds = bounds or USUAL.get(target or "")
-    if bounds is None or target is None:
-        return []
-    found = []
-    for unit in CANDIDATES[target]:
-        one = find_conversion(unit, target, height=target == "m2 s-2")
-        ends = None if one is None else [one.factor * x + one.offset for x in (low, high)]
-        if ends is not None and bounds[0] <= ends[0] and ends[1] <= bounds[1]:
-            found.append(unit)
-    return found

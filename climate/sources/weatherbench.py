@@ -18,8 +18,8 @@ from climate.sources.axes import PRESSURE, Part, open_part
 from climate.sources.catalogue import check_settings, check_variables
 from climate.sources.cf_files import open_file
 from climate.sources.dataset import make_dataset
-from climate.sources.fields import Series
 from climate.sources.select import Selection
+from climate.sources.series import Series
 from climate.sources.static import StaticField
 from vgbdm.errors import InputError
 from vgbdm.listed import buildable

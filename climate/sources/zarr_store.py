@@ -19,11 +19,11 @@ import xarray as xr
 import zarr
 from xarray.backends import ZarrStore
 
+from climate.conventions.calendar import Period, parse_period
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
-from climate.store.calendar import Period, parse_period
 from vgbdm.door import open_foreign
 from vgbdm.errors import InputError
 from vgbdm.listed import buildable

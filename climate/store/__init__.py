@@ -1,1 +1,1 @@
-"""The training store: one Zarr v3 group with a manifest. Layout, conversion, statistics."""
+"""The training store as it lies on disk, and reading it: layout, maps, statistics, crops."""

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from climate.store.calendar import SPLITS, Period, find_gaps, inside, is_monthly
+from climate.conventions.calendar import SPLITS, Period, find_gaps, inside, is_monthly
+from climate.conventions.wording import date, duration, period
 from climate.store.layout import TrainingStore
-from climate.wording import date, duration, period
 
 USUAL_STEP = np.timedelta64(6 * 3600, "s")
 """Of models, see configs/task; where a store's step divides it."""
 HISTORY, AHEAD = 3, 1
 """States before and after the current one that training takes unless told otherwise."""
-SHOWN = 10
+SHOWN_GAPS = 10
 """Gaps that are listed; more are counted."""
 
 
@@ -25,9 +25,9 @@ def describe_times(store: TrainingStore) -> list[str]:
     """One line per split, with its windows, then one per gap."""
     lines = [_split_line(store, name, store.splits[name]) for name in SPLITS]
     gaps = find_gaps(store.times, store.step)
-    lines += [f"gap         {gap_text(gap, store.step)}" for gap in gaps[:SHOWN]]
-    if len(gaps) > SHOWN:
-        lines.append(f"gap         and {len(gaps) - SHOWN} more")
+    lines += [f"gap         {gap_text(gap, store.step)}" for gap in gaps[:SHOWN_GAPS]]
+    if len(gaps) > SHOWN_GAPS:
+        lines.append(f"gap         and {len(gaps) - SHOWN_GAPS} more")
     return lines
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import zarr
 
-from climate.regions import SLACK, Region
+from climate.grids.regions import SLACK, Region
 from climate.store.boxed import BoxedArray
 from climate.store.layout import TrainingStore
 from climate.store.mask import check_left

@@ -30,10 +30,7 @@ from typing import Any
 import numpy as np
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
-from climate.grid import Grid
-from climate.regions import Region
-from climate.store.boxed import BoxedArray
-from climate.store.calendar import (
+from climate.conventions.calendar import (
     SPLITS,
     Period,
     as_step,
@@ -42,10 +39,13 @@ from climate.store.calendar import (
     inside,
     is_monthly,
 )
-from climate.store.journal import pending
+from climate.conventions.wording import date, duration, setting_of
+from climate.grids.grid import Grid
+from climate.grids.regions import Region
+from climate.store.boxed import BoxedArray
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
-from climate.wording import date, duration, setting
+from climate.store.swap import pending
 from vgbdm.door import LINE_LENGTH
 from vgbdm.errors import InputError
 from vgbdm.sealed import Sealed
@@ -190,7 +190,7 @@ class TrainingStore:
         """
         if is_monthly(self.step) and not is_monthly(step):
             raise InputError(
-                f"step={setting(step) or duration(step)}: not a multiple of the store's step, "
+                f"step={setting_of(step) or duration(step)}: not a multiple of the store's step, "
                 f"1 month; take task=monthly, {self.path} holds monthly means"
             )
         return count_steps("step", step, self.step, "the store's")

@@ -11,27 +11,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
+from climate.conventions.wording import date
 from climate.store.layout import read_facts
-from climate.store.statistics import BLOCK_BYTES
-from climate.variables import is_state
-from climate.wording import date
-from vgbdm.errors import InputError
 
 FACTOR, PERCENTILE = 8, 0.999
 """A change this many times that percentile of the changes is a jump."""
 APART = 16
 """Largest changes at least that are left out of the percentile: a short archive has no better."""
-FEWEST = 50
+FEWEST_MAPS = 50
 """Changes below which nothing is usual yet."""
 BINS = 32
 """Sizes told apart in a doubling."""
@@ -39,8 +34,7 @@ KEPT = 8
 """Times that are remembered of each kind and channel; more are counted."""
 NAMED = 3
 """Of them those that a line names."""
-HANDLING = ("refuse", "keep")
-KINDS = {"constant": "of one value", "repeated": "the same as the one before", "jumps": "a jump"}
+ODDITIES = {"constant": "of one value", "repeated": "the same as the one before", "jumps": "a jump"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Maps:
             both(self.repeated, other.repeated),
             Counter(self.rms) + Counter(other.rms),
             Counter(self.peak) + Counter(other.peak),
-            _largest(self.top + other.top),
+            largest_changes(self.top + other.top),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -95,118 +89,14 @@ class Maps:
         return cls(constant, repeated, rms, peak, tuple((t, r, p) for t, r, p in facts["top"]))
 
 
-def _largest(top: Sequence[tuple[int, float, float]]) -> tuple[tuple[int, float, float], ...]:
+def largest_changes(
+    top: Sequence[tuple[int, float, float]],
+) -> tuple[tuple[int, float, float], ...]:
     """Those with the largest root mean square and those with the largest change, by time."""
     chosen: set[tuple[int, float, float]] = set()
     for k in (1, 2):
         chosen.update(sorted(top, key=itemgetter(k), reverse=True)[:KEPT])
     return tuple(sorted(chosen))
-
-
-def survey(
-    values: np.ndarray,
-    before: Sequence[np.ndarray] | np.ndarray | None,
-    missing: np.ndarray | None,
-    linked: np.ndarray,
-    times: np.ndarray,
-    weights: np.ndarray,
-) -> list[Maps]:
-    """What the maps of some times are like, by channel.
-
-    Args:
-        values: (N, C, H, W).
-        before: C maps (H, W), the state before the first, NaN where missing; None: not there.
-        missing: (N, C, H, W) where values were filled; None: nowhere.
-        linked: (N,) whether the time before is one step before.
-        times: (N,) datetime64[s].
-        weights: (H,) area weights.
-    """
-    area = weights / weights.sum() / values.shape[3]
-    share = max(1, BLOCK_BYTES // values[0, 0].nbytes)
-    found = []
-    for c in range(0, values.shape[1], share):
-        some = slice(c, c + share)
-        first = None if before is None else np.stack(list(before[some])).astype(np.float32)
-        holes = None if missing is None else missing[:, some]
-        rms, peak, constant = _measure(values[:, some], first, holes, area)
-        rms[~linked] = peak[~linked] = np.nan
-        clock = times.astype("datetime64[s]").astype(np.int64)
-        for k in range(rms.shape[1]):
-            found.append(_maps(clock, rms[:, k], peak[:, k], constant[:, k]))
-    return found
-
-
-def _measure(
-    values: np.ndarray, before: np.ndarray | None, missing: np.ndarray | None, area: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Root mean square and largest change since the map before, whether a map is one value: (N, C).
-
-    A change is NaN where it is not known. As `survey`, block by block; ``area`` (H,) sums to 1 over
-    a map.
-    """
-    rms, peak = (np.full(values.shape[:2], np.nan) for _ in range(2))
-    constant = np.zeros(values.shape[:2], bool)
-    last = np.full(values.shape[1:], np.nan, np.float32) if before is None else before
-    block = max(1, BLOCK_BYTES // values[0].nbytes)
-    for start in range(0, len(values), block):
-        some = slice(start, start + block)
-        maps = values[some]
-        if missing is not None and missing[some].any():
-            maps = np.where(missing[some], np.float32(np.nan), maps)
-        constant[some] = _is_constant(maps)
-        change = np.empty(maps.shape, np.float32)
-        with np.errstate(invalid="ignore"):
-            np.subtract(maps[0], last, out=change[0])
-            np.subtract(maps[1:], maps[:-1], out=change[1:])
-        squares = np.einsum("nchw,nchw->nch", change, change)
-        if not np.isfinite(squares).all():  # something is missing
-            unknown = ~np.isfinite(change)
-            change[unknown] = 0.0
-            squares = np.einsum("nchw,nchw->nch", change, change)
-            squares[unknown.all((2, 3))] = np.nan
-        rms[some] = np.sqrt(squares @ area)
-        peak[some] = np.maximum(change.max((2, 3)), -change.min((2, 3)))
-        peak[some][np.isnan(rms[some])] = np.nan
-        last = maps[-1]
-    return rms, peak, constant
-
-
-def _is_constant(maps: np.ndarray) -> np.ndarray:
-    """Whether maps (N, C, H, W) are of one value, of those that are not missing: (N, C)."""
-    row = maps[..., maps.shape[2] // 2, :]  # few have one value even there
-    found = ((row == row[..., :1]) | np.isnan(row)).all(-1)
-    for n, c in np.argwhere(found):
-        held = maps[n, c][~np.isnan(maps[n, c])]
-        found[n, c] = held.size > 0 and bool((held == held[0]).all())
-    return found
-
-
-def _maps(clock: np.ndarray, rms: np.ndarray, peak: np.ndarray, constant: np.ndarray) -> Maps:
-    """Of one channel, from (N,) numbers."""
-    repeated, moved = (peak == 0.0) & ~constant, np.flatnonzero(peak > 0.0)
-    top = [(int(clock[n]), float(rms[n]), float(peak[n])) for n in moved]
-
-    def counted(chosen: np.ndarray) -> tuple[int, tuple[int, ...]]:
-        return int(chosen.sum()), tuple(clock[chosen][:KEPT].tolist())
-
-    def sizes(changes: np.ndarray) -> Mapping[int, int]:
-        return Counter(np.floor(BINS * np.log2(changes)).astype(int).tolist())
-
-    return Maps(
-        counted(constant), counted(repeated), sizes(rms[moved]), sizes(peak[moved]), _largest(top)
-    )
-
-
-def gather(records: Iterable[Mapping[str, Any]], shares: int) -> list[Maps]:
-    """The maps of all channels of a store, from the records of its shards in order.
-
-    Args:
-        records: see `climate.store.shards.write_shard`.
-        shares: shards of the same times.
-    """
-    held = [[Maps.from_json(one) for one in record["maps"]] for record in records]
-    parts = [held[k::shares] for k in range(shares)]
-    return [reduce(Maps.merge, channel) for part in parts for channel in zip(*part, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -215,7 +105,7 @@ class Odd:
 
     Attributes:
         channel: short name.
-        kind: of `KINDS`.
+        kind: of `ODDITIES`.
         count: how many.
         times: the first ones that are known.
         sizes: root mean square and largest change of the first jump, and what is usual of both.
@@ -235,13 +125,13 @@ class Odd:
             what = "jump" if self.count == 1 else "jumps"
             return f"{self.channel}: {self.count} {what} at {dates}{more}: {self._jump(unit)}"
         many = "map is" if self.count == 1 else "maps are"
-        return f"{self.channel}: {self.count} {many} {KINDS[self.kind]}: {dates}{more}"
+        return f"{self.channel}: {self.count} {many} {ODDITIES[self.kind]}: {dates}{more}"
 
     def reason(self, unit: str) -> str:
         """The first of them, as a refusal says it."""
         if self.sizes is not None:
             return f"{self.channel} jumps at {date(self.times[0])}: {self._jump(unit)}"
-        return f"{self.channel} at {date(self.times[0])} is {KINDS[self.kind]}"
+        return f"{self.channel} at {date(self.times[0])} is {ODDITIES[self.kind]}"
 
     def _jump(self, unit: str) -> str:
         assert self.sizes is not None
@@ -299,7 +189,7 @@ def _size(bin_of: int) -> float:
 def _usual(sizes: Mapping[int, int]) -> float | None:
     """The percentile of the changes, to the upper end of its bin; None where there are too few."""
     total = sum(sizes.values())
-    if total < FEWEST:
+    if total < FEWEST_MAPS:
         return None
     rank = min(math.floor(PERCENTILE * (total - 1)), total - 1 - APART)
     for held in sorted(sizes):
@@ -307,41 +197,6 @@ def _usual(sizes: Mapping[int, int]) -> float | None:
         if rank < 0:
             return _size(held + 1)
     raise AssertionError("a rank lies within the total")
-
-
-def check_odd(where: str, odd: Sequence[Odd], dataset: xr.Dataset, remedy: str) -> None:
-    """Refuse odd maps of geopotential, temperature and wind; other channels may have them.
-
-    Args:
-        where: store, for the message.
-        odd: see `find_odd`.
-        dataset: they are from.
-        remedy: what can be done but for mending the file, with {name} for the channel's.
-
-    Raises:
-        InputError: naming the first one, its file and what to do.
-    """
-    first = next((one for one in odd if is_state(one.channel)), None)
-    if first is None:
-        return
-    field = dataset[first.channel]
-    told = field.encoding.get("file_at")
-    file = f" ({told(first.times[0])})" if told else ""
-    raise InputError(
-        f"{where}: {first.reason(str(field.attrs.get('units', '1')))}{file}; mend the file, "
-        f"{remedy.format(name=first.channel)}; or, if it is right, the same command with "
-        "odd_maps=keep finishes the store"
-    )
-
-
-def check_handling(handling: str) -> None:
-    """Refuse what is no way to handle odd maps.
-
-    Raises:
-        InputError: naming those there are.
-    """
-    if handling not in HANDLING:
-        raise InputError(f"odd_maps={handling}: want {' or '.join(HANDLING)}")
 
 
 def describe_odd_maps(store: Path) -> list[str]:

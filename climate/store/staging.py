@@ -19,7 +19,7 @@ import dask
 import fsspec
 import numpy as np
 
-from climate.store.calendar import SPLITS, inside
+from climate.conventions.calendar import SPLITS, inside
 from climate.store.layout import KIND, open_folder
 from climate.store.reader import ShardedArray
 from vgbdm.confine import JSON_BYTES, read_bytes, resolve
@@ -28,7 +28,7 @@ from vgbdm.files import asides_in, write_bytes
 from vgbdm.sealing import MANIFEST, entry_of, matches, unseal
 
 log = logging.getLogger(__name__)
-TIMED = ("state/c/", "filled/c/")
+TIMED_DIRS = ("state/c/", "filled/c/")
 """Folders of shards; everything else is small and copied whole."""
 GONE = "verify that store where it lies"
 ABANDONED = 3600.0
@@ -63,7 +63,7 @@ def stage(
         raise InputError(f"stage={folder}: holds another store; choose another folder")
     places = {name: resolve(folder, name, [*facts["arrays"], "zarr.json"], GONE)
               for name in facts["files"]}  # fmt: skip
-    small = [name for name in places if not name.startswith(TIMED)]
+    small = [name for name in places if not name.startswith(TIMED_DIRS)]
 
     def fetch(name: str) -> None:
         _fetch(system, f"{root}/{name}", places[name], entry_of(facts, name) or [])
@@ -73,7 +73,7 @@ def stage(
         dask.compute(*tasks, scheduler="threads", num_workers=workers)
 
     fetch_all(small)
-    wanted, timed = _wanted(folder, facts, splits), [n for n in places if n.startswith(TIMED)]
+    wanted, timed = _wanted(folder, facts, splits), [n for n in places if n.startswith(TIMED_DIRS)]
     shards = [name for name in timed if _shard_of(name) in wanted]
     log.info("staging %d of %d shards of %s to %s", len(shards), len(timed), url, folder)
     fetch_all(shards)

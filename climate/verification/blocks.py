@@ -14,7 +14,7 @@ import numpy as np
 
 from vgbdm.randomness import keyed_seed
 
-SHORTEST = np.timedelta64(5, "D")
+SHORTEST_BLOCK = np.timedelta64(5, "D")
 """Weather's errors are hardly correlated beyond this."""
 FEWEST = 5
 """Below so many blocks there are no intervals (docs/weather.md#intervals)."""
@@ -33,7 +33,7 @@ def assign_blocks(times: np.ndarray, longest_lead: np.timedelta64) -> np.ndarray
     """
     steps = np.diff(times)
     reach = times[-1] - times[0] + (steps.min() if len(steps) else np.timedelta64(1, "s"))
-    count = max(1, int(reach // max(SHORTEST, longest_lead)))
+    count = max(1, int(reach // max(SHORTEST_BLOCK, longest_lead)))
     stretch = (times - times[0]) * count // reach
     return np.asarray(np.unique(stretch, return_inverse=True)[1])
 
@@ -97,9 +97,9 @@ def interval(drawn: np.ndarray | None, shape: tuple[int, ...]) -> tuple[np.ndarr
     return low, high
 
 
-def describe(blocks: np.ndarray, longest_lead: np.timedelta64) -> str:
+def describe_blocks(blocks: np.ndarray, longest_lead: np.timedelta64) -> str:
     """The rule used, and what it came to."""
-    count, days = int(blocks.max()) + 1, max(SHORTEST, longest_lead) / np.timedelta64(1, "D")
+    count, days = int(blocks.max()) + 1, max(SHORTEST_BLOCK, longest_lead) / np.timedelta64(1, "D")
     found = f"{count} blocks of consecutive starts, each at least {days:.3g} days long"
     if count < FEWEST:
         return (

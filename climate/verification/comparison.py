@@ -11,12 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from climate.conventions.wording import duration
+from climate.forecasts.reading import Forecast, batches, valid_climatology
 from climate.store.layout import TrainingStore
 from climate.verification import scores
-from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
-from climate.verification.forecasts import Forecast, batches, valid_climatology
-from climate.verification.statistics import pair_statistics
-from climate.wording import duration
+from climate.verification.blocks import (
+    BlockSums,
+    assign_blocks,
+    describe_blocks,
+    draw_blocks,
+    interval,
+)
+from climate.verification.pairs import pair_statistics
 from vgbdm.errors import InputError
 
 COMPARED = {
@@ -76,7 +82,7 @@ def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Co
                 total.add(blocks[part], pair_statistics(members, *pair, areas[c]))
     table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
-    return Comparison(table, ends[0], ends[1], describe(blocks, a.longest))
+    return Comparison(table, ends[0], ends[1], describe_blocks(blocks, a.longest))
 
 
 def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:

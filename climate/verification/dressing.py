@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from climate.store.calendar import inside
+from climate.conventions.calendar import inside
+from climate.forecasts.reading import Forecast, batches
 from climate.store.layout import TrainingStore
-from climate.verification.forecasts import Forecast, batches
 from vgbdm.errors import InputError
 
 SAME_MODEL = "model_hash"

@@ -11,12 +11,12 @@ import html
 import numpy as np
 import pandas as pd
 
+from climate.conventions.calendar import inside
+from climate.conventions.units import find_conversion, unit_of
+from climate.conventions.variables import CHANNELS
+from climate.forecasts.reading import Forecast
 from climate.sample.write import NOTICE
-from climate.store.calendar import inside
 from climate.store.layout import TrainingStore
-from climate.units import find_conversion, unit_of
-from climate.variables import CHANNELS
-from climate.verification.forecasts import Forecast
 
 HOURS = (6, 12, 18, 24, 36)
 ROWS: dict[str, dict[str, tuple[float, ...]]] = {
@@ -39,7 +39,7 @@ FOOTNOTE = (
     "Published rows, with what their code does differently: scaling and climatology use test "
     "years, checkpoints are chosen on the test set, and the training slice includes 2016."
 )
-SPLITS = {
+PERIODS = {
     "train": ("2006-01-01T00:00:00", "2015-12-31T23:59:59"),
     "val": ("2016-01-01T00:00:00", "2016-12-31T23:59:59"),
     "test": ("2017-01-01T00:00:00", "2018-12-31T23:59:59"),
@@ -66,7 +66,7 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
     whole = forecast.area.whole
     if not whole or not all(len(a) == len(b) and np.allclose(a, b, atol=1e-3) for a, b in grid):
         return "the grid is not the global one of 5.625°"
-    for name, ends in SPLITS.items():
+    for name, ends in PERIODS.items():
         period = np.datetime64(ends[0], "s"), np.datetime64(ends[1], "s")
         if store.splits[name] != period:
             return f"{name} is {store.splits[name][0]} to {store.splits[name][1]}"

@@ -13,20 +13,26 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from climate.models.trivial import (
+from climate.forecasts.reading import Forecast, batches, valid_climatology
+from climate.store.layout import TrainingStore
+from climate.verification.blocks import (
+    BlockSums,
+    assign_blocks,
+    describe_blocks,
+    draw_blocks,
+    interval,
+)
+from climate.verification.dressing import validation_spread
+from climate.verification.pairs import pair_statistics
+from climate.verification.scores import SCORES
+from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
+from climate.verification.trivial import (
     TrivialFit,
     damped_persistence,
     fit_trivial,
     lagged_frames,
     persistence,
 )
-from climate.store.layout import TrainingStore
-from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
-from climate.verification.dressing import validation_spread
-from climate.verification.forecasts import Forecast, batches, valid_climatology
-from climate.verification.scores import SCORES
-from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
-from climate.verification.statistics import pair_statistics
 from vgbdm.tables import write_csv
 
 LAGGED = "t2m"
@@ -133,7 +139,7 @@ def _rules_of_scores(
     rules = {
         "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
         "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
-        "intervals": describe(blocks, forecast.longest),
+        "intervals": describe_blocks(blocks, forecast.longest),
         "spectra": SPECTRUM_RULE + ("; none of masked variables" if masked else ""),
     }
     if forecast.members > 1:

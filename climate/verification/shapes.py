@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from climate.verification.area import Area
-from climate.verification.statistics import rank_histogram, zonal_spectrum
+from climate.grids.area import Area
+from climate.verification.pairs import rank_histogram, zonal_spectrum
 
 SPECTRUM_RULE = (
     "power per zonal wavenumber, squared amplitude, cos φ-weighted over all latitudes, mean over "

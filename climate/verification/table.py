@@ -15,13 +15,13 @@ import pandas as pd
 
 from vgbdm.errors import InputError
 
-SHOWN = ("rmse_root_of_mean", "acc", "crps", "spread_skill")
+REPORTED = ("rmse_root_of_mean", "acc", "crps", "spread_skill")
 TRIVIAL = ("persistence", "damped_persistence", "climatology")
-KEYS = ["row", "variable", "lead_hours"]
+KEY_COLUMNS = ["row", "variable", "lead_hours"]
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """What a folder of runs comes to.
 
     Attributes:
@@ -40,7 +40,7 @@ class Table:
     runs: dict[tuple[str, int], Path]
 
 
-def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> Table:
+def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTable:
     """Read what the runs below a folder left.
 
     Args:
@@ -67,7 +67,7 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> Table:
     scores = _mean_over_seeds(pd.concat(parts))
     order = {name: k for k, name in enumerate([*rows, f"{rows[0]}_dressed", *TRIVIAL])}
     scores = scores.sort_values("row", key=lambda r: r.map(order).fillna(len(order)), kind="stable")
-    return Table(scores, _differences(compared), tuple(rows), runs)
+    return ScoreTable(scores, _differences(compared), tuple(rows), runs)
 
 
 def _rows_of(card: pd.DataFrame, row: str, steps: int) -> Iterator[pd.DataFrame]:
@@ -80,23 +80,23 @@ def _rows_of(card: pd.DataFrame, row: str, steps: int) -> Iterator[pd.DataFrame]
 
 
 def _mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    groups = scores.groupby(KEYS, sort=False)
-    mean, std = groups[[*SHOWN, "steps", "n_starts"]].mean(), groups[list(SHOWN)].std()
+    groups = scores.groupby(KEY_COLUMNS, sort=False)
+    mean, std = groups[[*REPORTED, "steps", "n_starts"]].mean(), groups[list(REPORTED)].std()
     return mean.join(std.add_suffix("_std")).assign(seeds=groups.size()).reset_index()
 
 
 def _differences(compared: list[pd.DataFrame]) -> pd.DataFrame:
     columns = ["difference", "low", "high", "first_better", "first_worse"]
     if not compared:
-        return pd.DataFrame(columns=[*KEYS, *columns, "seeds"])
+        return pd.DataFrame(columns=[*KEY_COLUMNS, *columns, "seeds"])
     table = pd.concat(compared)
     table["first_better"], table["first_worse"] = table["high"] < 0, table["low"] > 0
-    groups = table.groupby(KEYS, sort=False)
+    groups = table.groupby(KEY_COLUMNS, sort=False)
     mean = groups[columns[:3]].mean()
     return mean.join(groups[columns[3:]].sum()).assign(seeds=groups.size()).reset_index()
 
 
-def markdown(table: Table, hours: Sequence[int]) -> str:
+def markdown(table: ScoreTable, hours: Sequence[int]) -> str:
     """RMSE by variable, row and lead, with paired verdicts; then the distributions."""
     shown = [h for h in hours if h in set(table.scores["lead_hours"])]
     errors = table.scores[~table.scores["row"].str.endswith("_dressed")]
@@ -123,7 +123,7 @@ def _number(values: pd.Series) -> str:
     return f"{values['rmse_root_of_mean']:.3g}" + (f" ± {std:.1g}" if std > 0 else "")
 
 
-def _mark(table: Table, variable: str, row: str, hour: int) -> str:
+def _mark(table: ScoreTable, variable: str, row: str, hour: int) -> str:
     """Whether every seed's interval says that this row is worse (▲) or better (▼)."""
     keys = {"variable": variable, "row": row, "lead_hours": hour}
     for _, line in table.differences.iterrows():
@@ -133,7 +133,7 @@ def _mark(table: Table, variable: str, row: str, hour: int) -> str:
     return ""
 
 
-def _legend(table: Table) -> str:
+def _legend(table: ScoreTable) -> str:
     if not table.differences["low"].notna().any():
         return "The test period has too few blocks for intervals: no difference is claimed."
     return (
@@ -142,7 +142,7 @@ def _legend(table: Table) -> str:
     )
 
 
-def _distributions(table: Table, hours: Sequence[int]) -> list[list[str]]:
+def _distributions(table: ScoreTable, hours: Sequence[int]) -> list[list[str]]:
     """CRPS and spread/skill of what has them, by variable, at a day or the nearest lead to it."""
     hour = min(hours, key=lambda h: abs(h - 24))
     found = table.scores[(table.scores["lead_hours"] == hour) & table.scores["crps"].notna()]

@@ -192,10 +192,13 @@ def test_a_record_has_the_first_gradients_and_the_last_weights_by_name(tmp_path)
 def test_base_is_told_its_own_names_and_lacks_what_it_has_not(tmp_path):
     base = Checkout.__new__(Checkout)
     base.code, base.renamed = tmp_path, {"model.latents.": "model.noise."}
+    (tmp_path / "configs" / "model").mkdir(parents=True)
+    config = tmp_path / "configs" / "model" / "gbdm.yaml"
+    config.write_text("latents: 3\n")
+    assert base.translate("model.latents.points=3") == "model.latents.points=3"
+    config.write_text("noise: 3\n")
     assert base.translate("model.latents.points=3") == "model.noise.points=3"
     assert base.translate("model=gbdm") == "model=gbdm"
-    (tmp_path / "configs" / "model").mkdir(parents=True)
-    (tmp_path / "configs" / "model" / "gbdm.yaml").touch()
     run = WORLDS["weather"][0]
     assert base.lacks(run._replace(options=("model=gbdm", "batch=8"))) == ""
     assert base.lacks(run._replace(options=("model=gbdm", "path=linear"))) == "path=linear"

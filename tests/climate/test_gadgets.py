@@ -11,13 +11,13 @@ from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
 from refusals import refused
 from seals import reseal
 
-from climate.forecast import write_forecast
-from climate.initial_wind import InitialWinds
+from climate.conversion.verify import describe_store
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.truth import open_for_forecast
+from climate.forecasts.writing import write_forecast
 from climate.sources.select import Selection
 from climate.store.layout import open_store
-from climate.store.verify import describe
-from climate.store.views import open_for_forecast
-from climate.verification.forecasts import open_forecast
+from climate.training.initial_wind import InitialWinds
 from vgbdm.sealing import seal_folder
 
 
@@ -40,9 +40,9 @@ def copied(made, tmp_path):
 def test_a_store(copied, ran, name):  # noqa: F811
     store = copied / "store"
     edit_3(store / name, codecs=PICKLED)
-    refused(lambda: describe(store), f"{name}/zarr.json", "is damaged")
+    refused(lambda: describe_store(store), f"{name}/zarr.json", "is damaged")
     reseal(store)
-    refused(lambda: describe(store), f"{name}/zarr.json", "codec 'numcodecs.pickle'")
+    refused(lambda: describe_store(store), f"{name}/zarr.json", "codec 'numcodecs.pickle'")
     write_2(store / name)
     assert runs(store / name, ran), "the gadget is none"
     reseal(store)

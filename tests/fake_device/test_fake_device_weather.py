@@ -8,7 +8,7 @@ from fake_device import TrafficError
 from fake_weather import names
 from seas import make_sea_store
 
-from climate.models.integration import GRADIENTS
+from climate.models.climode.integration import GRADIENTS
 from vgbdm.rollout import ADAPTIVE
 from vgbdm.rungekutta import METHODS
 

@@ -15,14 +15,14 @@ from hydra import compose, initialize_config_dir
 from runs import CONFIGS
 from systems import SYSTEMS, dataset
 
-from climate.forecast import write_forecast
-from climate.models.base import WeatherModel
+from climate.conversion.monthly import open_monthly
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.models.weather_model import WeatherModel
 from climate.store.layout import open_store
-from climate.store.monthly import open_monthly
-from climate.store.views import open_for_model
-from climate.training import train
-from climate.verification.forecasts import open_forecast
-from physics_systems.trajectories import read, read_parameters, write
+from climate.stream.views import open_for_model
+from climate.training.run import train
+from physics_systems.data.trajectories import read, read_parameters, write
 from vgbdm.loading import load
 
 TRAINING = [

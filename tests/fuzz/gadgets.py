@@ -20,8 +20,8 @@ import xarray as xr
 from numcodecs import registry
 from numcodecs.abc import Codec
 
+from climate.conversion.verify import describe_store
 from climate.sources.zarr_store import ZarrStoreSource
-from climate.store.verify import describe
 from fuzz.artefacts import Artefact, Values, link
 from fuzz.children import run
 from fuzz.judging import EXECUTED, PATIENCE, Result
@@ -149,7 +149,7 @@ def tries(artefacts: dict[str, Artefact], folder: Path, draw: random.Random) -> 
         sign(artefact.kind, copy, name)
         ways: list[Callable[[Path], object]] = [artefact.read]
         if artefact.kind in ("store", "months"):
-            ways.append(describe)
+            ways.append(describe_store)
         way = draw.choice(ways)
         what = f"{artefact.kind}: {how} in {name}, read by {getattr(way, '__name__', 'its reader')}"
         verdict, text = run(partial(attempt, way, copy), PATIENCE)

@@ -17,15 +17,15 @@ from pathlib import Path
 import numpy as np
 from builders import ABOUT, SPLITS, convert_files, hours, source, write_folder, write_variable
 
-from climate.forecast import write_forecast
-from climate.models.base import WeatherModel
-from climate.report import write_report
-from climate.store.append import append
+from climate.conversion.append import append
+from climate.conversion.monthly import open_monthly
+from climate.conversion.verify import repair, verify
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.models.weather_model import WeatherModel
+from climate.report.pages import write_report
 from climate.store.layout import open_store
-from climate.store.monthly import open_monthly
-from climate.store.verify import repair, verify
-from climate.store.views import open_for_model
-from climate.verification.forecasts import open_forecast
+from climate.stream.views import open_for_model
 from climate.verification.scorecard import score
 from fuzz.artefacts import SIX, Artefact, Values, link, read_forecast, read_store
 from fuzz.children import run

@@ -9,8 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
-from climate.stream import WindowBatch, read_windows
-from climate.training import build_model, parameter_groups, parse_duration
+from climate.conventions.calendar import parse_duration
+from climate.stream.batches import WeatherBatch, read_windows
+from climate.training.run import build_model, parameter_groups
 from physics_systems.training import build_field
 from vgbdm.build import build, rebuild
 from vgbdm.errors import InputError
@@ -84,7 +85,7 @@ def test_every_ablation_learns_from_a_step(store, options):
     anchors = np.arange(60, 64)
     window = read_windows(store, anchors, stride=6, history=model.history, ahead=objective.ahead)
     times = torch.from_numpy(store.times[anchors].astype(np.int64))
-    batch = WindowBatch(torch.from_numpy(window), times, torch.arange(4), torch.ones(4))
+    batch = WeatherBatch(torch.from_numpy(window), times, torch.arange(4), torch.ones(4))
     values = {name: build(schedule)(50, 100) for name, schedule in cfg.schedules.items()}
     optimiser = torch.optim.Adam(model.parameters(), 1e-2)
     for _ in range(3):

@@ -11,8 +11,8 @@ from refusals import refused
 from systems import dataset
 from tiny import make_trainer
 
-from climate.forecast import write_forecast
-from physics_systems.trajectories import write
+from climate.forecasts.writing import write_forecast
+from physics_systems.data.trajectories import write
 
 launcher = importlib.import_module("store")
 

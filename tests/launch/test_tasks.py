@@ -13,13 +13,15 @@ from builders import make_fine_store
 from hydra import compose, initialize_config_dir
 from processes import finish
 
-from climate.features import MonthFeatures
-from climate.forecast import write_forecast
-from climate.regions import parse_region
+from climate.conventions.calendar import parse_duration
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.truth import open_for_forecast
+from climate.forecasts.writing import write_forecast
+from climate.grids.features import MonthFeatures
+from climate.grids.regions import parse_region
 from climate.store.crop import crop
-from climate.store.views import open_for_forecast, open_for_model
-from climate.training import build_model, open_task_store, parse_duration
-from climate.verification.forecasts import open_forecast
+from climate.stream.views import open_for_model
+from climate.training.run import build_model, open_task_store
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
 from vgbdm.loading import load

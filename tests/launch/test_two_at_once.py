@@ -12,8 +12,8 @@ from builders import SPLITS, contents, write_folder
 from processes import environment, finish
 from systems import write_stores
 
+from climate.conversion.verify import find_damage
 from climate.store.layout import open_store
-from climate.store.verify import find_damage
 from vgbdm.training import checkpoint
 
 pytestmark = pytest.mark.slow

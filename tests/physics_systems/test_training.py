@@ -9,7 +9,7 @@ from runs import CONFIGS, SMALL, config
 from systems import SYSTEMS, make_field, smooth, trajectories, write_stores
 
 from physics_systems import training
-from physics_systems.trajectories import write
+from physics_systems.data.trajectories import write
 from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField
 from vgbdm.loading import load
@@ -79,11 +79,11 @@ def test_a_start_that_failed_is_in_nobodys_way(stores, tmp_path, wrong):
 
 
 def test_a_run_without_a_place_is_named_by_what_it_is(stores):
-    first = training.run_folder(config(stores, "null"))
+    first = training.run_dir_of(config(stores, "null"))
     assert first.parent.name == "outputs"
     assert first.name.startswith("lorenz-vgbdm-")
-    assert training.run_folder(config(stores, "null", "resume=true")) == first
-    assert training.run_folder(config(stores, "null", "seed=1")) != first
+    assert training.run_dir_of(config(stores, "null", "resume=true")) == first
+    assert training.run_dir_of(config(stores, "null", "seed=1")) != first
 
 
 def test_patience_ends_a_run_that_no_longer_improves(stores, tmp_path):
@@ -205,8 +205,8 @@ def test_weights_decay_and_biases_do_not():
 def test_a_field_is_calibrated_on_first_middle_and_last_windows():
     data, field = smooth("rlc", 250), make_field("rlc", data=smooth("rlc"))
     seen = []
-    field.calibrate = lambda frames, times: seen.append((frames, times))
-    training.calibrate(field, data)
+    field.scale_regression = lambda frames, times: seen.append((frames, times))
+    training.scale_regression(field, data)
     frames, times = seen[0]
     cuts = [slice(k, k + 10) for k in (0, 10, 20)]
     assert torch.equal(frames, torch.cat([data.x[:200, cut] for cut in cuts]))

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from climate.conversion.convert import convert
 from climate.sources.weatherbench import WeatherBenchSource
-from climate.store.convert import convert
 from climate.store.layout import TrainingStore, open_store
 
 LAT = -90.0 + 22.5 * (np.arange(8) + 0.5)

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
-from climate.grid import Grid
-from climate.models.climode import ClimODE
+from climate.grids.grid import Grid
+from climate.models.climode.integration import WindowSolver
+from climate.models.climode.model import ClimODE
 from climate.models.domain import Domain
-from climate.models.integration import WindowSolver
 from vgbdm.paths import LagrangePath
 
 CHANNELS = ("z", "t2m", "u10", "v10")

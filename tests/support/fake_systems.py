@@ -17,9 +17,10 @@ from fake_guard import Guard, run_step, run_validation
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from physics_systems import protocol, training
-from physics_systems.system import System
-from physics_systems.trajectories import Trajectories
+from physics_systems import training
+from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation import protocol
+from physics_systems.systems.system import System
 from vgbdm.build import build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

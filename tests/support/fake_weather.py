@@ -17,7 +17,7 @@ from fake_guard import Guard, run_step, run_validation
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from climate import training
+from climate.training import run
 from vgbdm.build import build
 from vgbdm.errors import InputError
 from vgbdm.training import transfer
@@ -61,11 +61,11 @@ def started(guard: Guard, cfg: DictConfig, moves: bool = True) -> Iterator[Any]:
     """A trainer on the fake device, at its first step; weights to go on from are not looked for."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(training, "start_from"),
+        mock.patch.object(run, "start_from"),
         guard.on(moves),
     ):
         with guard.traffic.door():  # nothing is hot before the first step
-            trainer = training.build_trainer(cfg, build(cfg.backend), Path(folder))
+            trainer = run.build_trainer(cfg, build(cfg.backend), Path(folder))
             trainer.start()
         yield trainer
 

@@ -42,13 +42,13 @@ def install(faults: dict[str, dict[str, str]]) -> None:
             time.sleep(1)
         return train_step(self, *args)
 
-    def faulty_init(self, field, objective, *args):
+    def faulty_init(self, field, objective, **parts):
         def worse(*given):
             terms = objective(*given)
             factor = float("nan") if hits(self, "nan") else 1e6 if hits(self, "huge") else 1.0
             return {**terms, "loss": terms["loss"] * factor}
 
-        init(self, field, worse, *args)
+        init(self, field, worse, **parts)
         validate = self.validate
 
         def look(whole):

@@ -187,11 +187,21 @@ def run(folder: Path, job) -> None:
         return {"score": float(backend.sum(total)) / STARTS}
 
     trainer = Trainer(
-        toy, objective, groups, backend,
-        lambda consumed: stream(order, consumed, rank, ranks, job.get("wrong") == "swapped"),
-        validate, WarmupCosine(0.02, 5), {}, BATCH, Plan(total_steps=STEPS, validations=2, keep=5),
-        run_dir, {"must_match": {}, "config": {}},
-    )  # fmt: skip
+        toy,
+        objective,
+        groups=groups,
+        backend=backend,
+        open_stream=lambda consumed: stream(
+            order, consumed, rank, ranks, job.get("wrong") == "swapped"
+        ),
+        validate=validate,
+        rate=WarmupCosine(0.02, 5),
+        schedules={},
+        global_batch=BATCH,
+        plan=Plan(total_steps=STEPS, validations=2, keep=5),
+        run_dir=run_dir,
+        identity={"must_match": {}, "config": {}},
+    )
     original = backend.step
 
     def step(batch, values, rate, *rest, **more):

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from builders import LAT, LON, SPLITS, hours, warm, waves
 
-from climate.store.convert import convert
+from climate.conversion.convert import convert
 from climate.store.layout import TrainingStore, open_store
 
 LAND = np.zeros((8, 16), bool)

@@ -4,13 +4,13 @@ import functools
 
 import torch
 
-from physics_systems.lorenz import Lorenz
-from physics_systems.pendulum import Pendulum
-from physics_systems.reaction_diffusion import ReactionDiffusion
-from physics_systems.rlc import RLC
-from physics_systems.simulate import simulate
-from physics_systems.stream import TrajectoryBatch, statistics
-from physics_systems.trajectories import Trajectories, write
+from physics_systems.data.simulate import simulate
+from physics_systems.data.stream import TrajectoryBatch, statistics
+from physics_systems.data.trajectories import Trajectories, write
+from physics_systems.systems.lorenz import Lorenz
+from physics_systems.systems.pendulum import Pendulum
+from physics_systems.systems.reaction_diffusion import ReactionDiffusion
+from physics_systems.systems.rlc import RLC
 from vgbdm.encoders import WindowConv, WindowGRU, WindowMLP
 from vgbdm.latent_field import LatentField
 from vgbdm.networks import ResidualConv, ResidualMLP
@@ -125,7 +125,7 @@ def make_field(
         refinement=2,
         solver=Solver("rk4", 1),
     )
-    field.calibrate(data.x[:, : field.window], data.t[:, : field.window])
+    field.scale_regression(data.x[:, : field.window], data.t[:, : field.window])
     if shake:
         with torch.no_grad():
             field.network.last.weight.normal_(0, shake)

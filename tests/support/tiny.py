@@ -81,12 +81,20 @@ def make_trainer(
     run_dir.mkdir(exist_ok=True)
     plan = {"total_steps": 6, "validations": 2, "save_minutes": None} | options
     return Trainer(
-        field, objective, groups(field), backend,
-        lambda consumed: stream(consumed, backend, batch), score, rate, schedules or {}, 4,
-        Plan(**plan), run_dir,
-        {"must_match": {"seed": 0}, "config": config},
-        ("store",),
-    )  # fmt: skip
+        field,
+        objective,
+        groups=groups(field),
+        backend=backend,
+        open_stream=lambda consumed: stream(consumed, backend, batch),
+        validate=score,
+        rate=rate,
+        schedules=schedules or {},
+        global_batch=4,
+        plan=Plan(**plan),
+        run_dir=run_dir,
+        identity={"must_match": {"seed": 0}, "config": config},
+        free=("store",),
+    )
 
 
 def record(trainer):

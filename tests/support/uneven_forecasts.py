@@ -8,9 +8,9 @@ import numpy as np
 import xarray as xr
 from generic_weather import uneven_errors
 
+from climate.forecasts.reading import Forecast
+from climate.grids.area import Area
 from climate.store.layout import TrainingStore
-from climate.verification.area import Area
-from climate.verification.forecasts import Forecast
 
 STARTS = np.array([288, 300, 341])
 """Of the shared store's hours: the last lead of the last start is the last of validation, 359."""

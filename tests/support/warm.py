@@ -20,9 +20,9 @@ from tempfile import TemporaryDirectory
 REPO = Path(__file__).resolve().parents[2]
 SERVER = get_context("forkserver")
 IMPORTED = [
-    "hydra", "zarr", "matplotlib.pyplot", "climate.training", "climate.report",
-    "climate.sources.opening", "climate.store.verify", "climate.store.append",
-    "climate.verification.scorecard", "physics_systems.training", "physics_systems.report",
+    "hydra", "zarr", "matplotlib.pyplot", "climate.training.run", "climate.report.pages",
+    "climate.sources.opening", "climate.conversion.verify", "climate.conversion.append",
+    "climate.verification.scorecard", "physics_systems.training", "physics_systems.report.pages",
     "deepspeed",
 ]  # fmt: skip
 

@@ -7,11 +7,11 @@ import functools
 import numpy as np
 import torch
 
-from climate.grid import Grid
+from climate.grids.grid import Grid
 from climate.models.advection import GreyBoxAdvection
 from climate.models.blackbox import BlackBox
 from climate.models.domain import Domain
-from climate.models.latents import WeatherLatents
+from climate.models.sphere_latents import WeatherLatents
 from vgbdm.objectives.matching import Matching
 from vgbdm.objectives.places import LastInterval
 

@@ -43,13 +43,15 @@ FOREIGN = [
     "torch.load", "builtins.open", "builtins.eval", "logging.FileHandler", "os.system", "os.getcwd",
     "shutil.rmtree", "functools.partial", "hydra.utils.get_class", "subprocess.Popen",
     # attributes of our modules
-    "climate.training.os.system", "climate.store.convert.os.system", "vgbdm.page.Path.unlink",
+    "climate.training.run.os.system", "climate.conversion.convert.os.system",
+    "vgbdm.page.Path.unlink",
     "vgbdm.training.checkpoint.shutil.rmtree", "vgbdm.training.checkpoint.os.remove",
     "vgbdm.build.importlib.import_module", "vgbdm.build.instantiate", "vgbdm.paths.torch.load",
     "vgbdm.paths.BridgePath.__class__", "vgbdm.paths.BridgePath.__init__.__globals__",
     # our functions, and classes that no config needs
-    "vgbdm.build.build", "vgbdm.training.checkpoint.write_checkpoint", "climate.training.train",
-    "climate.store.journal.Journal", "vgbdm.training.writer.Writer", "vgbdm.training.loop.Trainer",
+    "vgbdm.build.build", "vgbdm.training.checkpoint.write_checkpoint", "climate.training.run.train",
+    "climate.conversion.journal.Journal", "vgbdm.training.writer.Writer",
+    "vgbdm.training.loop.Trainer",
     # near misses
     "vgbdmx.paths.BridgePath", "vgbdm.paths.BridgePath ", "vgbdm", "", ".paths", "vgbdm..paths",
     "VGBDM.paths.BridgePath", "vgbdm/paths", 7, None, True, ["vgbdm.paths.BridgePath"], {"a": 1},
@@ -115,9 +117,9 @@ from vgbdm.build import build
 from vgbdm.errors import InputError
 
 try:
-    build({"_target_": "vgbdm.paths.BridgePath", "a": {"_target_": "climate.training.os"}})
+    build({"_target_": "vgbdm.paths.BridgePath", "a": {"_target_": "climate.training.run.os"}})
 except InputError:
-    print("vgbdm.paths" in sys.modules, "climate.training" in sys.modules)
+    print("vgbdm.paths" in sys.modules, "climate.training.run" in sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "False False\n", result.stderr

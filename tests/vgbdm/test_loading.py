@@ -21,7 +21,9 @@ from vgbdm.training import checkpoint
 
 CONFIG = {
     "_target_": "vgbdm.latent_field.LatentField",
-    "physics": {"_target_": "physics_systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"])},
+    "physics": {
+        "_target_": "physics_systems.systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"]),
+    },
     "statistics": {
         "_target_": "vgbdm.latent_field.Statistics",
         "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
@@ -82,7 +84,7 @@ ATTACKS = {
     "open": {"_target_": "builtins.open", "file": "MADE", "mode": "w"},
     "handler": {"_target_": "logging.FileHandler", "filename": "MADE"},
     "system": {"_target_": "os.system", "command": "touch MADE"},
-    "walk": {"_target_": "climate.training.os.system", "command": "touch MADE"},
+    "walk": {"_target_": "climate.training.run.os.system", "command": "touch MADE"},
     "own": {"_target_": "vgbdm.files.write_json", "path": "MADE", "value": {}},
     "positional": {**CONFIG["encoder"], "_args_": ["MADE"]},
     "resolver": "${oc.env:HOME}",
@@ -172,3 +174,10 @@ def test_the_folder_of_a_run_is_found_from_it_and_from_its_checkpoints(tmp_path)
     write_run(tmp_path)
     assert run_folder(tmp_path) == tmp_path
     assert run_folder(str(tmp_path / "checkpoints" / "step-00000003")) == tmp_path
+
+
+def test_a_run_that_was_saved_before_a_class_moved_loads(tmp_path):
+    before = {**CONFIG["physics"], "_target_": "physics_systems.pendulum.Pendulum"}
+    trained = write_run(tmp_path, {**CONFIG, "physics": before})
+    assert before["_target_"] != CONFIG["physics"]["_target_"]
+    assert load(tmp_path).physics == trained.physics

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from vgbdm.regression import (
-    FAR,
+    ALONE_BOUND,
     RIDGES,
-    VERY_FAR,
+    TOGETHER_BOUND,
     WindowRates,
     WindowRegression,
     alone_coefficients,
@@ -84,7 +84,7 @@ def test_centre_and_width_are_medians_and_outliers_are_drawn_in():
     coefficients = torch.randn((9, 9), generator=torch.Generator().manual_seed(0))
     coefficients[0] = 1e6  # does not count
     coefficients[:, 3] = 5.0
-    regression.calibrate(coefficients)
+    regression.fit_scale(coefficients)
     middle = np.median(coefficients.numpy(), 0)
     width = 1.4826 * np.median(np.abs(coefficients.numpy() - middle), 0)
     assert regression.center.tolist() == pytest.approx(middle)
@@ -94,10 +94,13 @@ def test_centre_and_width_are_medians_and_outliers_are_drawn_in():
     regression.coefficients = lambda window: given
     scaled = ((given.numpy() - middle) / np.maximum(width, 1e-6)).T
     exact = np.concatenate(
-        (scaled[:1] / (1 + np.abs(scaled[:1]) / VERY_FAR), FAR * np.tanh(scaled[1:] / FAR))
+        (
+            scaled[:1] / (1 + np.abs(scaled[:1]) / ALONE_BOUND),
+            TOGETHER_BOUND * np.tanh(scaled[1:] / TOGETHER_BOUND),
+        )
     ).T
     assert np.allclose(regression(None), exact, rtol=1e-4, atol=1e-5)
-    assert (FAR, VERY_FAR) == (3.0, 30.0)
+    assert (TOGETHER_BOUND, ALONE_BOUND) == (3.0, 30.0)
 
 
 def test_one_sided_rates_at_the_ends_are_left_out():

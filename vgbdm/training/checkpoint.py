@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.files import follow_umask, read_json, sync, write_json
+from vgbdm.former import renewed
 from vgbdm.lock import check_held
 from vgbdm.training.state import check_kinds
 
@@ -289,7 +290,7 @@ def read_state(folder: Path, *needed: str) -> dict[str, Any]:
     """
     state = read_json(folder / STATE)
     check_kinds(state, folder / STATE, needed)
-    return state
+    return dict(renewed(state))
 
 
 def tensor_files(folder: Path) -> list[str]:

@@ -29,7 +29,7 @@ PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connec
 FIRST_WORD = 1.0
 """Seconds that the others leave to rank 0, which knows most where all fail at once."""
 NOT_FINITE = ("stop", "skip")
-RECENT, ENOUGH = 64, 16
+RECENT, ENOUGH_LOSSES = 64, 16
 """Losses of the same terms whose median a loss is compared with, and how many there must be."""
 
 
@@ -67,7 +67,7 @@ class LossGuard:
         if bad:
             return f"{', '.join(bad)} is not finite"
         recent = self.recent.get(kind_of(terms), [])
-        if self.explosion is None or len(recent) < ENOUGH:
+        if self.explosion is None or len(recent) < ENOUGH_LOSSES:
             return ""
         usual = median(recent)
         if terms["loss"] > self.explosion * abs(usual):

@@ -124,6 +124,7 @@ class Trainer:
         self,
         field: nn.Module,
         objective: Objective,
+        *,
         groups: list[ParameterGroup],
         backend: Backend,
         open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[Batch]]],

@@ -16,7 +16,7 @@ from vgbdm.errors import InputError
 
 LARGEST = 2**52
 """Steps and samples that are exact as float64, by which ranks agree."""
-SHOWN = 6
+SHOWN_CHANGES = 6
 """Differences that a line names."""
 PARTS = ("trainer.", "backend.")
 """Of a config; what is under them may change."""
@@ -148,8 +148,10 @@ def allowed_changes(
 
 def describe_changes(changes: Changes) -> str:
     """The first few in words."""
-    texts = [f"{n} {_short(a)} → {_short(b)}" for n, (a, b) in list(changes.items())[:SHOWN]]
-    more = [f"and {len(changes) - SHOWN} more"] if len(changes) > SHOWN else []
+    texts = [
+        f"{n} {_short(a)} → {_short(b)}" for n, (a, b) in list(changes.items())[:SHOWN_CHANGES]
+    ]
+    more = [f"and {len(changes) - SHOWN_CHANGES} more"] if len(changes) > SHOWN_CHANGES else []
     return ", ".join(texts + more)
 
 

@@ -21,7 +21,7 @@ from weather import (
 from climate.models.advection import Closure
 from climate.models.networks import SphereConv
 from climate.models.wind import potential_unit
-from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators
+from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
 from vgbdm.paths import HermitePath
 
 

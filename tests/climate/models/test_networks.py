@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from climate.models.climode_networks import SphereAttention
+from climate.models.climode.layers import SphereAttention
 from climate.models.networks import (
     HistoryAttention,
     HistoryEncoder,

@@ -5,10 +5,10 @@ import pytest
 import torch
 from weather import matching, mean_context
 
+from climate.grids.regions import parse_region
 from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
-from climate.regions import parse_region
-from climate.sphere import FiniteDifferenceOperators
+from climate.operators.sphere import FiniteDifferenceOperators
 from vgbdm.paths import HermitePath
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)

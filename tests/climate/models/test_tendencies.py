@@ -10,7 +10,7 @@ from weather import GRIDS, make_model
 
 from climate.models.advection import Closure
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
-from climate.sphere import EARTH_RADIUS, SpectralOperators
+from climate.operators.sphere import EARTH_RADIUS, SpectralOperators
 
 GRID = GRIDS["coarse"]
 SPHERE = SpectralOperators(GRID)

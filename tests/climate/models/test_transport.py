@@ -5,7 +5,7 @@ import torch
 from weather import GRIDS
 
 from climate.models.transport import Transport
-from climate.sphere import EARTH_RADIUS, FiniteDifferenceOperators
+from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
 
 GRID = GRIDS["coarse"]
 VARIABLES = ((0,), (1, 3), (2,))

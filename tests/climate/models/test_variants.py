@@ -16,8 +16,8 @@ from weather import (
     states,
 )
 
-from climate.sphere import FiniteDifferenceOperators
-from climate.training import freeze
+from climate.operators.sphere import FiniteDifferenceOperators
+from climate.training.run import freeze
 from vgbdm.objectives.rollouts import RolloutMatching
 from vgbdm.paths import LinearPath
 

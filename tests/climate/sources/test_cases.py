@@ -21,10 +21,10 @@ from builders import CASE_SPLITS, hours, warm, waves
 from entry import compose_config
 from refusals import refused
 
-from climate.grid import Grid
+from climate.conversion.convert import convert
+from climate.grids.grid import Grid
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
-from climate.store.convert import convert
 from climate.store.layout import open_store
 from vgbdm.errors import InputError
 

@@ -9,9 +9,9 @@ from archives import archive, cf_source
 from builders import hours
 from refusals import refused
 
+from climate.conversion.convert import convert
 from climate.sources.clock import check_calendar, spacings
 from climate.sources.select import parse_selection
-from climate.store.convert import convert
 from climate.store.layout import open_store
 
 HOUR = np.timedelta64(3600, "s")

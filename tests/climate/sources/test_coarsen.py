@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from refusals import refused
 
-from climate.grid import Grid
+from climate.grids.grid import Grid
 from climate.sources.coarsen import coarsening
 
 GRIDS = {

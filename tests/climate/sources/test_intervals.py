@@ -9,8 +9,8 @@ from archives import cf_source
 from builders import LAT, LON, hours, waves
 from refusals import refused
 
-from climate.sources.fields import Blocks
 from climate.sources.select import parse_selection
+from climate.sources.series import SeriesArray
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 96)
@@ -53,9 +53,9 @@ def test_it_is_joined_beside_what_is_sampled(tmp_path, cell_methods, more, make,
     dataset = opened(tmp_path, **more)
     assert np.array_equal(dataset["time"], TIMES[6::6])
     want = make(RAIN[1:91].reshape(15, 6, 8, 16).astype(np.float64), axis=1)
-    read, asked = Blocks.read, []
+    read, asked = SeriesArray.read, []
     monkeypatch.setattr(
-        Blocks, "read", lambda self, part, at: asked.extend(at) or read(self, part, at)
+        SeriesArray, "read", lambda self, part, at: asked.extend(at) or read(self, part, at)
     )
     assert np.allclose(dataset["tp"].values, want, rtol=1e-6)
     assert asked == list(range(1, 91))  # each once

@@ -6,15 +6,15 @@ import pytest
 from archives import archive, write_zarr, zarr_source
 from builders import FINE_LAT, FINE_LON, hours
 
-from climate.grid import Grid
-from climate.regions import parse_region
+from climate.conversion.convert import convert
+from climate.grids.grid import Grid
+from climate.grids.regions import parse_region
 from climate.sources.coarsen import coarsening
-from climate.sources.fields import Blocks
 from climate.sources.select import parse_selection
-from climate.store.convert import convert
+from climate.sources.series import SeriesArray
 from climate.store.crop import crop
 from climate.store.layout import open_store
-from climate.store.views import open_view
+from climate.stream.views import open_view
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 96)
@@ -43,9 +43,9 @@ def wave(times, k=1):
 
 
 def test_only_the_period_and_the_step_are_read(root, monkeypatch):
-    read, asked = Blocks.read, []
+    read, asked = SeriesArray.read, []
     monkeypatch.setattr(
-        Blocks, "read", lambda self, part, at: asked.extend(at) or read(self, part, at)
+        SeriesArray, "read", lambda self, part, at: asked.extend(at) or read(self, part, at)
     )
     dataset = zarr_source(root, ("z",)).open(select(["2016-01-02T03", "2016-01-03"], "6h"))
     want = hours("2016-01-02T06", 7, 6)

@@ -13,10 +13,10 @@ from builders import hours, source, write_constants, write_variable
 from entry import compose_config
 from refusals import refused
 
+from climate.conventions.units import Conversion
 from climate.sources import meaning
 from climate.sources.opening import open_source
 from climate.sources.weatherbench import WeatherBenchSource
-from climate.units import Conversion
 
 TIMES = hours("2016-01-01", 48)
 WARM = 280 + builders.waves(TIMES, 1)

@@ -12,11 +12,11 @@ from builders import ABOUT, CASE_SPLITS, SPLITS, hours, write_variable
 from entry import compose_config
 from refusals import refused
 
+from climate.conversion.convert import convert
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
 from climate.sources.validity import Validity, validity_of
 from climate.sources.weatherbench import WeatherBenchSource
-from climate.store.convert import convert
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 48)

@@ -10,8 +10,8 @@ import zarr
 from archives import archive, write_zarr, zarr_source
 from builders import LAT, LON, hours
 
-from climate.sources.fields import Blocks, _kept
 from climate.sources.select import Selection, parse_selection
+from climate.sources.series import SeriesArray, _kept
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 48)
@@ -112,11 +112,11 @@ def test_a_stored_chunk_of_many_levels_is_read_once_per_block(tmp_path, plain, m
 def test_a_block_is_read_in_pieces_of_few_chunks(tmp_path, plain, monkeypatch):
     chunks = {"geopotential": {"chunks": (6, 3, 16, 8)}}
     root = write_zarr(plain, tmp_path / "a.zarr", encoding=chunks)
-    monkeypatch.setattr("climate.sources.fields.PIECE_BYTES", 2 * 6 * 3 * 16 * 8 * 4)
+    monkeypatch.setattr("climate.sources.series.PIECE_BYTES", 2 * 6 * 3 * 16 * 8 * 4)
     pieces = []
-    read = Blocks.read
+    read = SeriesArray.read
     monkeypatch.setattr(
-        Blocks,
+        SeriesArray,
         "read",
         lambda self, part, at: pieces.append((at[0], at[-1])) or read(self, part, at),
     )

@@ -8,10 +8,10 @@ import pytest
 from builders import ABOUT, CASE_SPLITS, LAT, LON, SPLITS, hours, write_variable
 from entry import compose_config
 
-from climate.preflight import check_statistics
+from climate.conversion.convert import convert
 from climate.sources.opening import open_source
-from climate.store.convert import convert
 from climate.store.layout import open_store
+from climate.training.preflight import check_statistics
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-01-01", 80, 6)

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from builders import SPLITS, hours, source, write_variable
 
+from climate.conversion.convert import convert
+from climate.conversion.verify import describe_store
 from climate.models.domain import change_per_step
-from climate.store.convert import convert
 from climate.store.coverage import describe_times
 from climate.store.layout import open_store
-from climate.store.verify import describe
-from climate.stream import WindowStream, read_windows
+from climate.stream.batches import WindowStream, read_windows
 
 HOUR = np.timedelta64(3600, "s")
 SIX = 6 * HOUR
@@ -78,7 +78,7 @@ def test_windows_of_each_split_and_every_gap_are_said(gappy):
         "gap         2016-01-05 03:00 … 2016-01-05 05:00: 1 step of 1 h missing between them",
         "gap         2016-01-09 11:00 … 2016-01-09 14:00: 2 steps of 1 h missing between them",
     ]
-    assert set(said) <= set(describe(gappy.path))
+    assert set(said) <= set(describe_store(gappy.path))
 
 
 def test_many_gaps_are_counted_and_idle_times_said(tmp_path):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from builders import FINE_LAT, FINE_LON, make_fine_store
 
+from climate.grids.area import Area
+from climate.grids.regions import parse_region
 from climate.models.domain import Domain
-from climate.models.trivial import fit_trivial
-from climate.regions import parse_region
 from climate.store.crop import crop
-from climate.stream import WindowStream, read_windows
-from climate.verification.area import Area
+from climate.stream.batches import WindowStream, read_windows
+from climate.verification.trivial import fit_trivial
 from vgbdm.build import rebuild
 
 SIX = np.timedelta64(6 * 3600, "s")

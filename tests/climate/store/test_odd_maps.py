@@ -14,13 +14,15 @@ from generic_weather import STARTS, drifting_states, drifting_times
 from refusals import refused
 from seals import manifest_of
 
-from climate import preflight
+from climate.conversion import map_survey
+from climate.conversion.append import append
+from climate.conversion.convert import convert
+from climate.conversion.map_survey import survey
+from climate.conversion.verify import describe_store
 from climate.store import odd_maps
-from climate.store.append import append
-from climate.store.convert import convert
 from climate.store.layout import open_store
-from climate.store.odd_maps import Maps, describe_odd_maps, find_odd, survey
-from climate.store.verify import describe
+from climate.store.odd_maps import Maps, describe_odd_maps, find_odd
+from climate.training import preflight
 
 TIMES = hours("2016-01-01", 480)
 AREA = np.cos(np.deg2rad(LAT))
@@ -93,7 +95,7 @@ def test_they_are_refused_and_each_remedy_works(tmp_path, kind):
     assert np.array_equal(kept.read(0, 480)[:, 0], waved(change))
     (listed,) = describe_odd_maps(kept.path)[:1]
     assert listed.startswith("u10: ") and line in listed
-    assert any(entry == f"odd maps    {listed}" for entry in describe(kept.path))
+    assert any(entry == f"odd maps    {listed}" for entry in describe_store(kept.path))
     refused(lambda: converted(root, tmp_path / "t"), words)
     assert not describe_odd_maps(converted(root, tmp_path / "t", ("v10",), restart=True).path)
 
@@ -184,7 +186,7 @@ def test_changes_are_measured_by_area_over_what_is_there(monkeypatch, maps, stat
     missing[6, 1, 2, 3:6], missing[7, 2] = True, True
     linked = np.isin(np.arange(12), STARTS, invert=True)
     block = maps * 4 * 32 if maps == states else states * 4 * 96
-    monkeypatch.setattr(odd_maps, "BLOCK_BYTES", block)
+    monkeypatch.setattr(map_survey, "BLOCK_BYTES", block)
     weights = 2 * np.cos(np.deg2rad(ROWS))
     found = survey(values, None, missing, linked, drifting_times(), weights)
     area = (weights / weights.sum())[:, None] / 8

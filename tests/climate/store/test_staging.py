@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from builders import SPLITS, source, write_folder
 
-from climate.store.convert import convert
+from climate.conversion.convert import convert
 from climate.store.layout import open_store
 from climate.store.staging import stage
 from vgbdm.errors import InputError

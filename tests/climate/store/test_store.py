@@ -10,9 +10,9 @@ from builders import SPLITS, hours, make_store, source, write_folder, write_vari
 from refusals import refused
 from seals import rewrite
 
-from climate.grid import Grid
-from climate.store.calendar import leap_day_of_year, parse_period
-from climate.store.convert import convert
+from climate.conventions.calendar import leap_day_of_year, parse_period
+from climate.conversion.convert import convert
+from climate.grids.grid import Grid
 from climate.store.layout import SHARD_BYTES, chunk_shape, open_store
 from vgbdm.errors import InputError
 

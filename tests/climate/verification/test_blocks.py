@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from climate.verification import blocks as module
-from climate.verification.blocks import BlockSums, assign_blocks, describe, draw_blocks, interval
+from climate.verification.blocks import (
+    BlockSums,
+    assign_blocks,
+    describe_blocks,
+    draw_blocks,
+    interval,
+)
 
 HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
 START = np.datetime64("2017-01-01T00", "s")
@@ -32,8 +38,8 @@ def test_too_few_blocks_have_no_interval():
     assert draw_blocks(4, 0) is None
     low, high = interval(None, (3,))
     assert np.isnan(low).all() and np.isnan(high).all()
-    assert "no claim" in describe(np.arange(4), DAY)
-    assert "95%" in describe(np.arange(5), DAY)
+    assert "no claim" in describe_blocks(np.arange(4), DAY)
+    assert "95%" in describe_blocks(np.arange(5), DAY)
 
 
 def test_draws_depend_on_the_seed_alone():
@@ -86,7 +92,7 @@ def test_the_interval_covers_the_mean_of_correlated_starts():
 
 
 def test_the_rule_is_five_days():
-    assert module.SHORTEST == 5 * DAY
+    assert module.SHORTEST_BLOCK == 5 * DAY
     assert module.FEWEST == 5
 
 

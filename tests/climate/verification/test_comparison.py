@@ -5,10 +5,10 @@ import pytest
 import xarray as xr
 from forecasters import Calibrated, Oracle
 
-from climate.forecast import write_forecast
-from climate.report import write_comparison
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.report.pages import write_comparison
 from climate.verification.comparison import COLUMNS, compare, format_comparison
-from climate.verification.forecasts import open_forecast
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
 
@@ -31,7 +31,7 @@ def opened(store, folder):
 
 @pytest.fixture
 def many_blocks(monkeypatch):
-    monkeypatch.setattr("climate.verification.blocks.SHORTEST", np.timedelta64(6, "h"))
+    monkeypatch.setattr("climate.verification.blocks.SHORTEST_BLOCK", np.timedelta64(6, "h"))
 
 
 def test_differences_are_those_of_the_scores(store, opened, many_blocks):

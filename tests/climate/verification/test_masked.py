@@ -11,19 +11,19 @@ from entry import compose_config
 from refusals import refused
 from seas import LAND, make_sea_store
 
-from climate.figures import Panel, maps
-from climate.forecast import write_forecast
-from climate.models.trivial import fit_trivial
-from climate.report import write_comparison, write_report
+from climate.conversion.convert import convert
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.grids.area import Area
+from climate.report.figures import Panel, maps
+from climate.report.pages import write_comparison, write_report
 from climate.sources.opening import open_source
-from climate.store.convert import convert
 from climate.store.layout import open_store
-from climate.verification.area import Area
 from climate.verification.comparison import compare
 from climate.verification.dressing import validation_spread
-from climate.verification.forecasts import open_forecast
+from climate.verification.pairs import rank_histogram
 from climate.verification.scorecard import score
-from climate.verification.statistics import rank_histogram
+from climate.verification.trivial import fit_trivial
 
 SIX = np.timedelta64(6 * 3600, "s")
 WEIGHTS = np.cos(np.deg2rad(LAT))[:, None] * ~LAND

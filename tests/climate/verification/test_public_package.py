@@ -10,8 +10,8 @@ from forecasters import Calibrated, Oracle
 from scores import continuous, probability
 from scores.functions import create_latitude_weights
 
-from climate.forecast import write_forecast
-from climate.verification.forecasts import open_forecast
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
 from climate.verification.scorecard import score
 
 SIX = np.timedelta64(6 * 3600, "s")

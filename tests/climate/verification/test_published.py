@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 from forecasters import Oracle
 
-from climate.forecast import write_forecast
+from climate.forecasts.reading import batches, open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.grids.area import Area
 from climate.sample.write import NOTICE
-from climate.verification.area import Area
-from climate.verification.forecasts import batches, open_forecast
 from climate.verification.published import (
     HOURS,
     LAT,
     LON,
+    PERIODS,
     ROWS,
-    SPLITS,
     format_beside,
     html_beside,
     why_not_comparable,
@@ -37,7 +37,7 @@ def pair(store, tmp_path_factory):
         lat=LAT,
         lon=LON,
         times=times.astype("datetime64[s]"),
-        splits={k: (np.datetime64(a, "s"), np.datetime64(b, "s")) for k, (a, b) in SPLITS.items()},
+        splits={k: (np.datetime64(a, "s"), np.datetime64(b, "s")) for k, (a, b) in PERIODS.items()},
         provenance={"title": "ERA5"},
     )
     starts = np.searchsorted(published.times, np.datetime64("2017-01-01T00")) + np.arange(9)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from uneven_forecasts import forecast
 
-from climate.models.trivial import fit_trivial
-from climate.verification.area import Area
+from climate.grids.area import Area
 from climate.verification.comparison import _better, compare
+from climate.verification.pairs import gaussian_crps
 from climate.verification.scorecard import score
 from climate.verification.shapes import Shapes
-from climate.verification.statistics import gaussian_crps
+from climate.verification.trivial import fit_trivial
 
 SIX = np.timedelta64(6 * 3600, "s")
 STARTS = np.array([361, 380, 401, 444])

@@ -11,16 +11,11 @@ import xarray as xr
 from builders import make_store
 from forecasters import Calibrated, Oracle
 
-from climate.forecast import write_forecast
-from climate.models.trivial import (
-    damped_persistence,
-    fit_trivial,
-    lagged_frames,
-    persistence,
-)
-from climate.report import write_report
-from climate.verification.area import Area
-from climate.verification.forecasts import open_forecast
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
+from climate.grids.area import Area
+from climate.report.pages import write_report
+from climate.verification.pairs import gaussian_crps
 from climate.verification.scorecard import (
     COLUMNS,
     Verification,
@@ -29,7 +24,7 @@ from climate.verification.scorecard import (
     format_table,
     score,
 )
-from climate.verification.statistics import gaussian_crps
+from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
 from vgbdm.errors import InputError
 
 SIX = np.timedelta64(6 * 3600, "s")
@@ -232,7 +227,7 @@ def test_intervals_surround_their_scores_where_there_are_blocks(store, verified,
     ends = [name for name in COLUMNS if name.endswith(("_low", "_high"))]
     assert plain.scorecard[ends].isna().all(axis=None)
     assert "no claim" in plain.rules["intervals"]
-    monkeypatch.setattr("climate.verification.blocks.SHORTEST", np.timedelta64(6, "h"))
+    monkeypatch.setattr("climate.verification.blocks.SHORTEST_BLOCK", np.timedelta64(6, "h"))
     short = forecast.select(np.arange(len(forecast.starts)), 1)
     table = score(short, store).scorecard
     persistence_rows = table[table["row"] == "persistence"]
@@ -245,7 +240,7 @@ def test_intervals_surround_their_scores_where_there_are_blocks(store, verified,
 
 def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeypatch):
     forecast, _ = ensemble
-    monkeypatch.setattr("climate.verification.forecasts.BATCH_BYTES", 2**16)
+    monkeypatch.setattr("climate.forecasts.reading.BATCH_BYTES", 2**16)
     peaks = []
     for count in (20, 80):
         part = forecast.select(np.arange(count), 2)
@@ -259,7 +254,7 @@ def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeyp
 
 def test_the_number_of_starts_at_a_time_changes_nothing(store, ensemble, monkeypatch):
     forecast, whole = ensemble
-    monkeypatch.setattr("climate.verification.forecasts.BATCH_BYTES", 2**16)
+    monkeypatch.setattr("climate.forecasts.reading.BATCH_BYTES", 2**16)
     parts = score(forecast, store)
     rows = whole.scorecard[whole.scorecard["row"] != "model_dressed"].reset_index(drop=True)
     pd.testing.assert_frame_equal(rows, parts.scorecard, rtol=1e-10)
@@ -347,7 +342,7 @@ def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
 
 @pytest.mark.parametrize("members", [1, 2])
 def test_ranks_have_a_rule_where_there_are_several_members(monkeypatch, members):
-    told = "climate.verification.scorecard.describe"
+    told = "climate.verification.scorecard.describe_blocks"
     monkeypatch.setattr(told, lambda blocks, longest: f"{blocks} {longest}")
     told = {"masked": lambda store: "", "outside_training": "", "longest": "2 d"}
     rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")

@@ -8,9 +8,9 @@ import xarray as xr
 from builders import make_store
 from forecasters import Oracle
 
-from climate.forecast import write_forecast
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import write_forecast
 from climate.verification.comparison import compare
-from climate.verification.forecasts import open_forecast
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
 

@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from torch._dynamo.testing import CompileCounter
 
-from climate.stream import WindowBatch, read_windows
-from climate.training import build_model
+from climate.stream.batches import WeatherBatch, read_windows
+from climate.training.run import build_model
 from physics_systems.training import build_field
 from vgbdm.build import build
 from vgbdm.dynamics import Context
@@ -34,7 +34,7 @@ def window_batch(store, field):
     anchors = np.arange(60, 62)
     window = read_windows(store, anchors, stride=6, history=field.history, ahead=1)
     times = torch.from_numpy(store.times[anchors].astype(np.int64))
-    return WindowBatch(torch.from_numpy(window), times, torch.arange(2), torch.ones(2))
+    return WeatherBatch(torch.from_numpy(window), times, torch.arange(2), torch.ones(2))
 
 
 def explain(field, *inputs):

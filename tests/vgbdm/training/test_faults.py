@@ -15,7 +15,7 @@ from tiny import make_trainer
 from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import StepResult
-from vgbdm.training.faults import ENOUGH, RECENT, LossGuard, is_peer_loss, supervised
+from vgbdm.training.faults import ENOUGH_LOSSES, RECENT, LossGuard, is_peer_loss, supervised
 from vgbdm.training.status import Status
 
 
@@ -43,7 +43,7 @@ def test_skipping_has_a_bound_of_steps_in_a_row():
 def test_an_exploding_loss_is_seen_once_there_is_something_to_compare_with():
     guard = LossGuard("skip", 2, 10.0)
     assert guard.accepts({"loss": 1e9, "kl": 1.0})
-    for _ in range(ENOUGH):
+    for _ in range(ENOUGH_LOSSES):
         guard.judge(result(2.0))
     assert guard.accepts({"loss": 19.0, "kl": 1.0})
     complaint, goes_on = guard.judge(result(21.0, math.nan))
@@ -55,7 +55,7 @@ def test_an_exploding_loss_is_seen_once_there_is_something_to_compare_with():
 def test_an_explosion_is_told_from_the_size_of_the_usual_loss():
     """Losses of likelihoods are negative: ten times their size above 0 is far, a little is not."""
     guard = LossGuard("skip", 2, 10.0)
-    for loss in (-1.0, -2.0, -2.0, -3.0) * (ENOUGH // 4):
+    for loss in (-1.0, -2.0, -2.0, -3.0) * (ENOUGH_LOSSES // 4):
         guard.judge(result(loss))
     for loss, fine in ((-2.5, True), (-1e6, True), (5.0, True), (19.9, True), (20.1, False)):
         assert guard.accepts({"loss": loss, "kl": 1.0}) == fine, loss
@@ -63,7 +63,7 @@ def test_an_explosion_is_told_from_the_size_of_the_usual_loss():
 
 def test_a_guard_needs_enough_losses_and_forgets_old_ones():
     guard = LossGuard("skip", 2, 10.0)
-    for _ in range(ENOUGH - 1):
+    for _ in range(ENOUGH_LOSSES - 1):
         guard.judge(result(1.0))
     assert guard.accepts({"loss": 1e9, "kl": 1.0})
     guard.judge(result(1.0))
@@ -86,7 +86,7 @@ def test_a_loss_is_compared_with_those_of_the_same_terms():
     """A term that is computed at some steps only must not look like an explosion there."""
     guard = LossGuard("stop", 1, 3.0)
     more = StepResult({"loss": 8.0, "kl": 1.0, "crps": 3.0}, 1.0, frozenset(), 0)
-    for step in range(4 * ENOUGH):
+    for step in range(4 * ENOUGH_LOSSES):
         assert guard.judge(more if step % 4 == 0 else result(2.0)) == ("", True)
     assert guard.complaint({"loss": 8.0, "kl": 1.0})
     assert guard.complaint({"loss": 25.0, "kl": 1.0, "crps": 3.0})

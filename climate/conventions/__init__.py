@@ -1,0 +1,1 @@
+"""What channels, units, steps and dates are called, and the cycles of the calendar."""

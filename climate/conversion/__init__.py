@@ -1,0 +1,1 @@
+"""What writes a training store: conversion, appending, repair, monthly means."""

@@ -1,0 +1,96 @@
+"""What a conversion will take, said before it begins."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from climate.conversion.shards import Job
+from climate.conversion.tasks import thread_count
+from climate.store.layout import chunk_shape
+from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
+TASK_SHARDS = 3.5
+"""Shards that a task holds: a source's block, the states, a mask, what is compressed."""
+SPARE_BYTES = 64 * 2**20
+"""Room for metadata and records."""
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """Sizes in bytes, before compression.
+
+    Attributes:
+        steps: times of the store.
+        shards: still to write.
+        shard: bytes of one.
+        chunk: shape (time, channel, lat, lon).
+        size: of all that is still to write, with the climatology.
+        free: on the disk.
+        threads: tasks at a time.
+    """
+
+    steps: int
+    shards: int
+    shard: int
+    chunk: tuple[int, ...]
+    size: int
+    free: int
+    threads: int
+
+    def __str__(self) -> str:
+        memory = TASK_SHARDS * self.shard
+        return (
+            f"{self.steps} steps; {self.shards} shards of {_size(self.shard)} to write, chunk "
+            f"{self.chunk}; {_size(self.size)} before compression, {_size(self.free)} free; "
+            f"{_size(memory)} of memory per task × {self.threads} = {_size(memory * self.threads)}"
+        )
+
+
+def make_plan(
+    job: Job, indices: Sequence[int], bins: int, scheduler: str, workers: int | None, store: Path
+) -> ConversionPlan:
+    """The plan of some shards, logged.
+
+    Args:
+        job: they belong to.
+        indices: still to write.
+        bins: of the climatology; 0 where it is not written.
+        scheduler: ``threads``, ``synchronous`` or an address.
+        workers: threads, by default as many as cores.
+        store: folder, which must exist.
+
+    Raises:
+        InputError: if it does not fit on the disk.
+    """
+    shape = (len(job.channels), job.dataset.sizes["lat"], job.dataset.sizes["lon"])
+    chunk = chunk_shape(*shape)[0]
+    state = 4 * int(np.prod(shape))
+    steps = sum(b - a for a, b in map(job.span, indices)) // job.shares
+    size, free = state * (steps + bins + 1), shutil.disk_usage(store).free
+    plan = ConversionPlan(
+        steps=len(job.times),
+        shards=len(indices),
+        shard=state // shape[0] * job.share * min(job.steps, len(job.times)),
+        chunk=chunk,
+        size=size,
+        free=free,
+        threads=thread_count(scheduler, workers),
+    )
+    log.info("%s", plan)
+    if size + SPARE_BYTES > free:
+        raise InputError(
+            f"store {store}: needs up to {_size(size + SPARE_BYTES)} for {steps} steps, "
+            f"{_size(free)} are free; choose another disk, fewer variables or a shorter period"
+        )
+    return plan
+
+
+def _size(count: float) -> str:
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -1,0 +1,1 @@
+"""Forecast datasets: written, read, held to their truth and to their model."""

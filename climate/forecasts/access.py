@@ -1,0 +1,27 @@
+"""Forecasts as datasets: our own through their manifest, others' through the door for strangers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from vgbdm.datasets import open_group
+from vgbdm.errors import InputError
+
+KIND = "forecast"
+
+
+def open_forecast_dataset(path: str | Path) -> xr.Dataset:
+    """A forecast as a lazy dataset, whose files are compared with their digests as they are read.
+
+    A forecast of another program has none; what it holds must be numbers in usual codecs.
+
+    Raises:
+        InputError: one line, if it is missing, damaged, or may not be decoded.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
+    remedy = "remove it and make it again with launch/forecast_era5.py"
+    return open_group(place, KIND, remedy)

@@ -1,0 +1,1 @@
+"""Latitude–longitude grids, regions and areas of them, features of time and place."""

@@ -1,0 +1,1 @@
+"""ClimODE: its field, its layers, its solver and the fit of its initial wind."""

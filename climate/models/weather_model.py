@@ -1,0 +1,126 @@
+"""What every weather model knows of its data: units, clock, statistics, place.
+
+Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from climate.grids.features import position_features
+from climate.grids.regions import Region
+from climate.models.domain import Domain
+from climate.models.transport import Transport
+
+
+class WeatherModel(nn.Module):
+    """Buffers and units of a domain, and the features that depend on place and date alone.
+
+    Args:
+        domain: grid, channels, static fields and statistics.
+        transport: between channels and transported scalars.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    change: Tensor
+    climate: Tensor
+    climate_modes: Tensor
+    static: Tensor
+    position: Tensor
+    area: Tensor
+    mask: Tensor | None
+    """(C, H, W) points without values, 0 to the model in every state; None where there are none."""
+    score_area: Tensor
+    """Area weights of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
+    score_share: Tensor | None
+    """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
+
+    def __init__(self, domain: Domain, transport: Transport) -> None:
+        super().__init__()
+        self.domain, self.transport = domain, transport
+        self.calendar = domain.clock_features()
+        self.register_buffer("mask", None)
+        for name, values in domain.buffers().items():
+            self.register_buffer(name, values)
+        self.register_buffer("climate_modes", transport.modes(self.climate[None]))
+        self.register_buffer("position", position_features(domain.grid), persistent=False)
+        area = torch.from_numpy(domain.grid.area_weights).float()[:, None]
+        self.register_buffer("area", area, persistent=False)
+        self.register_buffer("score_area", area, persistent=False)
+        self.register_buffer("score_share", None)
+        if self.mask is not None:  # from a checkpoint it comes later, and so do its weights
+            kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
+            self.register_buffer("score_area", kept / kept.mean((1, 2), keepdim=True))
+            self.register_buffer("score_share", 1 / share)
+
+    @property
+    def step_seconds(self) -> int:
+        """The model's step."""
+        return self.domain.step_seconds
+
+    @property
+    def history(self) -> int:
+        """Past states a forecast needs besides the current one."""
+        return self.domain.history
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Short names of the state's channels."""
+        return self.domain.channels
+
+    @property
+    def statistics_hash(self) -> str:
+        """Of the training statistics of the store it was trained on."""
+        return self.domain.statistics_hash
+
+    @property
+    def region(self) -> Region | None:
+        """The box it sees; None: the globe."""
+        return self.domain.region
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether forecasts can be drawn."""
+        return False
+
+    @property
+    def features(self) -> int:
+        """Channels of `surroundings`."""
+        return self.calendar.count + len(self.position) + len(self.static)
+
+    def around(self, seconds: Tensor) -> tuple[Tensor, ...]:
+        """Calendar, position and static fields at times (B,): parts of (B, n, H, W), not copied.
+
+        Without the calendar where training covered none of its cycles.
+        """
+        clock = (self.calendar(seconds),) if self.calendar.count else ()
+        return *clock, *self.ground(len(seconds))
+
+    def surroundings(self, seconds: Tensor) -> Tensor:
+        """The parts of `around` in one tensor (B, n, H, W)."""
+        return torch.cat(self.around(seconds), 1)
+
+    def ground(self, rows: int) -> tuple[Tensor, Tensor]:
+        """Position and static fields of so many samples: two of (B, n, H, W), not copied."""
+        shape = (rows, -1, -1, -1)
+        return self.position.expand(shape), self.static.expand(shape)
+
+    def standardise(self, states: Tensor) -> Tensor:
+        """Physical (..., C, H, W) → standardised, 0 where masked."""
+        scaled = (states - self.mean) / self.scale
+        return scaled if self.mask is None else scaled.masked_fill_(self.mask, 0.0)
+
+    def unstandardise(self, states: Tensor) -> Tensor:
+        """Standardised (..., C, H, W) → physical, NaN where masked."""
+        physical = states * self.scale + self.mean
+        return physical if self.mask is None else physical.masked_fill_(self.mask, torch.nan)
+
+    def present(self, fields: Tensor) -> Tensor:
+        """Fields (..., C, H, W) with 0 where masked."""
+        return fields if self.mask is None else fields.masked_fill(self.mask, 0.0)
+
+    def average(self, values: Tensor) -> Tensor:
+        """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""
+        return (values * self.score_area).mean((-3, -2, -1))

@@ -1,0 +1,1 @@
+"""Derivatives and modes on the sphere and on a box of it."""

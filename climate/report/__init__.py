@@ -1,0 +1,1 @@
+"""Pages and pictures of forecasts, their scores and comparisons."""

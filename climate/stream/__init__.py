@@ -1,0 +1,1 @@
+"""The training store as a task sees it, and its batches."""

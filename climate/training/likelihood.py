@@ -1,0 +1,74 @@
+"""Objectives that need a weather model.
+
+Shapes: ``B`` samples, ``F`` frames, ``S`` model steps, ``C`` channels, ``H`` latitudes, ``W``
+longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from climate.models.climode.model import ClimODE
+from climate.store.layout import TrainingStore
+from climate.stream.batches import WeatherBatch
+from climate.training.initial_wind import InitialWinds, initial_winds
+from vgbdm.errors import InputError
+from vgbdm.listed import buildable
+from vgbdm.training.backends import Backend
+
+
+@buildable
+class GaussianLikelihood:
+    """Negative log-likelihood of states ahead under ClimODE's emission (docs/weather.md#climode).
+
+    A sample's loss is the mean over steps and channels, and over the sphere by area, masked points
+    left out, of ½ (y - m)² / s² + log s, everything in standard deviations, plus ``prior`` · (-log
+    prior of θ).
+
+    Args:
+        ahead: states of a window after the current one, all scored.
+    """
+
+    def __init__(self, ahead: int) -> None:
+        if ahead < 1:
+            raise InputError(f"objective.ahead={ahead}: at least 1 state must be scored")
+        self.ahead = ahead
+
+    def prepare(
+        self, field: ClimODE, store: TrainingStore, backend: Backend, aside: Path | None = None
+    ) -> InitialWinds:
+        """What the stream must bring along: the winds fitted to the past. *Collective.*
+
+        They are kept in the folder ``aside`` where the store is read-only.
+        """
+        return initial_winds(field, store, backend, aside)
+
+    def __call__(
+        self, field: ClimODE, batch: WeatherBatch, values: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """Terms per sample (B,): ``loss``, what is minimised, and its parts.
+
+        Args:
+            field: the model.
+            batch: windows, and beside them the winds fitted to their past.
+            values: schedules at this step: ``prior``.
+        """
+        assert batch.aside is not None
+        frames = field.standardise(batch.states)
+        now, truth = frames[:, -self.ahead - 1], frames[:, -self.ahead :]
+        answer = field.predict(now, batch.aside, batch.times, self.ahead)
+        error = truth - answer.mean
+        density = 0.5 * (error / answer.std).square() + answer.std.log()
+        likelihood = (density * field.score_area).mean((1, 2, 3, 4))
+        distance = ((error / field.change).square() * field.score_area).mean((1, 2, 3, 4))
+        prior = field.theta.penalty().expand_as(likelihood)
+        return {
+            "loss": likelihood + values["prior"] * prior,
+            "likelihood": likelihood,
+            "distance": distance.detach(),
+            "prior": prior,
+            "courant": field.courant(batch.aside).detach(),
+        }

@@ -1,0 +1,182 @@
+"""Validation during training: rollouts over the validation period.
+
+Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from climate.conventions.calendar import count_steps, lead_hours
+from climate.conventions.wording import duration
+from climate.models.forecaster import TrainedForecaster
+from climate.store.layout import TrainingStore
+from climate.stream.batches import WeatherBatch, read_windows
+from vgbdm.errors import InputError
+from vgbdm.scores import crps
+from vgbdm.training.backends import Backend
+from vgbdm.training.transfer import arrive, read
+from vgbdm.training.watchdog import progress
+
+
+class RolloutValidation:
+    """Latitude-weighted RMSE of forecasts over the validation period, masked points left out.
+
+    ``score`` is the mean over channels and leads of RMSE ÷ rms change per step: one rule for every
+    model. A stochastic one is scored by the forecast of its latents' prior mean; the CRPS and
+    spread/skill of a few members are logged beside it.
+
+    Args:
+        store: of the data.
+        backend: for the share of this rank and the sum over ranks.
+        step: of the model.
+        history: past states of a start.
+        lead: longest forecast.
+        starts: at most, evenly spread over the period.
+        batch: forecasts at a time.
+        members: drawn of a stochastic model, at every fourth start; at least 2.
+        seed: of the draws.
+    """
+
+    def __init__(
+        self,
+        store: TrainingStore,
+        backend: Backend,
+        *,
+        step: np.timedelta64,
+        history: int,
+        lead: np.timedelta64,
+        starts: int,
+        batch: int,
+        members: int,
+        seed: int,
+    ) -> None:
+        if members < 2:
+            raise InputError(f"validation.members={members}: at least 2 make an ensemble")
+        self.store, self.backend, self.history = store, backend, history
+        self.steps = count_steps("validation.lead", lead, step, "the model's")
+        self.stride, self.hours = store.stride(step), lead_hours(step, self.steps)
+        anchors = store.anchors("val", step, history, self.steps)
+        if not len(anchors):
+            raise InputError(
+                f"{store.path}: the validation period holds no start with {duration(lead)} of "
+                "data after it; choose a longer one or a shorter validation.lead"
+            )
+        chosen = np.linspace(0, len(anchors) - 1, min(starts, len(anchors))).round().astype(int)
+        self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))
+        self.batch, self.members, self.seed = batch, members, seed
+        rows, _ = store.interior
+        area = torch.from_numpy(store.grid.area_weights[rows])[:, None]
+        self.mask: Tensor | None = None
+        if store.mask is not None:
+            mask = torch.from_numpy(store.without_halo(store.mask))
+            area, self.mask = area * ~mask, mask.to(backend.device)
+        self.area = (area / area.mean((-2, -1), keepdim=True)).to(backend.device)
+
+    def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
+        """This rank's starts and their weights (N,), 1 or 0.
+
+        Every rank makes the same number of field calls: the last start is repeated, unweighted.
+        """
+        ranks = self.backend.world_size
+        extra = -len(anchors) % ranks
+        padded = np.concatenate((anchors, np.repeat(anchors[-1:], extra)))
+        weights = torch.arange(len(padded)) < len(anchors)
+        mine = slice(self.backend.rank, None, ranks)
+        return padded[mine], weights[mine].float()
+
+    def __call__(self, field: TrainedForecaster) -> dict[str, float]:
+        """Scores of a field, physical units. *Collective.*
+
+        Returns:
+            ``score`` and ``rmse_<channel>_<hours>h``; of stochastic models also ``crps_…`` and
+            ``spread_skill_…`` (`vgbdm.scores.spread_skill`).
+        """
+        units = (field.change * field.scale).flatten()
+        (square,), unit = self._means(self.all, lambda *start: (self._error(field, *start),), units)
+        rmse = square.sqrt()
+        scores = {"score": float((rmse / unit).mean())} | self._named("rmse", rmse)
+        if getattr(field, "stochastic", False):
+            (crps, variance, square), _ = self._means(
+                self.few, lambda *start: self._ensemble(field, *start), units
+            )
+            spread = (variance * (self.members + 1) / self.members).sqrt()
+            scores |= self._named("crps", crps) | self._named(
+                "spread_skill", spread / square.sqrt()
+            )
+        return scores
+
+    def _named(self, score: str, values: Tensor) -> dict[str, float]:
+        """Values (S, C) under their names."""
+        return {
+            f"{score}_{name}_{hour}h": value
+            for hour, row in zip(self.hours, values.tolist(), strict=True)
+            for name, value in zip(self.store.channels, row, strict=True)
+        }
+
+    def _error(
+        self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
+    ) -> Tensor:
+        """Area-mean square errors (B, S, C) of one forecast."""
+        forecast = field.forecast(past, times, self.steps)
+        error = self.store.without_halo(forecast - truth)
+        return self._area_mean(error.double().square())
+
+    def _area_mean(self, values: Tensor) -> Tensor:
+        """Mean over the area of (..., C, H, W), where forecasts and truth are not masked."""
+        if self.mask is not None:
+            values = values.masked_fill(self.mask, 0.0)
+        return (values * self.area).mean((-1, -2))
+
+    def _ensemble(
+        self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
+        drawn = field.forecast_ensemble(past, times, self.steps, self.members, self.seed)
+        drawn, truth = (self.store.without_halo(x).double() for x in (drawn, truth))
+        drawn = drawn.transpose(0, 1)
+        square = (drawn.mean(0) - truth).square()
+        parts = (crps(drawn, truth), drawn.var(0), square)
+        scores = [self._area_mean(part) for part in parts]
+        return scores[0], scores[1], scores[2]
+
+    def _means(
+        self,
+        share: tuple[np.ndarray, Tensor],
+        score: Callable[..., tuple[Tensor, ...]],
+        units: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Means (K, S, C) over all ranks' starts of the K things that ``score`` says of batches.
+
+        They are summed where the model computes and read once, with its units (C,): both float64.
+        """
+        anchors, weights = share
+        device, totals = self.backend.device, None
+        for at in range(0, len(anchors), self.batch):
+            some = slice(at, at + self.batch)
+            window = read_windows(
+                self.store,
+                anchors[some],
+                stride=self.stride,
+                history=self.history,
+                ahead=self.steps,
+            )
+            times = torch.from_numpy(self.store.times[anchors[some]].astype(np.int64))
+            ids = torch.from_numpy(anchors[some])
+            host = WeatherBatch(torch.from_numpy(window), times, ids, weights[some])
+            states, times, _, counted = arrive(host, device).device.tensors()
+            past, truth = states.tensor_split([self.history + 1], 1)
+            parts = torch.stack(score(past, times, truth))
+            part = torch.einsum("b,kbsc->ksc", counted.double(), parts)
+            totals = part if totals is None else totals + part
+            progress()
+        assert totals is not None
+        count = totals.new_full((1,), float(weights.sum()))
+        summed = self.backend.sum(torch.cat((totals.flatten(), count)))
+        numbers = torch.tensor(read(torch.cat((summed, units.double()))), dtype=torch.float64)
+        found, count, unit = numbers.split((totals.numel(), 1, len(units)))
+        return (found / count).view_as(totals), unit

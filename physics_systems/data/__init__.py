@@ -1,0 +1,1 @@
+"""Trajectories: simulated, imported, stored, streamed."""

@@ -1,0 +1,150 @@
+"""Trajectories in memory → batches.
+
+Shapes: ``B`` trajectories of a batch, ``L`` frames, ``k`` node values of a path, ``C`` components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from physics_systems.data.trajectories import Trajectories
+from vgbdm.latent_field import Statistics
+from vgbdm.order import PADDING, Order
+from vgbdm.paths import Path
+
+
+@dataclass
+class TrajectoryBatch:
+    """A batch of whole trajectories.
+
+    Attributes:
+        nodes: (B, L, k, C, ...) of the path, the frame first.
+        times: (B, L) float64.
+        ids: (B,) numbers in the endless sequence of samples.
+        weights: (B,) 0 for padding.
+        rows: (B,) which trajectories.
+        copied: event after which the batch has reached a device; None: it is not on its way.
+    """
+
+    nodes: Tensor
+    times: Tensor
+    ids: Tensor
+    weights: Tensor
+    rows: Tensor
+    copied: Any = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def origins(self) -> Tensor:
+        """(B,) int64: where in the data each sample lies."""
+        return self.rows
+
+    def part(self, start: int, stop: int) -> TrajectoryBatch:
+        """Some of its samples."""
+        return TrajectoryBatch(*(tensor[start:stop] for tensor in self.tensors()))
+
+    def to(self, device: torch.device) -> TrajectoryBatch:
+        """The batch on a device; copies do not wait where the memory is pinned."""
+        return TrajectoryBatch(*(x.to(device, non_blocking=True) for x in self.tensors()))
+
+    def tensors(self) -> list[Tensor]:
+        """All that it holds."""
+        return [self.nodes, self.times, self.ids, self.weights, self.rows]
+
+    def describe(self) -> str:
+        """Numbers of the trajectories."""
+        rows = sorted(self.rows.tolist())
+        return f"trajectories {rows[0]} … {rows[-1]}"
+
+
+class TrajectoryStream:
+    """Endless batches of this rank's share; a context manager and an iterator.
+
+    Args:
+        data: trajectories.
+        nodes: of the path, (N, L, k, C, ...).
+        order: of the samples; its lanes are the global batch.
+        consumed: samples already taken.
+        rank: of this process.
+        ranks: how many there are.
+        pin: whether batches are pinned for copies to a GPU.
+    """
+
+    def __init__(
+        self,
+        data: Trajectories,
+        nodes: Tensor,
+        order: Order,
+        consumed: int,
+        rank: int,
+        ranks: int,
+        pin: bool = False,
+    ) -> None:
+        self.nodes, self.times = nodes, data.t
+        self.order, self.rank, self.ranks, self.pin = order, rank, ranks, pin
+        self.batches = self._batches(consumed)
+
+    def _batches(self, consumed: int) -> Iterator[TrajectoryBatch]:
+        for group in self.order.groups(consumed, self.rank, self.ranks):
+            count = len(group.anchors)
+            numbers = self.order.sample_ids(group.first_slot, count, self.rank, self.ranks)
+            for chosen, own in zip(group.anchors, numbers, strict=True):
+                weights = torch.from_numpy((chosen != PADDING).astype(np.float32))
+                rows = torch.from_numpy(np.maximum(chosen, 0))
+                ids, nodes, times = torch.from_numpy(own), self.nodes[rows], self.times[rows]
+                parts = (nodes, times, ids, weights, rows)
+                yield TrajectoryBatch(*(x.pin_memory() if self.pin else x for x in parts))
+
+    def __iter__(self) -> Iterator[TrajectoryBatch]:
+        return self.batches
+
+    def __next__(self) -> TrajectoryBatch:
+        return next(self.batches)
+
+    def __enter__(self) -> TrajectoryStream:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.batches.close()  # type: ignore[attr-defined]
+
+
+def statistics(data: Trajectories, nodes: Tensor, path: Path, order: int) -> Statistics:
+    """Mean and width of states and rates of the training trajectories, at mid-intervals.
+
+    Args:
+        data: of training.
+        nodes: of the path.
+        path: that made them.
+        order: of the system; states of second order are (q, q̇).
+    """
+    a, b = nodes[:, :-1].flatten(0, 1), nodes[:, 1:].flatten(0, 1)
+    lengths = data.t.diff(dim=1).flatten()
+    point = path(a, b, lengths, torch.full_like(lengths, 0.5))
+    rate = point.velocity if order == 1 else point.acceleration
+    state = point.state if order == 1 else torch.cat((point.state, point.velocity), 1)
+
+    def over(values: Tensor) -> Tensor:
+        return values.double().transpose(0, 1).flatten(1)
+
+    # components that hardly move are not blown up
+    smallest = 1e-6
+    return Statistics(
+        over(state).mean(1).tolist(),
+        over(state).std(1).clamp_min(smallest).tolist(),
+        over(rate).square().mean(1).sqrt().clamp_min(smallest).tolist(),
+        float(lengths.mean()),
+    )

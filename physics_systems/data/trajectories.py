@@ -1,0 +1,218 @@
+"""Stores of trajectories: written, read, and refused where they do not fit.
+
+Shapes: ``N`` trajectories, ``L`` frames, ``C`` components, ``P`` parameters, ``...``
+axes of a grid.
+
+A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
+``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
+components and parameters by the labels along them. `manifest.json` tells the digest of each file of
+a store that is written here, see `vgbdm.sealing`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from physics_systems.data.labels import AXES, arrange, clock_of, labels_of, order_by
+from physics_systems.systems.system import System
+from vgbdm.datasets import open_group, open_netcdf
+from vgbdm.errors import InputError
+from vgbdm.outputs import appearing, check_free
+from vgbdm.sealed import WHOLE_BYTES
+from vgbdm.sealing import seal_folder
+
+KIND = "trajectories"
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """What is observed.
+
+    Attributes:
+        x: (N, L, C, ...) float32.
+        t: (N, L) float64.
+    """
+
+    x: Tensor
+    t: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def layout(
+    kind: type[System],
+    x: np.ndarray,
+    t: np.ndarray,
+    params: np.ndarray,
+    attributes: Mapping[str, Any],
+) -> xr.Dataset:
+    """The dataset of a store; attributes say how to make it again."""
+    grid = ("y_cell", "x_cell")[: len(kind.grid)]
+    return xr.Dataset(
+        {
+            "x": (("trajectory", "time", "component", *grid), x),
+            "t": (("trajectory", "time"), t),
+            "params": (("trajectory", "param"), params),
+        },
+        {"component": words(kind.components), "param": words(kind.parameters)},
+        dict(attributes),
+    )
+
+
+def words(names: Sequence[str]) -> np.ndarray:
+    """Names as strings of any length, which have a place in the Zarr standard."""
+    return np.array(names, dtype=object)
+
+
+def describe_system(system: System) -> str:
+    """The options of a system as JSON, without its presets for training."""
+    fields = [f.name for f in dataclasses.fields(system) if f.name != "presets"]
+    return json.dumps({name: getattr(system, name) for name in fields}, sort_keys=True)
+
+
+def write(dataset: xr.Dataset, out: str | Path) -> None:
+    """Write a Zarr store; it appears whole or not at all.
+
+    Raises:
+        InputError: if there is something already, or another process is writing it.
+    """
+    check_free(out)
+    # xarray 2025.1 cannot read the attribute _FillValue of stores that zarr 3.1 wrote; the array's
+    # own fill value says that what is missing is no number
+    plain = {
+        name: {"_FillValue": None, "fill_value": np.nan}
+        for name, v in dataset.variables.items() if v.dtype.kind == "f"
+    }  # fmt: skip
+    with appearing(Path(out)) as aside:
+        dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
+        seal_folder(aside, KIND, {})
+
+
+def open_dataset(path: str | Path) -> xr.Dataset:
+    """Open a Zarr store or a NetCDF file; times stay the numbers they are.
+
+    Our own stores are compared with their digests as they are read.
+
+    Raises:
+        InputError: if it is neither, damaged, or may not be decoded.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
+    remedy = "remove it and make it again with launch/simulate_system.py"
+    if place.is_dir():
+        return open_group(place, KIND, remedy, decode_times=False)
+    return open_netcdf(place, remedy, decode_times=False)
+
+
+def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
+    """The numbers of an array, of which memory can hold all.
+
+    Raises:
+        InputError: if they are none, too many, or damaged.
+    """
+    if array.dtype.kind not in "fiu" or array.nbytes > WHOLE_BYTES:
+        raise InputError(
+            f"{path}: {array.name} is {array.dtype} of {array.shape}; want numbers, at most "
+            f"{WHOLE_BYTES} bytes of them"
+        )
+    try:
+        return array.to_numpy()
+    except InputError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: {array.name} cannot be read ({reason}); make it again") from None
+
+
+def read(path: str | Path, system: System, at_least: int) -> Trajectories:
+    """The observations of a store.
+
+    Args:
+        path: of a Zarr store or NetCDF file.
+        system: they must be of.
+        at_least: frames that are needed.
+
+    Raises:
+        InputError: for missing variables, labels or shapes of another system, too few frames,
+            values that are not finite, times in no unit of time or that do not increase.
+    """
+    with open_dataset(path) as dataset:
+        missing = [name for name in ("x", "t") if name not in dataset]
+        if missing:
+            raise InputError(
+                f"{path}: has no variable {missing[0]}; want x(trajectory, time, ...) and "
+                "t(trajectory, time)"
+            )
+        named = dataset.attrs.get("system", system.name)
+        if named != system.name:
+            raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
+        states = arrange(dataset["x"], AXES, str(path))
+        x = _values(order_by(states, "component", system.components, str(path)), path)
+        times = arrange(dataset["t"], AXES[:2], str(path))
+        t = clock_of(times.copy(data=_values(times, path)), str(path))
+        if times.dims == ("time",):  # one clock for all
+            t = np.broadcast_to(t, (len(x), len(t))).copy()
+    if x.shape[2:] == () and system.shape == (1,):
+        x = x[..., None]
+    if x.ndim < 2 or x.shape[2:] != system.shape or t.shape != x.shape[:2] or not len(x):
+        raise InputError(
+            f"{path}: x is {x.shape} and t is {t.shape}; {system.name} wants x of "
+            f"(trajectory, time, {', '.join(map(str, system.shape))}) and t of (trajectory, time)"
+        )
+    if x.shape[1] < at_least:
+        raise InputError(
+            f"{path}: {x.shape[1]} frames per trajectory; the window needs {at_least}, make it "
+            "shorter with model.window"
+        )
+    check_finite(path, x, t)
+    return Trajectories(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(t.astype(float)))
+
+
+def check_finite(path: str | Path, x: np.ndarray, t: np.ndarray) -> None:
+    """Refuse values that are not finite and times that do not increase, naming the trajectory."""
+    bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1) | ~np.isfinite(t).all(1))
+    if len(bad):
+        raise InputError(
+            f"{path}: trajectory {bad[0]} has values that are not finite ({len(bad)} such); "
+            "remove them"
+        )
+    bad = np.flatnonzero((np.diff(t, axis=1) <= 0).any(1))
+    if len(bad):
+        raise InputError(
+            f"{path}: the times of trajectory {bad[0]} do not increase ({len(bad)} such); sort them"
+        )
+
+
+def read_parameters(path: str | Path, system: System) -> dict[str, Tensor] | None:
+    """True parameters (N,) float64 by name, for scores; None where the store has none.
+
+    Raises:
+        InputError: if their number is another than the system's.
+    """
+    with open_dataset(path) as dataset:
+        if "params" not in dataset:
+            return None
+        held = arrange(dataset["params"], ("trajectory", "param"), str(path))
+        params = _values(held, path)
+        given = labels_of(held, "param") or list(system.parameters)
+    if params.shape[1:] != (len(system.parameters),) or set(given) != set(system.parameters):
+        raise InputError(
+            f"{path}: params {given} of shape {params.shape}; {system.name} has "
+            f"{', '.join(system.parameters)}"
+        )
+    if not np.isfinite(params).all():
+        raise InputError(f"{path}: params has values that are not finite; remove params")
+    columns = torch.from_numpy(params.astype(float)).unbind(1)
+    return dict(zip(given, columns, strict=True))

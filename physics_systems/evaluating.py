@@ -1,0 +1,77 @@
+"""Score every trained model below a folder, and write tables and report."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from tqdm import tqdm
+
+from physics_systems.data.trajectories import Trajectories, read, read_parameters
+from physics_systems.evaluation.scoring import (
+    find_runs,
+    gauge_limits,
+    paired,
+    sanity_rows,
+    score_run,
+    tabulate,
+)
+from physics_systems.report.pages import format_summary, write_report
+from vgbdm.latent_field import LatentField
+from vgbdm.loading import load
+from vgbdm.lock import locked
+from vgbdm.tables import write_csv
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(cfg: DictConfig) -> None:
+    """Score, write ``scores.csv``, ``summary.csv``, ``paired.csv``, ``limits.csv`` and the report.
+
+    Raises:
+        InputError: if there is nothing to score, the test store does not fit, or another process is
+            at work on the folder.
+    """
+    with locked(Path(cfg.out)):
+        _evaluate(cfg)
+
+
+def _evaluate(cfg: DictConfig) -> None:
+    torch.set_num_threads(cfg.threads)
+    runs = find_runs(cfg.runs, cfg.data.test)
+    first = load(runs[0], kind=LatentField)
+    system: Any = first.physics
+    windows = {load(run, kind=LatentField).window for run in runs}
+    data = read(cfg.data.test, system, max(windows) + 1)
+    truth = read_parameters(cfg.data.test, system)
+    if cfg.limit is not None:
+        data = Trajectories(data.x[: cfg.limit], data.t[: cfg.limit])
+        truth = None if truth is None else {k: v[: cfg.limit] for k, v in truth.items()}
+    rows = [
+        score_run(run, data, truth, cfg.members, cfg.seed)
+        for run in tqdm(runs, unit="run", desc="scoring")
+    ]
+    mean = first.mean[: first.size].flatten()
+    if cfg.data.train is not None:
+        train = read(cfg.data.train, system, max(windows) + 1)
+        mean = train.x.transpose(0, 2).flatten(1).mean(1)
+    for window in sorted(windows):
+        rows += sanity_rows(system, data, window, truth, mean)
+    table, summary = tabulate(rows)
+    differences = paired(rows)
+    out = Path(cfg.out)
+    least = gauge_limits(system, data, truth, first.rate)
+    frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}
+    for name, frame in frames.items():
+        write_csv(frame, out / f"{name}.csv")
+    print_table(format_summary(summary))
+    report = write_report(out, system, data, truth, rows, frames)
+    print_table(f"\nscores: {out / 'scores.csv'}\nreport: {report}")
+
+
+def print_table(text: str) -> None:
+    """To the terminal."""
+    log.info("%s", text)

@@ -1,0 +1,1 @@
+"""The one fair protocol, and the scores of runs under it."""

@@ -1,0 +1,222 @@
+"""Every trained model below a folder, scored under the one fair protocol.
+
+See docs/method.md#forecast-protocol, and docs/method.md#scores.
+
+Shapes: ``N`` trajectories, ``n`` scored frames, ``C`` components, ``M`` members, ``P`` parameters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from physics_systems.data.trajectories import Trajectories, open_dataset
+from physics_systems.evaluation import protocol
+from physics_systems.evaluation.minimum_norm import minimum_norm
+from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.systems.system import System
+from vgbdm import scores
+from vgbdm.errors import InputError
+from vgbdm.latent_field import LatentField
+from vgbdm.loading import load
+from vgbdm.training.checkpoint import find_whole, read_state
+
+log = logging.getLogger(__name__)
+
+COLUMNS = (
+    "row", "system", "objective", "variant", "seed", "forecast_mse", "forecast_mse_median",
+    "n_failed", "relative_mse", "mae", "theta_error", "crps", "spread_skill",
+    "forecast_coverage_90", "theta_coverage_90", "nfe", "seconds", "parameters", "steps",
+)  # fmt: skip
+SANITY = ("oracle", "physics_only", "persistence", "training_mean")
+
+
+@dataclass
+class Row:
+    """One scored row.
+
+    Attributes:
+        numbers: by column of ``scores.csv``.
+        errors: (N,) mean square error of each trajectory; infinite where a forecast failed.
+        forecasts: for pictures.
+        field: the model; None for a sanity row.
+    """
+
+    numbers: dict[str, Any]
+    errors: np.ndarray
+    forecasts: Forecasts
+    field: LatentField | None
+
+
+def find_runs(runs: str | Path, test: str | Path) -> list[Path]:
+    """Run folders below ``runs`` whose system is that of the test store.
+
+    Raises:
+        InputError: if there are none.
+    """
+    folder = Path(runs)
+    found = sorted(path.parent for path in folder.rglob("best.json"))
+    if not found:
+        raise InputError(f"runs={folder}: no best checkpoint below it; train with train_system.py")
+    with open_dataset(test) as dataset:
+        wanted = dataset.attrs.get("system")
+    chosen, others = [], set()
+    for path in found:
+        name = load(path, kind=LatentField).physics.name  # type: ignore[attr-defined]
+        if wanted is None or name == wanted:
+            chosen.append(path)
+        else:
+            others.add(name)
+    if not chosen:
+        raise InputError(f"runs={folder}: models of {', '.join(others)}; {test} is of {wanted}")
+    if others:
+        log.warning("runs of %s are left out: %s is of %s", ", ".join(others), test, wanted)
+    return chosen
+
+
+def score(
+    forecasts: Forecasts,
+    data: Trajectories,
+    window: int,
+    names: tuple[str, ...],
+    truth: Mapping[str, Tensor] | None,
+) -> tuple[dict[str, Any], np.ndarray]:
+    """The numbers of one row, and the mean square error of each trajectory."""
+    target = data.x[:, window:]
+    errors = scores.mean_square_errors(forecasts.mean, target).nan_to_num(torch.inf)
+    numbers: dict[str, Any] = {
+        "forecast_mse": float(errors.mean()),
+        "forecast_mse_median": float(errors.median()),
+        "n_failed": int((~errors.isfinite()).sum()),
+        "relative_mse": scores.relative_mean_square_error(forecasts.mean, target),
+        "mae": float((forecasts.mean - target).abs().mean()),
+    }
+    if forecasts.members is not None:
+        numbers["crps"] = float(scores.crps(forecasts.members, target).mean())
+        numbers["spread_skill"] = scores.spread_skill(forecasts.members, target)
+        numbers["forecast_coverage_90"] = scores.coverage(forecasts.members, target)
+    if forecasts.theta is not None and truth is not None:
+        true = torch.stack([truth[name] for name in names], 1)
+        each = scores.theta_errors(forecasts.theta.double(), true)
+        numbers["theta_error"] = float(each.mean())
+        numbers |= {f"theta_error_{n}": float(e) for n, e in zip(names, each, strict=True)}
+        if forecasts.theta_draws is not None:
+            numbers["theta_coverage_90"] = scores.coverage(forecasts.theta_draws.double(), true)
+    return numbers, errors.numpy()
+
+
+def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
+    """Forecast with a run's best checkpoint, and score."""
+    field, state = load(run, kind=LatentField), read_state(find_whole(run, "best"))
+    calls = 0
+
+    def count(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+
+    hook = field.register_forward_hook(count)
+    begin = time.perf_counter()
+    protocol.forecast_means(field, data, batch=len(data))
+    seconds = time.perf_counter() - begin
+    hook.remove()
+    forecasts = protocol.forecast_ensemble(field, data, members, seed)
+    names = field.parameter_names
+    numbers, errors = score(forecasts, data, field.window, names, truth)
+    config = state["config"]
+    numbers |= {
+        "row": run.name,
+        "system": field.physics.name,  # type: ignore[attr-defined]
+        "objective": config["objective"]["name"],
+        "variant": variant(config),
+        "seed": config["seed"],
+        "nfe": calls,
+        "seconds": seconds,
+        "parameters": sum(p.numel() for p in field.parameters()),
+        "steps": state["step"],
+    }
+    return Row(numbers, errors, forecasts, field)
+
+
+def variant(config: Mapping[str, Any]) -> str:
+    """A digest of what makes a run differ besides its seed, place and length."""
+    own = {k: config[k] for k in ("model", "objective", "path", "rate", "batch", "system")}
+    text = json.dumps(own, sort_keys=True).replace(f'"seed": {config["seed"]}', '"seed": 0')
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def sanity_rows(
+    system: System, data: Trajectories, window: int, truth: Any, mean: Tensor
+) -> list[Row]:
+    """Oracle and physics only, where the true parameters are known; persistence; training mean."""
+    made: dict[str, Tensor] = {}
+    if truth is not None:
+        made["oracle"] = protocol.oracle(system, data, window, truth)
+        made["physics_only"] = protocol.physics_only(system, data, window, truth)
+    made["persistence"] = protocol.persistence(data, window)
+    made["training_mean"] = protocol.training_mean(data, window, mean)
+    rows = []
+    for name, forecast in made.items():
+        forecasts = Forecasts(forecast, None, None, None)
+        numbers, errors = score(forecasts, data, window, (), None)
+        numbers |= {"row": name, "system": system.name, "objective": name}
+        rows.append(Row(numbers, errors, forecasts, None))
+    return rows
+
+
+def gauge_limits(
+    system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
+) -> pd.DataFrame:
+    """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`."""
+    names = tuple(system.prior) if truth is not None else ()
+    errors = []
+    if truth is not None:
+        true = torch.stack([truth[name] for name in names], 1)
+        errors = scores.theta_errors(minimum_norm(system, data, truth, rate), true).tolist()
+    return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
+
+
+def paired(rows: list[Row], draws: int = 2000) -> pd.DataFrame:
+    """Differences of error to VGB-DM over the same trajectories, with bootstrap intervals.
+
+    Errors are averaged over the seeds of an objective; trajectories are drawn again. ``low``
+    above 0 means that VGB-DM is better.
+    """
+    groups: dict[str, list[np.ndarray]] = {}
+    for row in rows:
+        groups.setdefault(str(row.numbers["objective"]), []).append(row.errors)
+    means = {name: np.mean(errors, 0) for name, errors in groups.items()}
+    if "vgbdm" not in means:
+        return pd.DataFrame(columns=["objective", "difference", "low", "high"])
+    count = len(means["vgbdm"])
+    chosen = np.random.default_rng(0).integers(0, count, (draws, count))
+    found = []
+    for name, errors in means.items():
+        if name == "vgbdm":
+            continue
+        difference = errors - means["vgbdm"]
+        low, high = np.quantile(difference[chosen].mean(1), [0.025, 0.975])
+        found.append((name, difference.mean(), low, high))
+    return pd.DataFrame(found, columns=["objective", "difference", "low", "high"])
+
+
+def tabulate(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """All rows, and mean ± standard deviation over the seeds of each variant."""
+    table = pd.DataFrame([row.numbers for row in rows])
+    extra = sorted(n for n in map(str, table.columns) if n.startswith("theta_error_"))
+    table = table.reindex(columns=[*COLUMNS, *extra])
+    numbers = [*COLUMNS[5:], *extra]
+    groups = table.groupby(["system", "objective", "variant"], sort=False, dropna=False)
+    mean, std = groups[numbers].mean(), groups[numbers].std()
+    summary = mean.join(std, rsuffix="_std").assign(runs=groups.size()).reset_index()
+    return table, summary

@@ -1,0 +1,1 @@
+"""The page, the table and the pictures that an evaluation leaves."""

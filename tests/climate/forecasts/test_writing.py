@@ -1,0 +1,199 @@
+"""Forecast stores: CF, whole or absent, and the refusals."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from forecasters import Calibrated
+
+from climate.forecasts.reading import open_forecast
+from climate.forecasts.writing import count_leads, count_members, write_forecast
+from vgbdm.errors import InputError
+
+SIX = np.timedelta64(6 * 3600, "s")
+
+
+class Persistence(torch.nn.Module):
+    """Forecasts the initial state, and counts its calls."""
+
+    step_seconds, history = 21600, 3
+
+    def __init__(self, store, value=0.0):
+        super().__init__()
+        self.channels, self.statistics_hash = store.channels, store.statistics.hash
+        self.value, self.calls = value, 0
+
+    def forecast(self, states, times, steps):
+        self.calls += 1
+        assert states.shape[1:] == (4, 3, 8, 16)
+        assert times.dtype == torch.int64
+        return states[:, -1:].repeat(1, steps, 1, 1, 1) + self.value
+
+
+@pytest.fixture
+def forecast(store, tmp_path):
+    write_forecast(Persistence(store), store, tmp_path / "out", lead=7 * SIX, batch=16)
+    return tmp_path / "out"
+
+
+def test_every_start_of_the_period_is_forecast(store, forecast):
+    dataset = xr.open_zarr(forecast, consolidated=False)
+    starts = store.anchors("test", SIX, 3, 7)
+    assert np.array_equal(dataset["time"].values, store.times[starts].astype("M8[ns]"))
+    assert dataset["u10"].dims == ("time", "lead_time", "lat", "lon")
+    for lead in (0, 6):
+        assert np.array_equal(dataset["z"].values[:, lead], store.read(0, 480)[starts, 0])
+
+
+class Meeting(Persistence):
+    """One whose first forecast waits until another process has tried the same place."""
+
+    def __init__(self, store, meet):
+        super().__init__(store)
+        self.meet = meet
+
+    def forecast(self, states, times, steps):
+        if not self.calls:
+            self.meet()
+        return super().forecast(states, times, steps)
+
+
+def test_of_two_forecasts_to_one_place_one_is_whole_and_the_other_refused(
+    store, forecast, tmp_path
+):
+    out = tmp_path / "same"
+
+    def another():
+        made = {path.name for path in tmp_path.rglob("*")}
+        with pytest.raises(InputError, match=r"same: locked by process .* at work on it"):
+            write_forecast(Persistence(store), store, out, lead=SIX)
+        assert {path.name for path in tmp_path.rglob("*")} == made
+
+    write_forecast(Meeting(store, another), store, out, lead=7 * SIX)
+    one, two = (xr.open_zarr(path, consolidated=False) for path in (forecast, out))
+    xr.testing.assert_equal(one, two)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "same"]
+
+
+def test_a_forecast_that_no_disk_takes_leaves_nothing_and_the_next_works(store, tmp_path):
+    def full():
+        raise OSError(27, "File too large")
+
+    with pytest.raises(OSError, match="too large"):
+        write_forecast(Meeting(store, full), store, tmp_path / "out", lead=SIX)
+    assert not list(tmp_path.iterdir())
+    write_forecast(Persistence(store), store, tmp_path / "out", lead=SIX)
+
+
+def test_the_file_follows_cf(forecast):
+    dataset = xr.open_zarr(forecast, consolidated=False)
+    assert dataset.attrs["Conventions"] == "CF-1.11"
+    assert dataset["time"].attrs["standard_name"] == "forecast_reference_time"
+    assert dataset["lead_time"].attrs["standard_name"] == "forecast_period"
+    assert dataset["u10"].attrs["standard_name"] == "eastward_wind"
+    assert dataset["u10"].attrs["units"] == "m s-1"
+    hours = dataset["lead_time"].values / np.timedelta64(1, "h")
+    assert hours.tolist() == [6, 12, 18, 24, 30, 36, 42]
+    valid = dataset["time"].values[:, None] + dataset["lead_time"].values
+    assert np.array_equal(dataset["valid_time"].values, valid)
+    raw = xr.open_zarr(forecast, consolidated=False, decode_times=False)
+    assert raw["lead_time"].attrs["units"] == "hours"
+    assert raw["u10"].encoding["coordinates"] == "valid_time"
+    for name in ("time", "valid_time", "lead_time", "lat", "lon"):
+        assert "_FillValue" not in raw[name].attrs
+    assert raw["time"].attrs["units"].startswith("seconds since")
+
+
+def test_the_file_says_what_made_it_and_is_the_same_when_made_again(store, forecast, tmp_path):
+    about = {"history": "launch/forecast_era5.py leads=42h", "institution": "here"}
+    again = tmp_path / "again"
+    write_forecast(Persistence(store), store, again, lead=7 * SIX, batch=5, about=about)
+    one, two = (xr.open_zarr(path, consolidated=False) for path in (forecast, again))
+    xr.testing.assert_equal(one, two)
+    assert two.attrs == one.attrs | about
+    assert one.attrs["source"] == "Persistence of vgbdm"
+    assert len(one.attrs["model_hash"]) == 64
+    other = Persistence(store)
+    other.extra = torch.nn.Linear(1, 1)
+    write_forecast(other, store, tmp_path / "other", lead=SIX)
+    dataset = xr.open_zarr(tmp_path / "other", consolidated=False)
+    assert dataset.attrs["model_hash"] != one.attrs["model_hash"]
+
+
+def test_an_ensemble_has_its_members_as_realizations(store, tmp_path):
+    model = Calibrated(store)
+    for name, batch in (("out", 64), ("again", 20)):
+        write_forecast(model, store, tmp_path / name, lead=2 * SIX, members=4, batch=batch, seed=5)
+    dataset = xr.open_zarr(tmp_path / "out", consolidated=False)
+    starts = store.anchors("test", SIX, 3, 2)
+    assert dataset["v10"].dims == ("time", "realization", "lead_time", "lat", "lon")
+    assert dataset["v10"].shape == (len(starts), 4, 2, 8, 16)
+    assert dataset["realization"].attrs["standard_name"] == "realization"
+    assert dataset["realization"].values.tolist() == [0, 1, 2, 3]
+    times = torch.from_numpy(store.times[starts].astype(np.int64))
+    expected = model.forecast_ensemble(None, times, 2, 4, 5).numpy()
+    assert np.array_equal(dataset["v10"].values, expected[:, :, :, 2])
+    xr.testing.assert_equal(dataset, xr.open_zarr(tmp_path / "again", consolidated=False))
+    forecast = open_forecast(tmp_path / "out", store)
+    assert forecast.members == 4
+    assert np.array_equal(forecast.read(2, 4, "v10"), expected[2:4, :, :, 2])
+
+
+def test_members_are_counted(store, tmp_path):
+    assert count_members(Persistence(store), None) == 1
+    assert count_members(Calibrated(store), None) == 16
+    assert count_members(Calibrated(store), 3) == 3
+    with pytest.raises(InputError, match="Persistence is deterministic"):
+        write_forecast(Persistence(store), store, tmp_path / "out", lead=SIX, members=2)
+    with pytest.raises(InputError, match="members=0"):
+        count_members(Calibrated(store), 0)
+    write_forecast(Calibrated(store), store, tmp_path / "one", lead=SIX, members=1)
+    one = xr.open_zarr(tmp_path / "one", consolidated=False)
+    assert one["z"].dims == ("time", "lead_time", "lat", "lon")
+
+
+def test_an_existing_folder_is_not_overwritten(store, forecast):
+    with pytest.raises(InputError, match="exists"):
+        write_forecast(Persistence(store), store, forecast, lead=SIX)
+
+
+def test_a_forecast_that_is_not_finite_leaves_nothing(store, tmp_path):
+    with pytest.raises(InputError, match="from 2016-01-16 is not finite"):
+        write_forecast(Persistence(store, np.nan), store, tmp_path / "out", lead=SIX)
+    assert not (tmp_path / "out").exists()
+
+
+def test_models_of_other_data_are_refused(store, tmp_path):
+    other = Persistence(store)
+    other.channels = ("z", "t2m")
+    with pytest.raises(InputError, match="trained on z,t2m"):
+        write_forecast(other, store, tmp_path / "out", lead=SIX)
+    other = Persistence(store)
+    other.statistics_hash = "0"
+    with pytest.raises(InputError, match="training statistics"):
+        write_forecast(other, store, tmp_path / "out", lead=SIX)
+
+
+def test_leads_must_be_whole_steps_and_fit_the_period(store, tmp_path):
+    with pytest.raises(InputError, match="not a multiple"):
+        count_leads(np.timedelta64(7 * 3600, "s"), SIX)
+    with pytest.raises(InputError, match="choose shorter leads"):
+        write_forecast(Persistence(store), store, tmp_path / "out", lead=40 * SIX)
+
+
+def test_a_forecast_of_another_store_is_refused(store, forecast, tmp_path):
+    with pytest.raises(InputError, match="no such store"):
+        open_forecast(tmp_path / "none", store)
+    dataset = xr.open_zarr(forecast, consolidated=False).load()
+    for name, changed, words in (
+        ("channel", dataset.drop_vars("z"), "holds no z"),
+        ("grid", dataset.assign_coords(lat=dataset["lat"] + 1), "not lines of the grid"),
+        ("time", dataset.assign_coords(time=dataset["time"] + np.timedelta64(9999, "D")), "times"),
+        ("order", dataset.isel(time=slice(None, None, -1)), "do not increase"),
+        ("lead", dataset.isel(lead_time=[0, 1, 3]), "not multiples of the first"),
+        ("hash", dataset.assign_attrs(statistics_hash="0"), "other training statistics"),
+    ):
+        path = tmp_path / name
+        changed.to_zarr(path, zarr_format=3, consolidated=False)
+        with pytest.raises(InputError, match=words):
+            open_forecast(path, store)

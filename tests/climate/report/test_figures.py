@@ -1,0 +1,249 @@
+"""Pictures of the report: what stands where, in which unit, at which leads."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from climate.grids.area import Area
+from climate.report import figures
+from climate.report.figures import COLOURS, Panel
+
+UNITS = {"z": "m2 s-2", "t2m": "K"}
+LEADS = [6, 12, 18, 24, 48]
+SCORES = list(figures.SCORE_LABELS)
+
+
+@pytest.fixture(autouse=True)
+def unrendered(monkeypatch):
+    """Figures as they are made; to find a place for their words takes a second each."""
+    monkeypatch.setattr(figures, "draw", lambda make: make())
+    monkeypatch.setattr(figures.Figure, "tight_layout", lambda self: None)
+
+
+def size_of(figure):
+    return figure.get_size_inches().tolist()
+
+
+def grid_of(figure, rows, columns):
+    assert len(figure.axes) == rows * columns
+    return np.array(figure.axes).reshape(rows, columns)
+
+
+def band_of(axis, which=-1):
+    """Lower and upper edge of a shaded band, from left to right."""
+    corners = axis.collections[which].get_paths()[0].vertices
+    ends = [corners[corners[:, 0] == x, 1] for x in np.unique(corners[:, 0])]
+    return np.array([(y.min(), y.max()) for y in ends]).T
+
+
+def scorecard(spread=True):
+    """Two variables, two rows; climatology has no CRPS."""
+    rows = []
+    for v, variable in enumerate(UNITS):
+        for r, row in enumerate(("model", "climatology")):
+            for k, lead in enumerate(LEADS):
+                values = {name: 1.0 + v + 10 * r + k + s for s, name in enumerate(SCORES)}
+                if not spread or row != "model":
+                    values["spread_skill"] = np.nan
+                if row != "model":
+                    values["crps"] = np.nan
+                low = {f"{name}_low": value - 0.25 for name, value in values.items()}
+                high = {f"{name}_high": value + 0.5 for name, value in values.items()}
+                told = {"variable": variable, "row": row, "lead_hours": lead}
+                rows.append(told | values | low | high)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize("spread", [True, False])
+def test_scores_stand_over_their_leads_with_their_intervals(spread):
+    card = scorecard(spread)
+    figure = figures.skill_curves(card, UNITS)
+    shown = SCORES if spread else SCORES[:3]
+    axes = grid_of(figure, len(shown), 2)
+    assert size_of(figure) == pytest.approx([6.2, 2.6 * len(shown)])
+    for v, variable in enumerate(UNITS):
+        assert axes[0, v].get_title() == f"{variable} ({UNITS[variable]})"
+        assert axes[-1, v].get_xlabel() == "lead time (h)"
+        assert axes[-1, v].get_xticks().tolist() == LEADS
+        for s, score in enumerate(shown):
+            axis = axes[s, v]
+            assert axis.get_ylabel() == (figures.SCORE_LABELS[score] if v == 0 else "")
+            rows = ["model"] if score in ("crps", "spread_skill") else ["model", "climatology"]
+            assert len(axis.collections) == len(rows)
+            for k, row in enumerate(rows):
+                block = card[(card["variable"] == variable) & (card["row"] == row)]
+                line = axis.lines[k]
+                assert line.get_xydata().tolist() == block[["lead_hours", score]].values.tolist()
+                assert line.get_color() == COLOURS[row]
+                assert np.allclose(band_of(axis, k)[0], block[score] - 0.25)
+                assert np.allclose(band_of(axis, k)[1], block[score] + 0.5)
+            if score in ("rmse_root_of_mean", "crps"):
+                assert axis.get_ylim()[0] == 0
+            elif score == "acc":
+                assert axis.get_ylim()[0] != 0
+            else:
+                assert set(axis.lines[-1].get_ydata()) == {1}
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["model", "climatology"]
+
+
+def test_many_leads_have_a_mark_each_few():
+    card = scorecard().iloc[[0] * 40].assign(lead_hours=6 * np.arange(1, 41))
+    figure = figures.skill_curves(card, UNITS)
+    assert figure.axes[-1].get_xticks().tolist() == [6, 36, 66, 96, 126, 156, 186, 216]
+
+
+def test_differences_stand_over_their_leads_with_their_intervals():
+    shown = ("rmse_root_of_mean", "crps", "acc")
+    rows = [
+        (variable, score, lead, 1.0 * v - s + k, 0.5 * v - s + k, 2.0 * v - s + k + 1)
+        for v, variable in enumerate(UNITS)
+        for s, score in enumerate(shown)
+        for k, lead in enumerate(LEADS)
+    ]
+    columns = ["variable", "score", "lead_hours", "difference", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    figure = figures.differences(table, UNITS)
+    axes = grid_of(figure, 3, 2)
+    assert size_of(figure) == pytest.approx([6.2, 7.8])
+    for v, variable in enumerate(UNITS):
+        assert axes[0, v].get_title() == f"{variable} ({UNITS[variable]})"
+        for s, score in enumerate(shown):
+            none, line = axes[s, v].lines
+            chosen = table[(table["variable"] == variable) & (table["score"] == score)]
+            assert set(none.get_ydata()) == {0}
+            assert line.get_xdata().tolist() == LEADS
+            assert line.get_ydata().tolist() == chosen["difference"].tolist()
+            assert band_of(axes[s, v]).tolist() == [chosen["low"].tolist(), chosen["high"].tolist()]
+            label = f"a - b, {figures.SCORE_LABELS[score]}"
+            assert axes[s, v].get_ylabel() == (label if v == 0 else "")
+
+
+@pytest.mark.parametrize(
+    ("leads", "shown"), [([6], [6]), ([12, 6], [6, 12]), (LEADS, [6, 18, 48]), ([1, 2, 3, 4], None)]
+)
+def test_the_first_the_middle_and_the_last_lead_are_drawn(leads, shown):
+    found = figures._some_leads(pd.Series(leads * 3))
+    assert found == shown if shown else (found[0], found[-1], len(found)) == (1, 4, 3)
+
+
+def test_spectra_stand_over_the_wavenumber_without_the_mean():
+    rows = [
+        (variable, lead, row, wave, (1.0 + v) * 10.0 ** (3 - wave + r) + lead)
+        for v, variable in enumerate(UNITS)
+        for lead in LEADS[:2]
+        for r, row in enumerate(("truth", "model", "climatology"))
+        for wave in range(5)
+    ]
+    table = pd.DataFrame(rows, columns=["variable", "lead_hours", "row", "wavenumber", "power"])
+    figure = figures.spectra(table, UNITS)
+    axes = grid_of(figure, 2, 2)
+    assert size_of(figure) == pytest.approx([6.2, 5.0])
+    for v, variable in enumerate(UNITS):
+        assert axes[-1, v].get_xlabel() == "zonal wavenumber"
+        for k, lead in enumerate(LEADS[:2]):
+            axis = axes[k, v]
+            assert axis.get_title() == f"{variable}, ({UNITS[variable]})², {lead} h"
+            assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
+            for r, (row, dash) in enumerate((("truth", "--"), ("model", "-"))):
+                line = axis.lines[r]
+                power = [(1.0 + v) * 10.0 ** (3 - wave + r) + lead for wave in range(1, 5)]
+                assert line.get_xdata().tolist() == [1, 2, 3, 4]
+                assert line.get_ydata().tolist() == power
+                assert (line.get_color(), line.get_linestyle()) == (COLOURS[row], dash)
+            assert len(axis.lines) == 2
+            top = (1.0 + v) * 100.0 + lead
+            assert axis.get_ylim() == pytest.approx((top * 1e-6, top * 3))
+
+
+def test_shares_of_ranks_are_told_by_the_even_share():
+    shares = {"z": [0.1, 0.2, 0.3, 0.4], "t2m": [0.25] * 4}
+    rows = [
+        (name, lead, rank, share * (1 if lead == 6 else 2))
+        for name, told in shares.items()
+        for lead in (6, 12)
+        for rank, share in enumerate(told)
+    ]
+    table = pd.DataFrame(rows, columns=["variable", "lead_hours", "rank", "share"])
+    figure = figures.rank_histograms(table)
+    axes = grid_of(figure, 2, 2)
+    assert size_of(figure) == pytest.approx([6.2, 4.0])
+    for v, (name, told) in enumerate(shares.items()):
+        assert axes[-1, v].get_xlabel() == "rank of the truth"
+        for k, lead in enumerate((6, 12)):
+            bars = axes[k, v].patches
+            assert [bar.get_height() for bar in bars] == pytest.approx(
+                [4 * (k + 1) * share for share in told]
+            )
+            assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx(
+                [0, 1, 2, 3]
+            )
+            assert set(axes[k, v].lines[0].get_ydata()) == {1}
+            assert axes[k, v].get_title() == f"{name}, {lead} h"
+            assert axes[k, v].get_ylabel() == ("share ÷ even share" if v == 0 else "")
+
+
+@pytest.mark.parametrize("land", [True, False])
+def test_maps_of_states_share_a_scale_and_others_have_their_own(land):
+    lat, lon = np.linspace(-20, 40, 7), np.array([350.0, 355.0, 0.0, 5.0])
+    area = Area(lat, lon, np.arange(7), np.arange(4), False)
+    drawn = np.random.default_rng(0).normal(size=(4, 7, 4))
+    drawn[0, 2, 1] = np.nan
+    kinds = ("state", "state", "difference", "spread")
+    panels = [
+        Panel(f"map {k}", (k + 1) * field, kind)
+        for k, (field, kind) in enumerate(zip(drawn, kinds, strict=True))
+    ]
+    coast = (drawn[1] > 0).astype(float) if land else None
+    figure = figures.maps(panels, area, coast, "K")
+    axes, bars = figure.axes[:6], figure.axes[6:]
+    assert size_of(figure) == pytest.approx([12.3, 4.8]) and len(bars) == 4
+    low, high = np.nanpercentile(np.stack((drawn[0], 2 * drawn[1])), [1, 99])
+    third, fourth = np.abs(3 * drawn[2]).max(), np.abs(4 * drawn[3]).max()
+    scales = [(low, high), (low, high), (-third, third), (0, fourth)]
+    for axis, panel, scale in zip(axes, panels, scales, strict=False):
+        mesh = axis.collections[0]
+        assert np.array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(7, 4), panel.field,
+                              equal_nan=True)  # fmt: skip
+        assert mesh.get_clim() == pytest.approx(scale)
+        edges = mesh.get_coordinates()[0, :, 0]
+        assert np.allclose((edges[1:] + edges[:-1]) / 2, [350, 355, 360, 365])
+        assert axis.get_title() == panel.title and (len(axis.collections) > 1) == land
+    assert [axis.axison for axis in axes] == [True] * 4 + [False] * 2
+    assert {bar.get_ylabel() for bar in bars} == {"K"}
+
+
+def write_logs(folder, loss, courant=None):
+    steps = pd.DataFrame({"step": np.arange(1, len(loss) + 1), "loss": loss})
+    if courant is not None:
+        steps["courant"] = courant
+    steps.to_csv(folder / "log.csv", index=False)
+    scores = pd.DataFrame({"step": [0, 50, 100], "score": [3.0, 2.0, 1.5]})
+    scores.to_csv(folder / "validation.csv", index=False)
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(0.0, "log"), (-300.0, "linear")])
+def test_losses_are_smoothed_over_a_fiftieth_of_the_run(tmp_path, shift, scale):
+    loss = 200.0 - np.arange(150) + 10 * np.sin(np.arange(150)) + shift
+    write_logs(tmp_path, loss)
+    left, right = figures.training_curves(tmp_path).axes
+    raw, smooth = left.lines
+    assert np.allclose(raw.get_ydata(), loss) and raw.get_xdata().tolist() == list(range(1, 151))
+    want = [loss[max(0, k - 2) : k + 1].mean() for k in range(150)]
+    assert np.allclose(smooth.get_ydata(), want)
+    assert left.get_yscale() == scale
+    assert right.lines[0].get_xydata().tolist() == [[0, 3], [50, 2], [100, 1.5]]
+    assert right.get_ylim()[0] == 0
+
+
+def test_a_run_without_logs_has_no_curves(tmp_path):
+    assert figures.training_curves(tmp_path) is None
+    write_logs(tmp_path, [1.0, 2.0])
+    assert len(figures.training_curves(tmp_path).axes) == 2
+    assert figures.courant(tmp_path / "log.csv") is None
+    (tmp_path / "validation.csv").unlink()
+    assert figures.training_curves(tmp_path) is None
+    write_logs(tmp_path, [1.0, 2.0], [0.5, 0.25])
+    (axis,) = figures.courant(tmp_path / "log.csv").axes
+    assert axis.lines[0].get_xydata().tolist() == [[1, 0.5], [2, 0.25]]
+    assert axis.get_ylim()[0] == 0

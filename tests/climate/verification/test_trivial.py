@@ -1,0 +1,77 @@
+"""The rows that every model must beat, on numbers that are all unlike."""
+
+import numpy as np
+import pytest
+
+from climate.grids.area import Area
+from climate.store.layout import TrainingStore
+from climate.verification import trivial
+from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
+
+HOUR = np.timedelta64(3600, "s")
+
+
+def numbers(seed, *shape):
+    return np.random.default_rng(seed).normal(2, 3, shape)
+
+
+def test_persistence_repeats_the_initial_state():
+    initial = numbers(0, 2, 3, 4, 5)
+    got = persistence(initial, 6)
+    assert got.shape == (2, 6, 3, 4, 5)
+    assert all(np.array_equal(got[:, k], initial) for k in range(6))
+
+
+def test_damped_persistence_is_climatology_and_what_is_left_of_the_anomaly():
+    initial, start = numbers(0, 2, 3, 4, 5), numbers(1, 2, 3, 4, 5)
+    valid, damping = numbers(2, 2, 6, 3, 4, 5), numbers(3, 6, 3)
+    got = damped_persistence(initial, start, valid, damping)
+    want = valid[1, 4, 2] + damping[4, 2] * (initial[1, 2] - start[1, 2])
+    assert got[1, 4, 2] == pytest.approx(want)
+
+
+@pytest.mark.parametrize(
+    ("hours", "want"),
+    [(6, [3, 2, 1, 0, 3]), (12, [1, 0, 1, 0, 1]), (24, [0] * 5), (5, None), (36, None)],
+)
+def test_yesterday_is_the_latest_state_at_that_hour(hours, want):
+    found = lagged_frames(hours * HOUR, 5)
+    assert want is None if found is None else found.tolist() == want
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**26])
+def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch, block_bytes):
+    monkeypatch.setattr(trivial, "BLOCK_BYTES", block_bytes)
+    rows, columns = slice(1, 6), [14, 15, 0, 1, 2]
+    area = Area.of(store.lat[rows], store.lon[columns], store.lat, store.lon)
+    fit = fit_trivial(store, area, 6 * HOUR, 3)
+    anomaly = (store.read(0, 288) - store.climatology.at(store.times[:288])).astype(np.float64)
+    anomaly = anomaly[:, :, rows][..., columns]
+    weights = np.cos(np.deg2rad(store.lat[rows]))[:, None]
+    now = anomaly[: 288 - 18]
+    for k in range(3):
+        then = anomaly[6 * (k + 1) :][: len(now)]
+        want = (now * then * weights).sum((0, 2, 3)) / (now**2 * weights).sum((0, 2, 3))
+        assert fit.damping[k] == pytest.approx(want, rel=1e-4)
+    assert fit.spread == pytest.approx(np.sqrt((now**2).mean(0)), rel=1e-4)
+    none = fit_trivial(store, area, 6 * HOUR, 200)
+    assert not none.damping.any() and none.damping.shape == (200, 3)
+
+
+def test_training_states_are_read_in_blocks_of_the_budget(store, monkeypatch):
+    read, sizes = TrainingStore.read, []
+
+    def noting(self, start, stop, *more):
+        sizes.append(stop - start)
+        return read(self, start, stop, *more)
+
+    monkeypatch.setattr(TrainingStore, "read", noting)
+    area, six = Area.of(store.lat, store.lon, store.lat, store.lon), np.timedelta64(6, "h")
+    whole = fit_trivial(store, area, six, 4)
+    assert len(sizes) == 1  # 64 MiB hold more than all of it
+    state = 4 * int(np.prod(store.state.shape[1:]))
+    monkeypatch.setattr("climate.verification.trivial.BLOCK_BYTES", 60 * state)
+    sizes.clear()
+    parts = fit_trivial(store, area, six, 4)
+    assert max(sizes) == 60 + 24 and len(sizes) == 5
+    assert np.allclose(parts.damping, whole.damping) and np.allclose(parts.spread, whole.spread)

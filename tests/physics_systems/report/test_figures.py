@@ -1,0 +1,189 @@
+"""Pictures: what stands where, against which axis, in which unit."""
+
+import numpy as np
+import pytest
+import torch
+from systems import SYSTEMS
+
+from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.report import figures
+
+WINDOW = 4
+
+
+@pytest.fixture(autouse=True)
+def unrendered(monkeypatch):
+    """Figures as they are made; to find a place for their words takes a second each."""
+    monkeypatch.setattr(figures, "draw", lambda make: make())
+    monkeypatch.setattr(figures.Figure, "tight_layout", lambda self: None)
+
+
+def numbers(*shape):
+    """Of another mean and size in each component."""
+    drawn = torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+    return drawn * torch.arange(1.0, shape[2] + 1).reshape(-1, *[1] * (len(shape) - 3)) + 2
+
+
+def observed(name, count=5, frames=9):
+    data = numbers(count, frames, *SYSTEMS[name].shape)
+    times = 0.3 * torch.arange(frames).double() ** 1.5 + torch.arange(count).double()[:, None]
+    return Trajectories(data, times)
+
+
+def forecasts(name, count=5, frames=9, members=7):
+    thetas = len(SYSTEMS[name].parameters)
+    drawn = numbers(members, count, frames - WINDOW, *SYSTEMS[name].shape)
+    return Forecasts(
+        numbers(count, frames - WINDOW, *SYSTEMS[name].shape),
+        numbers(count, 1, thetas)[:, 0],
+        drawn,
+        numbers(members, count, thetas),
+    )
+
+
+def band_of(axis):
+    """Lower and upper edge of the shaded band, from left to right."""
+    (band,) = axis.collections
+    corners = band.get_paths()[0].vertices
+    ends = [corners[corners[:, 0] == x, 1] for x in np.unique(corners[:, 0])]
+    return np.array([(y.min(), y.max()) for y in ends]).T
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_trajectories_show_truth_forecast_and_the_central_ninety_percent(count):
+    name = "rlc"
+    data, said = observed(name, count), forecasts(name, count)
+    figure = figures.trajectories(SYSTEMS[name], data, said, WINDOW, "title")
+    shown, size = min(count, 3), len(SYSTEMS[name].components)
+    axes = np.array(figure.axes).reshape(size, shown)
+    assert np.allclose(figure.get_size_inches(), (3.6 * shown, 1.7 * size))
+    assert figure.get_suptitle() == "title"
+    for k in range(shown):
+        for c, component in enumerate(SYSTEMS[name].components):
+            truth, forecast, start = axes[c, k].lines
+            assert np.array_equal(truth.get_xydata(), np.stack((data.t[k], data.x[k, :, c]), 1))
+            want = np.stack((data.t[k, WINDOW:], said.mean[k, :, c]), 1)
+            assert np.array_equal(forecast.get_xydata(), want)
+            assert set(start.get_xdata()) == {float(data.t[k, WINDOW - 1])}
+            quantiles = np.quantile(said.members[:, k, :, c].numpy(), [0.05, 0.95], axis=0)
+            assert np.allclose(band_of(axes[c, k]), quantiles)
+            assert axes[c, k].get_ylabel() == (component if k == 0 else "")
+            assert axes[c, k].get_xlabel() == ("t" if c == size - 1 else "")
+
+
+def test_without_an_ensemble_there_is_no_band():
+    alone = forecasts("rlc")._replace(members=None)
+    figure = figures.trajectories(SYSTEMS["rlc"], observed("rlc"), alone, WINDOW, "")
+    assert all(len(axis.lines) == 3 and not axis.collections for axis in figure.axes)
+
+
+def test_a_field_is_shown_at_its_middle_cell():
+    values = torch.arange(2 * 6 * 5).reshape(2, 6, 5)
+    assert figures.at_cell(values).tolist() == [3 * 5 + 2, 30 + 3 * 5 + 2]
+    assert figures.at_cell(values[:, 0, 0]).tolist() == [0, 30]
+
+
+def test_the_truth_decides_the_range_of_an_axis():
+    figure = figures.trajectories(
+        SYSTEMS["lorenz"], observed("lorenz"), forecasts("lorenz"), WINDOW, ""
+    )
+    truth = observed("lorenz").x[0, :, 0].numpy()
+    low, high = truth.min(), truth.max()
+    ends = figure.axes[0].get_ylim()
+    assert np.allclose(ends, (low - 0.4 * (high - low) - 1e-6, high + 0.4 * (high - low) + 1e-6))
+    figures.limit_axis(figure.axes[0], np.ones(4))
+    assert np.allclose(figure.axes[0].get_ylim(), (1 - 1e-6, 1 + 1e-6), rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["rlc", "reaction_diffusion"])
+def test_errors_are_in_standard_deviations_of_their_components(name):
+    data = observed(name)
+    rows = {"model": data.x[:, WINDOW:] + numbers(*data.x[:, WINDOW:].shape), "none": 0 * data.x}
+    rows["none"] = rows["none"][:, WINDOW:]
+    scale = torch.tensor([0.5, 4.0])
+    figure = figures.error_against_time(data, WINDOW, rows, scale)
+    (axis,) = figure.axes
+    assert axis.get_yscale() == "log" and axis.get_xlabel() == "t"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["model", "none"]
+    for line, forecast in zip(axis.lines, rows.values(), strict=True):
+        error = (forecast - data.x[:, WINDOW:]).double().numpy()
+        error = error / np.array([0.5, 4.0]).reshape(2, *[1] * (error.ndim - 3))
+        want = np.sqrt((error**2).mean((0, *range(2, error.ndim))))
+        assert np.array_equal(line.get_xdata(), data.t[0, WINDOW:])
+        assert np.allclose(line.get_ydata(), want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("draws", [True, False])
+def test_inferred_parameters_stand_over_the_true_ones_with_their_spread(draws):
+    names, said = SYSTEMS["rlc"].parameters, forecasts("rlc")
+    said = said if draws else said._replace(theta_draws=None)
+    truth = {name: numbers(5, 1, 3)[:, 0, k] for k, name in enumerate(names)}
+    figure = figures.parameter_scatter(names, truth, said, "title")
+    assert np.allclose(figure.get_size_inches(), (3.2 * len(names), 3.1))
+    for k, (name, axis) in enumerate(zip(names, figure.axes, strict=True)):
+        points, diagonal = axis.lines
+        assert np.array_equal(points.get_xydata(), np.stack((truth[name], said.theta[:, k]), 1))
+        ends = [float(truth[name].min()), float(truth[name].max())]
+        assert np.allclose(diagonal.get_xydata(), np.stack((ends, ends), 1))
+        assert (axis.get_xlabel(), axis.get_ylabel()) == (f"true {name}", f"inferred {name}")
+        if draws:
+            found = said.theta[:, k].numpy()
+            low, high = np.quantile(said.theta_draws[:, :, k].numpy(), [0.05, 0.95], axis=0)
+            ends = np.array([segment[:, 1] for segment in axis.collections[0].get_segments()])
+            assert np.allclose(ends[:, 0], np.minimum(low, found))
+            assert np.allclose(ends[:, 1], np.maximum(high, found))
+
+
+def test_a_field_is_portrayed_by_forecast_truth_and_error_of_the_last_frame():
+    name = "reaction_diffusion"
+    data, said = observed(name, frames=11), forecasts(name, frames=11)
+    figure = figures.portrait(SYSTEMS[name], data, said, WINDOW, "title")
+    size = len(SYSTEMS[name].components)
+    assert np.allclose(figure.get_size_inches(), (8, 2.5 * size))
+    shown = np.array(figure.axes[: 3 * size]).reshape(size, 3)
+    for c, component in enumerate(SYSTEMS[name].components):
+        truth, forecast = data.x[0, -1, c].numpy(), said.mean[0, -1, c].numpy()
+        for axis, words, want in zip(
+            shown[c], ("forecast", "truth", "error"), (forecast, truth, forecast - truth),
+            strict=True,
+        ):  # fmt: skip
+            assert np.array_equal(axis.images[0].get_array(), want)
+            assert axis.get_title() == f"{component}, {words}, last frame"
+            assert not axis.axison
+        for axis in shown[c, :2]:
+            assert np.allclose(axis.images[0].get_clim(), (truth.min(), truth.max()))
+
+
+@pytest.mark.parametrize(("name", "count"), [("lorenz", 5), ("lorenz", 2), ("pendulum", 5)])
+def test_lines_portray_two_components_or_one_against_its_change(name, count):
+    system, data, said = SYSTEMS[name], observed(name, count), forecasts(name, count)
+    figure = figures.portrait(system, data, said, WINDOW, "title")
+    assert np.allclose(figure.get_size_inches(), (10.8, 3)) and len(figure.axes) == 3
+    several, names = len(system.components) > 1, system.components
+    labels = (names[0], names[-1]) if several else (names[0], f"d{names[0]}/dt")
+    for k, axis in enumerate(figure.axes[:count]):
+        assert (axis.get_xlabel(), axis.get_ylabel()) == labels
+        times = data.t[k, WINDOW:].numpy()
+        for line, values in zip(axis.lines, (data.x[k, WINDOW:], said.mean[k]), strict=True):
+            first = values[:, 0].numpy()
+            second = values[:, -1].numpy() if several else np.gradient(first, times)
+            assert np.allclose(line.get_xydata(), np.stack((first, second), 1))
+        second = axis.lines[0].get_ydata()
+        margin = 0.4 * (second.max() - second.min()) + 1e-6
+        assert np.allclose(axis.get_ylim(), (second.min() - margin, second.max() + margin))
+    assert not any(axis.lines for axis in figure.axes[count:])
+
+
+def test_ranks_of_true_parameters_have_eleven_bins_and_the_even_height():
+    names, said = ("L", "C"), forecasts("rlc", 33, members=21)
+    truth = {"L": torch.full((33,), -1e9), "C": torch.full((33,), 1e9)}
+    figure = figures.calibration(names, truth, said, "title")
+    assert np.allclose(figure.get_size_inches(), (6.4, 2.4))
+    for axis, name, full in zip(figure.axes, names, (0, 10), strict=True):
+        heights = [bar.get_height() for bar in axis.patches]
+        assert heights == [33 * (k == full) for k in range(11)]
+        assert axis.patches[0].get_x() == pytest.approx(-0.5)
+        assert axis.patches[10].get_x() + axis.patches[10].get_width() == pytest.approx(21.5)
+        assert set(axis.lines[0].get_ydata()) == {3.0}
+        assert axis.get_xlabel() == f"rank of {name}"
