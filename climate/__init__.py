@@ -1,7 +1,7 @@
 """Global weather, in rooms from conventions up to reports; each imports only rooms below it.
 
-conventions, sample; grids; store, operators; sources, conversion; models, stream; forecasts, training;
-verification; report. `make lint` holds the order.
+conventions, sample; grids; store, operators; sources, conversion; models, stream; forecasts,
+training; verification; report. `make lint` holds the order.
 """
 
 FORMER_MODULES = {
