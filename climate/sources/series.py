@@ -81,7 +81,7 @@ class SeriesArray:
     """
 
     def __init__(
-        self, series: Series, selection: Selection, valid: Period | None, over: bool = False
+        self, series: Series, selection: Selection, valid: Period | None, over: bool
     ) -> None:
         self.series, self.over, self.joins = series, over, 1
         self.method = find_method(series.channels[0], series.parts, series.method)

@@ -1,5 +1,7 @@
 """Refined inference: known answers, better than the encoder, row by row."""
 
+import math
+
 import pytest
 import torch
 from systems import SYSTEMS, make_field, parameters, smooth, trajectories
@@ -192,3 +194,19 @@ def test_the_anchor_is_where_the_search_begins():
     start = torch.tensor([[16.0], [-32.0]])
     found = minimise(lambda u: residuals(u - start), start, 20) - start
     assert torch.allclose(found, minimise(residuals, torch.zeros(2, 1), 20), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("gain", "taken"), [(2e-4, False), (5e-4, True)])
+def test_a_step_must_gain_more_than_the_anchor_costs(gain, taken):
+    """One step to u by the slope at 0, where the residual has gained as much as it is told."""
+    slope, first = -0.01, 0.1
+    step = -slope * first / (1.01 * slope**2 + ANCHOR)
+    cost = 4 * ANCHOR * math.log1p(step**2 / 4)
+    assert 2e-4 < cost < 5e-4
+    bend = (math.sqrt(first**2 - gain) - first - slope * step) / step**2
+
+    def residuals(u):
+        return first + slope * u + bend * u.square()
+
+    found = float(minimise(residuals, torch.zeros(1, 1), 1))
+    assert found == pytest.approx(step if taken else 0.0, rel=1e-4)

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from forecasters import Oracle
 
-from climate.forecasts.reading import batches, open_forecast
+from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.grids.area import Area
 from climate.sample.write import NOTICE
@@ -114,9 +114,3 @@ def test_no_number_of_the_papers_has_changed():
         assert sums[name] == pytest.approx(table, abs=1e-9)
     assert np.allclose(LAT, np.linspace(-87.1875, 87.1875, 32))
     assert np.allclose(LON, np.linspace(0, 354.375, 64))
-
-
-def test_the_truth_of_few_starts_is_read_at_once(pair, store):
-    """32 MiB hold more than all of it."""
-    few = replace(pair[0], starts=np.arange(24, 54), area=Area.of(*[store.lat, store.lon] * 2))
-    assert [part for part, _ in batches([few], store)] == [slice(0, 30)]

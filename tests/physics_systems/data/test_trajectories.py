@@ -1,5 +1,8 @@
 """What a store of trajectories may hold, and the one line that refuses the rest."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
@@ -7,7 +10,7 @@ from refusals import refused
 from seals import reseal
 from systems import SYSTEMS, dataset
 
-from physics_systems.data.trajectories import read, read_parameters, write
+from physics_systems.data.trajectories import describe_system, read, read_parameters, write
 from vgbdm.errors import InputError
 
 LORENZ = SYSTEMS["lorenz"]
@@ -149,3 +152,12 @@ def test_an_array_that_memory_cannot_hold_is_refused(tmp_path):
         edit_3(path / name, shape=shape)
     reseal(path)
     refused(lambda: read(path, LORENZ, 5), "x is float32 of (1000000000, 10000, 3)", "at most")
+
+
+def test_a_system_is_described_alike_whatever_the_order_of_its_options():
+    system = SYSTEMS["rlc"]
+    turned = replace(system, ranges=dict(reversed(system.ranges.items())))
+    assert list(turned.ranges) != list(system.ranges)
+    text = describe_system(system)
+    assert describe_system(turned) == text and "presets" not in json.loads(text)
+    assert json.loads(text)["ranges"]["L"] == [1, 3]
