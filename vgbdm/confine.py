@@ -41,13 +41,13 @@ def resolve(
             passes a link or something that is neither folder nor regular file. What is missing is
             not refused.
     """
-    told = str(name)[:200]
+    shown = str(name)[:200]
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     plain = bool(parts) and "/".join(parts) == name and not {".", ".."} & {*parts}
-    if not plain or "\0" in told or "\\" in told or "\n" in told:
-        raise InputError(f"{root}: names {told!r}, which is no file inside of it; {remedy}")
+    if not plain or "\0" in shown or "\\" in shown or "\n" in shown:
+        raise InputError(f"{root}: names {shown!r}, which is no file inside of it; {remedy}")
     if tops is not None and parts[0] not in tops:
-        raise InputError(f"{root}: names {told!r}, which is none of its files; {remedy}")
+        raise InputError(f"{root}: names {shown!r}, which is none of its files; {remedy}")
     place = root
     for k, part in enumerate(parts):
         place = place / part
@@ -57,7 +57,7 @@ def resolve(
             break
         except OSError as error:  # a name that is too long
             raise InputError(
-                f"{root}: names {told!r}, which is no file ({error.strerror}); {remedy}"
+                f"{root}: names {shown!r}, which is no file ({error.strerror}); {remedy}"
             ) from None
         last = k == len(parts) - 1
         if not (stat.S_ISREG(mode) if last else stat.S_ISDIR(mode)):

@@ -134,14 +134,14 @@ class LatentField(GreyBoxField[Trajectories]):
         eye = torch.eye(parameters)
         self.register_buffer("sides", torch.cat((0 * eye[:1], -eye, eye)), persistent=False)
         self.merge = nn.Linear(features + self.regression.outputs, features)
-        told = features + self.regression.outputs
-        self.zeta_head = head(told, latents)
+        evidence = features + self.regression.outputs
+        self.zeta_head = head(evidence, latents)
         self.network = network(inputs, self.size)
         self.latents, self.refinement = latents, refinement
         self.unmixing = None
         if grey:
             self.prior = NormalParameters(physics.prior, physics.positive)
-            self.theta_head = head(told + latents, len(self.prior.names))
+            self.theta_head = head(evidence + latents, len(self.prior.names))
             self.register_buffer("width", torch.ones(len(self.prior.names)))
             if unmixing is not None:
                 flat = window * self.size * int(torch.Size(physics.grid).numel())
@@ -295,13 +295,15 @@ class LatentField(GreyBoxField[Trajectories]):
         extras = torch.cat((gaps[..., None], forcing), 2).to(frames.dtype)
         extras = extras.reshape(*extras.shape, *[1] * len(grid)).expand(*extras.shape, *grid)
         seen = self.encoder(torch.cat((scaled, extras), 2))
-        told = self.regression(self._rates(frames, times))
-        return torch.cat((F.silu(self.merge(torch.cat((seen, told), 1))), told), 1)
+        evidence = self.regression(self._rates(frames, times))
+        return torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
 
     def _rates(self, frames: Tensor, times: Tensor) -> WindowRates:
         """Rates of a window, and what they may be made of."""
-        slope, bend = derivatives(frames, times, STENCIL)
-        state, rate = (frames, slope) if self.order == 1 else (torch.cat((frames, slope), 2), bend)
+        slope, curvature = derivatives(frames, times, STENCIL)
+        state, rate = frames, slope
+        if self.order == 2:
+            state, rate = torch.cat((frames, slope), 2), curvature
         cut = inner(frames.shape[1])
         state, rate, times = state[:, cut], rate[:, cut], times[:, cut]
         seen = ((state - self.mean) / self.std).index_select(2, self.seen)

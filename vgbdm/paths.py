@@ -179,16 +179,17 @@ def derivatives(frames: Tensor, times: Tensor, width: int) -> tuple[Tensor, Tens
     second = (2 * first * (middle - 1 / distance)).scatter(2, own, 0.0)
     second = second.scatter(2, own, -second.sum(2, keepdim=True))
     rows = torch.stack((first.scatter(2, own, middle), second)).to(frames.dtype)
-    slope, bend = torch.einsum("kblw,blw...->kbl...", rows, frames[:, index])
-    return slope, bend
+    slope, curvature = torch.einsum("kblw,blw...->kbl...", rows, frames[:, index])
+    return slope, curvature
 
 
 @model_part
 class HermitePath(Path):
     """The quintic on the values, slopes and second derivatives of both ends, by wide differences.
 
-    Velocity of fifth order, where the stencil allows. What its bend is worth: the cubic through
-    slopes alone biases σ of Lorenz by 2e-3 of its prior's width for every stencil, this by 3e-4.
+    Velocity of fifth order, where the stencil allows. What second derivatives are worth: the cubic
+    through slopes alone biases σ of Lorenz by 2e-3 of its prior's width for every stencil, this by
+    3e-4.
 
     Node values: the frame, its slope and its second derivative.
 
@@ -215,16 +216,16 @@ class HermitePath(Path):
     ) -> PathPoint:
         """See `Path`."""
         length, s = _expand(length, a[:, 0]), _expand(s, a[:, 0])
-        slope, bend = a[:, 1] * length, a[:, 2] * length**2 / 2
-        rise = b[:, 0] - a[:, 0] - slope - bend
-        turn = b[:, 1] * length - slope - 2 * bend
-        twist = b[:, 2] * length**2 / 2 - bend
-        c3 = 10 * rise - 4 * turn + twist
-        c4 = -15 * rise + 7 * turn - 2 * twist
-        c5 = 6 * rise - 3 * turn + twist
-        state = a[:, 0] + s * (slope + s * (bend + s * (c3 + s * (c4 + s * c5))))
-        velocity = slope + s * (2 * bend + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))
-        acceleration = 2 * bend + s * (6 * c3 + s * (12 * c4 + s * 20 * c5))
+        slope, curvature = a[:, 1] * length, a[:, 2] * length**2 / 2
+        rise = b[:, 0] - a[:, 0] - slope - curvature
+        slope_gap = b[:, 1] * length - slope - 2 * curvature
+        curvature_gap = b[:, 2] * length**2 / 2 - curvature
+        c3 = 10 * rise - 4 * slope_gap + curvature_gap
+        c4 = -15 * rise + 7 * slope_gap - 2 * curvature_gap
+        c5 = 6 * rise - 3 * slope_gap + curvature_gap
+        state = a[:, 0] + s * (slope + s * (curvature + s * (c3 + s * (c4 + s * c5))))
+        velocity = slope + s * (2 * curvature + s * (3 * c3 + s * (4 * c4 + s * 5 * c5)))
+        acceleration = 2 * curvature + s * (6 * c3 + s * (12 * c4 + s * 20 * c5))
         return PathPoint(state, velocity / length, acceleration / length**2)
 
 
@@ -279,12 +280,12 @@ class SmoothingPath(Path):
         beside = torch.diag_embed(gaps[:, 1:-1] / 6, offset=1)
         weight = self.smoothing * gaps.mean(1)[:, None, None] ** 3
         system = mass + beside + beside.transpose(1, 2) + weight * second @ second.transpose(1, 2)
-        bend = torch.linalg.solve_ex(system, second @ x).result  # second derivatives inside
-        values = x - weight * second.transpose(1, 2) @ bend
-        bend = torch.nn.functional.pad(bend, (0, 0, 1, 1))
+        curvature = torch.linalg.solve_ex(system, second @ x).result  # second derivatives inside
+        values = x - weight * second.transpose(1, 2) @ curvature
+        curvature = torch.nn.functional.pad(curvature, (0, 0, 1, 1))
         rise, length = values.diff(dim=1) / gaps[..., None], gaps[..., None]
-        slope = rise - length / 6 * (2 * bend[:, :-1] + bend[:, 1:])
-        last = rise[:, -1:] + length[:, -1:] / 6 * (bend[:, -2:-1] + 2 * bend[:, -1:])
+        slope = rise - length / 6 * (2 * curvature[:, :-1] + curvature[:, 1:])
+        last = rise[:, -1:] + length[:, -1:] / 6 * (curvature[:, -2:-1] + 2 * curvature[:, -1:])
         return values.view_as(frames), torch.cat((slope, last), 1).view_as(frames)
 
     def __call__(

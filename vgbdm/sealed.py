@@ -109,12 +109,12 @@ class Sealed:
         """Metadata against the list, and against what the manifest says of the array."""
         facts = parse_json(raw, path, self.remedy)
         check_metadata(facts, str(path), self.remedy, OWN)
-        told = self.facts["arrays"].get(name.rpartition("/")[0])
+        listed = self.facts["arrays"].get(name.rpartition("/")[0])
         if "shape" not in facts:
             return
         shape, *others = layout_of(facts)
-        known = isinstance(told, list) and len(told) == 3
-        if not known or not _continues(shape, told[0]) or others != told[1:]:
+        known = isinstance(listed, list) and len(listed) == 3
+        if not known or not _continues(shape, listed[0]) or others != listed[1:]:
             raise InputError(f"{path}: is not the array that {MANIFEST} tells of; {self.remedy}")
 
     def store(self) -> SealedStore:
@@ -160,10 +160,10 @@ class Sealed:
                 self.read(file)
 
 
-def _continues(shape: Any, told: Any) -> bool:
-    """Whether a shape is the one told of, or has more along its first axis, as after an append."""
-    same = isinstance(told, list) and len(shape) == len(told) and shape[1:] == told[1:]
-    return same and (not shape or shape[0] >= told[0])
+def _continues(shape: Any, listed: Any) -> bool:
+    """Whether a shape is the listed one, or has more along its first axis, as after an append."""
+    same = isinstance(listed, list) and len(shape) == len(listed) and shape[1:] == listed[1:]
+    return same and (not shape or shape[0] >= listed[0])
 
 
 class SealedStore(WrapperStore[LocalStore]):

@@ -111,8 +111,8 @@ def unseal(raw: bytes, where: object, remedy: str, older: str | None = None) -> 
     """
     facts = parse_json(raw, where, remedy)
     if facts.get("format") != FORMAT:
-        told = str(facts.get("format"))[:20]
-        raise InputError(f"{where}: format {told}, this version reads {FORMAT}; {older or remedy}")
+        named = str(facts.get("format"))[:20]
+        raise InputError(f"{where}: format {named}, this version reads {FORMAT}; {older or remedy}")
     at = raw.find(_PLACE) + len(_PLACE)
     blank = raw[:at] + BLANK.encode() + raw[at + len(BLANK) :]
     if facts.get("digest") != hashlib.sha256(blank).hexdigest():

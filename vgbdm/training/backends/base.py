@@ -252,8 +252,8 @@ class Backend(ABC):
         if norm is not None:
             vector = torch.cat((vector, norm.double().reshape(1)))
         meanwhile()
-        told = read(vector)
-        totals, found = told[: len(sums) + len(own)], told[len(sums) + len(own) :]
+        numbers = read(vector)
+        totals, found = numbers[: len(sums) + len(own)], numbers[len(sums) + len(own) :]
         means, votes, (samples, called) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
         assert called == calls * self.world_size, "ranks called the field unequally often"
         heard = frozenset(wish for wish, vote in zip(WISHES, votes, strict=True) if vote)

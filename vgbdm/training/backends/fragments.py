@@ -141,16 +141,16 @@ class Collector:
             return
         table = torch.empty((rows + flats, 5), dtype=torch.int64, device=self.device)
         torch.distributed.recv(table, other)
-        told, names = table.tolist(), list(self.shapes)
+        entries, names = table.tolist(), list(self.shapes)
         kind = next(iter(whole.values())).dtype
-        for index, (size, *_) in enumerate(told[rows:]):
+        for index, (size, *_) in enumerate(entries[rows:]):
             if not size:
                 continue
             if len(self._received) < size or self._received.dtype != kind:
                 self._received = torch.empty(size, dtype=kind, device=self.device)
             values = self._received[:size]
             torch.distributed.recv(values, other)
-            for number, lies_in, begin, end, start in told[:rows]:
+            for number, lies_in, begin, end, start in entries[:rows]:
                 if lies_in == index:
                     whole[names[number]][start : start + end - begin] = values[begin:end]
 
