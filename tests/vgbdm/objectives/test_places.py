@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vgbdm.objectives.places import WindowSampler, first_frames, gather, span
+from vgbdm.objectives.places import LastInterval, WindowSampler, first_frames, gather, span
 
 COUNT, FRAMES, WINDOW = 4000, 21, 6
 
@@ -61,3 +61,11 @@ def test_values_are_gathered_row_by_row():
     values = torch.arange(12).reshape(2, 6)
     assert gather(values, torch.tensor([[0, 5], [2, 1]])).tolist() == [[0, 5], [8, 7]]
     assert span(torch.tensor([3, 7]), 3).tolist() == [[3, 4, 5], [7, 8, 9]]
+
+
+def test_one_match_lies_in_the_last_interval_of_all_frames():
+    start, interval, s = LastInterval(3)(torch.arange(COUNT), 5, 5, 4)
+    assert start.tolist() == [0] * COUNT and interval.tolist() == [[3]] * COUNT
+    assert s.shape == (COUNT, 1) and s.dtype == torch.float32
+    assert float(s.mean()) == pytest.approx(0.5, abs=0.02) and 0 <= s.min() and s.max() <= 1
+    assert not torch.equal(LastInterval(4)(torch.arange(COUNT), 5, 5, 4).s, s)
