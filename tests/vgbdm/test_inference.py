@@ -210,3 +210,14 @@ def test_a_step_must_gain_more_than_the_anchor_costs(gain, taken):
 
     found = float(minimise(residuals, torch.zeros(1, 1), 1))
     assert found == pytest.approx(step if taken else 0.0, rel=1e-4)
+
+
+def test_the_anchor_of_a_step_is_that_of_a_students_t():
+    """Two steps of one unknown towards 3, by hand: the pull is A u / (1 + u² / 4)."""
+    gain, u, damping = math.sqrt(ANCHOR), 0.0, 1e-2
+    for _ in range(2):
+        hold = ANCHOR / (1 + u**2 / 4)
+        u -= (ANCHOR * (u - 3) + hold * u) / (ANCHOR * (1 + damping) + hold)
+        damping /= 5
+    found = minimise(lambda at: gain * (at - 3), torch.zeros(1, 1), 2)
+    assert float(found) == pytest.approx(u, rel=1e-4)
