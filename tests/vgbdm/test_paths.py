@@ -112,6 +112,19 @@ def test_velocity_is_the_derivative_of_the_path(path):
     assert torch.allclose(last(path, frames, times, s).acceleration, change, atol=1e-7)
 
 
+@pytest.mark.parametrize("path", CURVES.values(), ids=CURVES)
+def test_derivatives_are_those_of_the_curve_between_any_two_nodes(path):
+    """Nodes that share no polynomial: every coefficient of the curve counts."""
+    numbers = torch.Generator().manual_seed(2)
+    a, b = (torch.randn((3, 3, 2), generator=numbers, dtype=torch.float64) for _ in range(2))
+    length = torch.tensor([0.4, 1.3, 2.2], dtype=torch.float64)
+    s, step = torch.tensor([0.3, 0.6, 0.8], dtype=torch.float64), 1e-5
+    ahead, behind = (path(a, b, length, s + d) for d in (step, -step))
+    here, gap = path(a, b, length, s), (2 * step * length)[:, None]
+    assert torch.allclose(here.velocity, (ahead.state - behind.state) / gap, atol=1e-6)
+    assert torch.allclose(here.acceleration, (ahead.velocity - behind.velocity) / gap, atol=1e-6)
+
+
 def test_bridge_has_its_spread_and_its_own_derivative():
     path = BridgePath(sigma=0.5, margin=0.02)
     frames, times = (
