@@ -101,6 +101,20 @@ def test_too_short_a_period_makes_no_claim(store, opened):
     assert "–" in format_comparison(comparison)
 
 
+def test_the_text_is_of_the_score_that_is_asked_for(store, opened):
+    comparison = compare(opened["near"], opened["far"], store)
+    for name in ("rmse_root_of_mean", "mse"):
+        text, rows = format_comparison(comparison, name), comparison.table
+        rows = rows[rows["score"] == name]
+        assert text.count(f": {name}, ") == rows["variable"].nunique()
+        shown = [line.split() for line in text.splitlines() if line.strip()[:1].isdigit()]
+        assert len(shown) == len(rows)
+        wanted = [f"{value:.4g}" for value in rows["a"]]
+        assert [float(line[1]) for line in shown] == pytest.approx(
+            [float(value) for value in wanted], rel=1e-2
+        )
+
+
 def test_only_common_starts_count(store, folder, opened):
     later = opened["far"].select(np.arange(30, 60), 3)
     comparison = compare(opened["near"], later, store)
