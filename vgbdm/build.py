@@ -43,11 +43,13 @@ def marks_of(module: str) -> dict[str, str]:
     spec = importlib.util.find_spec(package)
     assert spec is not None and spec.origin is not None
     file = Path(spec.origin).parent.joinpath(*inner).with_suffix(".py")
-    if not file.is_file():
+    try:
+        text = file.read_bytes()
+    except OSError:  # none, or a name that no file can have
         return {}
     return {
         node.name: mark.id
-        for node in ast.parse(file.read_bytes()).body
+        for node in ast.parse(text).body
         if isinstance(node, ast.ClassDef | ast.FunctionDef)
         for mark in node.decorator_list
         if isinstance(mark, ast.Name) and mark.id in MARKS

@@ -55,6 +55,7 @@ FOREIGN = [
     # near misses
     "vgbdmx.paths.BridgePath", "vgbdm.paths.BridgePath ", "vgbdm", "", ".paths", "vgbdm..paths",
     "VGBDM.paths.BridgePath", "vgbdm/paths", 7, None, True, ["vgbdm.paths.BridgePath"], {"a": 1},
+    f"vgbdm.{'p' * 300}.BridgePath",
 ]  # fmt: skip
 
 
