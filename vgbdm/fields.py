@@ -127,6 +127,14 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         """State and its rate, (N, ...) each, at a point of a path."""
         return point.state, point.velocity
 
+    def from_frames(self, frames: Tensor) -> Tensor:
+        """States (N, ...) that single frames show.
+
+        Raises:
+            InputError: where frames do not show all of a state.
+        """
+        return frames
+
     @abstractmethod
     def rate_units(self, rates: Tensor) -> Tensor:
         """Differences of rates (..., C, ...) → in units of their rms over the training data."""
@@ -176,13 +184,15 @@ class GreyBoxField(Dynamics, Generic[Batch]):
 
         Args:
             past: of as many histories as there are rows of latents, or of samples of members.
-            latents: None: the means.
+            latents: None: the means of the prior that the past gives; nothing where the field is
+                deterministic.
         """
         if isinstance(latents, Members):
             if 0 < past.rows < latents.rows:
                 past = past.repeat(latents.rows // past.rows)
             return self.context(past, latents.draw(past.prior))
         if latents is None:
+            assert past.prior is not None or self.latent_sizes is None
             latents = NO_LATENTS if past.prior is None else past.prior.mean
         return self.context(past, latents)
 
@@ -214,7 +224,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             history: (N, K, C, ...) frames up to the initial one.
             clock: (N, n + 1) of the initial and the wanted states.
             lengths: (N, n) of the intervals, in the unit that rates are per.
-            latents: the same at every step; or whose draws; None: the prior's means.
+            latents: the same at every step; or whose draws; None: as in `next_context`.
             solver: another than the field's.
             checkpoint: recompute activations backwards rather than keep them.
 
@@ -227,10 +237,3 @@ class GreyBoxField(Dynamics, Generic[Batch]):
 
         chosen = solver or self.solver
         return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)
-
-
-def repeated(rows: int, *tensors: Tensor) -> tuple[Tensor, ...]:
-    """Tensors with each sample ``rows`` times in a row; as they are for 1."""
-    if rows == 1:
-        return tensors
-    return tuple(x.repeat_interleave(rows, 0) for x in tensors)

@@ -209,6 +209,12 @@ class LatentField(GreyBoxField[Trajectories]):
         state = torch.cat((point.state, point.velocity), 1)
         return state, torch.cat((point.velocity, point.acceleration), 1)
 
+    def from_frames(self, frames: Tensor) -> Tensor:
+        """See `GreyBoxField`."""
+        if self.order == 2:
+            raise InputError("objective: path is null, and frames show no velocities; give a path")
+        return frames
+
     def rate_units(self, rates: Tensor) -> Tensor:
         """The last C rows of (..., Q, *grid) in units of their rms."""
         axis = -1 - len(self.physics.grid)

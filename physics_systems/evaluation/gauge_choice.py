@@ -60,5 +60,6 @@ def _without_gauge(config: dict[str, Any]) -> str:
     own = copy.deepcopy({k: v for k, v in config.items() if k not in ("seed", "run_dir", "resume")})
     own["objective"]["schedules"].pop("gauge")
     own["system"].get("presets", {}).pop("gauge", None)
-    own["objective"].get("places", {}).pop("seed", None)
+    for name in ("places", "sampler"):  # runs of before say sampler
+        own["objective"].get(name, {}).pop("seed", None)
     return json.dumps(own, sort_keys=True)

@@ -94,7 +94,16 @@ def batch_of(data, path, rows=None):
 
 
 def make_field(
-    name, *, grey=True, inputs=None, encoder=None, unmixing=False, path=None, shake=0.0, data=None
+    name,
+    *,
+    grey=True,
+    inputs=None,
+    encoder=None,
+    unmixing=False,
+    path=None,
+    shake=0.0,
+    data=None,
+    history=2,
 ):
     """A small field of a system; ``shake`` draws its last layer from N(0, shake²)."""
     torch.manual_seed(0)
@@ -116,7 +125,7 @@ def make_field(
         grey=grey,
         residual_inputs=inputs,
         window=WINDOW[name],
-        history=2,
+        history=history,
         latents=3,
         features=12,
         encoder=functools.partial(encoders[encoder], width=8),

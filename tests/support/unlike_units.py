@@ -30,6 +30,9 @@ class UnlikeUnits:
     def observe(self, x):
         return x
 
+    def from_frames(self, frames):
+        return frames
+
     def from_changes(self, values):
         return values * CHANGE
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vgbdm.errors import InputError
 from vgbdm.fields import Batch, GreyBoxField
 from vgbdm.listed import buildable
 from vgbdm.objectives.matching import sizes_of
@@ -25,6 +26,8 @@ class Aphynity(RolloutMatching[Batch]):
         self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Terms per sample (B,); ``values``: ``multiplier``, ``beta_theta``, ``beta_zeta``."""
+        if not field.grey:
+            raise InputError("aphynity: a black box has no physics whose complement could be small")
         done = self.simulate(field, batch, values)
         rows = done.states.shape[:2]
         past = field.past(visited_histories(field, done))

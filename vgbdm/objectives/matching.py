@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.dynamics import Tendency
+from vgbdm.errors import InputError
 from vgbdm.fields import Batch, GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents import NO_LATENTS, LatentDistribution, Latents
 from vgbdm.listed import buildable
@@ -147,6 +148,11 @@ class Matching(Generic[Batch]):
         """A draw from the posterior of each window, and its distances (B,) from the prior."""
         if field.latent_sizes is None:
             return NO_LATENTS, {}
+        if past.prior is not None and self.places.matches > 1:
+            raise InputError(
+                f"matching: matches={self.places.matches}: latents whose prior follows from the "
+                "history have one match a window; take LastInterval"
+            )
         latents, posterior = draw_posterior(field, ids, frames, places.start, past, self.seed)
         return latents, posterior.kl(past.prior)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vgbdm.errors import InputError
 from vgbdm.latent_field import LatentField, Trajectories
 from vgbdm.listed import buildable
 from vgbdm.objectives.places import gather, span
@@ -34,6 +35,8 @@ class PhysVAE(RolloutMatching[Trajectories]):
         self, field: LatentField, batch: Trajectories, values: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Terms per sample (B,); ``values``: a weight for each regulariser, and both β."""
+        if not isinstance(field, LatentField) or not field.grey or field.unmixing is None:
+            raise InputError("physvae: want a field with physics and model.unmixing")
         done = self.simulate(field, batch, values)
         begin, zeta = done.begin, done.latents.zeta
         assert done.latents.theta is not None and zeta is not None

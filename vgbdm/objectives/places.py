@@ -52,7 +52,7 @@ class Sampler(ABC):
 
 @buildable
 class LastInterval(Sampler):
-    """One match, anywhere in the last interval of the frames: all frames are the window."""
+    """One match, anywhere in the last interval of the frames; the window begins with the first."""
 
     def __init__(self, seed: int) -> None:
         super().__init__(1, seed)

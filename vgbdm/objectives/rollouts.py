@@ -150,7 +150,7 @@ class RolloutMatching(Generic[Batch]):
         """Where simulations begin whose windows have ``window`` frames."""
         frames = field.trajectory(batch, self.path)
         length, depth = frames.times.shape[1], max(field.memory, 1)
-        ahead = min(self.ahead, length - 1)
+        ahead = min(self.ahead, length - depth)
         steps = min(max(round(values.get("horizon", ahead)), 1), ahead)
         draws = keyed_uniform(self.seed, "windows", batch.ids, 2)
         first = first_frames(draws, max(length - max(window, ahead + 1) - (depth - 1), 0))
@@ -173,7 +173,7 @@ class RolloutMatching(Generic[Batch]):
     ) -> Tensor:
         """States (B, Q, ...) at frames ``at`` (B,)."""
         if self.path is None:
-            return history[:, -1]
+            return field.from_frames(history[:, -1])
         rows = torch.arange(len(at), device=at.device)
         a, b = frames.nodes[rows, at], frames.nodes[rows, at + 1]
         length = frames.times[rows, at + 1] - frames.times[rows, at]

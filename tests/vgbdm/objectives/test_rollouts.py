@@ -111,10 +111,11 @@ def test_a_simulation_is_a_solution_of_the_field():
         assert torch.allclose(done.states[:, k], x, rtol=2e-3, atol=2e-3)
 
 
-@pytest.mark.parametrize("options", [{}, {"inputs": "everything"}])
+@pytest.mark.parametrize("options", [{}, {"inputs": "everything", "history": 3}])
 def test_aphynity_pays_the_square_of_its_network_where_it_has_been(options):
     field, _, done, terms = asked(Aphynity, "rlc", **options)
-    seen = [done.begin.start] * (field.history - 1) + list(done.states.unbind(1))
+    before = list(done.begin.history.unbind(1)) if field.memory else [done.begin.start] * 2
+    seen = before[1 - field.history :] + list(done.states.unbind(1))
     squares = []
     for k in range(HORIZON):
         history = torch.stack(seen[k : k + field.history], 1)
