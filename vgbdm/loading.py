@@ -53,8 +53,8 @@ def load(
     except InputError:
         raise
     except (
-        InstantiationException, TypeError, ValueError, LookupError, ArithmeticError, RuntimeError,
-        MemoryError,
+        InstantiationException, AttributeError, TypeError, ValueError, LookupError, ArithmeticError,
+        RuntimeError, AssertionError, MemoryError, OSError,
     ) as error:  # fmt: skip
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{folder}: its model and weights do not fit together ({line})") from None

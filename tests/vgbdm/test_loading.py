@@ -146,6 +146,21 @@ def test_what_is_no_whole_run_of_the_kind_is_one_line(tmp_path):
         load(tmp_path / "run")
 
 
+ODD = ["w" * 40, "", 0, -1.5, True, None, [], [[]], {}, {"a": 1}]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=repr)
+def test_a_value_of_another_kind_anywhere_in_a_config_is_one_line(tmp_path, odd):
+    """Whatever a part of a model does with it: it is refused, or makes a model all the same."""
+    for name in CONFIG.keys() - {"_target_"}:
+        run = tmp_path / name
+        write_run(run, {**CONFIG, name: odd})
+        try:
+            load(run)
+        except InputError as error:
+            assert len(str(error).splitlines()) == 1, name
+
+
 def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
     write_run(tmp_path)
     checkpoint.commit(tmp_path, {"model": {}}, {"step": 4}, None, 1)
