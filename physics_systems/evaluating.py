@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 import torch
 from omegaconf import DictConfig
@@ -20,6 +19,8 @@ from physics_systems.evaluation.scoring import (
     tabulate,
 )
 from physics_systems.report.pages import format_summary, write_report
+from physics_systems.systems.system import System
+from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.report.tables import write_csv
@@ -43,7 +44,9 @@ def _evaluate(cfg: DictConfig) -> None:
     torch.set_num_threads(cfg.threads)
     runs = find_runs(cfg.runs, cfg.data.test)
     first = load(runs[0], kind=LatentField)
-    system: Any = first.physics
+    system = first.physics
+    if not isinstance(system, System):
+        raise InputError(f"{runs[0]}: its physics is no System, which this table needs")
     windows = {load(run, kind=LatentField).window for run in runs}
     data = load_trajectories(cfg.data.test, system, max(windows) + 1)
     truth = read_parameters(cfg.data.test, system)

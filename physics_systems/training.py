@@ -36,7 +36,7 @@ from vgbdm.training.transfer import to_numbers
 log = logging.getLogger(__name__)
 
 FREE = ("data.train", "data.val")
-"""What a run that goes on may be told otherwise: what the stores hold is compared."""
+"""Options that may differ when a run is resumed: what the stores hold is compared."""
 FAILED = 1e6
 """Stands for a validation score that is not finite, so that logs and comparisons stay sane."""
 
@@ -97,11 +97,11 @@ class ForecastValidation:
             fine = square.isfinite().all(1)
             counts = torch.stack((fine.sum(), (~fine).sum()))
             sums = torch.cat((torch.where(fine[:, None], square, 0.0).sum(0), counts))
-        told = to_numbers(torch.cat((self.backend.sum(sums), variance)))
+        numbers = to_numbers(torch.cat((self.backend.sum(sums), variance)))
         errors, (fine_ones, failed), variances = (
-            told[:size],
-            told[size : size + 2],
-            told[size + 2 :],
+            numbers[:size],
+            numbers[size : size + 2],
+            numbers[size + 2 :],
         )
         each = np.divide(errors, fine_ones) if fine_ones else np.full(size, np.nan)
         score = float((each / np.array(variances)).mean())

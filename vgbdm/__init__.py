@@ -22,13 +22,13 @@ def __getattr__(name: str) -> Any:
 FORMER_MODULES = {
     "vgbdm.encoders": "vgbdm.latents.encoders",
     "vgbdm.latent_field": "vgbdm.fields.latent_field",
-    "vgbdm.latents.GaussianHead": "vgbdm.latents.distributions",
-    "vgbdm.paths.BridgePath": "vgbdm.paths.bridge",
-    "vgbdm.paths.HermitePath": "vgbdm.paths.hermite",
-    "vgbdm.paths.LagrangePath": "vgbdm.paths.lagrange",
-    "vgbdm.paths.LinearPath": "vgbdm.paths.linear",
-    "vgbdm.paths.SmoothingPath": "vgbdm.paths.smoothing",
+    "vgbdm.latent_field.Statistics": "vgbdm.fields.latent_field.FieldStatistics",
+    "vgbdm.latents.GaussianHead": "vgbdm.latents.distributions.GaussianHead",
+    "vgbdm.paths.BridgePath": "vgbdm.paths.bridge.BridgePath",
+    "vgbdm.paths.HermitePath": "vgbdm.paths.hermite.HermitePath",
+    "vgbdm.paths.LagrangePath": "vgbdm.paths.lagrange.LagrangePath",
+    "vgbdm.paths.LinearPath": "vgbdm.paths.linear.LinearPath",
+    "vgbdm.paths.SmoothingPath": "vgbdm.paths.smoothing.SmoothingPath",
     "vgbdm.rollout": "vgbdm.dynamics.rollout",
 }
-"""Modules (or single classes of modules that were split) that saved runs name as an earlier version
-did, and where they are now."""
+"""Modules and classes that saved runs name as an earlier version did: `vgbdm.registry.former`."""

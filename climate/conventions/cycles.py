@@ -1,7 +1,7 @@
 """The cycles of the calendar, and what part of each a training period shows a network.
 
 A network that has seen only part of a cycle has learned nothing of the rest: asked about August, it
-extrapolates what it learned in spring. So a cycle is told to a network only where training covers
+extrapolates what it learned in spring. So a network is given a cycle only where training covers
 it: where it leaves no gap above an eighth of the cycle.
 
 What was seen is a list of arcs, (start, end) in parts of the cycle; an end above 1 goes past the
@@ -83,7 +83,7 @@ def distance(arcs: Arcs, times: np.ndarray, cycle: str) -> np.ndarray:
 
 
 def covered(seen: Mapping[str, Arcs] | None, cycles: Sequence[str]) -> tuple[str, ...]:
-    """Which of some cycles a network is told; all of them where nothing is known of training."""
+    """Which of some cycles a network is given; all of them where nothing is known of training."""
     return tuple(c for c in cycles if seen is None or is_covered(seen[c]))
 
 

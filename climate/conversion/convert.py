@@ -234,7 +234,7 @@ def _settle_mask(
 def _facts(
     request: Request, shard_steps: int, statistics: Statistics, maps: Sequence[Maps]
 ) -> dict[str, Any]:
-    """What the manifest tells besides its files."""
+    """What the manifest records besides its files."""
     data = request.dataset
     return {
         "kind": STORE_KIND,

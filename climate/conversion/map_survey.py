@@ -147,8 +147,8 @@ def check_odd(where: str, odd: Sequence[Odd], dataset: xr.Dataset, remedy: str) 
     if first is None:
         return
     field = dataset[first.channel]
-    told = field.encoding.get("file_at")
-    file = f" ({told(first.times[0])})" if told else ""
+    file_at = field.encoding.get("file_at")
+    file = f" ({file_at(first.times[0])})" if file_at else ""
     raise InputError(
         f"{where}: {first.reason(str(field.attrs.get('units', '1')))}{file}; mend the file, "
         f"{remedy.format(name=first.channel)}; or, if it is right, the same command with "

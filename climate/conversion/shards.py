@@ -269,7 +269,7 @@ def _standing(
     stands = limit & missing.all(0)
     if stands.all():
         raise InputError(_all_missing(name, times))
-    if stands.mean() > job.nan_allowance:  # else all shards together tell whether it stands
+    if stands.mean() > job.nan_allowance:  # else all shards together show whether it stands
         check_atmosphere(name, _where(job, name, times[0]), stands, times)
     there = limit & ~stands
     if job.settled and there.any():
@@ -284,8 +284,8 @@ def _standing(
 
 def _where(job: Job, name: str, time: np.datetime64) -> str:
     """The file that holds a time, to begin a message with; empty where it is not known."""
-    told = job.dataset[name].encoding.get("file_at")
-    return f"{told(time)}: " if told else ""
+    file_at = job.dataset[name].encoding.get("file_at")
+    return f"{file_at(time)}: " if file_at else ""
 
 
 def _all_missing(name: str, times: np.ndarray) -> str:

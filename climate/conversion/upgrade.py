@@ -75,8 +75,8 @@ def _bring(path: Path, raw: bytes, origins: dict[str, str]) -> str:
     manifest = path / MANIFEST
     facts = parse_json(raw, manifest, MEND_FIRST)
     if facts.get("format") != BEFORE:
-        told = str(facts.get("format"))[:20]
-        raise InputError(f"{manifest}: format {told}, {BEFORE} can be brought to this version")
+        found = str(facts.get("format"))[:20]
+        raise InputError(f"{manifest}: format {found}, {BEFORE} can be brought to this version")
     check_types(facts, FACTS | {"files": dict}, manifest, MEND_FIRST)
     files: dict[str, list[Any]] = {}
     for name in facts["files"]:

@@ -211,7 +211,7 @@ def _move(path: Path, facts: dict[str, Any], aside: Path, names: list[str]) -> N
 def describe_store(path: Path) -> list[str]:
     """Period, channels, grid, shards, bytes, splits and the hash of the statistics."""
     store, facts = open_store(path), read_facts(path)
-    shards = [told[1] for name, told in facts["files"].items() if name.startswith("state/c/")]
+    shards = [entry[1] for name, entry in facts["files"].items() if name.startswith("state/c/")]
     raw = 4 * len(store.times) * int(np.prod(store.state.shape[1:]))
     return [
         f"period      {date(store.times[0])} … {date(store.times[-1])}, {len(store.times)} times, "

@@ -21,7 +21,7 @@ from climate.store.mask import describe_mask
 from vgbdm.errors import InputError
 
 PERIOD = {"train": "training_period", "val": "validation_period"}
-"""Attributes of a forecast that tell the periods of its model, by split."""
+"""Attributes of a forecast with the periods of its model, by split."""
 GRID_SLACK = 1e-3
 """Degrees by which coordinates of one grid may differ, as float32 ones do."""
 
@@ -29,7 +29,7 @@ GRID_SLACK = 1e-3
 def check_model(model: Forecaster, store: TrainingStore) -> None:
     """Refuse a model that a store's states do not fit.
 
-    A model that does not tell the period it was trained on needs the store it was trained on.
+    A model that does not record the period it was trained on needs the store it was trained on.
 
     Raises:
         InputError: one line, for other channels, units, masked points or another grid.
@@ -47,7 +47,7 @@ def check_model(model: Forecaster, store: TrainingStore) -> None:
     if periods_of(model) is None and model.statistics_hash != store.statistics.hash:
         raise InputError(
             f"{store.path}: its training statistics are not those the model was trained with, and "
-            "the model does not tell its training period; convert with the same training period "
+            "the model does not record its training period; convert with the same training period "
             "and variables, or train it again"
         )
 
@@ -86,7 +86,7 @@ def _check_mask(domain: Domain, store: TrainingStore) -> None:
 
 
 def periods_of(model: Forecaster) -> Mapping[str, Sequence[str]] | None:
-    """The periods a model was trained and chosen on; None where it does not tell."""
+    """The periods a model was trained and chosen on; None where it does not record them."""
     domain: Domain | None = getattr(model, "domain", None)
     return None if domain is None else domain.periods
 
@@ -140,7 +140,7 @@ def outside_training(seen: Mapping[str, Arcs] | None, times: np.ndarray) -> str:
             lines.append(
                 f"{len(out)} of {len(times)} starts ({_day(out[0])} to {_day(out[-1])}) lie "
                 f"outside the {cycle} of training ({describe_arcs(arcs, cycle)}), up to {far} from "
-                f"it; the model is not told the {cycle}"
+                f"it; the model is not given the {cycle}"
             )
     return "; ".join(lines)
 

@@ -220,17 +220,17 @@ def _check_training(
 ) -> None:
     """Refuse a forecast of what its model was trained on, or might have been.
 
-    That of another store's model has to tell the period it was trained on.
+    That of another store's model has to record the period it was trained on.
     """
-    told = {name: str(dataset.attrs[key]).split("/") for name, key in PERIOD.items()
+    periods = {name: str(dataset.attrs[key]).split("/") for name, key in PERIOD.items()
             if key in dataset.attrs}  # fmt: skip
-    if len(told) == len(PERIOD):
-        check_unseen(f"forecast={path}", str(dataset.attrs.get("split", "test")), ends, told)
+    if len(periods) == len(PERIOD):
+        check_unseen(f"forecast={path}", str(dataset.attrs.get("split", "test")), ends, periods)
     elif dataset.attrs.get("statistics_hash", store.statistics.hash) != store.statistics.hash:
         raise InputError(
             f"forecast={path}: made with other training statistics than {store.path}'s, and it "
-            "does not tell the period of its model's training; forecast again with a model trained "
-            "by this version"
+            "does not record the period of its model's training; forecast again with a model "
+            "trained by this version"
         )
 
 

@@ -251,8 +251,8 @@ def _channel_attributes(store: TrainingStore, name: str) -> dict[str, str]:
     own = dict(store.channel_attrs[name])
     if own.get("standard_name", "").endswith("temperature"):
         own["units_metadata"] = "temperature: on_scale"
-    told = store_lines(store).get(name)
-    return own | ({"comment": f"{told}: NaN there"} if told else {})
+    remark = store_lines(store).get(name)
+    return own | ({"comment": f"{remark}: NaN there"} if remark else {})
 
 
 def _layout(

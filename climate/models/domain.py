@@ -1,4 +1,4 @@
-"""What a weather model is told about its data: grid, channels, static fields, statistics.
+"""What a weather model knows of its data: grid, channels, static fields, statistics.
 
 Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -160,7 +160,7 @@ class Domain:
         return Grid(np.array(self.lat), np.array(self.lon), halo)
 
     def clock_features(self) -> CalendarFeatures | MonthFeatures:
-        """What a network is told of the time: the day and the season, or the month."""
+        """What a network is given of the time: the day and the season, or the month."""
         return calendar_features_of(as_step(self.step_seconds))(self.grid, self.seen)
 
     @cached_property

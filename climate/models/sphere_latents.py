@@ -14,6 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``Z`` latent fie
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -114,6 +115,7 @@ class PointEncoder(nn.Module):
         return self.points.means(F.silu(self.norm(self.blocks(self.embed(*fields)))))
 
 
+@model_part
 class PointHead(nn.Module):
     """Features at the points → ζ's diagonal Gaussian there.
 
@@ -140,9 +142,9 @@ class Prior(nn.Module):
     θ's is about the learned parameters, with a learned width for each.
     """
 
-    def __init__(self, encoder: PointEncoder, width: int, channels: int, thetas: int) -> None:
+    def __init__(self, encoder: PointEncoder, head: nn.Module, thetas: int) -> None:
         super().__init__()
-        self.encoder, self.zeta = encoder, PointHead(width, channels, 0.0)
+        self.encoder, self.zeta = encoder, head
         width_of_theta = nn.Parameter(torch.full((thetas,), math.log(0.3)))
         self.theta_log_std = width_of_theta if thetas else None
 
@@ -158,9 +160,9 @@ class Prior(nn.Module):
 class Posterior(nn.Module):
     """q(ζ | history, target) and q(θ | history, target)."""
 
-    def __init__(self, encoder: PointEncoder, width: int, channels: int, thetas: int) -> None:
+    def __init__(self, encoder: PointEncoder, head: nn.Module, width: int, thetas: int) -> None:
         super().__init__()
-        self.encoder, self.zeta = encoder, PointHead(width, channels, -1.0)
+        self.encoder, self.zeta = encoder, head
         self.theta = GaussianHead(width, thetas) if thetas else None
 
     def forward(self, *seen: Tensor) -> LatentDistribution:
@@ -184,6 +186,8 @@ class WeatherLatents(nn.Module):
         blocks: residual blocks of both.
         memory: correlation, 0 to 1, of the normal numbers behind ζ from one model step to the next;
             0 draws anew at each step, 1 keeps them over the forecast.
+        head: of prior and posterior, (features, Z, log of the first width) → a module from features
+            (B, features, N) to a `vgbdm.latents.distributions.Distribution` of ζ (B, Z, N).
     """
 
     def __init__(
@@ -197,6 +201,7 @@ class WeatherLatents(nn.Module):
         width: int,
         blocks: int,
         memory: float,
+        head: Callable[[int, int, float], nn.Module] = PointHead,
     ) -> None:
         super().__init__()
         if not (channels > 0 and 0 <= memory <= 1):
@@ -215,9 +220,9 @@ class WeatherLatents(nn.Module):
                 self.points, inputs, width, blocks, poles=poles, vector_inputs=vectors
             )
 
-        self.prior = Prior(encoder(inputs, past), width, channels, thetas)
+        self.prior = Prior(encoder(inputs, past), head(width, channels, 0.0), thetas)
         self.posterior = Posterior(
-            encoder(inputs + count, [*past, *ahead]), width, channels, thetas
+            encoder(inputs + count, [*past, *ahead]), head(width, channels, -1.0), width, thetas
         )
 
     @property

@@ -88,8 +88,8 @@ class TangentBasis(nn.Module):
 class ModalOperators(TangentBasis):
     """Derivatives of the part of a field that some modes span: P projects on it.
 
-    Coefficients are (K, 2·n, L), n the leading axes of the fields: what K and L count, and what the
-    two halves are, is the affair of the kind of modes.
+    Coefficients are (K, 2·n, L), n the leading axes of the fields: each subclass says
+    what K and L count and what the two halves are.
 
     Attributes:
         truncation: N: no mode varies faster than a harmonic of this degree.

@@ -114,9 +114,9 @@ def _notice(store: TrainingStore) -> str:
 
 
 def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
-    """The training period: as the forecast tells it, else the store's."""
-    told = str(forecast.dataset.attrs.get("training_period", "")).split("/")
-    return html.escape(" to ".join(told if len(told) == 2 else map(str, store.splits["train"])))
+    """The training period: as the forecast records it, else the store's."""
+    period = str(forecast.dataset.attrs.get("training_period", "")).split("/")
+    return html.escape(" to ".join(period if len(period) == 2 else map(str, store.splits["train"])))
 
 
 def _outside(forecast: Forecast) -> str:

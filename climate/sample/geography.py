@@ -34,7 +34,7 @@ COAST = 0.55
 def _bump(
     lat: np.ndarray, lon: np.ndarray, centre: tuple[float, float], half: tuple[float, float]
 ) -> np.ndarray:
-    """A smooth hill of height 1, (K, W), as wide as told in degrees along the parallels."""
+    """A smooth hill of height 1, (K, W), of a width given in degrees along the parallels."""
     north = (lat[:, None] - centre[0]) / half[0]
     east = (lon[None, :] - centre[1] + 180.0) % 360.0 - 180.0
     east = east * np.cos(np.deg2rad(centre[0])) / (half[1] * np.cos(np.deg2rad(centre[0])))

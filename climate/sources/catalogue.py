@@ -164,7 +164,7 @@ def _open(name: str, level_unit: str | None, held: Mapping[str, xr.Dataset]) -> 
 
 
 def _holds(part: Part, level: float | None) -> bool:
-    """Whether a part holds a level; what it holds without being told which is an error later."""
+    """Whether a part holds a level; one that it holds without saying which is an error later."""
     try:
         part.level_index(level)
     except InputError:

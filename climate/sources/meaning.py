@@ -1,6 +1,6 @@
 """What the numbers of a variable mean: one unit and one level over all its files, and said.
 
-Shapes: none; what is read to tell a missing unit is one map.
+Shapes: none; what is read to find a missing unit is one map.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def find_units(
         channel: short name.
         parts: one per file.
         said: the unit of all files by the config; None: as each file says.
-        read: a map of a part as stored, read where that part has no unit, to tell what would fit.
+        read: a map of a part as stored, read where that part has no unit, to see what would fit.
         level: of the channel, hPa.
 
     Raises:
@@ -140,7 +140,7 @@ def _setting(channel: str, unit: str) -> str:
 
 
 def _fitting(low: float, high: float, target: str | None, level: float | None) -> list[str]:
-    """As `fitting`; the channel's level, hPa, tells how high a geopotential is."""
+    """As `fitting`; the channel's level, hPa, says how high a geopotential is."""
     if target != "m2 s-2" or not level:
         return fitting(low, high, target)
     height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)

@@ -111,11 +111,11 @@ def _ambiguous(name: str, field: StaticField, part: Part) -> str:
     """What to say of a part that differs from the first map."""
     first, leave = field.parts[0], f"++{field.key}.name=none"
     if part is first:
-        told = f"say which time {name} is of by ++{field.key}.time={_day(part)}, or leave it out "
-        remedy = f"{told}by {leave}" if field.key else f"keep one time of {name}"
+        which = f"say which time {name} is of by ++{field.key}.time={_day(part)}, or leave it out "
+        remedy = f"{which}by {leave}" if field.key else f"keep one time of {name}"
         return f"{part.what} changes with time; {remedy}"
-    told = f"say which file {name} is of by '++{field.key}.file=\"{Path(first.where).name}\"'"
-    remedy = told if field.key else "move the wrong file away"
+    which = f"say which file {name} is of by '++{field.key}.file=\"{Path(first.where).name}\"'"
+    remedy = which if field.key else "move the wrong file away"
     return f"{first.what} and {part.where} hold other values; {remedy}"
 
 

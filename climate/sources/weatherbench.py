@@ -25,7 +25,7 @@ from vgbdm.errors import InputError
 from vgbdm.registry.marks import buildable
 
 SETTINGS = ("level", "level_units", "units", "method")
-"""Of a field, whose name its folder tells."""
+"""Of a field, whose name is that of its folder."""
 
 
 @buildable

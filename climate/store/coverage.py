@@ -16,7 +16,7 @@ from climate.store.layout import TrainingStore
 USUAL_STEP = np.timedelta64(6 * 3600, "s")
 """Of models, see configs/task; where a store's step divides it."""
 HISTORY, AHEAD = 3, 1
-"""States before and after the current one that training takes unless told otherwise."""
+"""States before and after the current one that training takes by default."""
 SHOWN_GAPS = 10
 """Gaps that are listed; more are counted."""
 

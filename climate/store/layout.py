@@ -57,7 +57,7 @@ FACTS: dict[str, Any] = {
     "splits": dict, "gaps": list, "channel_attrs": dict, "statistics": dict,
     "climatology_seasons": bool, "nan_allowance": int | float, "codec": str, "provenance": dict,
 }  # fmt: skip
-"""What a manifest tells besides that of any folder, and of which type."""
+"""What a manifest records besides that of any folder, and of which type."""
 SHARD_BYTES = 128 * 2**20
 SHARD_STEPS, CHUNK_STEPS = 720, 24
 STEP_SECONDS = 366 * 86400
@@ -122,7 +122,7 @@ class TrainingStore:
         climatology: of the training period.
         provenance: where the data came from.
         state: the array (T, C, H, W).
-        digest: of its manifest, which tells those of all its files.
+        digest: of its manifest, which holds those of all its files.
         region: that it is cropped to, with its halo; None where it is whole.
         interior: rows and columns without the halo: what is forecast and scored.
         mask: (C, H, W) points where a channel has no value at any time; None: there are none.
@@ -304,7 +304,7 @@ def open_store(path: str | Path) -> TrainingStore:
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"{folder.root / MANIFEST}: tells of no training store ({type(error).__name__}: "
+            f"{folder.root / MANIFEST}: describes no training store ({type(error).__name__}: "
             f"{reason}); remove {folder.root} and convert again"
         ) from None
 

@@ -103,8 +103,8 @@ def describe_mask(channels: Sequence[str], mask: np.ndarray | None) -> str:
         return ""
     digest = hashlib.sha256(f"{list(channels)} {mask.shape}".encode())
     digest.update(np.packbits(mask).tobytes())
-    told = ", ".join(f"{name} {percent(share)}" for name, share in held.items())
-    return f"{told} of the points ({digest.hexdigest()[:12]})"
+    parts = ", ".join(f"{name} {percent(share)}" for name, share in held.items())
+    return f"{parts} of the points ({digest.hexdigest()[:12]})"
 
 
 def mask_lines(channels: Sequence[str], mask: np.ndarray | None) -> list[str]:

@@ -29,7 +29,7 @@ APART = 16
 FEWEST_MAPS = 50
 """Changes below which nothing is usual yet."""
 BINS = 32
-"""Sizes told apart in a doubling."""
+"""Sizes distinguished in a doubling."""
 REMEMBERED = 8
 """Times that are remembered of each kind and channel; more are counted."""
 NAMED = 3
@@ -149,7 +149,7 @@ def find_odd(
     Args:
         channels: short names.
         maps: of each.
-        all_maps: of each, those that tell which changes are usual, if others than ``maps``.
+        all_maps: of each, those that show which changes are usual, if others than ``maps``.
     """
     found = []
     for channel, held, every in zip(channels, maps, all_maps or maps, strict=True):

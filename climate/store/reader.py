@@ -6,9 +6,9 @@ inside shards pass. This reader knows just the layout that conversion writes (se
 crc32c; the shard's index at its end, with its own crc32c. Files are open only while they are read.
 Format: Zarr v3 core, ``sharding_indexed`` codec.
 
-A shard's seal is a digest of the checksums of all its chunks. The manifest tells it by the shard's
+A shard's seal is a digest of the checksums of all its chunks. The manifest holds it by the shard's
 place, and it is compared when a shard is first read: indices of two shards can be byte-equal, so
-that nothing else would tell them apart.
+that nothing else would distinguish them.
 
 Shapes: ``T`` times, ``C`` channels, ``H`` latitudes, ``W`` longitudes; ``N`` times read.
 """

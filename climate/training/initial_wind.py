@@ -84,7 +84,7 @@ def initial_winds(
 ) -> InitialWinds:
     """The winds fitted to every past of training, from the cache or made now. *Collective.*
 
-    The cache's name tells the options of the fit; what the store held is compared.
+    The cache's name holds the options of the fit; what the store held is compared.
 
     Args:
         field: the model, with the store's statistics.
@@ -131,7 +131,7 @@ def initial_winds(
 
 
 def _holds(path: Path, facts: dict[str, Any]) -> bool:
-    """Whether a folder holds the fits that some facts tell of."""
+    """Whether a folder holds the fits that some facts describe."""
     if not (path / MANIFEST).exists():
         return False
     try:

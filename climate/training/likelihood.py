@@ -8,16 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
 from climate.models.climode.model import ClimODE
+from climate.models.weather_model import WeatherModel
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.initial_wind import InitialWinds, initial_winds
 from vgbdm.errors import InputError
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """An objective that reads something beside the states, made before the stream opens."""
+
+    def prepare(
+        self, field: WeatherModel, store: TrainingStore, backend: Backend, aside: Path
+    ) -> InitialWinds:
+        """An array with a row for each time of the store. *Collective.*"""
 
 
 @buildable
@@ -38,13 +50,13 @@ class GaussianLikelihood:
         self.ahead = ahead
 
     def prepare(
-        self, field: ClimODE, store: TrainingStore, backend: Backend, aside: Path | None = None
+        self, field: WeatherModel, store: TrainingStore, backend: Backend, aside: Path | None = None
     ) -> InitialWinds:
         """What the stream must bring along: the winds fitted to the past. *Collective.*
 
         They are kept in the folder ``aside`` where the store is read-only.
         """
-        return initial_winds(field, store, backend, aside)
+        return initial_winds(_climode(field), store, backend, aside)
 
     def __call__(
         self, field: ClimODE, batch: WeatherBatch, values: Mapping[str, float]
@@ -56,6 +68,7 @@ class GaussianLikelihood:
             batch: windows, and beside them the winds fitted to their past.
             values: schedules at this step: ``prior``.
         """
+        _climode(field)
         assert batch.aside is not None
         frames = field.standardise(batch.states)
         now, truth = frames[:, -self.ahead - 1], frames[:, -self.ahead :]
@@ -72,3 +85,11 @@ class GaussianLikelihood:
             "prior": prior,
             "courant": field.courant(batch.aside).detach(),
         }
+
+
+def _climode(field: object) -> ClimODE:
+    if not isinstance(field, ClimODE):
+        raise InputError(
+            f"objective: GaussianLikelihood is of ClimODE; a {type(field).__name__} has no emission"
+        )
+    return field

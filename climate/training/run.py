@@ -26,6 +26,7 @@ from climate.stream.batches import WindowStream
 from climate.stream.pool import Aside
 from climate.stream.views import open_view
 from climate.training.gradient_choice import choose_gradient, comparable
+from climate.training.likelihood import Prepared
 from climate.training.validation import RolloutValidation
 from vgbdm.errors import InputError
 from vgbdm.registry.build import build
@@ -39,7 +40,7 @@ from vgbdm.training.status import Status
 log = logging.getLogger(__name__)
 
 FREE = ("store", "stage", "stream.threads", "stream.memory_gib", "model.solver.gradient")
-"""What a run that goes on may be told otherwise: what the store holds is compared, the rest is how
+"""Options that may differ when a run is resumed: what the store holds is compared, the rest is how
 the same is computed (of the gradients, `comparable` says which are the same)."""
 
 
@@ -146,7 +147,7 @@ def domain_before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:
 
 
 def say_left_out(field: WeatherModel) -> None:
-    """One line for each cycle that training does not cover and the model is not told."""
+    """One line for each cycle that training does not cover, which the model is not given."""
     seen = field.domain.seen or {}
     for cycle in field.calendar.cycles:
         if cycle not in field.calendar.used:
@@ -243,8 +244,9 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         start_from(field, cfg.init, facts)
     freeze(field, stage.get("frozen", []))
     objective = build(stage.objective)
-    prepare = getattr(objective, "prepare", None)  # what it reads beside the states, if anything
-    aside = prepare(field, store, backend, run_dir / DERIVED) if prepare else None
+    aside = None
+    if isinstance(objective, Prepared):
+        aside = objective.prepare(field, store, backend, run_dir / DERIVED)
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)

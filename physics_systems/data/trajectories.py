@@ -5,7 +5,7 @@ axes of a grid.
 
 A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
 ``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
-components and parameters by the labels along them. `manifest.json` tells the digest of each file of
+components and parameters by the labels along them. `manifest.json` holds the digest of each file of
 a store that is written here, see `vgbdm.storage.sealing`.
 """
 

@@ -2,13 +2,14 @@
 
 import torch
 
-from vgbdm.fields.grey_box import Trajectory
+from vgbdm.fields.grey_box import GreyBoxField, Trajectory
 
 MEAN, STD = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 0.5, 3.0])
 CHANGE, AREA = torch.tensor([0.3, 0.8, 1.7]), torch.tensor([0.5, 0.3, 0.2])
 """The rms change per step, and the share of the area: components stand for places as well."""
 
 
+@GreyBoxField.register
 class UnlikeUnits:
     """What a field says of frames and units, for states (..., 3)."""
 

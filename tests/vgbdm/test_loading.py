@@ -192,7 +192,16 @@ def test_the_folder_of_a_run_is_found_from_it_and_from_its_checkpoints(tmp_path)
 
 
 def test_a_run_that_was_saved_before_a_class_moved_loads(tmp_path):
-    before = {**CONFIG["physics"], "_target_": "physics_systems.pendulum.Pendulum"}
-    trained = write_run(tmp_path, {**CONFIG, "physics": before})
-    assert before["_target_"] != CONFIG["physics"]["_target_"]
-    assert load(tmp_path).physics == trained.physics
+    before = {
+        **CONFIG,
+        "_target_": "vgbdm.latent_field.LatentField",
+        "physics": {**CONFIG["physics"], "_target_": "physics_systems.pendulum.Pendulum"},
+        "statistics": {**CONFIG["statistics"], "_target_": "vgbdm.latent_field.Statistics"},
+        "encoder": {**CONFIG["encoder"], "_target_": "vgbdm.encoders.WindowMLP"},
+        "solver": {**CONFIG["solver"], "_target_": "vgbdm.rollout.Solver"},
+    }
+    for name in ("encoder", "solver"):
+        assert CONFIG[name]["_target_"].endswith(before[name]["_target_"].rpartition(".")[2])
+    trained = write_run(tmp_path, before)
+    loaded = load(tmp_path)
+    assert loaded.physics == trained.physics and loaded.solver == trained.solver

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vgbdm.dynamics.rollout import Solver, rollout
 from vgbdm.dynamics.tendency import Context, Dynamics
+from vgbdm.errors import InputError
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
 from vgbdm.paths.path import Path, PathPoint
@@ -38,7 +39,7 @@ class Trajectory(NamedTuple):
     Attributes:
         nodes: (B, L, k, C, ...) of a path; the first node value is the frame.
         times: (B, L) float64, in the unit that rates are per.
-        clock: (B, L) float64, what `GreyBoxField.forward` is told of the time.
+        clock: (B, L) float64, what `GreyBoxField.forward` is given of the time.
     """
 
     nodes: Tensor
@@ -238,3 +239,15 @@ class GreyBoxField(Dynamics, Generic[Batch]):
 
         chosen = solver or self.solver
         return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)
+
+
+def check_grey_box(objective: str, field: object) -> None:
+    """Refuse what has no tendency, such as a model that integrates states of its own.
+
+    Raises:
+        InputError: naming the objective that asked.
+    """
+    if not isinstance(field, GreyBoxField):
+        raise InputError(
+            f"{objective}: wants a grey-box field; {type(field).__name__} has its own objective"
+        )

@@ -30,13 +30,13 @@ LEVEL, NORMAL_QUANTILE = 0.9, 1.6448536
 WIDEST = 1e4
 DRAWS = 2
 """Simulations of each held-out window: a quantile of few is noisy. Of a grid one: its windows cost
-most of a short run, and many cells tell more."""
+most of a short run, and many cells say more."""
 FINER = 2
 """Substeps to one of a forecast. What a coarse solver gets wrong looks like another θ: with the two
 substeps of Lorenz forecasts the widths of β came out twice too large, those of σ four times too
 small."""
 ENOUGH_WINDOWS = 20
-"""Finite windows that tell a quantile."""
+"""Finite windows that a quantile needs."""
 
 
 @torch.no_grad()

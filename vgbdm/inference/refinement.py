@@ -8,7 +8,7 @@ the context is used, nothing is simulated, and every model of a table is treated
 The width of θ follows from the same error (Laplace's approximation): what the window's misfit
 leaves open, ζ integrated out under its prior, times a factor from `vgbdm.inference.calibration`. An
 ELBO on data without noise sees no reason for any width, and one factor on the encoder's would not
-tell a window that says much from one that says little.
+distinguish a window that says much from one that says little.
 
 Shapes: ``B`` windows, ``T`` frames, ``C`` components, ``Z`` latents, ``P`` parameters, ``U`` = Z +
 P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.

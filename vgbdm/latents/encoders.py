@@ -70,7 +70,7 @@ class WindowConv(nn.Module):
     """Frames of a periodic field as channels of a small convolutional net, averaged over the grid.
 
     Squared activations before the mean make the features second moments, such as the products of a
-    tendency and a Laplacian that tell a diffusivity.
+    tendency and a Laplacian that determine a diffusivity.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""What least squares on a window's rates tell: features for the posterior.
+"""What least squares on a window's rates estimate: features for the posterior.
 
 Rates, less the known physics at its prior mean, are regressed on how the physics answers to each
 parameter: alone, which is exact where nothing else is missing, and together with what the residual
@@ -122,7 +122,7 @@ def ridge(regressors: Tensor, targets: Tensor) -> list[Tensor]:
     """Ridge coefficients (B, C, R) of (B, C, R, n) for (B, C, n), for each of `RIDGES`.
 
     Every regressor is first brought to unit mean square in its window, so that a window of small
-    values tells as much as one of large values.
+    values says as much as one of large values.
     """
     samples, count = targets.shape[-1], regressors.shape[-2]
     size = (regressors.square().mean(-1) + 1e-18).sqrt()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.fields.grey_box import Batch, GreyBoxField
+from vgbdm.fields.grey_box import Batch, GreyBoxField, check_grey_box
 from vgbdm.objectives.matching import sizes_of
 from vgbdm.objectives.rollouts import RolloutMatching, Simulated, observed, weighted_kl
 from vgbdm.registry.marks import buildable
@@ -26,6 +26,7 @@ class Aphynity(RolloutMatching[Batch]):
         self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Terms per sample (B,); ``values``: ``multiplier``, ``beta_theta``, ``beta_zeta``."""
+        check_grey_box("aphynity", field)
         if not field.grey:
             raise InputError("aphynity: a black box has no physics whose complement could be small")
         done = self.simulate(field, batch, values)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vgbdm.dynamics.tendency import Tendency
 from vgbdm.errors import InputError
-from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, Window
+from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, Window, check_grey_box
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents
 from vgbdm.objectives.gauge import gauge
 from vgbdm.objectives.places import Places, Sampler, gather, span
@@ -86,6 +86,7 @@ class Matching(Generic[Batch]):
                 ``noise`` (on states and histories, in rms changes per step; 0 without), and a
                 weight for each further term that the field has.
         """
+        check_grey_box("matching", field)
         frames = field.trajectory(batch, self.path)
         memory = max(field.memory, 1)
         places = self.places(batch.ids, frames.times.shape[1], field.window, memory)

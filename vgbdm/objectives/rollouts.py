@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.fields.grey_box import Batch, GreyBoxField, Trajectory
+from vgbdm.fields.grey_box import Batch, GreyBoxField, Trajectory, check_grey_box
 from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
@@ -34,7 +34,7 @@ class Begin(NamedTuple):
         start: (B, Q, ...) states there.
         history: (B, K, ...) frames up to there.
         times: (B, H + 1) of the initial and the simulated states.
-        clock: (B, H + 1) of the same, as the field is told.
+        clock: (B, H + 1) of the same, as the field is given it.
         truth: (B, H, ...) frames of the simulated times.
     """
 
@@ -113,6 +113,7 @@ class RolloutMatching(Generic[Batch]):
                 every rank, so that each makes as many field calls), ``beta_theta``, ``beta_zeta``
                 and ``prior`` for what the field has of them.
         """
+        check_grey_box("objective", field)
         if self.members is None:
             done = self.simulate(field, batch, values)
             terms, loss = {"trajectory": done.error, **done.kl}, done.error

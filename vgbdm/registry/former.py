@@ -1,7 +1,7 @@
 """Class paths that a saved config may name as an earlier version did, brought up to date.
 
-Each package keeps a table ``FORMER_MODULES`` of modules, and of classes of modules that were split,
-in its ``__init__``.
+Each package keeps a table ``FORMER_MODULES`` in its ``__init__``: former module → module,
+or former class → class where the module was split or the class has another name.
 """
 
 from __future__ import annotations
@@ -33,5 +33,6 @@ def _path_of_now(target: Any) -> Any:
         return target
     module, _, name = target.rpartition(".")
     moved = getattr(importlib.import_module(package), "FORMER_MODULES", {})
-    now = moved.get(target) or moved.get(module)
-    return f"{now}.{name}" if now else target
+    if target in moved:
+        return moved[target]
+    return f"{moved[module]}.{name}" if module in moved else target

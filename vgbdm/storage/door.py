@@ -159,18 +159,18 @@ def _lengths(values: Any, least: int, where: str) -> tuple[int, ...]:
 def check_packed(raw: bytes, where: str, remedy: str) -> None:
     """Refuse a chunk that says that it unpacks to more than any chunk of ours.
 
-    The header of a Zstandard frame (RFC 8878, §3.1.1.1) tells the size that memory is taken for;
+    The header of a Zstandard frame (RFC 8878, §3.1.1.1) gives the size that memory is taken for;
     that of blosc has no room for a larger one.
 
     Raises:
-        InputError: if it tells none, or one that is too large.
+        InputError: if it gives none, or one that is too large.
     """
     if raw[:4] != ZSTANDARD or len(raw) < 5:
         return
-    told, alone = raw[4] >> 6, raw[4] >> 5 & 1
-    at = 5 + (not alone) + (0, 1, 2, 4)[raw[4] & 3]
-    length = (alone, 2, 4, 8)[told]
-    size = int.from_bytes(raw[at : at + length], "little") + (256 if told == 1 else 0)
+    size_flag, single = raw[4] >> 6, raw[4] >> 5 & 1
+    at = 5 + (not single) + (0, 1, 2, 4)[raw[4] & 3]
+    length = (single, 2, 4, 8)[size_flag]
+    size = int.from_bytes(raw[at : at + length], "little") + (256 if size_flag == 1 else 0)
     if not length or size > CHUNK_BYTES:
         many = size if length else "any number of"
         raise InputError(f"{where}: would unpack to {many} bytes; {remedy}")

@@ -116,7 +116,7 @@ class Sealed:
         shape, *others = layout_of(facts)
         known = isinstance(listed, list) and len(listed) == 3
         if not known or not _continues(shape, listed[0]) or others != listed[1:]:
-            raise InputError(f"{path}: is not the array that {MANIFEST} tells of; {self.remedy}")
+            raise InputError(f"{path}: is not the array that {MANIFEST} describes; {self.remedy}")
 
     def store(self) -> SealedStore:
         """The folder for zarr-python and xarray, read-only."""

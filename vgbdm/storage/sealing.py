@@ -1,4 +1,4 @@
-"""Folders with a manifest that tells the digest of every file in them, and its own.
+"""Folders with a manifest that records the digest of every file in them, and its own.
 
     FOLDER/manifest.json   kind     what the folder is
                            files    path in the folder → [SHA-256, bytes, …]
@@ -76,7 +76,7 @@ def describe_arrays(root: Path) -> dict[str, list[Any]]:
 
 
 def layout_of(facts: Mapping[str, Any]) -> list[Any]:
-    """What a manifest tells of an array, by its metadata: [shape, shape of a file, type]."""
+    """What a manifest records of an array, by its metadata: [shape, shape of a file, type]."""
     chunks = facts["chunk_grid"]["configuration"]["chunk_shape"]
     return [facts["shape"], chunks, facts["data_type"]]
 

@@ -271,7 +271,7 @@ def find_resumable(run_dir: Path, warn: bool = True) -> Path | None:
         )
     if has_any(run_dir):
         raise InputError(
-            f"{run_dir}/checkpoints: holds none, though last.json or best.json tells of some; "
+            f"{run_dir}/checkpoints: holds none, though last.json or best.json names some; "
             "bring the folder back, or start with another run_dir"
         )
     return None

@@ -75,7 +75,7 @@ class LossGuard:
         return ""
 
     def accepts(self, terms: Mapping[str, float]) -> bool:
-        """Whether the optimiser may move, as far as the terms tell."""
+        """Whether the optimiser may move, as far as the terms show."""
         return not self.complaint(terms)
 
     def judge(self, result: StepResult) -> tuple[str, bool]:
@@ -97,7 +97,7 @@ class LossGuard:
         return {"skipped": self.skipped, "in_a_row": self.in_a_row, "recent_losses": self.recent}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """From a checkpoint; one from before losses were told apart by terms holds none."""
+        """From a checkpoint; one from before losses were kept apart by terms holds none."""
         self.skipped, self.in_a_row = state["skipped"], state["in_a_row"]
         self.recent = dict(state.get("recent_losses", {}))
 

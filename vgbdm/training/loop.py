@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from torch import nn
 
@@ -31,6 +31,9 @@ from vgbdm.training.transfer import Arrived, Feed
 from vgbdm.training.watchdog import Watchdog, note_progress
 
 log = logging.getLogger(__name__)
+
+Field = TypeVar("Field", bound=nn.Module)
+Batch = TypeVar("Batch", bound=TrainingBatch)
 
 NEEDED = ("step", "total_steps", "best", "waited", "looked", "guard", "must_match", "config")
 """What a checkpoint must say for a run to go on from it."""
@@ -92,7 +95,7 @@ class Plan:
             )
 
 
-class Trainer:
+class Trainer(Generic[Field, Batch]):
     """Trains a field on an endless stream and keeps what can be gone on from.
 
     Args:
@@ -116,13 +119,13 @@ class Trainer:
 
     def __init__(
         self,
-        field: nn.Module,
-        objective: Objective,
+        field: Field,
+        objective: Objective[Field, Batch],
         *,
         groups: list[ParameterGroup],
         backend: Backend,
-        open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[TrainingBatch]]],
-        validate: Callable[[Any], Mapping[str, float]],
+        open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[Batch]]],
+        validate: Callable[[Field], Mapping[str, float]],
         rate: Schedule,
         schedules: Mapping[str, Schedule],
         global_batch: int,
@@ -349,7 +352,7 @@ class Trainer:
         Raises:
             InputError: if the score is not finite; nothing is saved then.
         """
-        field = self.backend.whole_field().eval()
+        field = cast("Field", self.backend.whole_field().eval())
         with self.backend.validating():
             scores = self.validate(field)
         self.looked = self.step

@@ -49,7 +49,7 @@ def check_run_dir(run_dir: Path, resume: bool) -> None:
 
 
 def _has_steps(run_dir: Path) -> bool:
-    """Whether a log tells of steps; nobody but its owner throws that away."""
+    """Whether a log holds steps; nobody but its owner throws that away."""
     try:
         with (run_dir / "log.csv").open() as log:
             return len([line for _, line in zip(range(2), log, strict=False)]) > 1

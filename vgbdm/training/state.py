@@ -1,6 +1,6 @@
 """What may stand in ``state.json``, and how a run that goes on differs from it.
 
-A run that goes on is told its whole config anew. What tells how it computes may change:
+A resumed run is given its whole config anew. What decides how it computes may change:
 ``backend``, ``trainer``, and upward its number of steps; what only says where things lie is for
 ``must_match`` to judge, by their content; the rest makes another run.
 """
@@ -21,7 +21,7 @@ SHOWN_CHANGES = 6
 FREE_PARTS = ("trainer.", "backend.")
 """Of a config; what is under them may change."""
 ALWAYS = ("resume", "run_dir")
-"""Are told anew each time."""
+"""Are given anew each time."""
 
 
 def _is_count(value: Any) -> bool:
@@ -115,7 +115,7 @@ def config_differences(before: Any, now: Any, name: str = "") -> Changes:
 def allowed_changes(
     before: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str], folder: Path
 ) -> Changes:
-    """How a run that goes on is told otherwise than before.
+    """How the config of a resumed run differs from before.
 
     Args:
         before: config of the checkpoint.

@@ -49,7 +49,7 @@ class Writer:
             self._thread.join(seconds)
 
     def wait(self) -> Exception | None:
-        """Wait for the job under way; its error, told once."""
+        """Wait for the job under way; its error, raised once."""
         self.join()
         error, self._thread, self._error = self._error, None, None
         return error

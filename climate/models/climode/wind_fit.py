@@ -71,7 +71,7 @@ class WindFit(nn.Module):
     Args:
         transport: of the model.
         domain: of the model.
-        wind_limit: of the model, m/s; tells the unit of winds.
+        wind_limit: of the model, m/s; sets the unit of winds.
         degree: largest degree of the wind; the truncation is another bound.
         smoothness: weight of the penalty.
         path: through the past states; its velocity is of second order or higher.

@@ -73,9 +73,9 @@ def test_a_forecast_is_not_scored_on_what_its_model_was_trained_on(own, model, t
 def test_a_model_that_does_not_tell_its_period_wants_its_own_store(own, other, model, tmp_path):
     model.domain = replace(model.domain, periods=None, units=None, seen=None)
     write_forecast(model, own, tmp_path / "own", lead=SIX)
-    with pytest.raises(InputError, match="does not tell its training period"):
+    with pytest.raises(InputError, match="does not record its training period"):
         write_forecast(model, other, tmp_path / "other", lead=SIX)
-    with pytest.raises(InputError, match="does not tell the period of its model's training"):
+    with pytest.raises(InputError, match="does not record the period of its model's training"):
         open_forecast(tmp_path / "own", other)
 
 

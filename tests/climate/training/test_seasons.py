@@ -148,7 +148,7 @@ def test_forecasts_from_outside_the_trained_seasons_warn_in_one_line(run, store,
     (line,) = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
     assert "\n" not in line
     assert "lie outside the season of training (1 January to" in line
-    assert "(2016-07-" in line and "days from it; the model is not told the season" in line
+    assert "(2016-07-" in line and "days from it; the model is not given the season" in line
 
 
 def test_a_model_is_not_judged_by_what_it_was_trained_or_chosen_on(run, store, tmp_path):

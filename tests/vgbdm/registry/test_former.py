@@ -13,11 +13,13 @@ TABLES = {name: getattr(importlib.import_module(name), "FORMER_MODULES", {}) for
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_what_moved_is_listed_where_it_is_now(package):
-    for former, module in TABLES[package].items():
+    for former, now in TABLES[package].items():
         place, _, name = former.rpartition(".")
-        assert marks_of(module) and not marks_of(former)
-        if name[0].isupper():  # a class of a module that was split
-            assert name in marks_of(module) and name not in marks_of(place)
+        if name[0].isupper():
+            module, _, name_now = now.rpartition(".")
+            assert name_now in marks_of(module) and name not in marks_of(place)
+        else:
+            assert marks_of(now) and not marks_of(former)
 
 
 def test_classes_are_looked_up_at_any_depth_and_nothing_else_changes():

@@ -21,7 +21,7 @@ from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
-from vgbdm.training.backends.learner import Learner, Objective, without_weights
+from vgbdm.training.backends.learner import Learner, Objective, Trained, without_weights
 from vgbdm.training.transfer import Arrived, TrainingBatch, to_numbers
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -157,8 +157,8 @@ class Backend(ABC):
 
     def start(
         self,
-        field: nn.Module,
-        objective: Objective,
+        field: Trained,
+        objective: Objective[Trained, Any],
         groups: Sequence[ParameterGroup],
         global_batch: int,
     ) -> None:

@@ -62,7 +62,7 @@ def leave_out_inference() -> None:
 def zero_config(
     count: int, stage: int, offload: str | None, nvme_path: str | None
 ) -> dict[str, Any]:
-    """What DeepSpeed is told of ZeRO.
+    """DeepSpeed's options of ZeRO.
 
     Args:
         count: numbers in the model.

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from vgbdm.precision import computing
 from vgbdm.training.transfer import TrainingBatch
 
-Objective = Callable[[Any, Any, Mapping[str, float]], dict[str, Tensor]]
+Trained = TypeVar("Trained", bound=nn.Module, contravariant=True)
+Given = TypeVar("Given", bound=TrainingBatch, contravariant=True)
+
+
+class Objective(Protocol[Trained, Given]):
+    """What a field learns from batches."""
+
+    def __call__(
+        self, field: Trained, batch: Given, values: Mapping[str, float], /
+    ) -> dict[str, Tensor]:
+        """Terms per sample (B,), ``loss`` among them, under the values of the schedules."""
 
 
 class Learner(nn.Module):
@@ -19,15 +29,16 @@ class Learner(nn.Module):
 
     Args:
         field: what is trained.
-        objective: (field, batch, values) → terms per sample, ``loss`` among them.
+        objective: of that field.
         precision: of the networks' forward pass, see `vgbdm.precision`.
     """
 
-    def __init__(self, field: nn.Module, objective: Objective, precision: str) -> None:
+    def __init__(self, field: Trained, objective: Objective[Trained, Any], precision: str) -> None:
         super().__init__()
-        self.field, self.objective, self.precision = field, objective, precision
+        self.field, self.precision = field, precision
+        self.objective: Objective[Any, Any] = objective
 
-    def forward(self, batch: Any, values: Mapping[str, float]) -> dict[str, Tensor]:
+    def forward(self, batch: TrainingBatch, values: Mapping[str, float]) -> dict[str, Tensor]:
         """Terms per sample, each (B,)."""
         with computing(self.precision, batch.weights.device):
             return self.objective(self.field, batch, values)

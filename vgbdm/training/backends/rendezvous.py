@@ -2,7 +2,7 @@
 
 `torchrun --max-restarts` keeps one store for all starts of a run. Left alone, a rank that is quick
 finds in it the address of a process that is dead, and waits there (pytorch issues 135712 and
-167288); how often a run was started would not tell starts apart, as each node counts for itself.
+167288); how often a run was started would not distinguish starts, as each node counts for itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.distributed import PrefixStore, Store
 
 SCHEME = "vgbdm"
 INIT_METHOD = f"{SCHEME}://"
-"""What `torch.distributed.init_process_group` is told to meet here."""
+"""What `torch.distributed.init_process_group` is given to meet here."""
 POLL = 0.02
 """Seconds between two looks of rank 0 at who has come."""
 
