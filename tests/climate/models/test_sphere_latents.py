@@ -1,6 +1,8 @@
 """The latents: smooth and even fields, closed-form KL, what prior and posterior see, draws."""
 
+import functools
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -267,3 +269,50 @@ def test_bells_are_as_wide_as_points_lie_apart_and_their_squares_add_up_to_one()
     assert np.allclose(made.to_fields.numpy(), want, atol=1e-5)
     area = bells * np.cos(lat).ravel()
     assert np.allclose(made.to_points.numpy().T, area / area.sum(1, keepdims=True), atol=1e-5)
+
+
+class Uniform(NamedTuple):
+    """Another family than the Gaussian: independent uniforms, of one half width each."""
+
+    mean: torch.Tensor
+    log_half: torch.Tensor
+
+    def draw(self, noise):
+        return self.mean + self.log_half.exp() * torch.erf(noise / math.sqrt(2))
+
+    def kl(self, prior):
+        """To a wider one about the same place; an upper bound elsewhere."""
+        apart = (self.mean - prior.mean).abs()
+        return (prior.log_half - self.log_half + apart).flatten(1).sum(1)
+
+    def about(self, mean):
+        return Uniform(mean, self.log_half)
+
+    def map(self, change):
+        return Uniform(change(self.mean), change(self.log_half))
+
+
+class UniformHead(torch.nn.Module):
+    def __init__(self, width, channels, log_std):
+        super().__init__()
+        self.linear, self.log_half = torch.nn.Conv1d(width, channels, 1), log_std
+
+    def forward(self, features):
+        mean = self.linear(features)
+        return Uniform(mean, torch.full_like(mean, self.log_half))
+
+
+def test_another_family_of_zeta_is_one_class():
+    latents = functools.partial(make_latents(), head=UniformHead)
+    model = make_model(GRIDS["coarse"], latents=latents)
+    window = states(model)
+    loss = matching(LinearPath(), 1)(model, Batch(window), VALUES)["loss"].mean()
+    loss.backward()
+    heads = (model.latents.prior.zeta.linear, model.latents.posterior.zeta.linear)
+    assert all(head.weight.grad.any() for head in heads)
+    past = model.past(model.standardise(window[:, :-1]))
+    members = Members(model.latent_sizes, 1, torch.arange(2), range(500))
+    drawn = past.prior.zeta.map(lambda x: x.repeat_interleave(500, 0)).draw(members.next_zeta())
+    apart = (drawn - past.prior.zeta.mean.repeat_interleave(500, 0)).abs()
+    assert 0.95 < float(apart.max()) <= 1.0
+    assert float(apart.mean()) == pytest.approx(0.5, abs=0.01)
