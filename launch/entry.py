@@ -34,11 +34,12 @@ from vgbdm.errors import (
 )
 from vgbdm.files import create, new_token
 from vgbdm.masking import mask_text, remember
+from vgbdm.resources import configs_folder
 from vgbdm.training import interrupts
 
 STOPPED = 75
 """Exit code of a run that was asked to stop: start it again with resume=true."""
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = configs_folder()
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
