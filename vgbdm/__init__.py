@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vgbdm.loading import load
 
+__version__ = "0.1.0"
 __all__ = ["load"]
 
 

@@ -34,6 +34,7 @@ from vgbdm.errors import InputError
 from vgbdm.outputs import appearing, check_free
 from vgbdm.precision import check_precision, computing
 from vgbdm.sealing import seal_folder
+from vgbdm.version import software
 
 log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
@@ -149,6 +150,7 @@ def write_forecast(
     attributes = {
         "title": f"forecasts from every start of {split}",
         "source": f"{type(model).__name__} of vgbdm",
+        "software": software(),
         "references": "arXiv 2602.17477",
         "split": split,
         "model_hash": model_hash(model),

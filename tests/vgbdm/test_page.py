@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from vgbdm.page import draw, image, write_page
+from vgbdm.version import software
 
 
 def test_a_figure_is_drawn_in_the_house_style_and_the_style_is_left_as_it_was():
@@ -35,4 +36,5 @@ def test_a_page_needs_no_other_file(tmp_path):
     text = (tmp_path / "a.html").read_text()
     assert path == tmp_path / "a.html" and "<title>A title</title>" in text
     order = [text.index(part) for part in ("<style>", "first", "data:image/png;base64,", "last")]
+    order.append(text.index(f"made by {software()}"))
     assert order == sorted(order)

@@ -35,6 +35,7 @@ from vgbdm.training.state import allowed_changes, describe_changes, total_of
 from vgbdm.training.status import Status
 from vgbdm.training.transfer import Feed
 from vgbdm.training.watchdog import Watchdog, progress
+from vgbdm.version import software
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +142,9 @@ class Trainer:
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
-        self.identity = {**identity, "config": mask(identity["config"])}
+        self.identity = {
+            **identity, "config": mask(identity["config"]), "software": software()
+        }  # fmt: skip
         self.free, self.changes = free, list[dict[str, Any]]()
         self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
         self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)
