@@ -64,7 +64,10 @@ def launch(
     overrides = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
     ranks = find_ranks()
     if trains:
-        interrupts.listen(ranks.generations, acknowledge)
+        try:
+            interrupts.listen(ranks.generations, acknowledge)
+        except InputError as error:
+            fail(str(error), 2)
     else:
         signal.signal(signal.SIGTERM, end)
     set_up_logging()

@@ -23,6 +23,7 @@ from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
 from vgbdm.build import build
 from vgbdm.calibration import calibrate_width
+from vgbdm.extras import need
 from vgbdm.latent_field import LatentField, Statistics
 from vgbdm.order import Order
 from vgbdm.training.backends import Backend, ParameterGroup
@@ -138,6 +139,7 @@ def train(cfg: DictConfig) -> None:
     Raises:
         InputError: one line, for what cannot be trained on or gone on from.
     """
+    need("tensorboard", "training")
     torch.set_num_threads(cfg.trainer.threads)
     run_dir, system = run_dir_of(cfg), build(cfg.system)
     needed = int(cfg.model.window) + 1

@@ -26,6 +26,7 @@ from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from vgbdm.door import open_foreign
 from vgbdm.errors import InputError
+from vgbdm.extras import how_to_install
 from vgbdm.listed import buildable
 
 log = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class ZarrStoreSource:
         except ImportError as error:
             raise InputError(
                 f"{self.root}: its kind of URL needs a package ({_line(error)}); "
-                "pip install '.[cloud]'"
+                f"{how_to_install('cloud')}"
             ) from None
         except Exception as error:  # every backend has errors of its own
             raise InputError(
