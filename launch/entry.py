@@ -32,9 +32,9 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
-from vgbdm.files import create, new_token
-from vgbdm.masking import mask_text, remember
 from vgbdm.resources import configs_folder
+from vgbdm.storage.files import create, new_token
+from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from vgbdm.version import __version__
+
 if TYPE_CHECKING:
     from vgbdm.loading import load
 
-__version__ = "0.1.0"
-__all__ = ["load"]
+__all__ = ["__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,3 +19,18 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module 'vgbdm' has no attribute {name!r}")
+
+
+FORMER_MODULES = {
+    "vgbdm.encoders": "vgbdm.latents.encoders",
+    "vgbdm.latent_field": "vgbdm.fields.latent_field",
+    "vgbdm.latents.GaussianHead": "vgbdm.latents.distributions",
+    "vgbdm.paths.BridgePath": "vgbdm.paths.bridge",
+    "vgbdm.paths.HermitePath": "vgbdm.paths.hermite",
+    "vgbdm.paths.LagrangePath": "vgbdm.paths.lagrange",
+    "vgbdm.paths.LinearPath": "vgbdm.paths.linear",
+    "vgbdm.paths.SmoothingPath": "vgbdm.paths.smoothing",
+    "vgbdm.rollout": "vgbdm.dynamics.rollout",
+}
+"""Modules (or single classes of modules that were split) that saved runs name as an earlier version
+did, and where they are now."""

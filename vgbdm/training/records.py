@@ -9,7 +9,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from vgbdm.extras import need
-from vgbdm.files import aside_of, create
+from vgbdm.storage.files import aside_of, create
 
 
 class Table:

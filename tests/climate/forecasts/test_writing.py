@@ -9,7 +9,7 @@ from forecasters import Calibrated
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import count_leads, count_members, write_forecast
 from vgbdm.errors import InputError
-from vgbdm.version import software
+from vgbdm.origin import software
 
 SIX = np.timedelta64(6 * 3600, "s")
 
