@@ -1,16 +1,16 @@
-# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | fuzz | mutate | lint | clean; each makes .venv where it is missing.
+# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | test-wheel | fuzz | mutate | lint | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors fuzz mutate lint clean
+.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors test-wheel fuzz mutate lint clean
 .DEFAULT_GOAL := help
 
 help:
 	@sed -n '1s/^# //p' Makefile
 
-$(READY): pyproject.toml
+$(READY): pyproject.toml setup.py
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $(READY)
@@ -99,6 +99,10 @@ test-floors: $(READY)
 	    tests/physics_systems/data/test_labels.py tests/physics_systems/data/test_trajectories.py \
 	    --ignore tests/climate/conversion/test_conversion.py \
 	    --ignore tests/climate/conversion/test_round_trip.py
+
+# The wheel: built, installed elsewhere over the same packages, and the main job from it.
+test-wheel: $(READY)
+	$(BIN)/python .ci/wheel.py
 
 # Damage, lies, gadgets and kills for all that is written here; by hand: FUZZ_SECONDS=1800.
 FUZZ_SECONDS ?= 80

@@ -73,7 +73,9 @@ def kill_marked(mark: str) -> None:
             process.kill()
 
 
-def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
+def finish(
+    command, code: int | None = 0, seconds: float = 300, place: Path | None = None, **env: str
+):
     """A command to its end: its result, with its output as text.
 
     A script for python comes from a process that has imported the libraries, see `warm`.
@@ -82,6 +84,7 @@ def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
         command: words.
         code: what it must end with, or None for whatever it does.
         seconds: after so many it is killed, with all that it has started.
+        place: folder to start it in; None: that of this process.
         env: more variables.
     """
     mark, words = uuid.uuid4().hex, [str(word) for word in command]
@@ -93,7 +96,7 @@ def finish(command, code: int | None = 0, seconds: float = 300, **env: str):
             result = warm.run(words[1:], [variables], seconds)
         else:
             result = subprocess.run(
-                words, env=variables, capture_output=True, text=True, timeout=seconds
+                words, env=variables, capture_output=True, text=True, timeout=seconds, cwd=place
             )
     finally:
         kill_marked(mark)
