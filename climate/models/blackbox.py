@@ -11,6 +11,8 @@ Shapes: ``B`` samples, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Positive, Size
+
 from typing import Any
 
 from torch import Tensor
@@ -35,7 +37,7 @@ class BlackBox(WeatherField):
     """
 
     def __init__(
-        self, domain: Domain, *, source_limit: float, substeps: int, **options: Any
+        self, domain: Domain, *, source_limit: Positive, substeps: Size, **options: Any
     ) -> None:
         super().__init__(domain, len(domain.channels), None, **options)
         self.source_limit, self._solver = source_limit, Solver("rk4", substeps)

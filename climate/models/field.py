@@ -6,8 +6,11 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Divides, Size
+from annotated_types import Interval
+
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor
@@ -61,14 +64,14 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         outputs: int,
         parameters: LogNormalParameters | None,
         *,
-        width: int,
-        blocks: int,
-        history_width: int,
-        heads: int,
-        dropout: float,
+        width: Size,
+        blocks: Size,
+        history_width: Size,
+        heads: Annotated[Size, Divides("history_width")],
+        dropout: Annotated[float, Interval(ge=0, lt=1)],
         operators: Callable[[Grid], TangentBasis] | None,
-        truncation: int | None,
-        latents: Callable[..., WeatherLatents] | None,
+        truncation: Size | None,
+        latents: Callable[[Domain, int, int], WeatherLatents] | None,
     ) -> None:
         grid = domain.grid
         super().__init__(domain, Transport(grid, domain.variables, truncation, operators))

@@ -11,6 +11,10 @@ Shapes: ``B`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Count, Positive, Unit
+from annotated_types import Interval
+from typing import Annotated
+
 import contextlib
 import logging
 import queue
@@ -156,14 +160,14 @@ class WindowStream:
         rank: int = 0,
         ranks: int = 1,
         seed: int = 0,
-        lanes: int = 8,
-        block_steps: int = 96,
-        pool_blocks: int = 96,
+        lanes: Count = 8,
+        block_steps: Count = 96,
+        pool_blocks: Count = 96,
         consumed: int = 0,
-        threads: int = 1,
+        threads: Annotated[int, Interval(ge=1, le=1024)] = 1,
         pin: bool = False,
         aside: Aside | None = None,
-        memory_gib: float = 4.0,
+        memory_gib: Annotated[Positive, Unit("GiB")] = 4.0,
     ) -> None:
         if global_batch % lanes:
             raise InputError(

@@ -6,6 +6,8 @@ longitudes.
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Size
+
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,7 +34,7 @@ class GaussianLikelihood:
         ahead: states of a window after the current one, all scored.
     """
 
-    def __init__(self, ahead: int) -> None:
+    def __init__(self, ahead: Size) -> None:
         if ahead < 1:
             raise InputError(f"objective.ahead={ahead}: at least 1 state must be scored")
         self.ahead = ahead

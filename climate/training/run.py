@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import NotNegative
+
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -44,7 +46,7 @@ the same is computed (of the gradients, `comparable` says which are the same).""
 
 
 def parameter_groups(
-    field: nn.Module, *, weight_decay: float, physics_rate: float
+    field: nn.Module, *, weight_decay: NotNegative, physics_rate: NotNegative
 ) -> list[ParameterGroup]:
     """Weights with decay; biases, norms and lags without; θ without, at its own rate.
 

@@ -5,6 +5,10 @@ Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitude
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Count, Size
+from annotated_types import Ge
+from typing import Annotated
+
 from collections.abc import Callable
 
 import numpy as np
@@ -50,9 +54,9 @@ class RolloutValidation:
         step: np.timedelta64,
         history: int,
         lead: np.timedelta64,
-        starts: int,
-        batch: int,
-        members: int,
+        starts: Count,
+        batch: Count,
+        members: Annotated[Size, Ge(2)],
         seed: int,
     ) -> None:
         if members < 2:

@@ -6,6 +6,8 @@ axes of a grid where the state is a field.
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Depth, Size
+
 import itertools
 
 import torch
@@ -28,7 +30,7 @@ class WindowMLP(nn.Module):
     """
 
     def __init__(
-        self, channels: int, window: int, features: int, width: int = 256, depth: int = 2
+        self, channels: int, window: int, features: int, width: Size = 256, depth: Depth = 2
     ) -> None:
         super().__init__()
         sizes = [channels * window] + [width] * depth
@@ -54,7 +56,7 @@ class WindowGRU(nn.Module):
         width: of the recurrent state.
     """
 
-    def __init__(self, channels: int, window: int, features: int, width: int = 64) -> None:
+    def __init__(self, channels: int, window: int, features: int, width: Size = 64) -> None:
         super().__init__()
         self.recurrent = nn.GRU(channels, width, batch_first=True)
         self.last = nn.Linear(width, features)
@@ -79,7 +81,7 @@ class WindowConv(nn.Module):
         width: channels of the hidden layers.
     """
 
-    def __init__(self, channels: int, window: int, features: int, width: int = 32) -> None:
+    def __init__(self, channels: int, window: int, features: int, width: Size = 32) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels * window, width, 3, padding=1, padding_mode="circular")
         self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode="circular")

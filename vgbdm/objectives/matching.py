@@ -6,6 +6,8 @@ Shapes: ``B`` samples, ``M`` matches of a window, ``N`` = B · M, ``L`` frames, 
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Seed
+
 import math
 from collections.abc import Mapping
 from typing import Generic, NamedTuple
@@ -71,7 +73,7 @@ class Matching(Generic[Batch]):
     ahead = 1
     """Frames of a window after the current one."""
 
-    def __init__(self, path: Path, places: Sampler, seed: int) -> None:
+    def __init__(self, path: Path, places: Sampler, seed: Seed) -> None:
         self.path, self.places, self.seed = path, places, seed
 
     def __call__(

@@ -6,6 +6,10 @@ of the integrated state, ``...`` axes of a frame.
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Seed, Size
+from annotated_types import Ge
+from typing import Annotated
+
 from collections.abc import Mapping
 from typing import Generic, NamedTuple
 
@@ -88,10 +92,10 @@ class RolloutMatching(Generic[Batch]):
 
     def __init__(
         self,
-        ahead: int,
-        seed: int,
+        ahead: Size,
+        seed: Seed,
         path: Path | None = None,
-        members: int | None = None,
+        members: Annotated[Size, Ge(2)] | None = None,
         checkpoint: bool = False,
     ) -> None:
         if ahead < 1 or (members is not None and members < 2):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import NotNegative
+from annotated_types import Interval
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -23,7 +27,7 @@ class BridgePath(Path):
 
     needs_noise = True
 
-    def __init__(self, sigma: float = 0.1, margin: float = 0.02) -> None:
+    def __init__(self, sigma: NotNegative = 0.1, margin: Annotated[float, Interval(gt=0, lt=0.5)] = 0.02) -> None:
         if not (sigma >= 0 and 0 < margin < 0.5):
             raise InputError(f"bridge path: sigma={sigma}, margin={margin}; want ≥ 0 and 0…0.5")
         self.sigma, self.margin = sigma, margin

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Size
+from annotated_types import Ge
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -28,7 +32,7 @@ class HermitePath(Path):
 
     frames = 3
 
-    def __init__(self, stencil: int = 11) -> None:
+    def __init__(self, stencil: Annotated[Size, Ge(3)] = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil

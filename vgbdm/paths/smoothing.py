@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Positive
+
 import torch
 from torch import Tensor
 
@@ -24,7 +26,7 @@ class SmoothingPath(Path):
 
     frames = 4
 
-    def __init__(self, smoothing: float = 1.0) -> None:
+    def __init__(self, smoothing: Positive = 1.0) -> None:
         if not smoothing > 0:
             raise InputError(f"smoothing path: smoothing={smoothing}; it must be positive")
         self.smoothing = smoothing

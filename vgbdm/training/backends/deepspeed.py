@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from vgbdm.options.kinds import Text
+from annotated_types import Interval
+from typing import Annotated, Literal
+
 import math
 import os
 import sys
@@ -57,6 +61,10 @@ def leave_out_inference() -> None:
     from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
     deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False
+
+
+Stage = Annotated[int, Interval(ge=0, le=3)]
+Offload = Literal["cpu", "nvme"]
 
 
 def zero_config(
@@ -115,9 +123,9 @@ class DeepSpeedBackend(Backend):
 
     def __init__(
         self,
-        stage: int = 0,
-        offload: str | None = None,
-        nvme_path: str | None = None,
+        stage: Stage = 0,
+        offload: Offload | None = None,
+        nvme_path: Text | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
