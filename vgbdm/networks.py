@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vgbdm.options.kinds import Depth, Kernel, Size
 from vgbdm.registry.marks import model_part
 
 

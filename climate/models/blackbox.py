@@ -11,8 +11,6 @@ Shapes: ``B`` samples, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Positive, Size
-
 from typing import Any
 
 from torch import Tensor
@@ -22,6 +20,7 @@ from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.dynamics.tendency import Context, Tendency
+from vgbdm.options.kinds import Positive, Size
 from vgbdm.registry.marks import model_part
 
 

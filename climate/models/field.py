@@ -6,13 +6,11 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Divides, Size
-from annotated_types import Interval
-
 from collections.abc import Callable, Iterator
 from typing import Annotated, Protocol
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from climate.grids.grid import Grid
@@ -27,6 +25,7 @@ from vgbdm.dynamics.tendency import Context
 from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
+from vgbdm.options.kinds import Divides, Size
 from vgbdm.paths.path import Path
 
 

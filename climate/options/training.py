@@ -162,9 +162,7 @@ class TrainEra5(Options):
         ),
     ]  # fmt: skip
     rate: Node_
-    optimizer: Annotated[
-        Mapping[str, Any], Of("climate.training.run.parameter_groups", ("field",))
-    ]
+    optimizer: Annotated[Mapping[str, Any], Of("climate.training.run.parameter_groups", ("field",))]
     trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan")]
     validation: Annotated[
         Mapping[str, Any],

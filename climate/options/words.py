@@ -62,8 +62,6 @@ Region = Annotated[
     _tried(_region),
     Words("a region's name or [south, north, west, east] in degrees"),
 ]
-Variables = Annotated[
-    list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")
-]
+Variables = Annotated[list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")]
 Vectors = Annotated[list[Annotated[list[Text], Len(2, 2)]], Words("a list of pairs of names")]
 Hours = Annotated[list[Count], Words("a list of whole hours")]

@@ -11,26 +11,24 @@ Shapes: ``B`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Count, Positive, Unit
-from annotated_types import Interval
-from typing import Annotated
-
 import contextlib
 import logging
 import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from climate.conventions.wording import duration
 from climate.store.layout import TrainingStore
 from climate.stream.pool import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Positive, Unit
 from vgbdm.training.order import PADDING, Group, Order
 
 log = logging.getLogger(__name__)

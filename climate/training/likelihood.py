@@ -6,10 +6,9 @@ longitudes.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Size
-
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -18,6 +17,7 @@ from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.initial_wind import InitialWinds, initial_winds
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Size
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
 
@@ -33,6 +33,9 @@ class GaussianLikelihood:
     Args:
         ahead: states of a window after the current one, all scored.
     """
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("prior",)
+    """What it reads of the values of schedules."""
 
     def __init__(self, ahead: Size) -> None:
         if ahead < 1:

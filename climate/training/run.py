@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import NotNegative
-
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -30,6 +28,7 @@ from climate.stream.views import open_view
 from climate.training.gradient_choice import choose_gradient, comparable
 from climate.training.validation import RolloutValidation
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from

@@ -5,14 +5,12 @@ Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitude
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Count, Size
-from annotated_types import Ge
-from typing import Annotated
-
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from climate.conventions.calendar import count_steps, lead_hours
@@ -21,6 +19,7 @@ from climate.models.forecaster import TrainedForecaster
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Size
 from vgbdm.scores import crps
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.transfer import arrive, to_numbers

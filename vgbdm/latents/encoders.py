@@ -6,14 +6,13 @@ axes of a grid where the state is a field.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Depth, Size
-
 import itertools
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgbdm.options.kinds import Depth, Size
 from vgbdm.registry.marks import model_part
 
 

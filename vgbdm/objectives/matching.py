@@ -6,11 +6,9 @@ Shapes: ``B`` samples, ``M`` matches of a window, ``N`` = B · M, ``L`` frames, 
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Seed
-
 import math
 from collections.abc import Mapping
-from typing import Generic, NamedTuple
+from typing import ClassVar, Generic, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +19,7 @@ from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents
 from vgbdm.objectives.gauge import gauge
 from vgbdm.objectives.places import Places, Sampler, gather, span
+from vgbdm.options.kinds import Seed
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_normal, pair_keys
 from vgbdm.registry.marks import buildable
@@ -69,6 +68,17 @@ class Matching(Generic[Batch]):
         places: where windows and matches are.
         seed: of the run.
     """
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = (
+        "noise",
+        "physics",
+        "gauge",
+        "prior",
+        "crps",
+        "beta_theta",
+        "beta_zeta",
+    )
+    """What it reads of the values of schedules."""
 
     ahead = 1
     """Frames of a window after the current one."""

@@ -5,16 +5,14 @@ Shapes: ``B`` samples, ``L`` frames, ``T`` frames of a window, ``K`` of a histor
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Seed, Size
-from typing import Literal, get_args
-
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Seed, Size
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
 

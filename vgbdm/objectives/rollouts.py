@@ -6,14 +6,11 @@ of the integrated state, ``...`` axes of a frame.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Seed, Size
-from annotated_types import Ge
-from typing import Annotated
-
 from collections.abc import Mapping
-from typing import Generic, NamedTuple
+from typing import Annotated, ClassVar, Generic, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from vgbdm.errors import InputError
@@ -22,6 +19,7 @@ from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
 from vgbdm.objectives.places import first_frames, gather, span
+from vgbdm.options.kinds import Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
@@ -89,6 +87,9 @@ class RolloutMatching(Generic[Batch]):
             posterior.
         checkpoint: recompute activations backwards rather than keep those of every field call.
     """
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("horizon", "prior", "beta_theta", "beta_zeta")
+    """What it reads of the values of schedules."""
 
     def __init__(
         self,

@@ -82,7 +82,7 @@ def type_of(annotation: Any) -> Any:
     if origin is None or origin is Literal or not isinstance(origin, type):
         return annotation if isinstance(annotation, type) or origin is Literal else Any
     if origin is tuple and Ellipsis not in args:
-        return Annotated[list[Union[tuple(type_of(a) for a in args)]], Len(len(args), len(args))]  # type: ignore[misc]
+        return Annotated[list[tuple(type_of(a) for a in args)], Len(len(args), len(args))]  # type: ignore[misc]
     if issubclass(origin, Mapping):
         return dict[str, type_of(args[1])]  # type: ignore[misc]
     if issubclass(origin, Sequence):

@@ -68,9 +68,11 @@ def describe(annotation: Any) -> Description:
 
 def written(value: Any) -> str:
     """A value as it is written on a command line."""
-    return {None: "null", True: "true", False: "false"}.get(value, str(value)) if isinstance(
-        value, bool | None
-    ) else str(value)
+    return (
+        {None: "null", True: "true", False: "false"}.get(value, str(value))
+        if isinstance(value, bool | None)
+        else str(value)
+    )
 
 
 def _of(args: tuple[Any, ...]) -> str:

@@ -17,7 +17,8 @@ from vgbdm.options.kinds import Node, Nodes, Of
 from vgbdm.options.sentences import sentences_of, summary_of
 from vgbdm.options.signatures import REQUIRED, Parameter, marks_of, signature_of
 from vgbdm.options.sources import ClassText, Made, Marked, OneOf
-from vgbdm.registry.build import MARKS, marks_of as listed_in
+from vgbdm.registry.build import MARKS
+from vgbdm.registry.build import marks_of as listed_in
 
 GROUP = "vgbdm.options"
 """Entry points: name of a launcher's config → its class of `Options`."""
@@ -248,9 +249,7 @@ def _of_node(value: Any, key: str, positional: int, given: tuple[str, ...]) -> S
     return _of_target(target, value, key, positional, given)
 
 
-def _of_target(
-    target: str, value: Any, key: str, positional: int, given: tuple[str, ...]
-) -> Shape:
+def _of_target(target: str, value: Any, key: str, positional: int, given: tuple[str, ...]) -> Shape:
     values, signature = _mapping(value, key), signature_of(target)
     assert signature is not None, target
     partial = values.get("_partial_") is True
@@ -269,5 +268,3 @@ def _beside(shape: Shape, mark: Of | Node, value: Any, key: str) -> Shape:
     more = _of_options(mark.beside, _mapping(value, key), f"{key}.")
     common = (*shape.common, *more.common)
     return Shape(more.specs | shape.specs, shape.summary, shape.closed, more.checked, common)
-
-

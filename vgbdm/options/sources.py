@@ -254,4 +254,3 @@ def class_of(target: str) -> ClassText | None:
     except Unread:
         return None
     return found if isinstance(found, ClassText) else None
-

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Size
-from annotated_types import Ge
 from typing import Annotated
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Size
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.path import Path, PathPoint, expand
 from vgbdm.registry.marks import model_part

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Positive
-
 import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Positive
 from vgbdm.paths.hermite import cubic
 from vgbdm.paths.path import Path, PathPoint
 from vgbdm.registry.marks import model_part

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
-from annotated_types import Gt, Interval
-from typing import Annotated, Literal
-
 import contextlib
 import logging
 import math
@@ -14,11 +10,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Interval
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
+from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts

@@ -6,14 +6,13 @@ length of a run is known, ``total_steps`` is None and a schedule stands at its s
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Count, Positive, Share, WholeNumber
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:

@@ -6,21 +6,19 @@ file and no data. Functions marked *collective* must be called by every rank.
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Count, NotNegative, Precision
-from annotated_types import Interval
-from typing import Annotated, Literal
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.options.kinds import Count, NotNegative, Precision
 from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Of, Text
-
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from vgbdm.options.kinds import Of, Text
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, Offload, Stage

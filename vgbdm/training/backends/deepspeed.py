@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from vgbdm.options.kinds import Text
-from annotated_types import Interval
-from typing import Annotated, Literal
-
 import math
 import os
 import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
