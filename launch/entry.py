@@ -32,6 +32,7 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
+from vgbdm.options.check import check
 from vgbdm.resources import configs_folder
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
@@ -82,7 +83,6 @@ def launch(
     try:
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
-            remember(OmegaConf.to_container(cfg))
             if trains:
                 present(ranks, cfg)
             main(cfg)
@@ -146,7 +146,7 @@ def acknowledge(name: str) -> None:
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
-    """The composed config; every value that has no default must have been given."""
+    """The composed config, checked; every value that has no default must have been given."""
     unknown = [a for a in overrides if "=" not in a]
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
@@ -165,6 +165,8 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     missing = sorted(OmegaConf.missing_keys(cfg))
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    remember(OmegaConf.to_container(cfg))
+    check(config_name, cfg)
     return cfg
 
 

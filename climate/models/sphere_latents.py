@@ -29,6 +29,7 @@ from vgbdm.errors import InputError
 from vgbdm.latents.distributions import DiagonalGaussian, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, LatentSizes
 from vgbdm.networks import Blocks
+from vgbdm.options.kinds import Share, Size
 from vgbdm.registry.marks import model_part
 
 BELL = 0.6
@@ -196,11 +197,11 @@ class WeatherLatents(nn.Module):
         fixed: int,
         thetas: int,
         *,
-        channels: int,
-        points: int,
-        width: int,
-        blocks: int,
-        memory: float,
+        channels: Size,
+        points: Size,
+        width: Size,
+        blocks: Size,
+        memory: Share,
         head: Callable[[int, int, float], nn.Module] = PointHead,
     ) -> None:
         super().__init__()
