@@ -19,13 +19,12 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from climate.conventions.earth import GRAVITY
 from climate.conventions.variables import is_geopotential
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
 
-GRAVITY = 9.80665
-"""m s-2, by which geopotential height becomes geopotential (WMO, CIPM 1901)."""
 SPELLINGS = {
     **dict.fromkeys(("(0 - 1)", "0 - 1", "(0-1)", "0-1", "~", "-"), "1"),
     **dict.fromkeys(("proportion", "fraction", "dimensionless"), "1"),

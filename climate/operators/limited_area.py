@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
-from climate.operators.sphere import EARTH_RADIUS, ModalOperators, SpectralOperators
+from climate.operators.sphere import ModalOperators, SpectralOperators
 from vgbdm.errors import InputError
 
 MIN_SIDE = 8

@@ -19,12 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch_harmonics.legendre import dlegpoly, legpoly
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
 from vgbdm.errors import InputError
 from vgbdm.registry.marks import model_part
 
-EARTH_RADIUS = 6.371e6
-"""Mean radius of the Earth, m."""
 NEGLIGIBLE = 1e-15
 """Part of the largest number of a table below which none counts."""
 

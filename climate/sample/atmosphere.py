@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from climate.conventions.earth import EARTH_RADIUS, GRAVITY
 from climate.sample.geography import land_fraction, orography
 from climate.sample.harmonics import GaussianTransform, Synthesis
 from climate.sample.shallow_water import (
     DIVERGENCE,
-    EARTH_RADIUS,
     GEOPOTENTIAL,
     TRACERS,
     VORTICITY,
@@ -32,7 +32,6 @@ from climate.sample.shallow_water import (
 )
 
 DAY, YEAR = 86400.0, 365.2425 * 86400.0
-GRAVITY = 9.80665
 LAPSE = 6.5e-3
 """K/m."""
 MEAN_GEOPOTENTIAL = 54500.0

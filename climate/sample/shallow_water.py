@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.sample.harmonics import GaussianTransform
 
-EARTH_RADIUS = 6.371e6
-"""m."""
 EARTH_ROTATION = 7.292e-5
 """rad/s."""
 VORTICITY, DIVERGENCE, GEOPOTENTIAL, TRACERS = 0, 1, 2, 3

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from climate.conventions.units import GRAVITY, Conversion, conversion, readable, setting, spelled
+from climate.conventions.earth import GRAVITY
+from climate.conventions.units import Conversion, conversion, readable, setting, spelled
 from climate.conventions.variables import channel_unit, is_geopotential
 from climate.sources.axes import Part
 from climate.sources.plausibility import fitting

@@ -18,10 +18,11 @@ from weather import (
     states,
 )
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.models.advection import Closure
 from climate.models.networks import SphereConv
 from climate.models.wind import potential_unit
-from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
+from climate.operators.sphere import FiniteDifferenceOperators
 from vgbdm.paths.hermite import HermitePath
 
 

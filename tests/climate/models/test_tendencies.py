@@ -8,9 +8,10 @@ import torch
 from generic_weather import CHANGE, SCALE, with_unlike_channels
 from weather import GRIDS, make_model
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.models.advection import Closure
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
-from climate.operators.sphere import EARTH_RADIUS, SpectralOperators
+from climate.operators.sphere import SpectralOperators
 
 GRID = GRIDS["coarse"]
 SPHERE = SpectralOperators(GRID)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from weather import GRIDS
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.models.transport import Transport
-from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
+from climate.operators.sphere import FiniteDifferenceOperators
 
 GRID = GRIDS["coarse"]
 VARIABLES = ((0,), (1, 3), (2,))

@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
 from climate.grids.regions import REGIONS, parse_region
 from climate.operators.limited_area import LimitedAreaOperators, modal_operators
-from climate.operators.sphere import (
-    EARTH_RADIUS,
-    FiniteDifferenceOperators,
-    SpectralOperators,
-    tangent_basis,
-)
+from climate.operators.sphere import FiniteDifferenceOperators, SpectralOperators, tangent_basis
 from vgbdm.errors import InputError
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)

@@ -4,13 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
-from climate.operators.sphere import (
-    EARTH_RADIUS,
-    FiniteDifferenceOperators,
-    SpectralOperators,
-    tangent_basis,
-)
+from climate.operators.sphere import FiniteDifferenceOperators, SpectralOperators, tangent_basis
 from vgbdm.errors import InputError
 
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.sample.atmosphere import T2M, Atmosphere, Climate
 from climate.sample.geography import land_fraction, orography
-from climate.sample.shallow_water import EARTH_RADIUS, GEOPOTENTIAL, VORTICITY
+from climate.sample.shallow_water import GEOPOTENTIAL, VORTICITY
 from climate.sample.write import LAT, LON
 
 START = int(np.datetime64("2006-01-01", "s").astype(np.int64))

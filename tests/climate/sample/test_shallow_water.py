@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
+from climate.conventions.earth import EARTH_RADIUS
 from climate.sample.harmonics import GaussianTransform
 from climate.sample.shallow_water import (
     DIVERGENCE,
-    EARTH_RADIUS,
     EARTH_ROTATION,
     GEOPOTENTIAL,
     TRACERS,

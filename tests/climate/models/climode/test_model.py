@@ -4,7 +4,8 @@ import pytest
 import torch
 from climode import GRIDS, make_climode, make_solver, shake, smooth_states
 
-from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
+from climate.conventions.earth import EARTH_RADIUS
+from climate.operators.sphere import FiniteDifferenceOperators
 from climate.stream.batches import WeatherBatch
 from climate.training.likelihood import GaussianLikelihood
 from vgbdm.errors import InputError
