@@ -41,8 +41,9 @@ class Description:
         if self.choices:
             told = f"one of {', '.join(self.choices)}"
         else:
-            told = ARTICLES.get(self.kind, self.kind)
-            told += f" {self.bounds}" if self.bounds else ""
+            told = " ".join(filter(None, (ARTICLES.get(self.kind, self.kind), self.bounds)))
+            if self.kind.startswith("list of") and self.bounds.startswith("of"):
+                told = f"a list {self.bounds} {self.kind.removeprefix('list of ')}"
             told += f" ({self.unit})" if self.unit else ""
         return told + (", or null" if self.nullable and "null" not in self.choices else "")
 
