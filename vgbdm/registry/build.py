@@ -60,7 +60,7 @@ def _check(node: Any, place: str, marks: Sequence[str]) -> None:
     """Refuse what could do anything but describe marked classes and plain values."""
     if isinstance(node, Mapping):
         if "_target_" in node:
-            _check_target(node["_target_"], place, marks)
+            check_target(node["_target_"], place, marks)
         for name, child in node.items():
             if str(name).startswith("_") and not isinstance(child, KEYS.get(name, ())):
                 raise InputError(f"config {place}: {name}={child} may not stand in a config")
@@ -73,8 +73,17 @@ def _check(node: Any, place: str, marks: Sequence[str]) -> None:
             _check(child, f"{place}[{index}]", marks)
 
 
-def _check_target(target: Any, place: str, marks: Sequence[str]) -> None:
-    """Refuse a name that is not of a marked class of an allowed package; say what to do."""
+def check_target(target: Any, place: str, marks: Sequence[str]) -> None:
+    """Refuse a name that is not of a marked class of an allowed package; say what to do.
+
+    Args:
+        target: dotted, as it stands in a config.
+        place: where it stands, dotted.
+        marks: one of which the class must have.
+
+    Raises:
+        InputError: for any other.
+    """
     module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
     if marks_of(module).get(name) in marks:
         return
