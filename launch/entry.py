@@ -6,7 +6,6 @@ import itertools
 import logging
 import os
 import re
-import shlex
 import signal
 import socket
 import sys
@@ -16,10 +15,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
+from explaining import check_references, explain, missing_keys
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
@@ -151,14 +151,10 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             cfg = compose(config_name, overrides)
-        except HydraException as error:
-            unread = [a for a in overrides if a in str(error).partition("\n")[0]]
-            if isinstance(error, OverrideParseException):
-                unread = [error.override]
-            elif not str(error).startswith("Ambiguous value"):
-                raise
-            raise InputError(how_to_quote(unread[0])) from None
-    missing = sorted(OmegaConf.missing_keys(cfg))
+        except (HydraException, ValueError) as error:
+            raise InputError(explain(error, config_name, overrides)) from None
+    check_references(cfg, overrides)
+    missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     return cfg
@@ -167,16 +163,6 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
 def expand_home(override: str) -> str:
     """The same with the home folder for ``~/`` that begins its value, which no shell expanded."""
     return re.sub(r"""^([^=]+=["']?)~(?=/)""", lambda m: m[1] + str(Path.home()), override)
-
-
-def how_to_quote(override: str) -> str:
-    """What to say of an argument that Hydra cannot read."""
-    key, _, value = override.partition("=")
-    if value.startswith(('"', "'")):
-        return f"argument {override}: not readable; close its quotes"
-    value = value.replace('"', '\\"')
-    told = shlex.quote(f'{key}="{value}"')
-    return f"argument {override}: not readable; quote the value: {told}"
 
 
 def sweep(overrides: list[str]) -> list[list[str]]:
