@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import re
@@ -15,11 +14,11 @@ from pathlib import Path
 from typing import NoReturn
 
 import yaml
-from explaining import check_references, explain, missing_keys
+from explaining import check_references, explain, how_to_quote, missing_keys
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
+from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
@@ -49,11 +48,14 @@ def launch(
     config_name: str,
     positional: Sequence[str] = (),
     trains: bool = False,
+    folder_of: Callable[[DictConfig], Path | None] | None = None,
 ) -> None:
     """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
 
     Bare arguments are the values of the keys ``positional``, in their order. With ``--multirun``
-    (or ``-m``), ``main`` runs once for every combination of the values that overrides list.
+    (or ``-m``), ``main`` runs once for every combination of the values that overrides list, each
+    in a process of its own, once all are checked; ``folder_of`` says which folder a run makes,
+    where its config may not. A table ends it; it exits 1 where one failed. One rank alone does so.
 
     Works alike under ``python``, ``deepspeed``, ``torchrun`` and ``srun``. Exits 0; 2 on bad input
     (one line); 1 on any other error (one line, with the file of its traceback where it was not
@@ -76,12 +78,13 @@ def launch(
     names = list(positional)
     overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
-        for chosen in sweep(overrides) if many else [overrides]:
-            cfg = compose_config(config_name, chosen)
-            remember(OmegaConf.to_container(cfg))
-            if trains:
-                present(ranks, cfg)
-            main(cfg)
+        if many:
+            cfg = run_each(overrides, config_name, trains, ranks, folder_of or folder_made)
+        else:
+            cfg = compose_config(config_name, overrides)
+        if trains:
+            present(ranks, cfg)
+        main(cfg)
     except KeyboardInterrupt as error:
         name = "SIGTERM" if isinstance(error, Ended) else "SIGINT"
         kept = "nothing is left half-done" if not trains else "no step was done"
@@ -130,7 +133,8 @@ class Ended(KeyboardInterrupt):
 
 
 def end(number: int, frame: object) -> NoReturn:
-    """A handler of SIGTERM."""
+    """A handler of SIGTERM; a second one does not disturb what clears up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Ended
 
 
@@ -145,7 +149,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     """The composed config; every value that has no default must have been given."""
     unknown = [a for a in overrides if "=" not in a]
     if unknown:
-        raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
+        raise InputError(how_to_quote(unknown[0]))
     GlobalHydra.instance().clear()
     overrides = [expand_home(a) for a in overrides]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
@@ -157,6 +161,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    remember(OmegaConf.to_container(cfg))
     return cfg
 
 
@@ -165,16 +170,37 @@ def expand_home(override: str) -> str:
     return re.sub(r"""^([^=]+=["']?)~(?=/)""", lambda m: m[1] + str(Path.home()), override)
 
 
-def sweep(overrides: list[str]) -> list[list[str]]:
-    """Every combination of the values in overrides such as ``seed=1,2,3``, as Hydra reads them."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [str(o.input_line)]
-        for o in parsed
-    ]
-    return [list(combination) for combination in itertools.product(*choices)]
+def run_each(
+    overrides: list[str],
+    config_name: str,
+    trains: bool,
+    ranks: Ranks,
+    folder_of: Callable[[DictConfig], Path | None],
+) -> DictConfig:
+    """The config of one of many runs, in the process of that run; the first process ends here."""
+    if ranks.world_size > 1:
+        raise InputError(
+            f"--multirun with {ranks.world_size} ranks ({ranks.launcher}): start each run by "
+            f"itself, such as: for seed in 1 2 3; do {ranks.launcher} … seed=$seed; done"
+        )
+    runs = plan(overrides, lambda told: compose_config(config_name, told), folder_of, CONFIGS)
+    if (heard := interrupts.request()) is not None:
+        kept = "no run was started"
+        fail(interrupts.describe_stop(heard, None, kept, "the same command"), STOPPED, "")
+    run = start_each(runs)
+    if run is not None:
+        return run.cfg
+    print(table(runs), flush=True)
+    code = exit_code(runs, STOPPED if trains else None)
+    undone = sum(run.code != 0 for run in runs)
+    if code == 1:
+        fail(f"{undone} of {len(runs)} runs failed; what each said stands above", code)
+    sys.exit(code)
+
+
+def folder_made(cfg: DictConfig) -> Path | None:
+    """The folder that a launcher makes, where its config names it."""
+    return next((Path(cfg[key]) for key in MADE[:2] if cfg.get(key) is not None), None)
 
 
 def find_ranks() -> Ranks:

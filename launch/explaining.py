@@ -84,7 +84,9 @@ def _is_other_than_text(override: str) -> bool:
 
 def how_to_quote(override: str) -> str:
     """What to say of an argument that Hydra cannot read."""
-    key, _, value = override.partition("=")
+    key, equals, value = override.partition("=")
+    if not equals:
+        return f"argument {override!r}: want key=value; --help lists the keys"
     if not KEY.fullmatch(key):
         return f"argument {override}: {key!r} is no key; want key=value, --help lists the keys"
     if value.startswith(('"', "'")):
