@@ -131,7 +131,7 @@ class counted_reads:  # noqa: N801 - a context manager
     def __enter__(self) -> list[int]:
         from vgbdm.training.backends import base
 
-        self.original = transfer.read
+        self.original = transfer.to_numbers
 
         def read(values: torch.Tensor) -> list[float]:
             self.reads.append(len(values))
@@ -144,7 +144,7 @@ class counted_reads:  # noqa: N801 - a context manager
                 if self.gpu:
                     torch.cuda.set_sync_debug_mode(mode)
 
-        base.read = read
+        base.to_numbers = read
         if self.gpu:
             torch.cuda.set_sync_debug_mode("error")
         return self.reads
@@ -152,7 +152,7 @@ class counted_reads:  # noqa: N801 - a context manager
     def __exit__(self, *error: object) -> None:
         from vgbdm.training.backends import base
 
-        base.read = self.original
+        base.to_numbers = self.original
         if self.gpu:
             torch.cuda.set_sync_debug_mode("default")
 

@@ -31,7 +31,7 @@ def time_training(store, pool_blocks: int, steps: int, rounds: int) -> Rates:
         rounds: turns.
     """
     from climate.training.run import build_model, open_stream, parameter_groups
-    from vgbdm.build import build
+    from vgbdm.registry.build import build
     from vgbdm.training.transfer import Feed
 
     options = [f"store={store.path}", "run_dir=none", "backend=single"]

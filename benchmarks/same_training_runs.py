@@ -24,7 +24,7 @@ SYSTEM = (
     "model.features=16",
 )  # fmt: skip
 NARROW = ("system.presets.encoder.width=16",)
-GRU = ("model.encoder={_target_: vgbdm.encoders.WindowGRU, _partial_: true, width: 8}",)
+GRU = ("model.encoder={_target_: vgbdm.latents.encoders.WindowGRU, _partial_: true, width: 8}",)
 
 
 class Run(NamedTuple):

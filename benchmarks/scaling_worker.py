@@ -18,7 +18,7 @@ from hydra import compose, initialize_config_dir
 from climate.models.domain import Domain
 from climate.stream.batches import WeatherBatch
 from climate.training.run import parameter_groups
-from vgbdm.build import build
+from vgbdm.registry.build import build
 from vgbdm.training import checkpoint
 from vgbdm.training.memory import live_bytes, peak_bytes, state_bytes
 from vgbdm.training.transfer import arrive

@@ -76,7 +76,7 @@ def main(cfg: DictConfig) -> None:
     from climate.report.pages import write_table_report
     from climate.store.layout import open_store
     from climate.verification.table import collect, markdown
-    from vgbdm.tables import write_csv
+    from vgbdm.report.tables import write_csv
 
     store, out, seeds = open_store(cfg.store), Path(cfg.out), range(1, cfg.seeds + 1)
     for seed, row in tqdm(list(itertools.product(seeds, cfg.rows)), unit="run"):

@@ -15,8 +15,8 @@ def main(cfg: DictConfig) -> None:
     from climate.forecasts.truth import open_for_forecast
     from climate.report.pages import write_comparison
     from climate.verification.comparison import compare, format_comparison
-    from vgbdm.lock import locked
-    from vgbdm.tables import write_csv
+    from vgbdm.report.tables import write_csv
+    from vgbdm.storage.lock import locked
     from vgbdm.training.run_folder import DERIVED
 
     out = Path(cfg.out)

@@ -31,8 +31,8 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
-from vgbdm.files import create, new_token
-from vgbdm.masking import mask_text, remember
+from vgbdm.storage.files import create, new_token
+from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75

@@ -17,7 +17,7 @@ def main(cfg: DictConfig) -> None:
     from climate.report.pages import write_report
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
-    from vgbdm.lock import locked
+    from vgbdm.storage.lock import locked
     from vgbdm.training.run_folder import DERIVED
 
     out = Path(cfg.out)

@@ -11,7 +11,7 @@ def main(cfg: DictConfig) -> None:
     """Read, check, write."""
     from physics_systems.data.importing import import_file
     from physics_systems.data.trajectories import write
-    from vgbdm.outputs import check_free
+    from vgbdm.storage.outputs import check_free
 
     check_free(cfg.out)
     made = import_file(cfg.file)

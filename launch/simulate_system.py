@@ -11,8 +11,8 @@ def main(cfg: DictConfig) -> None:
     """Simulate and write."""
     from physics_systems.data.simulate import simulate
     from physics_systems.data.trajectories import write
-    from vgbdm.build import build
-    from vgbdm.outputs import check_free
+    from vgbdm.registry.build import build
+    from vgbdm.storage.outputs import check_free
 
     check_free(cfg.out)
     made = simulate(

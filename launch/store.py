@@ -42,22 +42,24 @@ def main(cfg: DictConfig) -> None:
 def damages(path: Path) -> list[str]:
     """One line for each damaged file of whatever lies at a path."""
     from climate.conversion import verify as stores
-    from climate.store.layout import KIND
-    from vgbdm import sealing
+    from climate.store.layout import STORE_KIND
     from vgbdm.errors import InputError
+    from vgbdm.storage import sealing
     from vgbdm.training import verify as runs
     from vgbdm.training.run_folder import DERIVED
 
     kind = sealing.kind_of(path)
     if runs.is_run(path):
         derived = path / DERIVED
-        return runs.verify(path) + (stores.verify_derived(derived) if derived.is_dir() else [])
+        return runs.verify_run(path) + (stores.verify_derived(derived) if derived.is_dir() else [])
     if not (path / sealing.MANIFEST).exists():
         raise InputError(
             f"{path}: holds no {sealing.MANIFEST}, so it is no finished store, forecast, "
             "trajectories or run; give one, or run again what was to make it"
         )
-    return stores.verify(path) if kind in ("", KIND) else sealing.verify(path, kind)
+    return (
+        stores.verify_store(path) if kind in ("", STORE_KIND) else sealing.verify_folder(path, kind)
+    )
 
 
 if __name__ == "__main__":

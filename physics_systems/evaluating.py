@@ -10,20 +10,20 @@ import torch
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from physics_systems.data.trajectories import Trajectories, read, read_parameters
+from physics_systems.data.trajectories import Trajectories, load_trajectories, read_parameters
 from physics_systems.evaluation.scoring import (
+    compare_objectives,
     find_runs,
     gauge_limits,
-    paired,
     sanity_rows,
     score_run,
     tabulate,
 )
 from physics_systems.report.pages import format_summary, write_report
-from vgbdm.latent_field import LatentField
+from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load
-from vgbdm.lock import locked
-from vgbdm.tables import write_csv
+from vgbdm.report.tables import write_csv
+from vgbdm.storage.lock import locked
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def _evaluate(cfg: DictConfig) -> None:
     first = load(runs[0], kind=LatentField)
     system: Any = first.physics
     windows = {load(run, kind=LatentField).window for run in runs}
-    data = read(cfg.data.test, system, max(windows) + 1)
+    data = load_trajectories(cfg.data.test, system, max(windows) + 1)
     truth = read_parameters(cfg.data.test, system)
     if cfg.limit is not None:
         data = Trajectories(data.x[: cfg.limit], data.t[: cfg.limit])
@@ -56,12 +56,12 @@ def _evaluate(cfg: DictConfig) -> None:
     ]
     mean = first.mean[: first.size].flatten()
     if cfg.data.train is not None:
-        train = read(cfg.data.train, system, max(windows) + 1)
+        train = load_trajectories(cfg.data.train, system, max(windows) + 1)
         mean = train.x.transpose(0, 2).flatten(1).mean(1)
     for window in sorted(windows):
         rows += sanity_rows(system, data, window, truth, mean)
     table, summary = tabulate(rows)
-    differences = paired(rows)
+    differences = compare_objectives(rows)
     out = Path(cfg.out)
     least = gauge_limits(system, data, truth, first.rate)
     frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}

@@ -18,20 +18,20 @@ from torch import Tensor, nn
 
 from physics_systems.data.stream import TrajectoryStream, statistics
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.data.trajectories import read as read_store
+from physics_systems.data.trajectories import load_trajectories as read_store
 from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
-from vgbdm.build import build
-from vgbdm.calibration import calibrate_width
-from vgbdm.latent_field import LatentField, Statistics
-from vgbdm.order import Order
-from vgbdm.training.backends import Backend, ParameterGroup
+from vgbdm.fields.latent_field import FieldStatistics, LatentField
+from vgbdm.inference.calibration import calibrate_width
+from vgbdm.registry.build import build
+from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.checkpoint import start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.order import Order
 from vgbdm.training.run_folder import owned
 from vgbdm.training.status import Status
-from vgbdm.training.transfer import read
+from vgbdm.training.transfer import to_numbers
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class ForecastValidation:
             fine = square.isfinite().all(1)
             counts = torch.stack((fine.sum(), (~fine).sum()))
             sums = torch.cat((torch.where(fine[:, None], square, 0.0).sum(0), counts))
-        told = read(torch.cat((self.backend.sum(sums), variance)))
+        told = to_numbers(torch.cat((self.backend.sum(sums), variance)))
         errors, (fine_ones, failed), variances = (
             told[:size],
             told[size : size + 2],
@@ -114,7 +114,7 @@ class ForecastValidation:
 
 
 def build_field(
-    system: System, facts: Statistics, model: Mapping[str, Any] | DictConfig
+    system: System, facts: FieldStatistics, model: Mapping[str, Any] | DictConfig
 ) -> LatentField:
     """An untrained field."""
     field: LatentField = build(model, system, facts)
@@ -196,7 +196,10 @@ def build_trainer(
         "rebuild": {
             **model,
             "physics": resolved["system"],
-            "statistics": {"_target_": "vgbdm.latent_field.Statistics", **asdict(facts)},
+            "statistics": {
+                "_target_": "vgbdm.fields.latent_field.FieldStatistics",
+                **asdict(facts),
+            },
         },
         "config": resolved,
     }

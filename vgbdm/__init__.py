@@ -17,3 +17,18 @@ def __getattr__(name: str) -> Any:
 
         return load
     raise AttributeError(f"module 'vgbdm' has no attribute {name!r}")
+
+
+FORMER_MODULES = {
+    "vgbdm.encoders": "vgbdm.latents.encoders",
+    "vgbdm.latent_field": "vgbdm.fields.latent_field",
+    "vgbdm.latents.GaussianHead": "vgbdm.latents.distributions",
+    "vgbdm.paths.BridgePath": "vgbdm.paths.bridge",
+    "vgbdm.paths.HermitePath": "vgbdm.paths.hermite",
+    "vgbdm.paths.LagrangePath": "vgbdm.paths.lagrange",
+    "vgbdm.paths.LinearPath": "vgbdm.paths.linear",
+    "vgbdm.paths.SmoothingPath": "vgbdm.paths.smoothing",
+    "vgbdm.rollout": "vgbdm.dynamics.rollout",
+}
+"""Modules (or single classes of modules that were split) that saved runs name as an earlier version
+did, and where they are now."""

@@ -9,8 +9,8 @@ import torch
 from hydra.errors import InstantiationException
 from torch import nn
 
-from vgbdm.build import rebuild
 from vgbdm.errors import InputError
+from vgbdm.registry.build import rebuild
 from vgbdm.training import checkpoint
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -24,8 +24,8 @@ def load(
 ) -> Model:
     """A trained model, ready to forecast: in evaluation mode, with its averaged weights if any.
 
-    Only classes that a package lists as parts of models are built (see `vgbdm.build`), and every
-    file is compared with the digest it was written with.
+    Only classes that a package lists as parts of models are built (see `vgbdm.registry.build`), and
+    every file is compared with the digest it was written with.
 
     Args:
         path: a run folder, or one of the folders in its ``checkpoints``.

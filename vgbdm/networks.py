@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 
 class Blocks(nn.Sequential):

@@ -19,23 +19,23 @@ from vgbdm.errors import InputError
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
 
-KINDS = {"fp32": None, "bf16": torch.bfloat16}
+PRECISIONS = {"fp32": None, "bf16": torch.bfloat16}
 
 
 def check_precision(option: str, precision: str) -> str:
-    """The precision, if it is one of `KINDS`.
+    """The precision, if it is one of `PRECISIONS`.
 
     Raises:
         InputError: naming the option, for any other.
     """
-    if precision not in KINDS:
-        raise InputError(f"{option}={precision}: want {' or '.join(KINDS)}")
+    if precision not in PRECISIONS:
+        raise InputError(f"{option}={precision}: want {' or '.join(PRECISIONS)}")
     return precision
 
 
 def computing(precision: str, device: torch.device) -> torch.autocast:
     """A context in which the layers of networks compute in this precision."""
-    kind = KINDS[precision]
+    kind = PRECISIONS[precision]
     return torch.autocast(device.type, kind or torch.bfloat16, enabled=kind is not None)
 
 

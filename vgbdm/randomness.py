@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-GOLDEN = -0x61C8864680B583EB
+GOLDEN_STEP = -0x61C8864680B583EB
 """2⁶⁴ / φ, odd, as int64: multiples of it spread evenly (Steele, Lea & Flood 2014)."""
 
 BLOCK, LARGEST = {"cpu": 2**15}, 2**26
@@ -55,10 +55,10 @@ def checksum(numbers: Tensor, origins: Tensor) -> Tensor:
     Returns:
         (B,) int64 in [0, 2³²), whose sum over a million is exact in float64.
     """
-    return _mix(_mix(numbers * GOLDEN) + origins) >> 32 & 0xFFFFFFFF
+    return _mix(_mix(numbers * GOLDEN_STEP) + origins) >> 32 & 0xFFFFFFFF
 
 
-def paired(ids: Tensor, numbers: Tensor) -> Tensor:
+def pair_keys(ids: Tensor, numbers: Tensor) -> Tensor:
     """A key for each pair of an id and a number, such as a sample and a member of its ensemble.
 
     Args:
@@ -68,7 +68,7 @@ def paired(ids: Tensor, numbers: Tensor) -> Tensor:
     Returns:
         (B·M,) int64, the numbers of an id side by side.
     """
-    return _mix(_mix(ids * GOLDEN)[:, None] + numbers).flatten()
+    return _mix(_mix(ids * GOLDEN_STEP)[:, None] + numbers).flatten()
 
 
 def keyed_bits(seed: int, purpose: str, ids: Tensor, places: Tensor) -> Tensor:
@@ -88,13 +88,13 @@ def keyed_bits(seed: int, purpose: str, ids: Tensor, places: Tensor) -> Tensor:
 
 def _bases(seed: int, purpose: str, ids: Tensor) -> Tensor:
     """Where the counters of ids begin, (B,) int64."""
-    return _mix(ids * GOLDEN + keyed_seed(seed, purpose))
+    return _mix(ids * GOLDEN_STEP + keyed_seed(seed, purpose))
 
 
 def _bits(bases: Tensor, places: Tensor) -> Tensor:
     """64 random bits per base (B,) and place (N,): (B, N) int64."""
     # ~n is -(n + 1); a compiler that reckons with `arange` by symbols does not know that n wraps
-    return _mix(bases[:, None] + ~places * -GOLDEN)
+    return _mix(bases[:, None] + ~places * -GOLDEN_STEP)
 
 
 def keyed_uniform(seed: int, purpose: str, ids: Tensor, count: int) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-PARTS = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
+PARTS_OF_DAY = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
 DAYS_FROM = 72
 """Hours from which whole days are said as days."""
 
@@ -20,7 +20,7 @@ def duration(length: np.timedelta64) -> str:
     if seconds % 3600 == 0 and seconds < DAYS_FROM * 3600:
         return f"{seconds // 3600} h"
     words = []
-    for unit, size in PARTS:
+    for unit, size in PARTS_OF_DAY:
         count, seconds = divmod(seconds, size)
         if count:
             words.append(f"{count} {unit}")

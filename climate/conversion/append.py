@@ -33,16 +33,16 @@ from climate.conversion.tasks import write_shards
 from climate.store.layout import TrainingStore, chunk_shape, open_store, read_facts
 from climate.store.odd_maps import Maps, find_odd
 from climate.store.swap import pending, swap_file, swapping
-from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import sync, write_json
-from vgbdm.lock import check_held, locked
-from vgbdm.sealing import describe_arrays, matches, write_manifest
+from vgbdm.storage.confine import resolve
+from vgbdm.storage.files import sync, write_json
+from vgbdm.storage.lock import check_held, locked
+from vgbdm.storage.sealing import describe_arrays, matches, write_manifest
 
 log = logging.getLogger(__name__)
 MOVED = ("state", "filled", "time")
 """Arrays along time."""
-REMEDY = "choose a period= without that time, and append again with restart=true"
+APPEND_WITHOUT = "choose a period= without that time, and append again with restart=true"
 
 
 def append(
@@ -185,7 +185,7 @@ def _write(
     if odd_maps == "refuse":
         new = _new_maps(request, facts, journal)
         odd = find_odd(held.channels, new, _merge(facts, new))
-        check_odd(f"store {held.path}", odd, request.dataset, REMEDY)
+        check_odd(f"store {held.path}", odd, request.dataset, APPEND_WITHOUT)
     files = journal.files()
     for record in journal.load_all(job.count, first):
         files |= record["files"]

@@ -41,19 +41,19 @@ from climate.conversion.request import (
 from climate.conversion.shards import Job
 from climate.conversion.tasks import thread_count, write_shards
 from climate.store.constants import check_variation
-from climate.store.layout import KIND
+from climate.store.layout import STORE_KIND
 from climate.store.mask import check_atmosphere, pack, shares, unpack
 from climate.store.odd_maps import Maps, find_odd
 from climate.store.statistics import Statistics
 from climate.store.swap import LOG
-from vgbdm.confine import read_bytes
 from vgbdm.errors import InputError
-from vgbdm.files import is_aside
-from vgbdm.lock import LOCK, check_held, locked
-from vgbdm.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
+from vgbdm.storage.confine import read_bytes
+from vgbdm.storage.files import is_aside
+from vgbdm.storage.lock import LOCK, check_held, locked
+from vgbdm.storage.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
 
 log = logging.getLogger(__name__)
-REMEDY = (
+CONVERT_WITHOUT = (
     "leave {name} out of variables= or choose a period= without that time, and convert again with "
     "restart=true"
 )
@@ -199,7 +199,9 @@ def _finish(
     )
     maps = gather_maps(records, job.shares)
     if odd_maps == "refuse":
-        check_odd(f"store {path}", find_odd(request.channels, maps), request.dataset, REMEDY)
+        check_odd(
+            f"store {path}", find_odd(request.channels, maps), request.dataset, CONVERT_WITHOUT
+        )
     group = zarr.open_group(path, mode="r+", zarr_format=3)
     mean_map, derived = write_derived(request, group, path)
     statistics = statistics_of(total, mean_map, request.splits["train"], request.channels)
@@ -235,7 +237,7 @@ def _facts(
     """What the manifest tells besides its files."""
     data = request.dataset
     return {
-        "kind": KIND,
+        "kind": STORE_KIND,
         "channels": list(request.channels),
         "static": list(request.static),
         "step_seconds": step_seconds(request.step),

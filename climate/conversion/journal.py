@@ -21,12 +21,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from climate.store.swap import AGAIN, LOG, RECORDS_FOLDER
-from vgbdm.confine import resolve
+from climate.store.swap import DROP_BEGUN, LOG, RECORDS_FOLDER
 from vgbdm.errors import InputError
-from vgbdm.files import is_aside, read_json, sync, write_json
-from vgbdm.lock import LOCK
-from vgbdm.sealing import Files, check_types, digest_tree, entry_of, matches
+from vgbdm.storage.confine import resolve
+from vgbdm.storage.files import is_aside, read_json, sync, write_json
+from vgbdm.storage.lock import LOCK
+from vgbdm.storage.sealing import Files, check_types, digest_tree, entry_of, matches
 
 TIMED = ("state", "filled")
 """Arrays that are in shards."""
@@ -80,7 +80,7 @@ class Journal:
         Raises:
             InputError: if it is another.
         """
-        held = read_json(self.plan, AGAIN)
+        held = read_json(self.plan, DROP_BEGUN)
         own = json.loads(json.dumps(fingerprint))
         other = sorted(k for k in own if held["fingerprint"].get(k) != own[k])
         if other:
@@ -111,17 +111,17 @@ class Journal:
 
     def _read(self, index: int) -> dict[str, Any]:
         """A record: the files of a shard, and what it adds up to."""
-        facts = read_json(self.record(index), AGAIN)
-        check_types(facts, {"files": dict, "partial": dict | None}, self.record(index), AGAIN)
+        facts = read_json(self.record(index), DROP_BEGUN)
+        check_types(facts, {"files": dict, "partial": dict | None}, self.record(index), DROP_BEGUN)
         for name in facts["files"]:
             entry_of(facts, name)
-            resolve(self.store, name, TIMED, AGAIN)
+            resolve(self.store, name, TIMED, DROP_BEGUN)
         return facts
 
     def files(self) -> Files:
         """Digests of what was there at the beginning."""
-        facts = read_json(self.plan, AGAIN)
-        check_types(facts, {"files": dict, "fingerprint": dict}, self.plan, AGAIN)
+        facts = read_json(self.plan, DROP_BEGUN)
+        check_types(facts, {"files": dict, "fingerprint": dict}, self.plan, DROP_BEGUN)
         return {name: entry_of(facts, name) or [] for name in facts["files"]}
 
     def check_begun(self, root: Path) -> None:
@@ -131,12 +131,14 @@ class Journal:
             InputError: naming the file.
         """
         for name, want in self.files().items():
-            if not matches(resolve(root, name, remedy=AGAIN), want):
-                raise InputError(f"{root / name}: damaged since the conversion was begun; {AGAIN}")
+            if not matches(resolve(root, name, remedy=DROP_BEGUN), want):
+                raise InputError(
+                    f"{root / name}: damaged since the conversion was begun; {DROP_BEGUN}"
+                )
 
     def mask(self) -> str | None:
         """Which points may be masked, packed; None for none."""
-        return read_json(self.plan, AGAIN).get("mask")
+        return read_json(self.plan, DROP_BEGUN).get("mask")
 
     def drop(self) -> None:
         """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""

@@ -14,8 +14,8 @@ import numpy as np
 import xarray as xr
 
 from climate.conventions.variables import is_state
-from climate.conversion.moments import BLOCK_BYTES
-from climate.store.odd_maps import BINS, KEPT, Maps, Odd, largest_changes
+from climate.conversion.moments import SUM_BYTES
+from climate.store.odd_maps import BINS, REMEMBERED, Maps, Odd, largest_changes
 from vgbdm.errors import InputError
 
 HANDLING = ("refuse", "keep")
@@ -40,7 +40,7 @@ def survey(
         weights: (H,) area weights.
     """
     area = weights / weights.sum() / values.shape[3]
-    share = max(1, BLOCK_BYTES // values[0, 0].nbytes)
+    share = max(1, SUM_BYTES // values[0, 0].nbytes)
     found = []
     for c in range(0, values.shape[1], share):
         some = slice(c, c + share)
@@ -65,7 +65,7 @@ def _measure(
     rms, peak = (np.full(values.shape[:2], np.nan) for _ in range(2))
     constant = np.zeros(values.shape[:2], bool)
     last = np.full(values.shape[1:], np.nan, np.float32) if before is None else before
-    block = max(1, BLOCK_BYTES // values[0].nbytes)
+    block = max(1, SUM_BYTES // values[0].nbytes)
     for start in range(0, len(values), block):
         some = slice(start, start + block)
         maps = values[some]
@@ -105,7 +105,7 @@ def _maps(clock: np.ndarray, rms: np.ndarray, peak: np.ndarray, constant: np.nda
     top = [(int(clock[n]), float(rms[n]), float(peak[n])) for n in moved]
 
     def counted(chosen: np.ndarray) -> tuple[int, tuple[int, ...]]:
-        return int(chosen.sum()), tuple(clock[chosen][:KEPT].tolist())
+        return int(chosen.sum()), tuple(clock[chosen][:REMEMBERED].tolist())
 
     def sizes(changes: np.ndarray) -> Mapping[int, int]:
         return Counter(np.floor(BINS * np.log2(changes)).astype(int).tolist())

@@ -18,7 +18,7 @@ import numpy as np
 from climate.conventions.calendar import Period
 from climate.store.statistics import Statistics
 
-BLOCK_BYTES = 2**20
+SUM_BYTES = 2**20
 """States summed at a time: they stay in the cache."""
 
 
@@ -136,7 +136,7 @@ def summarise(
         mask: (C, H, W) points that are left out; None: no mask.
     """
     area = weights / weights.sum() / values.shape[3]
-    share = max(1, BLOCK_BYTES // values[0, 0].nbytes)
+    share = max(1, SUM_BYTES // values[0, 0].nbytes)
     hidden = np.zeros(values.shape[1], bool)
     if mask is not None:
         hidden |= mask.any((1, 2))
@@ -173,7 +173,7 @@ def _summarise_channels(
 ) -> Partial:
     """As `summarise`, block by block of times; ``area`` (H,) sums to 1 over a map."""
     parts = []
-    block = max(1, BLOCK_BYTES // values[0].nbytes)
+    block = max(1, SUM_BYTES // values[0].nbytes)
     for start in range(0, len(values), block):
         index = start + np.flatnonzero(chosen[start : start + block])
         if not len(index):

@@ -25,13 +25,13 @@ from climate.conventions.wording import period as period_text
 from climate.conversion.convert import convert
 from climate.store.layout import TrainingStore, open_folder, open_store
 from vgbdm.errors import InputError
-from vgbdm.files import is_writable, make_writable
-from vgbdm.sealing import MANIFEST
+from vgbdm.storage.files import is_writable, make_writable
+from vgbdm.storage.sealing import MANIFEST
 
 log = logging.getLogger(__name__)
 MONTHLY_FOLDER = "monthly"
 MONTH = np.timedelta64(1, "M")
-BLOCK_BYTES = 64 * 2**20
+MEAN_BYTES = 64 * 2**20
 """States held at a time while a mean is taken."""
 
 
@@ -183,7 +183,7 @@ def _dataset(
 
 def mean_state(store: TrainingStore, start: int, stop: int) -> np.ndarray:
     """Mean of the states ``start`` to ``stop`` (C, H, W) float32, summed in float64."""
-    block = max(1, BLOCK_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
+    block = max(1, MEAN_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
     total = np.zeros(store.state.shape[1:])
     for at in range(start, stop, block):
         total += store.read(at, min(at + block, stop)).sum(0, dtype=np.float64)

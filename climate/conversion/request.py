@@ -28,8 +28,8 @@ from climate.conversion.shards import Job, create_arrays
 from climate.grids.grid import Grid
 from climate.store.layout import chunk_shape
 from climate.store.statistics import Binning, binning_of, has_seasons
-from vgbdm.door import open_array
-from vgbdm.sealing import FORMAT
+from vgbdm.storage.door import open_array
+from vgbdm.storage.sealing import SEAL_FORMAT
 
 MARK = "vgbdm training store"
 
@@ -91,7 +91,7 @@ class Request:
         }
         return {
             **{name: hashlib.sha256(axis.tobytes()).hexdigest() for name, axis in axes.items()},
-            "format": FORMAT,
+            "format": SEAL_FORMAT,
             "channels": list(self.channels),
             "static fields": list(self.static),
             "splits": periods_to_json(self.splits),

@@ -23,10 +23,10 @@ from climate.store.layout import chunk_shape, codecs, open_folder
 from climate.store.mask import check_atmosphere, pack
 from climate.store.odd_maps import Maps
 from climate.store.reader import ShardedArray, digest_shard
-from vgbdm.door import open_array
 from vgbdm.errors import InputError
-from vgbdm.files import sync, write_json
-from vgbdm.sealing import digest_file
+from vgbdm.storage.door import open_array
+from vgbdm.storage.files import sync, write_json
+from vgbdm.storage.sealing import digest_file
 
 
 @dataclass(frozen=True)

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from climate.conversion.journal import Journal, say
-from climate.store.layout import FACTS, KIND, open_folder, open_store
+from climate.store.layout import FACTS, STORE_KIND, open_folder, open_store
 from climate.store.reader import ShardedArray, digest_shard
-from vgbdm.confine import parse_json, read_bytes, resolve
-from vgbdm.door import OWN, check_metadata
 from vgbdm.errors import InputError
-from vgbdm.lock import locked
-from vgbdm.sealing import (
-    FORMAT,
+from vgbdm.storage.confine import parse_json, read_bytes, resolve
+from vgbdm.storage.door import OWN, check_metadata
+from vgbdm.storage.lock import locked
+from vgbdm.storage.sealing import (
     MANIFEST,
+    SEAL_FORMAT,
     check_types,
-    compare,
+    compare_digests,
     describe_arrays,
     entry_of,
     write_manifest,
@@ -28,7 +28,7 @@ from vgbdm.sealing import (
 
 BEFORE = 2
 """The format that is read here."""
-REMEDY = "mend the store with the version that made it, or convert again"
+MEND_FIRST = "mend the store with the version that made it, or convert again"
 
 
 def upgrade(path: Path, force_unlock: bool = False) -> list[str]:
@@ -51,7 +51,7 @@ def upgrade(path: Path, force_unlock: bool = False) -> list[str]:
                 "version it was begun with"
             )
         raw = _read(path)
-        if parse_json(raw, path / MANIFEST, REMEDY).get("format") == FORMAT:
+        if parse_json(raw, path / MANIFEST, MEND_FIRST).get("format") == SEAL_FORMAT:
             open_store(path)
             return []
         monthly = path / "monthly"
@@ -73,22 +73,22 @@ def _read(path: Path) -> bytes:
 def _bring(path: Path, raw: bytes, origins: dict[str, str]) -> str:
     """Write the manifest of this version; ``origins``: digests of manifests before → now."""
     manifest = path / MANIFEST
-    facts = parse_json(raw, manifest, REMEDY)
+    facts = parse_json(raw, manifest, MEND_FIRST)
     if facts.get("format") != BEFORE:
         told = str(facts.get("format"))[:20]
         raise InputError(f"{manifest}: format {told}, {BEFORE} can be brought to this version")
-    check_types(facts, FACTS | {"files": dict}, manifest, REMEDY)
+    check_types(facts, FACTS | {"files": dict}, manifest, MEND_FIRST)
     files: dict[str, list[Any]] = {}
     for name in facts["files"]:
-        want, place = entry_of(facts, name) or [], resolve(path, name, remedy=REMEDY)
-        wrong = compare(place, [want])
+        want, place = entry_of(facts, name) or [], resolve(path, name, remedy=MEND_FIRST)
+        wrong = compare_digests(place, [want])
         if wrong:
-            raise InputError(f"{place}: {wrong}; {REMEDY}")
+            raise InputError(f"{place}: {wrong}; {MEND_FIRST}")
         if name.endswith("zarr.json"):
-            held = parse_json(read_bytes(place), place, REMEDY)
-            check_metadata(held, str(place), REMEDY, OWN)
+            held = parse_json(read_bytes(place), place, MEND_FIRST)
+            check_metadata(held, str(place), MEND_FIRST, OWN)
         files[name] = want[:2]
-    facts |= {"kind": KIND, "files": files, "arrays": describe_arrays(path)}
+    facts |= {"kind": STORE_KIND, "files": files, "arrays": describe_arrays(path)}
     state = ShardedArray(open_folder(path, facts))
     for name in (name for name in files if name.startswith("state/c/")):
         files[name] = digest_shard(path / name, *state.grid)
@@ -96,5 +96,5 @@ def _bring(path: Path, raw: bytes, origins: dict[str, str]) -> str:
     if origin in origins:
         facts["provenance"]["derived_from"] = origins[origin]
     write_manifest(path, facts)
-    say(path, f"brought from format {BEFORE} to {FORMAT}")
-    return f"{path}: brought from format {BEFORE} to {FORMAT}"
+    say(path, f"brought from format {BEFORE} to {SEAL_FORMAT}")
+    return f"{path}: brought from format {BEFORE} to {SEAL_FORMAT}"

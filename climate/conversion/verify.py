@@ -24,11 +24,11 @@ from climate.store.layout import open_folder, open_store, read_facts
 from climate.store.mask import mask_lines
 from climate.store.odd_maps import describe_odd_maps
 from climate.store.swap import pending, swapping
-from vgbdm import sealing
-from vgbdm.confine import resolve
 from vgbdm.errors import InputError
-from vgbdm.files import sync
-from vgbdm.lock import locked
+from vgbdm.storage import sealing
+from vgbdm.storage.confine import resolve
+from vgbdm.storage.files import sync
+from vgbdm.storage.lock import locked
 
 SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 
@@ -60,19 +60,19 @@ class Damage:
         return f"{self.name}: {self.reason}; holds {date(held[0])} … {date(held[-1])}"
 
 
-def find_damage(path: Path) -> Iterator[Damage]:
+def find_damaged_shards(path: Path) -> Iterator[Damage]:
     """Compare every file with its digest.
 
     While an append moves its files into the store, these may be as before or as they will be.
     """
     facts = read_facts(path)
-    for name, reason in sealing.find_damage(path, facts, pending(path)):
+    for name, reason in sealing.find_damaged_files(path, facts, pending(path)):
         found = SHARD.fullmatch(name)
         shard = (int(found[1]), int(found[2])) if found else None
         yield Damage(name, reason, shard, facts["shard_steps"])
 
 
-def verify(path: Path) -> list[str]:
+def verify_store(path: Path) -> list[str]:
     """One line for each damaged file of a store and of what was made from it and is kept in it."""
     return [*_verify(path), *verify_derived(path)]
 
@@ -83,7 +83,7 @@ def verify_derived(folder: Path) -> list[str]:
     for path in sorted(p for p in folder.iterdir() if (p / sealing.MANIFEST).exists()):
         if path.name == "monthly" or path.name.startswith("initial_wind-"):
             try:
-                found = _verify(path) if path.name == "monthly" else sealing.verify(path)
+                found = _verify(path) if path.name == "monthly" else sealing.verify_folder(path)
             except InputError as error:
                 found = [str(error)]
             lines += [f"{path.name}/{line}" for line in found]
@@ -92,7 +92,7 @@ def verify_derived(folder: Path) -> list[str]:
 
 def _verify(path: Path) -> list[str]:
     """One line for each damaged file of the store itself."""
-    folder, damages = open_folder(path), list(find_damage(path))
+    folder, damages = open_folder(path), list(find_damaged_shards(path))
     times = None
     if not any(damage.name.startswith("time/") for damage in damages):
         times = folder.values("time")[: folder.facts["times"]].astype("datetime64[s]")
@@ -120,7 +120,7 @@ def repair(
     with locked(path, force_unlock):
         if swapping(path):
             raise InputError(f"store {path}: an append was stopped; finish it with append=true")
-        damages = list(find_damage(path))
+        damages = list(find_damaged_shards(path))
         if not damages:
             return []
         journal = Journal(path)

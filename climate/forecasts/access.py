@@ -6,10 +6,10 @@ from pathlib import Path
 
 import xarray as xr
 
-from vgbdm.datasets import open_group
 from vgbdm.errors import InputError
+from vgbdm.storage.datasets import open_group
 
-KIND = "forecast"
+FORECAST_KIND = "forecast"
 
 
 def open_forecast_dataset(path: str | Path) -> xr.Dataset:
@@ -24,4 +24,4 @@ def open_forecast_dataset(path: str | Path) -> xr.Dataset:
     if not place.is_dir():
         raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
     remedy = "remove it and make it again with launch/forecast_era5.py"
-    return open_group(place, KIND, remedy)
+    return open_group(place, FORECAST_KIND, remedy)

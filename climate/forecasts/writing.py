@@ -3,7 +3,8 @@
     OUT/<channel>   (time, [realization,] lead_time, lat, lon) float32; realization in ensembles;
                     NaN where the store is masked
     OUT/time        initial time (forecast_reference_time); lead_time; valid_time (time, lead_time)
-    OUT/manifest.json   digests of all files, and of the store's manifest; see `vgbdm.sealing`
+    OUT/manifest.json   digests of all files, and of the store's manifest; see
+    `vgbdm.storage.sealing`
 
 Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -23,17 +24,17 @@ from tqdm import tqdm
 
 from climate.conventions.calendar import as_step, count_steps, in_unit_of, is_monthly, step_seconds
 from climate.conventions.wording import date, duration, period
-from climate.forecasts.access import KIND
+from climate.forecasts.access import FORECAST_KIND
 from climate.forecasts.compatibility import about_training, check_model, check_unseen, periods_of
 from climate.models.forecaster import EnsembleForecaster, Forecaster
 from climate.store.layout import TrainingStore
 from climate.store.mask import not_finite, store_lines
 from climate.stream.batches import read_windows
-from vgbdm.door import open_array
 from vgbdm.errors import InputError
-from vgbdm.outputs import appearing, check_free
 from vgbdm.precision import check_precision, computing
-from vgbdm.sealing import seal_folder
+from vgbdm.storage.door import open_array
+from vgbdm.storage.outputs import appearing, check_free
+from vgbdm.storage.sealing import seal_folder
 
 log = logging.getLogger(__name__)
 EPOCH = "seconds since 1970-01-01"
@@ -184,7 +185,7 @@ def write_forecast(
             encoding={name: {"chunks": chunks} for name in store.channels},
         )
         _fill(aside, store, starts, size, compute)
-        seal_folder(aside, KIND, {"store": store.digest})
+        seal_folder(aside, FORECAST_KIND, {"store": store.digest})
 
 
 def _fill(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vgbdm.errors import InputError
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 REGIONS: dict[str, tuple[float, float, float, float]] = {
     "NorthAmerica": (15, 65, 220, 300),

@@ -28,10 +28,10 @@ from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
 from climate.models.transport import Resolved
 from climate.models.wind import Wind, bounded, potential_unit, wind_of
-from vgbdm.dynamics import Context, Tendency
-from vgbdm.listed import model_part
-from vgbdm.parameters import LogNormalParameters, Theta
-from vgbdm.rollout import Solver
+from vgbdm.dynamics.parameters import LogNormalParameters, Theta
+from vgbdm.dynamics.rollout import Solver
+from vgbdm.dynamics.tendency import Context, Tendency
+from vgbdm.registry.marks import model_part
 
 RK4_LIMIT = 2.5
 """Courant number that the classical Runge–Kutta step stands (2.83) less a margin for damping."""

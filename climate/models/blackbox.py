@@ -18,9 +18,9 @@ from torch import Tensor
 from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
-from vgbdm.dynamics import Context, Tendency
-from vgbdm.listed import model_part
-from vgbdm.rollout import Solver
+from vgbdm.dynamics.rollout import Solver
+from vgbdm.dynamics.tendency import Context, Tendency
+from vgbdm.registry.marks import model_part
 
 
 @model_part

@@ -26,7 +26,7 @@ from climate.grids.grid import Grid
 from climate.grids.regions import Region
 from climate.store.mask import describe_mask, shares
 from vgbdm.errors import InputError
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 if TYPE_CHECKING:
     from climate.store.layout import TrainingStore

@@ -19,11 +19,12 @@ from climate.models.sphere_latents import WeatherLatents
 from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.operators.sphere import TangentBasis
-from vgbdm.dynamics import Context
-from vgbdm.fields import GreyBoxField, Past, Trajectory, Window
-from vgbdm.latents import LatentDistribution, Latents, LatentSizes, Members
-from vgbdm.parameters import LogNormalParameters
-from vgbdm.paths import Path
+from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.dynamics.tendency import Context
+from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
+from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
+from vgbdm.latents.members import Members
+from vgbdm.paths.path import Path
 
 
 class StateWindows(Protocol):

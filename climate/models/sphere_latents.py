@@ -25,9 +25,10 @@ from climate.models.domain import Domain
 from climate.models.networks import ResidualBlock, SphereConv
 from climate.operators.sphere import without_negligible
 from vgbdm.errors import InputError
-from vgbdm.latents import DiagonalGaussian, GaussianHead, LatentDistribution, LatentSizes
-from vgbdm.listed import model_part
+from vgbdm.latents.distributions import DiagonalGaussian, GaussianHead
+from vgbdm.latents.latents import LatentDistribution, LatentSizes
 from vgbdm.networks import Blocks
+from vgbdm.registry.marks import model_part
 
 BELL = 0.6
 """Standard deviation of a bell in distances between points: neighbours blend, nothing ripples."""

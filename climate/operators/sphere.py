@@ -21,7 +21,7 @@ from torch_harmonics.legendre import dlegpoly, legpoly
 
 from climate.grids.grid import Grid
 from vgbdm.errors import InputError
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 EARTH_RADIUS = 6.371e6
 """Mean radius of the Earth, m."""

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from climate.grids.area import Area
-from vgbdm.page import draw
+from vgbdm.report.page import draw
 
 COLOURS = {
     "model": "#0b6e99",
@@ -96,7 +96,7 @@ def _lead_axis(axis: Axes, leads: pd.Series) -> None:
     axis.set_xticks(hours[:: -(-len(hours) // 8)])
 
 
-def differences(table: pd.DataFrame, units: Mapping[str, str]) -> bytes:
+def difference_curves(table: pd.DataFrame, units: Mapping[str, str]) -> bytes:
     """Differences of two forecasts' scores against lead with their intervals.
 
     Args:

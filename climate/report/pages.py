@@ -18,7 +18,7 @@ from climate.verification.comparison import Comparison
 from climate.verification.published import html_beside
 from climate.verification.scorecard import Verification
 from climate.verification.table import ScoreTable
-from vgbdm.page import image, write_page
+from vgbdm.report.page import image, write_page
 
 
 def write_report(
@@ -89,7 +89,7 @@ def write_comparison(
         _notice(store),
         _masked(in_one_line(store_lines(store))),
         "<h2>Differences, a - b</h2>",
-        image(figures.differences(table, units)),
+        image(figures.difference_curves(table, units)),
         "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
         f"Intervals: {html.escape(comparison.rule)}, the same draws for both.</p>",
         "<h2>Numbers</h2>",

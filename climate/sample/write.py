@@ -19,7 +19,7 @@ from tqdm import tqdm
 from climate.sample.atmosphere import Atmosphere
 from climate.sample.geography import land_fraction, orography
 from vgbdm.errors import InputError
-from vgbdm.outputs import appearing
+from vgbdm.storage.outputs import appearing
 
 LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
 LON = 5.625 * np.arange(64)

@@ -12,9 +12,9 @@ import xarray as xr
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.select import Selection
-from vgbdm.datasets import open_netcdf
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
+from vgbdm.storage.datasets import open_netcdf
 
 GRIB = {".grib", ".grib2", ".grb", ".grb2"}
 NO_GRIB = "GRIB is not read; convert it first, e.g. with cdo -f nc4 copy"

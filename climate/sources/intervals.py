@@ -147,7 +147,9 @@ def join_intervals(
     return count, last
 
 
-def ends_of(channel: str, where: str, times: np.ndarray, bounds: np.ndarray | None) -> np.ndarray:
+def ends_of_intervals(
+    channel: str, where: str, times: np.ndarray, bounds: np.ndarray | None
+) -> np.ndarray:
     """When the intervals of a sum or mean end (T,).
 
     Args:

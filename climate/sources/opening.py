@@ -8,7 +8,7 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 
 from climate.sources.select import parse_selection
-from vgbdm.build import build
+from vgbdm.registry.build import build
 
 
 def open_source(cfg: DictConfig) -> tuple[xr.Dataset, dict[str, str]]:

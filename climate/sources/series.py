@@ -31,7 +31,7 @@ from climate.sources.clock import check_calendar
 from climate.sources.intervals import (
     ROWS_AT_ONCE,
     check_method,
-    ends_of,
+    ends_of_intervals,
     find_method,
     join_intervals,
     joined,
@@ -181,7 +181,7 @@ class SeriesArray:
             return times
         starts = np.cumsum([0, *(len(bounds) for bounds in held if bounds is not None)])
         bounds = np.concatenate([bounds for bounds in held if bounds is not None])
-        return ends_of(channel, self.where, times, bounds[starts[part] + position])
+        return ends_of_intervals(channel, self.where, times, bounds[starts[part] + position])
 
     def keep(self, chosen: np.ndarray) -> None:
         """Leave out all times but some (T,)."""

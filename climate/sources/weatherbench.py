@@ -22,7 +22,7 @@ from climate.sources.select import Selection
 from climate.sources.series import Series
 from climate.sources.static import StaticField
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
 
 SETTINGS = ("level", "level_units", "units", "method")
 """Of a field, whose name its folder tells."""

@@ -24,9 +24,9 @@ from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
-from vgbdm.door import open_foreign
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
+from vgbdm.storage.door import open_foreign
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@
     STORE/filled           (time, channel, lat, lon) bool, where missing values were filled
     STORE/manifest.json    written last: its presence marks the store as finished; it says how many
                            times there are, which a stopped append does not change, and the digest
-                           of each file; see `vgbdm.sealing`
+                           of each file; see `vgbdm.storage.sealing`
     STORE/convert.log      who converted when; in no digest
     STORE/monthly/         a store of monthly means made from this one, where it was asked for
 
@@ -46,12 +46,12 @@ from climate.store.boxed import BoxedArray
 from climate.store.reader import ShardedArray
 from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
 from climate.store.swap import pending
-from vgbdm.door import LINE_LENGTH
 from vgbdm.errors import InputError
-from vgbdm.sealed import Sealed
-from vgbdm.sealing import MANIFEST, check_types, read_manifest
+from vgbdm.storage.door import LINE_LENGTH
+from vgbdm.storage.sealed import Sealed
+from vgbdm.storage.sealing import MANIFEST, check_types, read_manifest
 
-KIND = "training store"
+STORE_KIND = "training store"
 FACTS: dict[str, Any] = {
     "channels": list, "static": list, "step_seconds": int, "times": int, "shard_steps": int,
     "splits": dict, "gaps": list, "channel_attrs": dict, "statistics": dict,
@@ -253,7 +253,7 @@ def read_facts(path: Path) -> dict[str, Any]:
     """
     remedy = f"fetch {path} again, or remove it and convert again"
     older = f"bring it to this version by launch/store.py upgrade {path}"
-    facts = read_manifest(path, KIND, remedy, older)
+    facts = read_manifest(path, STORE_KIND, remedy, older)
     check_types(facts, FACTS, path / MANIFEST, remedy)
     names = [*facts["channels"], *facts["static"]]
     if not facts["channels"] or not all(isinstance(n, str) for n in names):

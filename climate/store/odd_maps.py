@@ -30,7 +30,7 @@ FEWEST_MAPS = 50
 """Changes below which nothing is usual yet."""
 BINS = 32
 """Sizes told apart in a doubling."""
-KEPT = 8
+REMEMBERED = 8
 """Times that are remembered of each kind and channel; more are counted."""
 NAMED = 3
 """Of them those that a line names."""
@@ -59,7 +59,7 @@ class Maps:
         """Both stretches together, this one first."""
 
         def both(a: tuple[int, tuple[int, ...]], b: tuple[int, tuple[int, ...]]) -> Any:
-            return a[0] + b[0], (a[1] + b[1])[:KEPT]
+            return a[0] + b[0], (a[1] + b[1])[:REMEMBERED]
 
         return Maps(
             both(self.constant, other.constant),
@@ -95,7 +95,7 @@ def largest_changes(
     """Those with the largest root mean square and those with the largest change, by time."""
     chosen: set[tuple[int, float, float]] = set()
     for k in (1, 2):
-        chosen.update(sorted(top, key=itemgetter(k), reverse=True)[:KEPT])
+        chosen.update(sorted(top, key=itemgetter(k), reverse=True)[:REMEMBERED])
     return tuple(sorted(chosen))
 
 

@@ -29,8 +29,8 @@ from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.core.metadata.v3 import ArrayV3Metadata
 
 from vgbdm.errors import InputError
-from vgbdm.sealed import Sealed
-from vgbdm.sealing import digest_file
+from vgbdm.storage.sealed import Sealed
+from vgbdm.storage.sealing import digest_file
 
 CRC_BYTES, BLOSC_HEADER = 4, 16
 SEAL_DIGITS = 32

@@ -20,12 +20,12 @@ import fsspec
 import numpy as np
 
 from climate.conventions.calendar import SPLITS, inside
-from climate.store.layout import KIND, open_folder
+from climate.store.layout import STORE_KIND, open_folder
 from climate.store.reader import ShardedArray
-from vgbdm.confine import JSON_BYTES, read_bytes, resolve
 from vgbdm.errors import InputError
-from vgbdm.files import asides_in, write_bytes
-from vgbdm.sealing import MANIFEST, entry_of, matches, unseal
+from vgbdm.storage.confine import JSON_BYTES, read_bytes, resolve
+from vgbdm.storage.files import asides_in, write_bytes
+from vgbdm.storage.sealing import MANIFEST, entry_of, matches, unseal
 
 log = logging.getLogger(__name__)
 TIMED_DIRS = ("state/c/", "filled/c/")
@@ -57,7 +57,7 @@ def stage(
     folder = Path(folder)
     manifest = _read_manifest(system, root, url)
     facts = unseal(manifest, f"{url}/{MANIFEST}", GONE)
-    if facts["kind"] != KIND:
+    if facts["kind"] != STORE_KIND:
         raise InputError(f"store {url}: holds {facts['kind'][:50]}; give a training store")
     if (folder / MANIFEST).exists() and read_bytes(folder / MANIFEST) != manifest:
         raise InputError(f"stage={folder}: holds another store; choose another folder")

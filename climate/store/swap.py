@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vgbdm.files import read_json
-from vgbdm.sealing import Files
+from vgbdm.storage.files import read_json
+from vgbdm.storage.sealing import Files
 
 RECORDS_FOLDER, LOG = ".conversion", "convert.log"
-AGAIN = "give restart=true to drop what was begun"
+DROP_BEGUN = "give restart=true to drop what was begun"
 
 
 def swap_file(store: Path) -> Path:
@@ -23,4 +23,4 @@ def swapping(store: Path) -> bool:
 
 def pending(store: Path) -> Files:
     """Digests of the files that an append moves into the store, which hold the old times too."""
-    return dict(read_json(swap_file(store), AGAIN)) if swapping(store) else {}
+    return dict(read_json(swap_file(store), DROP_BEGUN)) if swapping(store) else {}

@@ -2,8 +2,9 @@
 
 A loader thread reads the blocks of the next group (Dask, threads) into one of two reused pools
 while an assembler thread cuts windows out of the other into a ring of reused buffers; big maps are
-read straight into the ring (see `climate.stream.pool`). The order of samples is `vgbdm.order`'s.
-Memory is the pools and the ring: known before it is taken, and refused above the budget.
+read straight into the ring (see `climate.stream.pool`). The order of samples is
+`vgbdm.training.order`'s. Memory is the pools and the ring: known before it is taken, and refused
+above the budget.
 
 Shapes: ``B`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -26,7 +27,7 @@ from climate.conventions.wording import duration
 from climate.store.layout import TrainingStore
 from climate.stream.pool import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
 from vgbdm.errors import InputError
-from vgbdm.order import PADDING, Group, Order
+from vgbdm.training.order import PADDING, Group, Order
 
 log = logging.getLogger(__name__)
 GIB = 2**30

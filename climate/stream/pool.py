@@ -22,7 +22,7 @@ from torch import Tensor
 from climate.conventions.wording import date
 from climate.store.layout import TrainingStore
 from vgbdm.errors import InputError
-from vgbdm.order import PADDING, Order
+from vgbdm.training.order import PADDING, Order
 
 
 class Aside(Protocol):

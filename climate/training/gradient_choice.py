@@ -15,11 +15,11 @@ from torch import nn
 
 from climate.models.climode.integration import ALIKE_GRADIENTS
 from climate.models.climode.model import ClimODE
+from vgbdm.dynamics.rungekutta import METHODS
 from vgbdm.precision import computing
-from vgbdm.rungekutta import METHODS
-from vgbdm.training.backends import Backend
+from vgbdm.training.backends.base import Backend
 from vgbdm.training.memory import HEADROOM, free_bytes, in_words, saved_bytes, state_bytes
-from vgbdm.training.transfer import read
+from vgbdm.training.transfer import to_numbers
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def choose_gradient(field: nn.Module, ahead: int, batch: int, backend: Backend) 
         held = state_bytes(sizes, backend.name, backend.world_size, backend.ema is not None)
         needed = held + own * ahead * step_bytes(field.to(backend.device), backend)
         vote = torch.full((1,), float(needed > HEADROOM * free), device=backend.device)
-        (full,) = read(backend.sum(vote))
+        (full,) = to_numbers(backend.sum(vote))
         chosen = "checkpoint" if full else "direct"
         why = f"direct takes {in_words(needed)} of {in_words(free)} free"
     else:

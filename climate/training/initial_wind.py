@@ -4,7 +4,7 @@ Where the store cannot be written they are kept in another folder, that of the r
 
     STORE/initial_wind-<digest of the options>/fits    (time, variable, harmonic) float32, m/s
     STORE/initial_wind-<…>/manifest.json               the options, and the digest of the store's
-                                                       manifest; see `vgbdm.sealing`
+                                                       manifest; see `vgbdm.storage.sealing`
 
 Rows are NaN where the past of a time has a gap or lies outside of the training period. A fit that
 was killed leaves a hidden folder `.initial_wind-….tmp`, which the next fit on its machine removes.
@@ -33,27 +33,20 @@ from climate.conventions.calendar import as_step
 from climate.models.climode.model import ClimODE
 from climate.store.layout import TrainingStore
 from climate.stream.batches import read_windows
-from vgbdm.door import open_array
 from vgbdm.errors import InputError
-from vgbdm.files import (
-    aside_of,
-    asides_in,
-    is_writable,
-    make_writable,
-    new_token,
-    sync,
-)
-from vgbdm.lock import LOCK, held, is_left
-from vgbdm.sealed import Sealed
-from vgbdm.sealing import MANIFEST, read_manifest, seal_folder
-from vgbdm.training.backends import Backend
+from vgbdm.storage.door import open_array
+from vgbdm.storage.files import aside_of, asides_in, is_writable, make_writable, new_token, sync
+from vgbdm.storage.lock import LOCK, held, is_left
+from vgbdm.storage.sealed import Sealed
+from vgbdm.storage.sealing import MANIFEST, read_manifest, seal_folder
+from vgbdm.training.backends.base import Backend
 
 log = logging.getLogger(__name__)
 
-KIND = "initial winds"
+WINDS_KIND = "initial winds"
 FITS = "fits"
-REMEDY = "remove it, to fit again"
-ASIDE = -1
+REFIT = "remove it, to fit again"
+ASIDE_TOKEN = -1
 """Of what is beside a read-only store; tokens are taken off it."""
 CHUNK = 96
 """Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
@@ -66,7 +59,7 @@ class InitialWinds:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.array = Sealed(path, read_manifest(path, KIND, REMEDY), REMEDY).open(FITS)
+        self.array = Sealed(path, read_manifest(path, WINDS_KIND, REFIT), REFIT).open(FITS)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -83,7 +76,7 @@ class InitialWinds:
             return np.asarray(self.array[start:stop])
         except Exception as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.path}: damaged ({reason}); {REMEDY}") from error
+            raise InputError(f"{self.path}: damaged ({reason}); {REFIT}") from error
 
 
 def initial_winds(
@@ -112,7 +105,7 @@ def initial_winds(
     name = f"initial_wind-{digest[:12]}"
     # the first rank decides; its token names the folder, so that runs do not share one
     said = int(backend.broadcast(_decide(store, aside, name, facts) if backend.rank == 0 else 0))
-    folder, token = (store.path, said) if said >= 0 else (aside or store.path, ASIDE - said)
+    folder, token = (store.path, said) if said >= 0 else (aside or store.path, ASIDE_TOKEN - said)
     path = folder / name
     if token:
         partial = aside_of(path, token)
@@ -130,10 +123,10 @@ def initial_winds(
             _finish(partial, path, facts)
         backend.barrier()
     if not _holds(path, facts):
-        raise InputError(f"{path}: fitted to other data than the store holds now; {REMEDY}")
+        raise InputError(f"{path}: fitted to other data than the store holds now; {REFIT}")
     winds, shape = InitialWinds(path), (len(store.times), *field.fit.shape)
     if winds.array.shape != shape:
-        raise InputError(f"{path}: fits of {winds.array.shape}, not of {shape}; {REMEDY}")
+        raise InputError(f"{path}: fits of {winds.array.shape}, not of {shape}; {REFIT}")
     return winds
 
 
@@ -142,7 +135,7 @@ def _holds(path: Path, facts: dict[str, Any]) -> bool:
     if not (path / MANIFEST).exists():
         return False
     try:
-        held = read_manifest(path, KIND, REMEDY)
+        held = read_manifest(path, WINDS_KIND, REFIT)
     except InputError as error:
         log.warning("%s", error)
         return False
@@ -153,8 +146,8 @@ def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str
     """Where the fits are or will be, as one number for all ranks.
 
     Returns:
-        0 where they are in the store, `ASIDE` where they are aside; with a token of this process
-        added in the store and taken off aside, where they are still to be made.
+        0 where they are in the store, `ASIDE_TOKEN` where they are aside; with a token of this
+        process added in the store and taken off aside, where they are still to be made.
     """
     if _holds(store.path / name, facts):
         return 0
@@ -166,9 +159,9 @@ def _decide(store: TrainingStore, aside: Path | None, name: str, facts: dict[str
             "disk that can be written: stage=FOLDER"
         )
     if (aside / name).exists():
-        return ASIDE
+        return ASIDE_TOKEN
     make_writable(aside, store.path)
-    return ASIDE - new_token()
+    return ASIDE_TOKEN - new_token()
 
 
 def _clear(path: Path) -> None:
@@ -229,7 +222,7 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
 
 def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:
     """Everything on disk before the folder has its name; another run may have been first."""
-    seal_folder(aside, KIND, facts)
+    seal_folder(aside, WINDS_KIND, facts)
     for entry in sorted(aside.rglob("*")):
         sync(entry)
     try:

@@ -16,8 +16,8 @@ from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.initial_wind import InitialWinds, initial_winds
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
-from vgbdm.training.backends import Backend
+from vgbdm.registry.marks import buildable
+from vgbdm.training.backends.base import Backend
 
 
 @buildable

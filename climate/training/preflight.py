@@ -23,12 +23,12 @@ from climate.store.constants import check_variation
 from climate.store.layout import TrainingStore
 from climate.store.odd_maps import describe_odd_maps
 from climate.training.run import bring_store, build_trainer, open_task_store, region_of
-from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.files import aside_of, new_token
-from vgbdm.outputs import scratch
-from vgbdm.precision import KINDS
-from vgbdm.training.backends import Backend
+from vgbdm.precision import PRECISIONS
+from vgbdm.registry.build import build
+from vgbdm.storage.files import aside_of, new_token
+from vgbdm.storage.outputs import scratch
+from vgbdm.training.backends.base import Backend
 from vgbdm.training.loop import Trainer
 from vgbdm.training.memory import (
     HEADROOM,
@@ -41,7 +41,7 @@ from vgbdm.training.memory import (
     state_bytes,
 )
 from vgbdm.training.run_folder import check_run_dir, for_all
-from vgbdm.training.transfer import Arrived, Feed, read
+from vgbdm.training.transfer import Arrived, Feed, to_numbers
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +176,7 @@ def measure(trainer: Trainer, backend: Backend, batches: Iterator[Arrived]) -> M
         backend.step(batch, values, 1e-6, (), count)
         seconds = time.perf_counter() - begin
     peak = peak_bytes(backend)
-    passes = {kind: measure_pass(backend, batch, values, kind) for kind in KINDS}
+    passes = {kind: measure_pass(backend, batch, values, kind) for kind in PRECISIONS}
     begin = time.perf_counter()
     trainer.save()
     trainer.saver.settle()
@@ -193,7 +193,7 @@ def measure_pass(
     micro = batch.device.part(0, len(batch.host) // backend.accumulation)
     for _ in range(STEPS):
         begin = time.perf_counter()
-        (loss,) = read(backend.gradients(micro, values, True)["loss"].detach().reshape(1))
+        (loss,) = to_numbers(backend.gradients(micro, values, True)["loss"].detach().reshape(1))
         seconds = time.perf_counter() - begin
         backend.discard(micro, values)
     learner.precision = usual

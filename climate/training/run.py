@@ -27,9 +27,9 @@ from climate.stream.pool import Aside
 from climate.stream.views import open_view
 from climate.training.gradient_choice import choose_gradient, comparable
 from climate.training.validation import RolloutValidation
-from vgbdm.build import build
 from vgbdm.errors import InputError
-from vgbdm.training.backends import Backend, ParameterGroup
+from vgbdm.registry.build import build
+from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer

@@ -18,9 +18,9 @@ from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
 from vgbdm.scores import crps
-from vgbdm.training.backends import Backend
-from vgbdm.training.transfer import arrive, read
-from vgbdm.training.watchdog import progress
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.transfer import arrive, to_numbers
+from vgbdm.training.watchdog import note_progress
 
 
 class RolloutValidation:
@@ -173,10 +173,10 @@ class RolloutValidation:
             parts = torch.stack(score(past, times, truth))
             part = torch.einsum("b,kbsc->ksc", counted.double(), parts)
             totals = part if totals is None else totals + part
-            progress()
+            note_progress()
         assert totals is not None
         count = totals.new_full((1,), float(weights.sum()))
         summed = self.backend.sum(torch.cat((totals.flatten(), count)))
-        numbers = torch.tensor(read(torch.cat((summed, units.double()))), dtype=torch.float64)
+        numbers = torch.tensor(to_numbers(torch.cat((summed, units.double()))), dtype=torch.float64)
         found, count, unit = numbers.split((totals.numel(), 1, len(units)))
         return (found / count).view_as(totals), unit

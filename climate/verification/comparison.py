@@ -33,7 +33,7 @@ COMPARED = {
     "crps": scores.crps,
 }
 HIGHER_IS_BETTER = ("acc",)
-COLUMNS = (
+DIFFERENCE_COLUMNS = (
     "variable", "lead_hours", "score", "a", "b", "difference", "low", "high", "better", "n_starts",
 )  # fmt: skip
 
@@ -43,8 +43,8 @@ class Comparison:
     """How two forecasts differ.
 
     Attributes:
-        table: one line per (variable, lead, score), `COLUMNS`; ``difference`` is a - b, ``better``
-            is ``a`` or ``b`` where the interval leaves out 0, else empty.
+        table: one line per (variable, lead, score), `DIFFERENCE_COLUMNS`; ``difference`` is a - b,
+            ``better`` is ``a`` or ``b`` where the interval leaves out 0, else empty.
         first: last common start is ``last``.
         last: initial time.
         rule: of the intervals.
@@ -80,7 +80,7 @@ def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Co
                 members = forecast.read(part.start, part.stop, channel)
                 pair = window[:, 1:, c], valid[:, :, c]
                 total.add(blocks[part], pair_statistics(members, *pair, areas[c]))
-    table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(COLUMNS))
+    table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(DIFFERENCE_COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
     return Comparison(table, ends[0], ends[1], describe_blocks(blocks, a.longest))
 

@@ -44,8 +44,8 @@ PERIODS = {
     "val": ("2016-01-01T00:00:00", "2016-12-31T23:59:59"),
     "test": ("2017-01-01T00:00:00", "2018-12-31T23:59:59"),
 }
-LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
-LON = 5.625 * np.arange(64)
+PUBLISHED_LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
+PUBLISHED_LON = 5.625 * np.arange(64)
 HELD = 0.99
 """Share of the hours of each period that must be there."""
 
@@ -62,7 +62,7 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
     wanted = set(ROWS["ClimODE, published"])
     if set(store.channels) != wanted:
         return f"the variables are {', '.join(store.channels)}, not {', '.join(sorted(wanted))}"
-    grid = (store.lat, LAT), (store.lon, LON)
+    grid = (store.lat, PUBLISHED_LAT), (store.lon, PUBLISHED_LON)
     whole = forecast.area.whole
     if not whole or not all(len(a) == len(b) and np.allclose(a, b, atol=1e-3) for a, b in grid):
         return "the grid is not the global one of 5.625°"

@@ -33,11 +33,11 @@ from climate.verification.trivial import (
     lagged_frames,
     persistence,
 )
-from vgbdm.tables import write_csv
+from vgbdm.report.tables import write_csv
 
 LAGGED = "t2m"
 """The one variable whose daily cycle makes yesterday's state a hard row to beat."""
-COLUMNS = (
+SCORE_COLUMNS = (
     "row", "variable", "lead_hours",
     "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
     *(f"{name}_{end}" for name in SCORES for end in ("low", "high")),
@@ -49,7 +49,7 @@ class Verification:
     """What a forecast comes to.
 
     Attributes:
-        scorecard: one line per (row, variable, lead), `COLUMNS`.
+        scorecard: one line per (row, variable, lead), `SCORE_COLUMNS`.
         spectra: see `Shapes.spectra_table`.
         ranks: see `Shapes.ranks_table`.
         rules: how each row, score, interval and picture was made.
@@ -122,7 +122,7 @@ def score(
                 total.add(blocks[part][kept], statistics)
                 if row == "model":
                     shapes.add(channel, prediction.members, truth[:, :, c], areas[c])
-    table = pd.DataFrame(_lines(totals, forecast.hours, seed), columns=list(COLUMNS))
+    table = pd.DataFrame(_lines(totals, forecast.hours, seed), columns=list(SCORE_COLUMNS))
     order = {row: k for k, row in enumerate(scored.rules)}
     table = table.sort_values("row", key=lambda rows: rows.map(order), kind="stable")
     rules = scored.rules | _rules_of_scores(forecast, store, blocks)

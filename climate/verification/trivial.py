@@ -14,9 +14,9 @@ import numpy as np
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
 
-BLOCK_BYTES = 64 * 2**20
+FIT_BYTES = 64 * 2**20
 """Training states held at a time while the rows are fitted."""
-DAY = np.timedelta64(86400, "s")
+DAY_SECONDS = np.timedelta64(86400, "s")
 
 
 def persistence(initial: np.ndarray, leads: int) -> np.ndarray:
@@ -45,9 +45,9 @@ def lagged_frames(step: np.timedelta64, leads: int) -> np.ndarray | None:
     day.
     """
     length = step.astype("timedelta64[s]")
-    if DAY % length != np.timedelta64(0):
+    if DAY_SECONDS % length != np.timedelta64(0):
         return None
-    return np.asarray(-np.arange(1, leads + 1) % int(DAY // length))
+    return np.asarray(-np.arange(1, leads + 1) % int(DAY_SECONDS // length))
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: i
     ahead = store.stride(step) * np.arange(1, leads + 1)
     reach = int(ahead[-1])
     weights = area.weights.astype(np.float32)[:, None]
-    block = max(reach, BLOCK_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
+    block = max(reach, FIT_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
     for first in range(int(anchors[0]), int(anchors[-1]) + 1, block):
         inside = anchors[(anchors >= first) & (anchors < first + block)] - first
         if not len(inside):

@@ -21,7 +21,7 @@ from physics_systems.systems.reaction_diffusion import ReactionDiffusion
 from physics_systems.systems.rlc import RLC
 from physics_systems.systems.system import System
 from vgbdm.errors import InputError
-from vgbdm.paths import HermitePath
+from vgbdm.paths.hermite import HermitePath
 
 SYSTEMS: tuple[type[System], ...] = (RLC, Pendulum, ReactionDiffusion, Lorenz)
 

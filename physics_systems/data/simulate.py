@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from physics_systems.data.trajectories import describe_system, layout
 from physics_systems.systems.system import System
+from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.errors import InputError
-from vgbdm.parameters import NormalParameters
 from vgbdm.randomness import keyed_generator
 
 TOLERANCE = 1e-8

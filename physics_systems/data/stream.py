@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
-from vgbdm.latent_field import Statistics
-from vgbdm.order import PADDING, Order
-from vgbdm.paths import Path
+from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.paths.path import Path
+from vgbdm.training.order import PADDING, Order
 
 
 @dataclass
@@ -116,7 +116,7 @@ class TrajectoryStream:
         self.batches.close()  # type: ignore[attr-defined]
 
 
-def statistics(data: Trajectories, nodes: Tensor, path: Path, order: int) -> Statistics:
+def statistics(data: Trajectories, nodes: Tensor, path: Path, order: int) -> FieldStatistics:
     """Mean and width of states and rates of the training trajectories, at mid-intervals.
 
     Args:
@@ -136,7 +136,7 @@ def statistics(data: Trajectories, nodes: Tensor, path: Path, order: int) -> Sta
 
     # components that hardly move are not blown up
     smallest = 1e-6
-    return Statistics(
+    return FieldStatistics(
         over(state).mean(1).tolist(),
         over(state).std(1).clamp_min(smallest).tolist(),
         over(rate).square().mean(1).sqrt().clamp_min(smallest).tolist(),

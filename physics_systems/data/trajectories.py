@@ -6,7 +6,7 @@ axes of a grid.
 A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
 ``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
 components and parameters by the labels along them. `manifest.json` tells the digest of each file of
-a store that is written here, see `vgbdm.sealing`.
+a store that is written here, see `vgbdm.storage.sealing`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from torch import Tensor
 
 from physics_systems.data.labels import AXES, arrange, clock_of, labels_of, order_by
 from physics_systems.systems.system import System
-from vgbdm.datasets import open_group, open_netcdf
 from vgbdm.errors import InputError
-from vgbdm.outputs import appearing, check_free
-from vgbdm.sealed import WHOLE_BYTES
-from vgbdm.sealing import seal_folder
+from vgbdm.storage.datasets import open_group, open_netcdf
+from vgbdm.storage.outputs import appearing, check_free
+from vgbdm.storage.sealed import WHOLE_BYTES
+from vgbdm.storage.sealing import seal_folder
 
-KIND = "trajectories"
+TRAJECTORIES_KIND = "trajectories"
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
     }  # fmt: skip
     with appearing(Path(out)) as aside:
         dataset.to_zarr(aside, zarr_format=3, consolidated=False, encoding=plain)
-        seal_folder(aside, KIND, {})
+        seal_folder(aside, TRAJECTORIES_KIND, {})
 
 
 def open_dataset(path: str | Path) -> xr.Dataset:
@@ -112,7 +112,7 @@ def open_dataset(path: str | Path) -> xr.Dataset:
         raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
     remedy = "remove it and make it again with launch/simulate_system.py"
     if place.is_dir():
-        return open_group(place, KIND, remedy, decode_times=False)
+        return open_group(place, TRAJECTORIES_KIND, remedy, decode_times=False)
     return open_netcdf(place, remedy, decode_times=False)
 
 
@@ -136,7 +136,7 @@ def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {array.name} cannot be read ({reason}); make it again") from None
 
 
-def read(path: str | Path, system: System, at_least: int) -> Trajectories:
+def load_trajectories(path: str | Path, system: System, at_least: int) -> Trajectories:
     """The observations of a store.
 
     Args:

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 
 from vgbdm.errors import InputError
-from vgbdm.files import read_json
+from vgbdm.storage.files import read_json
 from vgbdm.training import checkpoint
 
 

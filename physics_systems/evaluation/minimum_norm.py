@@ -19,15 +19,15 @@ from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.systems.system import System
+from vgbdm.dynamics.parameters import NormalParameters
+from vgbdm.latents.regression import STENCIL
 from vgbdm.objectives.gauge import gauge
-from vgbdm.parameters import NormalParameters
-from vgbdm.paths import derivatives
-from vgbdm.regression import STENCIL
+from vgbdm.paths.derivatives import derivatives
 
 REACH = 10.0
 """Widths of the prior searched to either side."""
 FRAMES, SWEEPS, HALVINGS = 25, 3, 30
-GOLDEN = (math.sqrt(5) - 1) / 2
+GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
 def minimum_norm(
@@ -76,7 +76,7 @@ def golden_section(function: Callable[[Tensor], Tensor], size: int) -> Tensor:
     low = torch.full((size,), -REACH, dtype=torch.float64)
     high = -low
     for _ in range(HALVINGS):
-        step = GOLDEN * (high - low)
+        step = GOLDEN_SECTION * (high - low)
         left, right = high - step, low + step
         below = function(left) < function(right)
         low, high = torch.where(below, low, left), torch.where(below, right, high)

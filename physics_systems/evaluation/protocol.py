@@ -15,12 +15,13 @@ from torch import Tensor
 from physics_systems.data.simulate import Rate, solve_system
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.systems.system import System
-from vgbdm.inference import means_of, posterior_of
-from vgbdm.latent_field import SLOPE_FRAMES, LatentField
-from vgbdm.latents import Latents, Members
-from vgbdm.paths import derivatives
-from vgbdm.physics import known_field
-from vgbdm.training.watchdog import progress
+from vgbdm.dynamics.physics import known_field
+from vgbdm.fields.latent_field import SLOPE_FRAMES, LatentField
+from vgbdm.inference.refinement import means_of, posterior_of
+from vgbdm.latents.latents import Latents
+from vgbdm.latents.members import Members
+from vgbdm.paths.derivatives import derivatives
+from vgbdm.training.watchdog import note_progress
 
 
 class Forecasts(NamedTuple):
@@ -52,7 +53,7 @@ def forecast_means(
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
         parts.append(_forecast(field, context, t, means_of(field, context, t[:, : field.window])))
-        progress()
+        note_progress()
     return _joined(parts)
 
 
@@ -71,7 +72,7 @@ def forecast_ensemble(
         draws = Members(field.latent_sizes, seed, rows, range(members)).draw(posterior)
         contexts, times = (v.repeat_interleave(members, 0) for v in (context, t))
         drawn.append(_forecast(field, contexts, times, draws))
-        progress()
+        note_progress()
     mean, theta = _joined(means)
     ensemble, draws_of_theta = (
         None if x is None else x.unflatten(0, (-1, members)).transpose(0, 1) for x in _joined(drawn)

@@ -28,13 +28,13 @@ from physics_systems.evaluation.protocol import Forecasts
 from physics_systems.systems.system import System
 from vgbdm import scores
 from vgbdm.errors import InputError
-from vgbdm.latent_field import LatentField
+from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.training.checkpoint import find_whole, read_state
 
 log = logging.getLogger(__name__)
 
-COLUMNS = (
+RUN_COLUMNS = (
     "row", "system", "objective", "variant", "seed", "forecast_mse", "forecast_mse_median",
     "n_failed", "relative_mse", "mae", "theta_error", "crps", "spread_skill",
     "forecast_coverage_90", "theta_coverage_90", "nfe", "seconds", "parameters", "steps",
@@ -186,7 +186,7 @@ def gauge_limits(
     return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
 
 
-def paired(rows: list[Row], draws: int = 2000) -> pd.DataFrame:
+def compare_objectives(rows: list[Row], draws: int = 2000) -> pd.DataFrame:
     """Differences of error to VGB-DM over the same trajectories, with bootstrap intervals.
 
     Errors are averaged over the seeds of an objective; trajectories are drawn again. ``low``
@@ -214,8 +214,8 @@ def tabulate(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """All rows, and mean ± standard deviation over the seeds of each variant."""
     table = pd.DataFrame([row.numbers for row in rows])
     extra = sorted(n for n in map(str, table.columns) if n.startswith("theta_error_"))
-    table = table.reindex(columns=[*COLUMNS, *extra])
-    numbers = [*COLUMNS[5:], *extra]
+    table = table.reindex(columns=[*RUN_COLUMNS, *extra])
+    numbers = [*RUN_COLUMNS[5:], *extra]
     groups = table.groupby(["system", "objective", "variant"], sort=False, dropna=False)
     mean, std = groups[numbers].mean(), groups[numbers].std()
     summary = mean.join(std, rsuffix="_std").assign(runs=groups.size()).reset_index()

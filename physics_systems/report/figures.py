@@ -16,7 +16,7 @@ from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.protocol import Forecasts
 from physics_systems.systems.system import System
 from vgbdm import scores
-from vgbdm.page import draw
+from vgbdm.report.page import draw
 
 TRUTH, MODEL, OTHER = "#333333", "#0b6e99", "#c2571a"
 SHOWN_TRAJECTORIES = 3

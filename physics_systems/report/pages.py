@@ -13,7 +13,7 @@ from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.scoring import SANITY, Row
 from physics_systems.report import figures
 from physics_systems.systems.system import System
-from vgbdm.page import image, write_page
+from vgbdm.report.page import image, write_page
 
 SHOWN_SCORES = {
     "forecast_mse": "forecast MSE",

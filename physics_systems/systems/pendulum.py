@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.systems.system import System
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 
 @model_part

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.systems.system import System
-from vgbdm.listed import model_part
+from vgbdm.registry.marks import model_part
 
 SPACING = 2.0 / 31.0
 """Between cells; the published benchmark's, on 32 of them."""

@@ -18,7 +18,7 @@ from climate.forecasts.writing import write_forecast
 from climate.sources.select import Selection
 from climate.store.layout import open_store
 from climate.training.initial_wind import InitialWinds
-from vgbdm.sealing import seal_folder
+from vgbdm.storage.sealing import seal_folder
 
 
 @pytest.fixture(scope="module")

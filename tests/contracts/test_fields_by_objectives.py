@@ -10,13 +10,14 @@ from safetensors.torch import load, save
 from systems import batch_of, make_field, smooth
 
 from vgbdm.errors import InputError
-from vgbdm.fields import GreyBoxField
+from vgbdm.fields.grey_box import GreyBoxField
 from vgbdm.objectives.aphynity import Aphynity
 from vgbdm.objectives.matching import Matching
 from vgbdm.objectives.physvae import PhysVAE
 from vgbdm.objectives.places import LastInterval, WindowSampler
 from vgbdm.objectives.rollouts import RolloutMatching
-from vgbdm.paths import BridgePath, HermitePath
+from vgbdm.paths.bridge import BridgePath
+from vgbdm.paths.hermite import HermitePath
 
 VALUES = {
     "beta_theta": 0.3, "beta_zeta": 0.2, "gauge": 0.1, "physics": 0.8, "noise": 0.1, "crps": 0.4,

@@ -9,8 +9,8 @@ from fake_weather import names
 from seas import make_sea_store
 
 from climate.models.climode.integration import GRADIENTS
-from vgbdm.rollout import ADAPTIVE
-from vgbdm.rungekutta import METHODS
+from vgbdm.dynamics.rollout import ADAPTIVE
+from vgbdm.dynamics.rungekutta import METHODS
 
 MODELS, TASKS = names("model"), names("task")
 VARIANTS = [

@@ -22,7 +22,7 @@ from climate.models.weather_model import WeatherModel
 from climate.store.layout import open_store
 from climate.stream.views import open_for_model
 from climate.training.run import train
-from physics_systems.data.trajectories import read, read_parameters, write
+from physics_systems.data.trajectories import load_trajectories, read_parameters, write
 from vgbdm.loading import load
 
 TRAINING = [
@@ -46,7 +46,7 @@ class Artefact:
 
     kind: str
     path: Path
-    read: Callable[[Path], Values]
+    load_trajectories: Callable[[Path], Values]
     expected: Values
 
     @classmethod
@@ -87,7 +87,7 @@ def read_forecast(path: Path, store: Path) -> Values:
 
 def read_trajectories(path: Path) -> Values:
     """Observations and parameters."""
-    data = read(path, SYSTEMS["lorenz"], 20)
+    data = load_trajectories(path, SYSTEMS["lorenz"], 20)
     parameters = read_parameters(path, SYSTEMS["lorenz"]) or {}
     values = {"x": data.x.numpy(), "t": data.t.numpy()}
     return values | {f"parameter {name}": p.numpy() for name, p in parameters.items()}

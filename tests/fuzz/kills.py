@@ -19,7 +19,7 @@ from builders import ABOUT, SPLITS, convert_files, hours, source, write_folder, 
 
 from climate.conversion.append import append
 from climate.conversion.monthly import open_monthly
-from climate.conversion.verify import repair, verify
+from climate.conversion.verify import repair, verify_store
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.models.weather_model import WeatherModel
@@ -108,7 +108,7 @@ def evaluate(target: Path, forecast: Path, store: Path) -> None:
 
 def whole(target: Path) -> Values:
     """A store, and what `verify` says of it."""
-    lines = verify(target / "store")
+    lines = verify_store(target / "store")
     return read_store(target / "store") | {"damage": np.array(lines, dtype="U200")}
 
 

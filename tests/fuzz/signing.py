@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzz.damage import replace
-from vgbdm.sealing import BLANK, MANIFEST, describe_arrays, digest_file
+from vgbdm.storage.sealing import BLANK, MANIFEST, describe_arrays, digest_file
 from vgbdm.training import checkpoint
 
 OWN = re.compile(r'(?<=\n "digest": ")[^"\n]*(?=")')

@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fuzz import children, damage, gadgets, judging, kills, names
 from fuzz.artefacts import make
-from vgbdm import door, sealed, sealing
 from vgbdm.errors import InputError
+from vgbdm.storage import door, sealed, sealing
 
 TRIES = 400
 """Of a control; each group makes more than this in a minute."""

@@ -13,9 +13,9 @@ from climate.conventions.calendar import parse_duration
 from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model, parameter_groups
 from physics_systems.training import build_field
-from vgbdm.build import build, rebuild
 from vgbdm.errors import InputError
-from vgbdm.latent_field import Statistics
+from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.registry.build import build, rebuild
 from vgbdm.training.loop import Plan
 from vgbdm.training.run_folder import prepare_run_dir
 
@@ -186,7 +186,7 @@ def test_every_system_and_objective_builds(system, objective):
         cfg = compose("train_system", options)
     made, path = build(cfg.system), build(cfg.path)
     size = len(made.components)
-    facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
+    facts = FieldStatistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
     field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
     plain = OmegaConf.to_container(cfg.objective, resolve=True)
     schedules = plain.pop("schedules")
@@ -207,7 +207,9 @@ def test_networks_of_a_system_are_of_one_size(system):
             cfg = compose("train_system", options)
         made = build(cfg.system)
         size = len(made.components)
-        facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
+        facts = FieldStatistics(
+            [0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1
+        )
         field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
         counts.append(sum(p.numel() for p in field.network.parameters()))
     assert max(counts) / min(counts) < 1.05

@@ -17,10 +17,10 @@ from omegaconf import OmegaConf
 from ranks import discover
 from refusals import refused
 
-from vgbdm import masking
 from vgbdm.errors import InputError, RunError, StoppedError
-from vgbdm.lock import locked
-from vgbdm.outputs import appearing
+from vgbdm.storage import masking
+from vgbdm.storage.lock import locked
+from vgbdm.storage.outputs import appearing
 
 
 class Exit(BaseException):

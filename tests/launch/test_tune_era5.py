@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from runs_era5 import losses, tensors, train
 
-from vgbdm.files import write_json
+from vgbdm.storage.files import write_json
 
 SMALL = [
     "model=vgbdm", "size=tiny", "model.latents.points=12", "model.latents.width=8", "batch=8",

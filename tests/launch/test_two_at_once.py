@@ -12,7 +12,7 @@ from builders import SPLITS, contents, write_folder
 from processes import environment, finish
 from systems import write_stores
 
-from climate.conversion.verify import find_damage
+from climate.conversion.verify import find_damaged_shards
 from climate.store.layout import open_store
 from vgbdm.training import checkpoint
 
@@ -53,7 +53,9 @@ def files(tmp_path_factory):
 def test_one_of_two_converters_works(files, tmp_path):
     line = both(1, "convert_era5", f"store={tmp_path}/store", *convert_options(files))
     assert "at work on it" in line or "already finished" in line
-    assert not list(find_damage(tmp_path / "store")) and len(open_store(tmp_path / "store").times)
+    assert not list(find_damaged_shards(tmp_path / "store")) and len(
+        open_store(tmp_path / "store").times
+    )
     assert not [path for path in contents(tmp_path / "store") if ".lock" in str(path)]
 
 

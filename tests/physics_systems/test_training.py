@@ -11,7 +11,7 @@ from systems import SYSTEMS, make_field, smooth, trajectories, write_stores
 from physics_systems import training
 from physics_systems.data.trajectories import write
 from vgbdm.errors import InputError
-from vgbdm.latent_field import LatentField
+from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend

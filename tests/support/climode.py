@@ -7,7 +7,7 @@ from climate.grids.grid import Grid
 from climate.models.climode.integration import WindowSolver
 from climate.models.climode.model import ClimODE
 from climate.models.domain import Domain
-from vgbdm.paths import LagrangePath
+from vgbdm.paths.lagrange import LagrangePath
 
 CHANNELS = ("z", "t2m", "u10", "v10")
 SCALES = np.array([3000.0, 15.0, 5.0, 5.0])

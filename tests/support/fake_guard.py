@@ -51,7 +51,7 @@ class Guard:
         arrive = self._through(transfer.arrive) if moves else self._stay
         with contextlib.ExitStack() as stack:
             for own, other in (
-                (transfer.read, self.read),
+                (transfer.to_numbers, self.read),
                 (transfer.arrive, arrive),
                 (transfer.device_of, lambda rank: self.traffic.device),
             ):

@@ -21,7 +21,7 @@ from physics_systems import training
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol
 from physics_systems.systems.system import System
-from vgbdm.build import build
+from vgbdm.registry.build import build
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 COUNT, BEYOND, MEMBERS = 4, 3, 2

@@ -18,8 +18,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from climate.training import run
-from vgbdm.build import build
 from vgbdm.errors import InputError
+from vgbdm.registry.build import build
 from vgbdm.training import transfer
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -21,19 +21,18 @@ import torch
 from torch import Tensor, nn
 
 from vgbdm.networks import ResidualMLP
-from vgbdm.order import PADDING, Order
 from vgbdm.randomness import keyed_normal, keyed_uniform
-from vgbdm.training.backends import ParameterGroup
 from vgbdm.training.backends import deepspeed as zero
-from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.order import PADDING, Order
 from vgbdm.training.schedules import WarmupCosine
 
 STEPS, HALF, BATCH, SEED = 50, 25, 8, 3
 STARTS = 37
-zero.KEPT, zero.LEAST = 0, 64
+zero.WHOLE_BELOW, zero.LEAST = 0, 64
 """So that even a toy's weights are in parts, and in many of them."""
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from processes import finish, finish_ranks
 from safetensors.numpy import load_file
 
-from vgbdm.files import write_json
+from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
 
 REPO = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from climate.store.reader import digest_shard
-from vgbdm.sealing import describe_arrays, digest_tree, write_manifest
+from vgbdm.storage.sealing import describe_arrays, digest_tree, write_manifest
 
 OTHERS = (".conversion", ".lock", "convert.log", "monthly")
 

@@ -11,11 +11,11 @@ from physics_systems.systems.lorenz import Lorenz
 from physics_systems.systems.pendulum import Pendulum
 from physics_systems.systems.reaction_diffusion import ReactionDiffusion
 from physics_systems.systems.rlc import RLC
-from vgbdm.encoders import WindowConv, WindowGRU, WindowMLP
-from vgbdm.latent_field import LatentField
+from vgbdm.dynamics.rollout import Solver
+from vgbdm.fields.latent_field import LatentField
+from vgbdm.latents.encoders import WindowConv, WindowGRU, WindowMLP
 from vgbdm.networks import ResidualConv, ResidualMLP
-from vgbdm.paths import HermitePath
-from vgbdm.rollout import Solver
+from vgbdm.paths.hermite import HermitePath
 
 SYSTEMS = {
     "rlc": RLC(

@@ -2,7 +2,7 @@
 
 import torch
 
-from vgbdm.fields import Trajectory
+from vgbdm.fields.grey_box import Trajectory
 
 MEAN, STD = torch.tensor([1.0, -2.0, 5.0]), torch.tensor([2.0, 0.5, 3.0])
 CHANGE, AREA = torch.tensor([0.3, 0.8, 1.7]), torch.tensor([0.5, 0.3, 0.2])

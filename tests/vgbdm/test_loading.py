@@ -13,28 +13,28 @@ from systems import SYSTEMS, make_field
 
 import vgbdm
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
-from vgbdm.latent_field import LatentField
+from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load, run_folder
 from vgbdm.networks import ResidualMLP
+from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
 
 CONFIG = {
-    "_target_": "vgbdm.latent_field.LatentField",
+    "_target_": "vgbdm.fields.latent_field.LatentField",
     "physics": {
         "_target_": "physics_systems.systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"]),
     },
     "statistics": {
-        "_target_": "vgbdm.latent_field.Statistics",
+        "_target_": "vgbdm.fields.latent_field.FieldStatistics",
         "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
     },
     "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
     "features": 12, "refinement": 2, "unmixing": None,
-    "encoder": {"_target_": "vgbdm.encoders.WindowMLP", "_partial_": True, "width": 8},
+    "encoder": {"_target_": "vgbdm.latents.encoders.WindowMLP", "_partial_": True, "width": 8},
     "network": {
         "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,
     },
-    "solver": {"_target_": "vgbdm.rollout.Solver", "method": "rk4", "substeps": 1},
+    "solver": {"_target_": "vgbdm.dynamics.rollout.Solver", "method": "rk4", "substeps": 1},
 }  # fmt: skip
 
 
@@ -85,7 +85,7 @@ ATTACKS = {
     "handler": {"_target_": "logging.FileHandler", "filename": "MADE"},
     "system": {"_target_": "os.system", "command": "touch MADE"},
     "walk": {"_target_": "climate.training.run.os.system", "command": "touch MADE"},
-    "own": {"_target_": "vgbdm.files.write_json", "path": "MADE", "value": {}},
+    "own": {"_target_": "vgbdm.storage.files.write_json", "path": "MADE", "value": {}},
     "positional": {**CONFIG["encoder"], "_args_": ["MADE"]},
     "resolver": "${oc.env:HOME}",
     "backend": {"_target_": "vgbdm.training.backends.torch.SingleBackend", "clip": 0},
@@ -121,7 +121,7 @@ def test_a_pickle_in_place_of_weights_is_not_read(tmp_path):
     folder = checkpoint.find(tmp_path, "best")
     (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
     files = {p.name: checkpoint._describe(p) for p in folder.iterdir() if p.name != "manifest.json"}
-    write_json(folder / "manifest.json", {"format": checkpoint.FORMAT, "files": files})
+    write_json(folder / "manifest.json", {"format": checkpoint.CHECKPOINT_FORMAT, "files": files})
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load(tmp_path)
 

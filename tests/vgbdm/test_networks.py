@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from vgbdm.encoders import WindowConv, WindowGRU, WindowMLP
+from vgbdm.latents.encoders import WindowConv, WindowGRU, WindowMLP
 from vgbdm.networks import Blocks, ResidualConv, ResidualMLP
 
 

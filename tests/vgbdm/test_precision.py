@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
-from vgbdm.inference import mean_products
-from vgbdm.paths import derivatives
+from vgbdm.inference.refinement import mean_products
+from vgbdm.latents.regression import ridge
+from vgbdm.paths.derivatives import derivatives
 from vgbdm.precision import allow_tf32, check_precision, computing
-from vgbdm.regression import ridge
 from vgbdm.scores import crps
 
 CPU = torch.device("cpu")

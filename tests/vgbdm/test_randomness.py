@@ -13,7 +13,7 @@ from vgbdm.randomness import (
     keyed_normal,
     keyed_seed,
     keyed_uniform,
-    paired,
+    pair_keys,
 )
 
 
@@ -96,10 +96,10 @@ def test_the_largest_normal_is_finite(monkeypatch):
 
 def test_a_pair_has_a_key_of_its_own():
     ids, numbers = torch.arange(300), torch.arange(40)
-    keys = paired(ids, numbers)
+    keys = pair_keys(ids, numbers)
     assert keys.shape == (12000,) and len(keys.unique()) == 12000
-    assert torch.equal(keys.view(300, 40)[7], paired(torch.tensor([7]), numbers))
-    assert torch.equal(keys.view(300, 40)[:, 3], paired(ids, torch.tensor([3])))
+    assert torch.equal(keys.view(300, 40)[7], pair_keys(torch.tensor([7]), numbers))
+    assert torch.equal(keys.view(300, 40)[:, 3], pair_keys(ids, torch.tensor([3])))
 
 
 def test_a_checksum_tells_sets_of_samples_apart_and_not_their_order():

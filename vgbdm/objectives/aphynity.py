@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.fields import Batch, GreyBoxField
-from vgbdm.listed import buildable
+from vgbdm.fields.grey_box import Batch, GreyBoxField
 from vgbdm.objectives.matching import sizes_of
 from vgbdm.objectives.rollouts import RolloutMatching, Simulated, observed, weighted_kl
+from vgbdm.registry.marks import buildable
 
 
 @buildable

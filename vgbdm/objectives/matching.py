@@ -13,15 +13,15 @@ from typing import Generic, NamedTuple
 import torch
 from torch import Tensor
 
-from vgbdm.dynamics import Tendency
+from vgbdm.dynamics.tendency import Tendency
 from vgbdm.errors import InputError
-from vgbdm.fields import Batch, GreyBoxField, Past, Trajectory, Window
-from vgbdm.latents import NO_LATENTS, LatentDistribution, Latents
-from vgbdm.listed import buildable
+from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, Window
+from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents
 from vgbdm.objectives.gauge import gauge
 from vgbdm.objectives.places import Places, Sampler, gather, span
-from vgbdm.paths import Path
-from vgbdm.randomness import keyed_normal, paired
+from vgbdm.paths.path import Path
+from vgbdm.randomness import keyed_normal, pair_keys
+from vgbdm.registry.marks import buildable
 from vgbdm.scores import crps
 
 PAIR = 2
@@ -90,7 +90,7 @@ class Matching(Generic[Batch]):
         memory = max(field.memory, 1)
         places = self.places(batch.ids, frames.times.shape[1], field.window, memory)
         noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
-        ends = ends_of(frames, places)
+        ends = ends_of_matches(frames, places)
         s, weight = places.s.flatten(), values.get("physics", 1.0)
         point = self.path(*ends.nodes, ends.times[1] - ends.times[0], s, noise.path)
         state, rate = field.at(point)
@@ -168,7 +168,7 @@ class Matching(Generic[Batch]):
         """Fair CRPS (N,) of two draws' rates where the intervals begin, in units of the rates."""
         matches = self.places.matches
         if matches > 1:  # each match is a case of its own
-            ids = paired(ids, torch.arange(matches, device=ids.device))
+            ids = pair_keys(ids, torch.arange(matches, device=ids.device))
         length = ends.times[1] - ends.times[0]
         begin = self.path(*ends.nodes, length, torch.zeros_like(length), noise.path)
         start, rate = field.at(begin)
@@ -206,7 +206,7 @@ def perturbed(state: Tensor, noise: Tensor | None) -> Tensor:
     return torch.cat((state[:, :shown] + noise, state[:, shown:]), 1)
 
 
-def ends_of(frames: Trajectory, places: Places) -> Ends:
+def ends_of_matches(frames: Trajectory, places: Places) -> Ends:
     """Both ends of the interval of each match."""
     both = (places.interval, places.interval + 1)
     first, last = (tuple(gather(values, at).flatten(0, 1) for values in frames) for at in both)

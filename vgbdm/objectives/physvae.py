@@ -10,20 +10,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from vgbdm.dynamics.physics import known_field, simulate_physics
 from vgbdm.errors import InputError
-from vgbdm.latent_field import LatentField, Trajectories
-from vgbdm.listed import buildable
+from vgbdm.fields.latent_field import LatentField, TrajectoryBatch
 from vgbdm.objectives.places import gather, span
 from vgbdm.objectives.rollouts import RolloutMatching, Simulated, observed, weighted_kl
-from vgbdm.physics import known_field, simulate_physics
 from vgbdm.randomness import keyed_normal
+from vgbdm.registry.marks import buildable
 
 OVERFLOW = 100.0
 """Standard deviations beyond which a simulation from a drawn θ has left the solver's stability."""
 
 
 @buildable
-class PhysVAE(RolloutMatching[Trajectories]):
+class PhysVAE(RolloutMatching[TrajectoryBatch]):
     """ELBO on simulated trajectories with the three regularisers of Takeishi & Kalousis 2021.
 
     ``balance`` keeps the whole model near the physics alone; ``unmixing`` asks the cleaned window
@@ -32,7 +32,7 @@ class PhysVAE(RolloutMatching[Trajectories]):
     """
 
     def __call__(  # type: ignore[override]  # its encoder has parts that no other field has
-        self, field: LatentField, batch: Trajectories, values: Mapping[str, float]
+        self, field: LatentField, batch: TrajectoryBatch, values: Mapping[str, float]
     ) -> dict[str, Tensor]:
         """Terms per sample (B,); ``values``: a weight for each regulariser, and both β."""
         if not isinstance(field, LatentField) or not field.grey or field.unmixing is None:
@@ -63,7 +63,9 @@ class PhysVAE(RolloutMatching[Trajectories]):
             loss = loss + values[name] * terms[name]
         return {"loss": loss, **terms}
 
-    def _self_supervision(self, field: LatentField, batch: Trajectories, done: Simulated) -> Tensor:
+    def _self_supervision(
+        self, field: LatentField, batch: TrajectoryBatch, done: Simulated
+    ) -> Tensor:
         """Squared error (B,) of θ inferred from what the physics alone makes of a drawn θ."""
         noise = keyed_normal(self.seed, "prior", batch.ids, len(field.parameter_names))
         start = done.begin.start

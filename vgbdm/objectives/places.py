@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
 from vgbdm.randomness import keyed_uniform
+from vgbdm.registry.marks import buildable
 
 
 class Places(NamedTuple):

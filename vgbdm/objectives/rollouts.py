@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.fields import Batch, GreyBoxField, Trajectory
-from vgbdm.latents import NO_LATENTS, Latents, Members
-from vgbdm.listed import buildable
+from vgbdm.fields.grey_box import Batch, GreyBoxField, Trajectory
+from vgbdm.latents.latents import NO_LATENTS, Latents
+from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
 from vgbdm.objectives.places import first_frames, gather, span
-from vgbdm.paths import Path
+from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
+from vgbdm.registry.marks import buildable
 from vgbdm.scores import crps
 
 

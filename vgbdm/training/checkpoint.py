@@ -29,15 +29,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
-from vgbdm.files import follow_umask, read_json, sync, write_json
-from vgbdm.former import renewed
-from vgbdm.lock import check_held
+from vgbdm.registry.former import renewed
+from vgbdm.storage.files import follow_umask, read_json, sync, write_json
+from vgbdm.storage.lock import check_held
 from vgbdm.training.state import check_kinds
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-NAME = re.compile(r"step-[0-9]{8,}")
+CHECKPOINT_FORMAT = 2
+CHECKPOINT_NAME = re.compile(r"step-[0-9]{8,}")
 STATE, MANIFEST = "state.json", "manifest.json"
 POINTERS = ("last", "best")
 Tensors = Mapping[str, Mapping[str, Tensor]]
@@ -114,7 +114,7 @@ def _fill(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> None:
         sync(path)
     write_json(folder / STATE, state)
     files = {path.name: _describe(path) for path in sorted(folder.iterdir())}
-    write_json(folder / MANIFEST, {"format": FORMAT, "files": files})
+    write_json(folder / MANIFEST, {"format": CHECKPOINT_FORMAT, "files": files})
     sync(folder)
 
 
@@ -159,7 +159,9 @@ def step_of(folder: Path) -> int:
 def _folders(run_dir: Path) -> list[Path]:
     """Of all checkpoints, whole or not, the newest first."""
     found = (run_dir / "checkpoints").glob("step-*")
-    return sorted((f for f in found if NAME.fullmatch(f.name)), key=step_of, reverse=True)
+    return sorted(
+        (f for f in found if CHECKPOINT_NAME.fullmatch(f.name)), key=step_of, reverse=True
+    )
 
 
 def has_any(run_dir: Path) -> bool:
@@ -186,7 +188,7 @@ def find(run_dir: Path, pointer: str) -> Path | None:
         return None
     name = str(read_json(path).get("checkpoint"))
     folder = run_dir / "checkpoints" / name
-    if not NAME.fullmatch(name) or folder.is_symlink() or not folder.is_dir():
+    if not CHECKPOINT_NAME.fullmatch(name) or folder.is_symlink() or not folder.is_dir():
         raise InputError(f"{path}: names {name}, which is not there; choose another checkpoint")
     return folder
 
@@ -200,8 +202,8 @@ def find_damage(folder: Path) -> str | None:
         held = read_json(manifest)
     except InputError:
         return f"{manifest}: is damaged"
-    if held.get("format") != FORMAT:
-        return f"{folder}: format {held.get('format')}, this version reads {FORMAT}"
+    if held.get("format") != CHECKPOINT_FORMAT:
+        return f"{folder}: format {held.get('format')}, this version reads {CHECKPOINT_FORMAT}"
     files = held.get("files")
     if not isinstance(files, dict) or STATE not in files:
         return f"{manifest}: is damaged"

@@ -20,7 +20,7 @@ from vgbdm.errors import (
     system_error,
 )
 from vgbdm.training import interrupts
-from vgbdm.training.backends import Backend, StepResult
+from vgbdm.training.backends.base import Backend, StepResult
 from vgbdm.training.status import Status
 
 PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connection refused")
@@ -33,7 +33,7 @@ RECENT, ENOUGH_LOSSES = 64, 16
 """Losses of the same terms whose median a loss is compared with, and how many there must be."""
 
 
-def kind_of(terms: Mapping[str, float]) -> str:
+def terms_of(terms: Mapping[str, float]) -> str:
     """Which terms a loss has: those of some schedules come and go from step to step."""
     return " ".join(sorted(terms))
 
@@ -66,7 +66,7 @@ class LossGuard:
         bad = [name for name, value in terms.items() if not math.isfinite(value)]
         if bad:
             return f"{', '.join(bad)} is not finite"
-        recent = self.recent.get(kind_of(terms), [])
+        recent = self.recent.get(terms_of(terms), [])
         if self.explosion is None or len(recent) < ENOUGH_LOSSES:
             return ""
         usual = median(recent)
@@ -85,7 +85,7 @@ class LossGuard:
             complaint = "the gradient is not finite"
         if not complaint:
             self.in_a_row = 0
-            kind = kind_of(result.terms)
+            kind = terms_of(result.terms)
             self.recent[kind] = [*self.recent.get(kind, []), result.terms["loss"]][-RECENT:]
             return "", True
         self.skipped += 1

@@ -15,26 +15,20 @@ from typing import Any
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
-from vgbdm.files import write_json
-from vgbdm.masking import mask
+from vgbdm.storage.files import write_json
+from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
-from vgbdm.training.backends import (
-    Arrived,
-    Backend,
-    Batch,
-    Objective,
-    ParameterGroup,
-    StepResult,
-)
-from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
+from vgbdm.training.backends import TrainingBatch
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT, Backend, ParameterGroup, StepResult
+from vgbdm.training.backends.learner import Objective
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule, check_rates
 from vgbdm.training.state import allowed_changes, describe_changes, total_of
 from vgbdm.training.status import Status
-from vgbdm.training.transfer import Feed
-from vgbdm.training.watchdog import Watchdog, progress
+from vgbdm.training.transfer import Arrived, Feed
+from vgbdm.training.watchdog import Watchdog, note_progress
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +121,7 @@ class Trainer:
         *,
         groups: list[ParameterGroup],
         backend: Backend,
-        open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[Batch]]],
+        open_stream: Callable[[int], contextlib.AbstractContextManager[Iterator[TrainingBatch]]],
         validate: Callable[[Any], Mapping[str, float]],
         rate: Schedule,
         schedules: Mapping[str, Schedule],
@@ -316,7 +310,7 @@ class Trainer:
         if not goes_on:
             raise InputError(self.describe_failure(batch.host, complaint))
         self.step += 1
-        progress()
+        note_progress()
         if records:
             if complaint:
                 records.note(f"step {self.step}: {complaint}; skipped")
@@ -331,7 +325,7 @@ class Trainer:
             records.step(self.step, result.terms, rates, self.total)
         return result
 
-    def describe_failure(self, batch: Batch, complaint: str) -> str:
+    def describe_failure(self, batch: TrainingBatch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
         self.saver.writer.join()  # for the last checkpoint to be the last
         last = self.status.checkpoint
@@ -370,7 +364,7 @@ class Trainer:
                 f"checkpoint: {last or 'none'}; {self.remedy(last)}"
             )
         self.save(scores["score"])
-        progress()
+        note_progress()
         if self.backend.rank == 0:
             self.status.write("running", "", self.step)
 

@@ -16,8 +16,8 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from vgbdm.training.backends import Backend
-from vgbdm.training.backends.deepspeed import KEPT, bucket_of
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.deepspeed import WHOLE_BELOW, bucket_of
 
 WORD = 4
 """Bytes of a number: weights are float32 always."""
@@ -41,7 +41,7 @@ def state_bytes(sizes: Mapping[str, int], layout: str, ranks: int, ema: bool) ->
         ema: whether averaged weights are kept.
     """
     count = sum(sizes.values())
-    small = sum(size for size in sizes.values() if size < KEPT)
+    small = sum(size for size in sizes.values() if size < WHOLE_BELOW)
     stage_3 = small + bucket_of(count)
     whole = {"zero1": count, "zero2": count, "zero3": stage_3}.get(layout, 4 * count)
     shared = 4 if layout in ("zero1", "zero2", "zero3") else 0

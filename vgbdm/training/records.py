@@ -9,7 +9,7 @@ from pathlib import Path
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from vgbdm.files import aside_of, create
+from vgbdm.storage.files import aside_of, create
 
 
 class Table:

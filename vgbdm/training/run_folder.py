@@ -1,6 +1,6 @@
 """A run's folder: whether a run may begin in it or go on, and whose it is meanwhile.
 
-    RUN/.lock             of rank 0, while the run lasts (see `vgbdm.lock`)
+    RUN/.lock             of rank 0, while the run lasts (see `vgbdm.storage.lock`)
     RUN/config.json …     what a run writes before its first checkpoint blocks no other start
     RUN/checkpoints, RUN/best.json, RUN/last.json     what a run that has begun is known by
 
@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from vgbdm.errors import InputError
-from vgbdm.files import asides_in
-from vgbdm.lock import LOCK, locked
-from vgbdm.training.backends import Backend
+from vgbdm.storage.files import asides_in
+from vgbdm.storage.lock import LOCK, locked
+from vgbdm.training.backends.base import Backend
 from vgbdm.training.checkpoint import has_any
-from vgbdm.training.saving import agree
+from vgbdm.training.saving import agree_on_error
 from vgbdm.training.status import CLAIM, FILE, Status
 
 DERIVED = "derived"
@@ -89,7 +89,7 @@ def for_all(backend: Backend, begin: Callable[[contextlib.ExitStack], object]) -
                 begin(stack)
             except Exception as caught:
                 error = caught
-        agree(backend, error, "begin")
+        agree_on_error(backend, error, "begin")
         yield
 
 

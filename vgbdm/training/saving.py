@@ -13,14 +13,14 @@ from typing import Any
 
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
-from vgbdm.training.backends import Backend
-from vgbdm.training.watchdog import progress
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.watchdog import note_progress
 from vgbdm.training.writer import Writer
 
 POLL_SECONDS = 1.0
 
 
-def agree(backend: Backend, error: Exception | None, purpose: str) -> None:
+def agree_on_error(backend: Backend, error: Exception | None, purpose: str) -> None:
     """Raise rank 0's error on every rank, so that none waits for another. *Collective.*
 
     Args:
@@ -62,7 +62,7 @@ class Saver:
                 folder = checkpoint.find_resumable(self.run_dir)
             except InputError as caught:
                 error = caught
-        agree(self.backend, error, "resume")
+        agree_on_error(self.backend, error, "resume")
         step = int(self.backend.broadcast(-1 if folder is None else checkpoint.step_of(folder)))
         return None if step < 0 else checkpoint.folder_of(self.run_dir, step)
 
@@ -113,6 +113,6 @@ class Saver:
             held = checkpoint.bytes_under_way(self.run_dir) if self.backend.rank == 0 else 0
             now = self.backend.broadcast(float(held))
             if now != seen:
-                progress()
+                note_progress()
             seen = now
-        agree(self.backend, self.writer.wait(), "save")
+        agree_on_error(self.backend, self.writer.wait(), "save")

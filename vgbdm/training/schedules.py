@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:
-    from vgbdm.training.backends import ParameterGroup
+    from vgbdm.training.backends.base import ParameterGroup
 
 Schedule = Callable[[int, int | None], float]
 
 
-def progress(step: int, total_steps: int | None) -> float:
+def progress_of(step: int, total_steps: int | None) -> float:
     """Share of the run that lies behind ``step``, 0 to 1."""
     return min(step / max(total_steps, 1), 1.0) if total_steps else 0.0
 
@@ -70,7 +70,7 @@ class Linear:
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
-        share = (progress(step, total_steps) - self.begin) / (self.finish - self.begin)
+        share = (progress_of(step, total_steps) - self.begin) / (self.finish - self.begin)
         return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
 
 
@@ -91,7 +91,7 @@ class Geometric:
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
-        return self.start * (self.end / self.start) ** progress(step, total_steps)
+        return self.start * (self.end / self.start) ** progress_of(step, total_steps)
 
 
 @buildable
@@ -122,7 +122,7 @@ class WarmupCosine:
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
         rise = min((step + 1) / max(self.warmup, 1), 1.0)
-        fall = 0.5 * (1.0 + math.cos(math.pi * progress(step, total_steps)))
+        fall = 0.5 * (1.0 + math.cos(math.pi * progress_of(step, total_steps)))
         return self.peak * rise * (self.floor + (1.0 - self.floor) * fall)
 
 
@@ -143,7 +143,7 @@ class Growing:
         count = self.end - self.start + 1
         if total_steps is None:
             return float(self.start + count // 2)
-        return float(self.start + min(int(progress(step, total_steps) * count), count - 1))
+        return float(self.start + min(int(progress_of(step, total_steps) * count), count - 1))
 
 
 def check_rates(rate: Schedule, groups: Sequence[ParameterGroup], total: int | None) -> None:

@@ -14,18 +14,18 @@ from typing import Any
 
 from vgbdm.errors import InputError
 
-LARGEST = 2**52
+LARGEST_EXACT = 2**52
 """Steps and samples that are exact as float64, by which ranks agree."""
 SHOWN_CHANGES = 6
 """Differences that a line names."""
-PARTS = ("trainer.", "backend.")
+FREE_PARTS = ("trainer.", "backend.")
 """Of a config; what is under them may change."""
 ALWAYS = ("resume", "run_dir")
 """Are told anew each time."""
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_EXACT
 
 
 def _is_number(value: Any) -> bool:
@@ -51,7 +51,7 @@ def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or test(value)
 
 
-KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+STATE_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "step": (_is_count, "a number of steps"),
     "total_steps": (_or_none(_is_count), "a number of steps, or null"),
     "samples": (_is_count, "a number of samples"),
@@ -84,7 +84,7 @@ def check_kinds(state: Mapping[str, Any], path: Path, needed: Sequence[str] = ()
     for name in needed:
         if name not in state:
             raise InputError(f"{path}: says nothing of {name}; use another checkpoint")
-    for name, (test, wanted) in KINDS.items():
+    for name, (test, wanted) in STATE_KEYS.items():
         if name in state and not test(state[name]):
             raise InputError(
                 f"{path}: {name} is {_short(state[name])}, want {wanted}; use another checkpoint"
@@ -100,7 +100,7 @@ Changes = dict[str, tuple[Any, Any]]
 """Name in the config → before, now; None stands for what is not there."""
 
 
-def differences(before: Any, now: Any, name: str = "") -> Changes:
+def config_differences(before: Any, now: Any, name: str = "") -> Changes:
     """Where two configs differ, down to their plain values and lists."""
     first, second = (side if isinstance(side, dict) else {} for side in (before, now))
     if not first and not second:
@@ -108,7 +108,7 @@ def differences(before: Any, now: Any, name: str = "") -> Changes:
     found: Changes = {}
     for key in sorted(first.keys() | second.keys()):
         inner = f"{name}.{key}" if name else str(key)
-        found |= differences(first.get(key), second.get(key), inner)
+        found |= config_differences(first.get(key), second.get(key), inner)
     return found
 
 
@@ -120,7 +120,7 @@ def allowed_changes(
     Args:
         before: config of the checkpoint.
         now: that of the run which goes on from it.
-        free: names, or beginnings that end in a dot, of what may differ besides `PARTS`.
+        free: names, or beginnings that end in a dot, of what may differ besides `FREE_PARTS`.
         folder: of the checkpoint, for the message.
 
     Returns:
@@ -129,7 +129,7 @@ def allowed_changes(
     Raises:
         InputError: naming all that may not.
     """
-    found = differences(dict(before), dict(now))
+    found = config_differences(dict(before), dict(now))
     if found.get("init", (None, None))[1] is None:
         found.pop("init", None)  # it was for the first start
     allowed: Changes = {}
@@ -137,7 +137,7 @@ def allowed_changes(
     for name, change in found.items():
         if name in (*ALWAYS, *free) or name.startswith(tuple(f for f in free if f.endswith("."))):
             continue
-        (allowed if name.startswith(PARTS) else refused)[name] = change
+        (allowed if name.startswith(FREE_PARTS) else refused)[name] = change
     if refused:
         raise InputError(
             f"{folder}: {describe_changes(refused)}; resume with the data and options it was "

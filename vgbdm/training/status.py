@@ -15,8 +15,8 @@ import json
 from pathlib import Path
 
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
-from vgbdm.masking import mask_text
+from vgbdm.storage.files import write_json
+from vgbdm.storage.masking import mask_text
 from vgbdm.training import checkpoint
 
 FILE, CLAIM = "status.json", ".failed"

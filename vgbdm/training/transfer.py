@@ -15,7 +15,7 @@ from torch import Tensor
 from vgbdm.errors import InputError
 
 
-class Batch(Protocol):
+class TrainingBatch(Protocol):
     """What training needs to know of a batch."""
 
     ids: Tensor
@@ -32,11 +32,11 @@ class Batch(Protocol):
         """Samples on this rank."""
         ...
 
-    def part(self, start: int, stop: int) -> Batch:
+    def part(self, start: int, stop: int) -> TrainingBatch:
         """Some of its samples."""
         ...
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: torch.device) -> TrainingBatch:
         """The batch on a device; copies from pinned memory do not wait."""
         ...
 
@@ -52,11 +52,11 @@ class Batch(Protocol):
 class Arrived(NamedTuple):
     """A batch where the step needs it, and where the host reads ids, origins and weights."""
 
-    host: Batch
-    device: Batch
+    host: TrainingBatch
+    device: TrainingBatch
 
 
-def read(values: Tensor) -> list[float]:
+def to_numbers(values: Tensor) -> list[float]:
     """The numbers of a vector (N,). The host waits here for the device, and nowhere else."""
     numbers: list[float] = values.tolist()
     return numbers
@@ -81,7 +81,7 @@ def device_of(local_rank: int) -> torch.device:
     return device
 
 
-def arrive(batch: Batch, device: torch.device) -> Arrived:
+def arrive(batch: TrainingBatch, device: torch.device) -> Arrived:
     """One batch, brought there at once."""
     return Arrived(batch, batch.to(device))
 

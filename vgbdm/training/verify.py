@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vgbdm.errors import InputError
-from vgbdm.files import read_json
+from vgbdm.storage.files import read_json
 from vgbdm.training import checkpoint
 
 POINTERS = ("best", "last")
@@ -17,7 +17,7 @@ def is_run(path: Path) -> bool:
     return pointers or (path / "checkpoints").is_dir() or (path / checkpoint.STATE).exists()
 
 
-def verify(path: Path) -> list[str]:
+def verify_run(path: Path) -> list[str]:
     """One line for each damaged part of a run or of a checkpoint; none where it is whole.
 
     Weights, moments and the state of every checkpoint are compared with their digests.

@@ -14,21 +14,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vgbdm.files import create
+from vgbdm.storage.files import create
 
 log = logging.getLogger(__name__)
 
 _last = time.monotonic()
 
 
-def progress() -> None:
+def note_progress() -> None:
     """Say that this process is getting on: after a step, a batch of validation, a save."""
     global _last
     _last = time.monotonic()
 
 
 class Watchdog:
-    """Watches that `progress` is called often enough; a context manager.
+    """Watches that `note_progress` is called often enough; a context manager.
 
     Args:
         seconds: without progress after which the process is ended.
@@ -43,7 +43,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Watchdog:
-        progress()
+        note_progress()
         self.path.parent.mkdir(parents=True, exist_ok=True)  # on another machine's own disk
         self._file = create(self.path)
         self._thread.start()

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint, odeint_adjoint
 
+from vgbdm.dynamics.rollout import ADAPTIVE
+from vgbdm.dynamics.rungekutta import METHODS, integrate
 from vgbdm.errors import InputError
-from vgbdm.listed import model_part
-from vgbdm.rollout import ADAPTIVE
-from vgbdm.rungekutta import METHODS, integrate
+from vgbdm.registry.marks import model_part
 
 GRADIENTS = ("auto", "direct", "checkpoint", "adjoint")
 ALIKE_GRADIENTS = ("auto", "direct", "checkpoint")

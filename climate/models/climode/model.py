@@ -31,8 +31,8 @@ from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.operators.sphere import TangentBasis
-from vgbdm.listed import model_part
-from vgbdm.parameters import LogNormalParameters
+from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.registry.marks import model_part
 
 
 @model_part

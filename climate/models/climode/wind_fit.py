@@ -25,7 +25,7 @@ from climate.models.transport import Resolved, Transport
 from climate.models.wind import potential_unit, wind_unit
 from climate.operators.sphere import SpectralOperators
 from vgbdm.errors import InputError
-from vgbdm.paths import Path
+from vgbdm.paths.path import Path
 
 
 def end_velocity(path: Path, frames: Tensor) -> Tensor:

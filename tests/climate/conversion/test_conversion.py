@@ -22,10 +22,10 @@ from climate.conversion import convert as converting
 from climate.conversion import journal, plan, shards, verify
 from climate.conversion.append import append
 from climate.conversion.convert import convert
-from climate.conversion.verify import find_damage, repair
+from climate.conversion.verify import find_damaged_shards, repair
 from climate.store.layout import open_store
-from vgbdm import lock, sealing
 from vgbdm.errors import InputError
+from vgbdm.storage import lock, sealing
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
 
@@ -111,7 +111,7 @@ def test_stopped_anywhere_it_ends_with_the_same_bytes(files, whole, tmp_path, mo
         open_store(path)
     run(files, path)
     assert contents(path) == contents(whole)
-    assert not list(find_damage(path))
+    assert not list(find_damaged_shards(path))
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
@@ -247,7 +247,7 @@ def test_damage_is_named_and_mended(files, whole):
     flip(whole / "climatology/c/0/0/0/0")
     flip(whole / "mean_map/zarr.json")
     flip(whole / "lat/c/0")
-    lines = verify.verify(whole)
+    lines = verify.verify_store(whole)
     assert len(lines) == 6
     assert (
         "state/c/3/0/0/0: flipped bits (digest differs); holds 2016-01-07 … "
@@ -257,7 +257,7 @@ def test_damage_is_named_and_mended(files, whole):
     assert any("c/7" in line and "1000 bytes" in line for line in lines)
     assert len(repair(whole, source(files).open(), ABOUT)) == 6
     assert contents(whole) == before
-    assert verify.verify(whole) == []
+    assert verify.verify_store(whole) == []
     assert repair(whole, source(files).open(), ABOUT) == []
 
 
@@ -282,7 +282,7 @@ def test_channels_of_a_time_may_take_several_shards(tmp_path, monkeypatch):
     before = contents(tmp_path / "two")
     flip(tmp_path / "two/state/c/7/1/0/0")
     (tmp_path / "two/filled/c/5/1/0/0").unlink()
-    (line, other) = verify.verify(tmp_path / "two")
+    (line, other) = verify.verify_store(tmp_path / "two")
     assert "holds 2016-01-02 06:00" in line and "holds 2016-01-02 18:00" in other
     repair(tmp_path / "two", source(root).open(), ABOUT)
     assert contents(tmp_path / "two") == before
@@ -300,7 +300,7 @@ def test_a_changed_source_mends_nothing(whole, tmp_path):
     flip(whole / "state/c/3/0/0/0")
     with pytest.raises(InputError, match="gives another state/c/3"):
         repair(whole, source(root).open(), ABOUT)
-    assert [damage.shard for damage in find_damage(whole)] == [(3, 0)]
+    assert [damage.shard for damage in find_damaged_shards(whole)] == [(3, 0)]
 
 
 def test_appended_times_follow_and_change_no_statistic(longer, whole):
@@ -313,7 +313,7 @@ def test_appended_times_follow_and_change_no_statistic(longer, whole):
     assert after.statistics.hash == before.statistics.hash
     step = np.timedelta64(6, "h").astype("m8[s]")
     assert np.array_equal(after.anchors("train", step), before.anchors("train", step))
-    assert verify.verify(whole) == []
+    assert verify.verify_store(whole) == []
     assert set(contents(whole)) - set(json.loads((whole / "manifest.json").read_text())["files"]) \
         == {"manifest.json"}  # fmt: skip
     with pytest.raises(InputError, match="no time after"):
@@ -327,7 +327,7 @@ def test_an_append_may_rewrite_a_shard_that_training_reaches_into(
     run(files, tmp_path / "store")
     before = open_store(tmp_path / "store").statistics.hash
     append(source(longer).open(), tmp_path / "store", LATER, source=ABOUT)
-    assert verify.verify(tmp_path / "store") == []
+    assert verify.verify_store(tmp_path / "store") == []
     assert open_store(tmp_path / "store").statistics.hash == before
 
 
@@ -342,13 +342,13 @@ def test_a_stopped_append_leaves_the_old_period_whole(files, longer, tmp_path, m
     with monkeypatch.context() as patch, contextlib.suppress(Killed):
         kill_at(patch, count)
         append(source(longer).open(), tmp_path / "two", LATER, source=ABOUT)
-    assert verify.verify(tmp_path / "two") == []
+    assert verify.verify_store(tmp_path / "two") == []
     assert np.array_equal(open_store(tmp_path / "two").read(0, 480), held)
     assert np.array_equal(old.read(0, 480), held)
     if len(open_store(tmp_path / "two").times) == 480:
         append(source(longer).open(), tmp_path / "two", LATER, source=ABOUT)
         assert contents(tmp_path / "two") == contents(tmp_path / "one")
-    assert verify.verify(tmp_path / "two") == []
+    assert verify.verify_store(tmp_path / "two") == []
 
 
 def test_another_training_period_cannot_be_appended(longer, whole):

@@ -16,7 +16,7 @@ from builders import contents, write_folder
 from builders import convert_files as run
 
 from climate.conversion import shards
-from climate.conversion.verify import find_damage
+from climate.conversion.verify import find_damaged_shards
 from climate.store.layout import open_store
 from vgbdm.errors import InputError
 
@@ -140,7 +140,7 @@ def test_killed_ten_times_it_ends_with_the_same_bytes(files, whole, tmp_path):
     if not (path / "manifest.json").exists():
         run(files, path)
     assert contents(path) == contents(whole)
-    assert not list(find_damage(path))
+    assert not list(find_damaged_shards(path))
 
 
 @pytest.mark.slow
@@ -209,4 +209,4 @@ def test_a_killed_worker_costs_nothing(files, whole, tmp_path, lives):
             run(files, path, scheduler=cluster.scheduler_address)
         killer.join()
     assert contents(path) == contents(whole)
-    assert not list(find_damage(path))
+    assert not list(find_damaged_shards(path))

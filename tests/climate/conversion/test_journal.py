@@ -9,8 +9,8 @@ from refusals import refused
 from climate.conversion.journal import Journal, digest_store, sync_tree
 from climate.store.mask import pack
 from climate.store.swap import pending, swap_file, swapping
-from vgbdm.files import aside_of
-from vgbdm.sealing import digest_file
+from vgbdm.storage.files import aside_of
+from vgbdm.storage.sealing import digest_file
 
 FINGERPRINT = {"channels": ["z"], "step": 3600}
 

@@ -16,7 +16,7 @@ from climate.conversion import convert as converting
 from climate.conversion.append import append
 from climate.conversion.convert import convert
 from climate.conversion.monthly import open_monthly
-from climate.conversion.verify import describe_store, find_damage, repair
+from climate.conversion.verify import describe_store, find_damaged_shards, repair
 from climate.grids.grid import Grid
 from climate.grids.regions import Region
 from climate.sources.opening import open_source
@@ -24,7 +24,7 @@ from climate.store.crop import crop
 from climate.store.layout import open_store
 from climate.store.mask import mask_lines, pack, percent, unpack
 from climate.store.staging import stage
-from vgbdm.sealing import write_manifest
+from vgbdm.storage.sealing import write_manifest
 
 LATER = SPLITS | {"test": ["2016-01-16", "2016-01-25"]}
 
@@ -62,7 +62,7 @@ def test_it_is_kept_and_needs_no_allowance(sea):
     assert not bool(held["filled"].any())
     facts = manifest_of(sea.path)
     assert facts["masked"] == ["sst"] and "mask/zarr.json" in facts["files"]
-    assert not list(find_damage(sea.path))
+    assert not list(find_damaged_shards(sea.path))
 
 
 def test_it_is_told_in_one_line(sea):
@@ -260,7 +260,7 @@ def test_what_is_appended_must_have_the_mask(tmp_path, many_shards):
     longer = open_store(held.path)
     assert len(longer.times) == 100 and np.array_equal(longer.mask, held.mask)
     assert np.array_equal(longer.read(70, 100)[:, 2], sst(times)[70:], equal_nan=True)
-    assert not list(find_damage(held.path))
+    assert not list(find_damaged_shards(held.path))
 
 
 def test_a_store_without_a_mask_gets_none_by_appending(tmp_path):

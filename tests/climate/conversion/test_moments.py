@@ -54,7 +54,7 @@ def test_statistics_of_any_times_in_any_blocks_are_those_of_numpy(block, chosen)
     linked = LINKED & chosen
     linked[1:] &= chosen[:-1]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(moments, "BLOCK_BYTES", block * values[0].nbytes)
+        patch.setattr(moments, "SUM_BYTES", block * values[0].nbytes)
         found = summarise(values, None, chosen, linked, WEIGHTS)
     assert found.states.count.tolist() == [chosen.sum()] * 3
     assert found.changes.count.tolist() == [linked.sum()] * 3
@@ -97,7 +97,7 @@ def test_masked_points_of_some_channels_count_nowhere(monkeypatch, masked, share
     for c in masked:
         mask[c, c : c + 2, 2 : 5 + c] = True
     values[:, mask] = np.nan
-    monkeypatch.setattr(moments, "BLOCK_BYTES", share * values[0, 0].nbytes)
+    monkeypatch.setattr(moments, "SUM_BYTES", share * values[0, 0].nbytes)
     found = summarise(values[1:], list(values[0]), ALL[1:], LINKED[1:], WEIGHTS, mask)
     want = reference(values[1:], changes_of(values, LINKED), ~mask)
     assert numbers(found) == pytest.approx(want, rel=1e-6)

@@ -15,7 +15,7 @@ from climate.grids.grid import Grid
 from climate.store.layout import open_store
 from climate.stream.views import open_view
 from vgbdm.errors import InputError
-from vgbdm.sealing import MANIFEST
+from vgbdm.storage.sealing import MANIFEST
 
 HOUR = np.timedelta64(3600, "s")
 
@@ -57,7 +57,7 @@ def test_a_half_month_at_either_end_is_left_out():
 
 def test_pieces_do_not_change_a_mean(years, monkeypatch):
     whole = mean_state(years, 5, 400)
-    monkeypatch.setattr("climate.conversion.monthly.BLOCK_BYTES", 4 * 3 * 8 * 16 * 7)
+    monkeypatch.setattr("climate.conversion.monthly.MEAN_BYTES", 4 * 3 * 8 * 16 * 7)
     assert np.allclose(mean_state(years, 5, 400), whole, rtol=1e-6)
 
 

@@ -12,10 +12,10 @@ from seals import manifest_of, reseal, rewrite
 
 from climate.conversion.append import _swap
 from climate.conversion.journal import Journal
-from climate.conversion.verify import describe_store, repair, verify
+from climate.conversion.verify import describe_store, repair, verify_store
 from climate.store.layout import open_store
 from climate.store.staging import stage
-from vgbdm.sealing import digest_file
+from vgbdm.storage.sealing import digest_file
 
 SMALL = ("lat", "lon", "time", "orography", "lsm", "mean_map", "climatology")
 
@@ -56,7 +56,7 @@ def test_a_flipped_bit_of_a_small_file_is_noticed_when_a_store_is_opened(store, 
 
 
 def test_a_climatology_too_large_to_compare_at_once_is_compared_as_it_is_read(store, monkeypatch):
-    monkeypatch.setattr("vgbdm.sealed.SMALL_BYTES", 0)
+    monkeypatch.setattr("vgbdm.storage.sealed.SMALL_BYTES", 0)
     path = chunks(store, "climatology")[0]
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     held = open_store(store)
@@ -75,7 +75,7 @@ def test_two_whole_shards_exchanged_are_noticed_at_their_first_read(store):
     for times in ((0, 10), (50, 60)):
         refused(lambda times=times: held.read(*times), "is not the shard", "repair")
     held.read(100, 200)
-    assert len(verify(store)) == 2
+    assert len(verify_store(store)) == 2
 
 
 @pytest.mark.parametrize("codec", ["none", "lz4"])
@@ -104,7 +104,7 @@ def test_a_flipped_manifest_is_noticed_by_all_that_read_it(store):
     manifest.write_text(
         manifest.read_text().replace('"nan_allowance": 0.0', '"nan_allowance": 0.5')
     )
-    for read in (open_store, verify, describe_store, lambda s: stage(str(s), s.parent / "t")):
+    for read in (open_store, verify_store, describe_store, lambda s: stage(str(s), s.parent / "t")):
         refused(lambda read=read: read(store), "manifest.json", "is damaged")
 
 
@@ -119,7 +119,7 @@ def test_names_of_a_manifest_stay_inside(store, tmp_path, name):
     (tmp_path / "up/x").write_bytes(b"old")
     outside(store, name, ["0" * 64, 3])
     refused(lambda: stage(str(store), tmp_path / "staged"), "no file inside")
-    assert any("no file inside" in line for line in verify(store))
+    assert any("no file inside" in line for line in verify_store(store))
     (store / "time/zarr.json").write_bytes(b"{}")
     assert (tmp_path / "up/x").read_bytes() == b"old"
     assert not (tmp_path / "staged").exists()

@@ -8,7 +8,7 @@ from builders import contents, make_store
 from refusals import refused
 
 from climate.conversion.upgrade import upgrade
-from climate.conversion.verify import verify
+from climate.conversion.verify import verify_store
 from climate.store.layout import open_store
 
 NEW = ("kind", "arrays", "digest")
@@ -36,7 +36,7 @@ def test_it_ends_with_the_bytes_of_this_version(old):
     refused(lambda: open_store(path), f"launch/store.py upgrade {path}")
     assert upgrade(path) == [f"{path}: brought from format 2 to 3"]
     assert contents(path) == before
-    assert verify(path) == []
+    assert verify_store(path) == []
     assert upgrade(path) == []
 
 

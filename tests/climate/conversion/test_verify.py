@@ -8,7 +8,7 @@ from builders import hours
 from refusals import refused
 
 from climate.conversion.journal import Journal
-from climate.conversion.verify import Damage, repair, verify, verify_derived
+from climate.conversion.verify import Damage, repair, verify_derived, verify_store
 from climate.store.swap import swap_file
 
 TIMES = hours("2016-01-01", 20).astype("M8[s]")
@@ -36,7 +36,7 @@ def test_nothing_is_repaired_inside_a_half_moved_append(copied):
 
 def test_what_is_whole_is_not_repaired(copied):
     before = (copied / "manifest.json").read_bytes()
-    assert verify(copied) == []
+    assert verify_store(copied) == []
     assert repair(copied, None, {}) == []
     assert (copied / "manifest.json").read_bytes() == before
 
@@ -69,6 +69,6 @@ def test_the_times_of_a_damaged_clock_are_not_told(copied):
     (copied / "time/c/0").write_bytes(flip)
     shard = copied / "state/c/0/0/0/0"
     shard.write_bytes(shard.read_bytes()[:-1])
-    lines = verify(copied)
+    lines = verify_store(copied)
     assert len(lines) == 2
     assert any("holds times 0 … " in line for line in lines)

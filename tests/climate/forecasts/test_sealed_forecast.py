@@ -13,7 +13,7 @@ from seals import manifest_of
 from climate.forecasts.reading import check_finite, open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.store.layout import open_store
-from vgbdm.sealing import verify
+from vgbdm.storage.sealing import verify_folder
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_it_records_the_store_it_was_made_from(made, forecast):
     assert manifest_of(forecast)["store"] == made[0].digest
     with xr.open_zarr(forecast, consolidated=False) as dataset:
         assert dataset.attrs["store_digest"] == open_store(made[0].path).digest
-    assert verify(forecast) == []
+    assert verify_folder(forecast) == []
     assert all(np.isfinite(part).all() for part in read_all(forecast, made[0]))
 
 
@@ -55,7 +55,7 @@ def test_a_flipped_bit_and_a_missing_file_are_named(made, forecast, name):
         refused(lambda: read_all(forecast, made[0]), name, "is damaged")
     path.unlink()
     refused(lambda: read_all(forecast, made[0]), name, "is missing", "make it again")
-    assert verify(forecast) == [f"{name}: missing"]
+    assert verify_folder(forecast) == [f"{name}: missing"]
 
 
 def test_a_chunk_that_is_missing_in_somebody_elses_is_noticed(made, forecast):

@@ -22,7 +22,7 @@ from climate.models.advection import Closure
 from climate.models.networks import SphereConv
 from climate.models.wind import potential_unit
 from climate.operators.sphere import EARTH_RADIUS, FiniteDifferenceOperators
-from vgbdm.paths import HermitePath
+from vgbdm.paths.hermite import HermitePath
 
 
 @pytest.mark.parametrize("grid", ["centred", "poles"])

@@ -14,8 +14,9 @@ from weather import (
     states,
 )
 
-from vgbdm.fields import Past
-from vgbdm.latents import DiagonalGaussian, LatentDistribution
+from vgbdm.fields.grey_box import Past
+from vgbdm.latents.distributions import DiagonalGaussian
+from vgbdm.latents.latents import LatentDistribution
 
 GRID = GRIDS["coarse"]
 SHAPE = (2, 4, 16, 32)

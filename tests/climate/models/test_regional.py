@@ -9,7 +9,7 @@ from climate.grids.regions import parse_region
 from climate.models.advection import GreyBoxAdvection
 from climate.models.domain import Domain
 from climate.operators.sphere import FiniteDifferenceOperators
-from vgbdm.paths import HermitePath
+from vgbdm.paths.hermite import HermitePath
 
 LAT = -90 + 5.625 * (np.arange(32) + 0.5)
 LON = np.arange(64) * 5.625

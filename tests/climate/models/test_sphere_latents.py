@@ -20,10 +20,11 @@ from weather import (
 from climate.models.sphere_latents import PointHead, SpherePoints
 from climate.operators.sphere import SpectralOperators
 from vgbdm.errors import InputError
-from vgbdm.fields import Window
-from vgbdm.latents import DiagonalGaussian, Members
-from vgbdm.paths import LinearPath
-from vgbdm.randomness import keyed_normal, paired
+from vgbdm.fields.grey_box import Window
+from vgbdm.latents.distributions import DiagonalGaussian
+from vgbdm.latents.members import Members
+from vgbdm.paths.linear import LinearPath
+from vgbdm.randomness import keyed_normal, pair_keys
 
 
 @pytest.mark.parametrize("grid", ["centred", "poles"])
@@ -131,7 +132,7 @@ def test_theta_of_a_member_is_drawn_once_and_zeta_at_every_step():
     theta, expected = members.theta(), None
     for step in range(3):
         count = latents.total - latents.theta
-        keys = paired(ids, torch.arange(1, 3))
+        keys = pair_keys(ids, torch.arange(1, 3))
         fresh = keyed_normal(3, f"zeta {step} of a member", keys, count).unflatten(1, (2, -1))
         expected = fresh if step == 0 else 0.6 * expected + 0.8 * fresh
         assert torch.allclose(members.next_zeta(), expected, atol=1e-6)

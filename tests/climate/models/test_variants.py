@@ -19,7 +19,7 @@ from weather import (
 from climate.operators.sphere import FiniteDifferenceOperators
 from climate.training.run import freeze
 from vgbdm.objectives.rollouts import RolloutMatching
-from vgbdm.paths import LinearPath
+from vgbdm.paths.linear import LinearPath
 
 VARIANTS = {
     "gbdm": {},

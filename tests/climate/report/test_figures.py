@@ -103,7 +103,7 @@ def test_differences_stand_over_their_leads_with_their_intervals():
     ]
     columns = ["variable", "score", "lead_hours", "difference", "low", "high"]
     table = pd.DataFrame(rows, columns=columns)
-    figure = figures.differences(table, UNITS)
+    figure = figures.difference_curves(table, UNITS)
     axes = grid_of(figure, 3, 2)
     assert size_of(figure) == pytest.approx([6.2, 7.8])
     for v, variable in enumerate(UNITS):

@@ -10,7 +10,7 @@ from climate.models.domain import Domain
 from climate.store.crop import crop
 from climate.stream.batches import WindowStream, read_windows
 from climate.verification.trivial import fit_trivial
-from vgbdm.build import rebuild
+from vgbdm.registry.build import rebuild
 
 SIX = np.timedelta64(6 * 3600, "s")
 BOX = [-35, 50, 340, 60]

@@ -186,7 +186,7 @@ def test_changes_are_measured_by_area_over_what_is_there(monkeypatch, maps, stat
     missing[6, 1, 2, 3:6], missing[7, 2] = True, True
     linked = np.isin(np.arange(12), STARTS, invert=True)
     block = maps * 4 * 32 if maps == states else states * 4 * 96
-    monkeypatch.setattr(map_survey, "BLOCK_BYTES", block)
+    monkeypatch.setattr(map_survey, "SUM_BYTES", block)
     weights = 2 * np.cos(np.deg2rad(ROWS))
     found = survey(values, None, missing, linked, drifting_times(), weights)
     area = (weights / weights.sum())[:, None] / 8
@@ -222,7 +222,7 @@ def test_the_percentile_is_that_of_numpy():
 def test_memory_does_not_grow_with_the_times():
     values = waved(times=hours("2016-01-01", 2000))
     whole = one_channel(values)
-    assert len(whole.top) <= 2 * odd_maps.KEPT and sum(whole.rms.values()) == 1999
+    assert len(whole.top) <= 2 * odd_maps.REMEMBERED and sum(whole.rms.values()) == 1999
     assert len(whole.rms) < 200 and Maps.from_json(json.loads(json.dumps(whole.to_json()))) == whole
 
 

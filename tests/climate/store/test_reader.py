@@ -10,8 +10,8 @@ from seals import seal_states
 from climate.store.layout import codecs
 from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
-from vgbdm.sealed import Sealed
-from vgbdm.sealing import read_manifest, seal_folder
+from vgbdm.storage.sealed import Sealed
+from vgbdm.storage.sealing import read_manifest, seal_folder
 
 SHAPES = {
     "steps": ((3, 4, 5, 6), (9, 4, 5, 6)),

@@ -13,7 +13,7 @@ from climate.conversion.convert import convert
 from climate.store.layout import open_store
 from climate.store.staging import stage
 from vgbdm.errors import InputError
-from vgbdm.files import aside_of
+from vgbdm.storage.files import aside_of
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from climate.store.layout import open_store
 from climate.stream.batches import RING, WindowStream, read_windows
 from climate.stream.pool import Pool, WindowShape, Workers
 from vgbdm.errors import InputError
-from vgbdm.order import PADDING, Order
+from vgbdm.training.order import PADDING, Order
 
 SIX = np.timedelta64(6 * 3600, "s")
 OPTIONS = {"step": SIX, "history": 3, "global_batch": 16}

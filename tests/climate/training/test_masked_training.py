@@ -19,8 +19,8 @@ from climate.store.crop import crop
 from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model, train
 from climate.training.validation import RolloutValidation
-from vgbdm.build import build, rebuild
 from vgbdm.objectives.rollouts import RolloutMatching
+from vgbdm.registry.build import build, rebuild
 
 SIX = np.timedelta64(6, "h")
 VALUES = {

@@ -16,9 +16,9 @@ from climate.conventions.cycles import WHOLE
 from climate.forecasts.writing import write_forecast
 from climate.stream.views import open_view
 from climate.training.run import build_model, train
-from vgbdm.build import rebuild
 from vgbdm.errors import InputError
 from vgbdm.loading import load
+from vgbdm.registry.build import rebuild
 
 SIX = np.timedelta64(21600, "s")
 HALF_YEAR = np.timedelta64(183, "D")

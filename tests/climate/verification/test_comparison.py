@@ -8,7 +8,7 @@ from forecasters import Calibrated, Oracle
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.report.pages import write_comparison
-from climate.verification.comparison import COLUMNS, compare, format_comparison
+from climate.verification.comparison import DIFFERENCE_COLUMNS, compare, format_comparison
 from climate.verification.scorecard import score
 from vgbdm.errors import InputError
 
@@ -36,7 +36,7 @@ def many_blocks(monkeypatch):
 
 def test_differences_are_those_of_the_scores(store, opened, many_blocks):
     table = compare(opened["near"], opened["far"], store).table
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == DIFFERENCE_COLUMNS
     assert sorted(table["lead_hours"].unique()) == [6, 12]
     mse = table[table["score"] == "mse"]
     assert np.allclose(mse["difference"], 0.25 - 1.0, atol=1e-3)

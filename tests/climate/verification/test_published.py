@@ -13,9 +13,9 @@ from climate.grids.area import Area
 from climate.sample.write import NOTICE
 from climate.verification.published import (
     HOURS,
-    LAT,
-    LON,
     PERIODS,
+    PUBLISHED_LAT,
+    PUBLISHED_LON,
     ROWS,
     format_beside,
     html_beside,
@@ -34,15 +34,19 @@ def pair(store, tmp_path_factory):
     published = replace(
         store,
         channels=("z", "t", "t2m", "u10", "v10"),
-        lat=LAT,
-        lon=LON,
+        lat=PUBLISHED_LAT,
+        lon=PUBLISHED_LON,
         times=times.astype("datetime64[s]"),
         splits={k: (np.datetime64(a, "s"), np.datetime64(b, "s")) for k, (a, b) in PERIODS.items()},
         provenance={"title": "ERA5"},
     )
     starts = np.searchsorted(published.times, np.datetime64("2017-01-01T00")) + np.arange(9)
     forecast = open_forecast(path, store)
-    return replace(forecast, starts=starts, area=Area.of(LAT, LON, LAT, LON)), published
+    return replace(
+        forecast,
+        starts=starts,
+        area=Area.of(PUBLISHED_LAT, PUBLISHED_LON, PUBLISHED_LAT, PUBLISHED_LON),
+    ), published
 
 
 def card() -> pd.DataFrame:
@@ -70,12 +74,12 @@ def test_everything_else_is_named(pair):
     forecast, store = pair
     year = np.timedelta64(365, "D")
     late = {**store.splits, "train": (store.splits["train"][0] + year, store.splits["train"][1])}
-    box = Area.of(LAT[:9], LON, LAT, LON)
+    box = Area.of(PUBLISHED_LAT[:9], PUBLISHED_LON, PUBLISHED_LAT, PUBLISHED_LON)
     early = replace(forecast, starts=forecast.starts - 24 * 300)
     for changed, words in (
         ((forecast, replace(store, provenance={"comment": NOTICE})), "stand-in"),
         ((forecast, replace(store, channels=("z", "t"))), "the variables are z, t"),
-        ((forecast, replace(store, lat=LAT[::2])), "grid"),
+        ((forecast, replace(store, lat=PUBLISHED_LAT[::2])), "grid"),
         ((replace(forecast, area=box), store), "grid"),
         ((forecast, replace(store, splits=late)), "train is 2007"),
         ((forecast, replace(store, times=store.times[9999:])), "do not cover train"),
@@ -112,5 +116,5 @@ def test_no_number_of_the_papers_has_changed():
     }
     for name, table in want.items():
         assert sums[name] == pytest.approx(table, abs=1e-9)
-    assert np.allclose(LAT, np.linspace(-87.1875, 87.1875, 32))
-    assert np.allclose(LON, np.linspace(0, 354.375, 64))
+    assert np.allclose(PUBLISHED_LAT, np.linspace(-87.1875, 87.1875, 32))
+    assert np.allclose(PUBLISHED_LON, np.linspace(0, 354.375, 64))

@@ -17,7 +17,7 @@ from climate.grids.area import Area
 from climate.report.pages import write_report
 from climate.verification.pairs import gaussian_crps
 from climate.verification.scorecard import (
-    COLUMNS,
+    SCORE_COLUMNS,
     Verification,
     _rules_of_scores,
     check_against_trivial,
@@ -66,10 +66,12 @@ def area_of(store):
 
 
 def test_the_scorecard_has_a_row_for_each_row_variable_and_lead(store, scorecard):
-    assert tuple(scorecard.columns) == COLUMNS
+    assert tuple(scorecard.columns) == SCORE_COLUMNS
     first = ["row", "variable", "lead_hours", "rmse_mean_of_roots", "rmse_root_of_mean", "acc"]
-    assert list(COLUMNS[:8]) == [*first, "bias", "n_starts"]
-    assert {"crps", "spread_skill", "crps_low", "acc_high", "spread_skill_low"} <= set(COLUMNS)
+    assert list(SCORE_COLUMNS[:8]) == [*first, "bias", "n_starts"]
+    assert {"crps", "spread_skill", "crps_low", "acc_high", "spread_skill_low"} <= set(
+        SCORE_COLUMNS
+    )
     assert len(scorecard) == 4 * 3 * 7
     assert list(scorecard["row"].unique()) == [
         "model", "persistence", "damped_persistence", "climatology",
@@ -224,7 +226,7 @@ def test_spectra_of_a_wave_are_one_line(store, verified):
 
 def test_intervals_surround_their_scores_where_there_are_blocks(store, verified, monkeypatch):
     forecast, plain = verified
-    ends = [name for name in COLUMNS if name.endswith(("_low", "_high"))]
+    ends = [name for name in SCORE_COLUMNS if name.endswith(("_low", "_high"))]
     assert plain.scorecard[ends].isna().all(axis=None)
     assert "no claim" in plain.rules["intervals"]
     monkeypatch.setattr("climate.verification.blocks.SHORTEST_BLOCK", np.timedelta64(6, "h"))
@@ -269,7 +271,7 @@ def test_tables_and_rules_are_written(ensemble, verified, tmp_path):
     assert {"climatology", "model_dressed", "intervals", "spectra", "ranks"} <= set(rules)
     assert len(pd.read_csv(tmp_path / "ranks.csv")) == 3 * 2 * 9
     assert len(pd.read_csv(tmp_path / "spectra.csv")) == 3 * 3 * 2 * 9
-    assert tuple(pd.read_csv(tmp_path / "scorecard.csv").columns) == COLUMNS
+    assert tuple(pd.read_csv(tmp_path / "scorecard.csv").columns) == SCORE_COLUMNS
     verified[1].write(tmp_path / "one")
     assert not (tmp_path / "one" / "ranks.csv").exists()
 

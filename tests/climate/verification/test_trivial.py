@@ -41,7 +41,7 @@ def test_yesterday_is_the_latest_state_at_that_hour(hours, want):
 
 @pytest.mark.parametrize("block_bytes", [1, 2**26])
 def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch, block_bytes):
-    monkeypatch.setattr(trivial, "BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(trivial, "FIT_BYTES", block_bytes)
     rows, columns = slice(1, 6), [14, 15, 0, 1, 2]
     area = Area.of(store.lat[rows], store.lon[columns], store.lat, store.lon)
     fit = fit_trivial(store, area, 6 * HOUR, 3)
@@ -70,7 +70,7 @@ def test_training_states_are_read_in_blocks_of_the_budget(store, monkeypatch):
     whole = fit_trivial(store, area, six, 4)
     assert len(sizes) == 1  # 64 MiB hold more than all of it
     state = 4 * int(np.prod(store.state.shape[1:]))
-    monkeypatch.setattr("climate.verification.trivial.BLOCK_BYTES", 60 * state)
+    monkeypatch.setattr("climate.verification.trivial.FIT_BYTES", 60 * state)
     sizes.clear()
     parts = fit_trivial(store, area, six, 4)
     assert max(sizes) == 60 + 24 and len(sizes) == 5

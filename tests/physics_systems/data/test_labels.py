@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from systems import SYSTEMS, dataset
 
-from physics_systems.data.trajectories import read, read_parameters, write
+from physics_systems.data.trajectories import load_trajectories, read_parameters, write
 from vgbdm.errors import InputError
 
 LORENZ, FIELD = SYSTEMS["lorenz"], SYSTEMS["reaction_diffusion"]
@@ -19,7 +19,7 @@ def to_netcdf(made, path):
 
 def loaded(made, tmp_path, system=LORENZ):
     to_netcdf(made, tmp_path / "some.nc")
-    return read(tmp_path / "some.nc", system, 5)
+    return load_trajectories(tmp_path / "some.nc", system, 5)
 
 
 def same(data, want):
@@ -31,7 +31,7 @@ def test_components_are_ordered_by_their_labels(tmp_path, kind):
     want = dataset("lorenz")
     mixed = want.isel(component=[2, 0, 1])
     (to_netcdf if kind == "nc" else write)(mixed, tmp_path / "some.nc")
-    assert same(read(tmp_path / "some.nc", LORENZ, 5), want)
+    assert same(load_trajectories(tmp_path / "some.nc", LORENZ, 5), want)
 
 
 def test_labels_in_small_letters_and_padded(tmp_path):
@@ -104,7 +104,7 @@ def test_stores_hold_no_fill_value_that_older_readers_stumble_over(tmp_path):
 @pytest.mark.parametrize("name", ["order", "seconds", "one_clock"])
 def test_the_reported_files_are_read_alike(case, name):
     folder = case("lorenz_labelled")
-    want, data = (read(folder / f"{n}.nc", LORENZ, 5) for n in ("plain", name))
+    want, data = (load_trajectories(folder / f"{n}.nc", LORENZ, 5) for n in ("plain", name))
     assert np.array_equal(data.x, want.x) and np.allclose(data.t, want.t)
     with xr.open_dataset(folder / "plain.nc") as plain:
         assert np.array_equal(data.x, plain["x"])

@@ -9,7 +9,7 @@ import torch
 from systems import SYSTEMS, dataset
 
 from physics_systems.data.simulate import draw_parameters, draw_times, simulate
-from physics_systems.data.trajectories import read, read_parameters, write
+from physics_systems.data.trajectories import load_trajectories, read_parameters, write
 from vgbdm.errors import InputError
 
 
@@ -26,7 +26,7 @@ def test_a_store_holds_what_is_needed_and_comes_back(name, tmp_path):
     assert facts["system"] == name and facts["seed"] == 3
     assert json.loads(facts["system_config"])["frames"] == system.frames
     write(made, tmp_path / "store")
-    data = read(tmp_path / "store", system, 5)
+    data = load_trajectories(tmp_path / "store", system, 5)
     assert np.array_equal(data.x.numpy(), made["x"].values)
     assert np.array_equal(data.t.numpy(), made["t"].values)
     found = read_parameters(tmp_path / "store", system)

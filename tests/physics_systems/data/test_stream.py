@@ -9,8 +9,9 @@ from systems import smooth
 
 from physics_systems.data.stream import TrajectoryStream, statistics
 from physics_systems.data.trajectories import Trajectories
-from vgbdm.order import Order
-from vgbdm.paths import HermitePath, LinearPath
+from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.linear import LinearPath
+from vgbdm.training.order import Order
 
 
 @pytest.mark.parametrize("name", ["rlc", "reaction_diffusion"])

@@ -10,7 +10,12 @@ from refusals import refused
 from seals import reseal
 from systems import SYSTEMS, dataset
 
-from physics_systems.data.trajectories import describe_system, read, read_parameters, write
+from physics_systems.data.trajectories import (
+    describe_system,
+    load_trajectories,
+    read_parameters,
+    write,
+)
 from vgbdm.errors import InputError
 
 LORENZ = SYSTEMS["lorenz"]
@@ -25,20 +30,20 @@ def test_netcdf_and_plain_variables_are_accepted(tmp_path):
     made = dataset("lorenz")[["x", "t", "params"]].drop_vars(["component", "param"])
     made.attrs.clear()
     made.to_netcdf(tmp_path / "some.nc")
-    data = read(tmp_path / "some.nc", LORENZ, 5)
+    data = load_trajectories(tmp_path / "some.nc", LORENZ, 5)
     assert np.array_equal(data.x.numpy(), made["x"].values)
     assert list(read_parameters(tmp_path / "some.nc", LORENZ)) == ["sigma", "rho", "beta"]
 
 
 def test_a_single_component_needs_no_axis(tmp_path):
     made = dataset("pendulum").isel(component=0, drop=True)
-    data = read(stored(made, tmp_path / "s"), SYSTEMS["pendulum"], 5)
+    data = load_trajectories(stored(made, tmp_path / "s"), SYSTEMS["pendulum"], 5)
     assert data.x.shape == (12, 30, 1)
 
 
 def test_parameters_are_not_needed(tmp_path):
     path = stored(dataset("lorenz").drop_vars("params"), tmp_path / "s")
-    assert len(read(path, LORENZ, 5)) == 12
+    assert len(load_trajectories(path, LORENZ, 5)) == 12
     assert read_parameters(path, LORENZ) is None
 
 
@@ -82,17 +87,17 @@ def broken(kind):
 def test_what_does_not_fit_is_refused_in_one_line(kind, words, tmp_path):
     path = stored(broken(kind), tmp_path / "s")
     with pytest.raises(InputError, match=words) as refusal:
-        read(path, LORENZ, 11)
+        load_trajectories(path, LORENZ, 11)
     assert str(path) in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 
 def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not there"):
-        read(tmp_path / "none", LORENZ, 5)
+        load_trajectories(tmp_path / "none", LORENZ, 5)
     (tmp_path / "text.nc").write_text("no netcdf")
     with pytest.raises(InputError, match="not a readable NetCDF file"):
-        read(tmp_path / "text.nc", LORENZ, 5)
+        load_trajectories(tmp_path / "text.nc", LORENZ, 5)
 
 
 def test_wrong_parameters_are_refused(tmp_path):
@@ -111,17 +116,27 @@ def test_a_flipped_bit_and_a_missing_file_are_named(tmp_path, name):
         flipped = bytearray(whole)
         flipped[at] ^= 4
         file.write_bytes(flipped)
-        refused(lambda: (read(path, LORENZ, 5), read_parameters(path, LORENZ)), name, "is damaged")
+        refused(
+            lambda: (load_trajectories(path, LORENZ, 5), read_parameters(path, LORENZ)),
+            name,
+            "is damaged",
+        )
     file.unlink()
-    refused(lambda: (read(path, LORENZ, 5), read_parameters(path, LORENZ)), name, "is missing")
+    refused(
+        lambda: (load_trajectories(path, LORENZ, 5), read_parameters(path, LORENZ)),
+        name,
+        "is missing",
+    )
 
 
 def test_what_is_missing_in_somebody_elses_is_noticed(tmp_path):
     path = stored(dataset("lorenz"), tmp_path / "s")
     (path / "manifest.json").unlink()
-    assert len(read(path, LORENZ, 5)) == 12
+    assert len(load_trajectories(path, LORENZ, 5)) == 12
     (path / "x/c/0/0/0").unlink()
-    refused(lambda: read(path, LORENZ, 5), "trajectory 0 has values that are not finite")
+    refused(
+        lambda: load_trajectories(path, LORENZ, 5), "trajectory 0 has values that are not finite"
+    )
 
 
 @pytest.mark.parametrize("name", ["x", "t", "component"])
@@ -130,7 +145,9 @@ def test_a_gadget_does_not_run(tmp_path, ran, name, ours):  # noqa: F811
     path = stored(dataset("lorenz"), tmp_path / "s")
     edit_3(path / name, codecs=PICKLED)
     reseal(path) if ours else (path / "manifest.json").unlink()
-    refused(lambda: read(path, LORENZ, 5), f"{name}/zarr.json", "codec 'numcodecs.pickle'")
+    refused(
+        lambda: load_trajectories(path, LORENZ, 5), f"{name}/zarr.json", "codec 'numcodecs.pickle'"
+    )
     assert not ran
 
 
@@ -139,10 +156,10 @@ def test_a_gadget_does_not_run(tmp_path, ran, name, ours):  # noqa: F811
 def test_a_gadget_in_version_2_does_not_run(tmp_path, ran, name):  # noqa: F811
     made = dataset("lorenz")[["x", "t"]].drop_vars(["component"])
     made.to_zarr(tmp_path / "s", zarr_format=2, consolidated=False)
-    assert len(read(tmp_path / "s", LORENZ, 5)) == 12
+    assert len(load_trajectories(tmp_path / "s", LORENZ, 5)) == 12
     write_2(tmp_path / "s" / name, made[name].shape)
     assert runs(tmp_path / "s" / name, ran), "the gadget is none"
-    refused(lambda: read(tmp_path / "s", LORENZ, 5), name, "'|O'")
+    refused(lambda: load_trajectories(tmp_path / "s", LORENZ, 5), name, "'|O'")
     assert not ran
 
 
@@ -151,7 +168,11 @@ def test_an_array_that_memory_cannot_hold_is_refused(tmp_path):
     for name, shape in (("x", [10**9, 10**4, 3]), ("t", [10**9, 10**4])):
         edit_3(path / name, shape=shape)
     reseal(path)
-    refused(lambda: read(path, LORENZ, 5), "x is float32 of (1000000000, 10000, 3)", "at most")
+    refused(
+        lambda: load_trajectories(path, LORENZ, 5),
+        "x is float32 of (1000000000, 10000, 3)",
+        "at most",
+    )
 
 
 def test_a_system_is_described_alike_whatever_the_order_of_its_options():

@@ -6,9 +6,9 @@ from systems import SYSTEMS, make_field, smooth
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol
-from vgbdm.inference import means_of, posterior_of
-from vgbdm.latents import Members
-from vgbdm.paths import derivatives
+from vgbdm.inference.refinement import means_of, posterior_of
+from vgbdm.latents.members import Members
+from vgbdm.paths.derivatives import derivatives
 
 WINDOW = 10
 

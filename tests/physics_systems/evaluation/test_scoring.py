@@ -44,7 +44,7 @@ def evaluate(folder, out, **changes):
 
 def test_there_is_a_row_per_run_and_per_sanity_check(folder, tmp_path):
     table = evaluate(folder, tmp_path)
-    assert set(scoring.COLUMNS) <= set(table)
+    assert set(scoring.RUN_COLUMNS) <= set(table)
     assert {"theta_error_sigma", "theta_error_beta"} <= set(table)
     runs = table[table["objective"] == "vgbdm"]
     assert sorted(runs["seed"]) == [1, 2]
@@ -140,7 +140,7 @@ def test_the_summary_is_over_the_runs_of_a_variant():
 
     rows = [row("vgbdm", "a", 1, 1.0), row("vgbdm", "a", 2, 4.0), row("vgbdm", "b", 1, 9.0)]
     table, summary = scoring.tabulate([*rows, row("oracle", None, None, 0.5)])
-    assert list(table) == [*scoring.COLUMNS, "theta_error_L"] and len(table) == 4
+    assert list(table) == [*scoring.RUN_COLUMNS, "theta_error_L"] and len(table) == 4
     assert summary["runs"].tolist() == [2, 1, 1]
     assert summary["forecast_mse"].tolist() == [2.5, 9.0, 0.5]
     assert summary["theta_error_L"].tolist() == [5.0, 18.0, 1.0]
@@ -154,7 +154,11 @@ def test_paired_differences_average_seeds_and_draw_trajectories():
 
     spread = np.random.default_rng(1).normal(0, 1, 400)
     rows = [row("vgbdm", np.ones(400)), row("vgbdm", 3 * np.ones(400))]
-    found = scoring.paired([*rows, row("node", 5 + spread)]).set_index("objective").loc["node"]
+    found = (
+        scoring.compare_objectives([*rows, row("node", 5 + spread)])
+        .set_index("objective")
+        .loc["node"]
+    )
     assert found["difference"] == pytest.approx(3 + spread.mean())
     half = 1.96 * spread.std() / 20  # a normal's 95 %
     assert found["difference"] - found["low"] == pytest.approx(half, rel=0.1)
@@ -196,10 +200,10 @@ def test_paired_differences_find_who_is_better():
 
     base = np.linspace(1, 2, 50)
     rows = [row("vgbdm", base), row("vgbdm", base), row("node", base + 0.5), row("equal", base)]
-    found = scoring.paired(rows).set_index("objective")
+    found = scoring.compare_objectives(rows).set_index("objective")
     assert found.loc["node", "low"] == pytest.approx(0.5)
     assert found.loc["equal", "difference"] == 0.0
-    assert scoring.paired([row("node", base)]).empty
+    assert scoring.compare_objectives([row("node", base)]).empty
 
 
 def test_nothing_to_score_is_one_line(folder, tmp_path):

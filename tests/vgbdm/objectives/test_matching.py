@@ -10,11 +10,12 @@ import torch
 from unlike_units import AREA, CHANGE, MEAN, STD, UnlikeUnits
 from weather import matching
 
-from vgbdm.dynamics import Tendency
-from vgbdm.fields import Past, Trajectory
-from vgbdm.latents import Latents, LatentSizes
+from vgbdm.dynamics.tendency import Tendency
+from vgbdm.fields.grey_box import Past, Trajectory
+from vgbdm.latents.latents import Latents, LatentSizes
 from vgbdm.objectives.matching import PAIR
-from vgbdm.paths import BridgePath, LinearPath
+from vgbdm.paths.bridge import BridgePath
+from vgbdm.paths.linear import LinearPath
 from vgbdm.randomness import keyed_normal, keyed_uniform
 
 COUNT, LENGTH, SIZE = 6, 4, 3

@@ -11,7 +11,9 @@ from vgbdm.objectives.matching import Matching
 from vgbdm.objectives.physvae import PhysVAE
 from vgbdm.objectives.places import WindowSampler
 from vgbdm.objectives.rollouts import RolloutMatching
-from vgbdm.paths import BridgePath, HermitePath, LinearPath
+from vgbdm.paths.bridge import BridgePath
+from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.linear import LinearPath
 
 VALUES = {
     "beta_theta": 1e-3, "beta_zeta": 1e-3, "gauge": 1e-2, "physics": 1.0, "multiplier": 2.0,

@@ -7,11 +7,11 @@ import pytest
 import torch
 from systems import batch_of, make_field, smooth
 
-from vgbdm.latents import Latents
+from vgbdm.latents.latents import Latents
 from vgbdm.objectives.aphynity import Aphynity
 from vgbdm.objectives.physvae import PhysVAE
 from vgbdm.objectives.rollouts import RolloutMatching
-from vgbdm.paths import HermitePath
+from vgbdm.paths.hermite import HermitePath
 from vgbdm.randomness import keyed_normal
 
 HORIZON, SEED = 6, 1

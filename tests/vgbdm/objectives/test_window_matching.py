@@ -4,11 +4,12 @@ import pytest
 import torch
 from systems import batch_of, make_field, smooth
 
-from vgbdm.fields import Past, Window
+from vgbdm.fields.grey_box import Past, Window
 from vgbdm.objectives.matching import Matching, draw_posterior
 from vgbdm.objectives.places import WindowSampler
 from vgbdm.objectives.rollouts import weighted_kl
-from vgbdm.paths import BridgePath, LinearPath
+from vgbdm.paths.bridge import BridgePath
+from vgbdm.paths.linear import LinearPath
 from vgbdm.randomness import keyed_normal
 
 VALUES = {"beta_theta": 0.3, "beta_zeta": 0.7, "gauge": 0.4, "physics": 0.6}

@@ -12,15 +12,10 @@ from parity_worker import Batch, Objective, Toy
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.randomness import checksum
-from vgbdm.training.backends import ParameterGroup
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT, ParameterGroup
 from vgbdm.training.backends.choice import backend_class
-from vgbdm.training.backends.deepspeed import (
-    COLLECTIVE_TIMEOUT,
-    INIT_METHOD,
-    DeepSpeedBackend,
-    bucket_of,
-    zero_config,
-)
+from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
+from vgbdm.training.backends.rendezvous import INIT_METHOD
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.transfer import arrive
 
@@ -102,7 +97,7 @@ def test_the_host_reads_the_device_once_a_step(monkeypatch):
         reads.append(len(vector))
         return vector.tolist()
 
-    monkeypatch.setattr("vgbdm.training.backends.base.read", read)
+    monkeypatch.setattr("vgbdm.training.backends.base.to_numbers", read)
     plain(0)
     step(0)
     backend.step(
@@ -115,7 +110,7 @@ def test_the_host_is_free_before_it_reads(monkeypatch):
     _, backend, _ = started()
     order = []
     monkeypatch.setattr(
-        "vgbdm.training.backends.base.read", lambda v: order.append("read") or v.tolist()
+        "vgbdm.training.backends.base.to_numbers", lambda v: order.append("read") or v.tolist()
     )
     batch = arrived(Batch(*(torch.arange(8),) * 2, torch.ones(8)))
     backend.step(batch, {}, 0.01, meanwhile=lambda: order.append("meanwhile"))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from vgbdm.errors import InputError
-from vgbdm.files import write_json
+from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
 
 TENSORS = {

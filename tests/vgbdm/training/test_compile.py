@@ -16,10 +16,11 @@ from torch._dynamo.testing import CompileCounter
 from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model
 from physics_systems.training import build_field
-from vgbdm.build import build
-from vgbdm.dynamics import Context
-from vgbdm.latent_field import Statistics
-from vgbdm.training.backends import Learner, ParameterGroup
+from vgbdm.dynamics.tendency import Context
+from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.registry.build import build
+from vgbdm.training.backends.base import ParameterGroup
+from vgbdm.training.backends.learner import Learner
 from vgbdm.training.transfer import arrive
 
 CONFIGS = str(Path(__file__).resolve().parents[3] / "configs")
@@ -84,7 +85,7 @@ def test_system_fields_are_one_graph(system):
     cfg = config("train_system", f"system={system}", "data.train=a", "data.val=b")
     made = build(cfg.system)
     size, grid = len(made.components), tuple(8 for _ in made.grid)
-    facts = Statistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
+    facts = FieldStatistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
     field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
     theta = {name: torch.full((4,), float(mean)) for name, (mean, *_) in made.prior.items()}
     context = Context(theta, torch.zeros(4, field.latents), ())

@@ -14,7 +14,7 @@ from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
-from vgbdm.training.backends import StepResult
+from vgbdm.training.backends.base import StepResult
 from vgbdm.training.faults import ENOUGH_LOSSES, RECENT, LossGuard, is_peer_loss, supervised
 from vgbdm.training.status import Status
 
@@ -203,7 +203,7 @@ def python(code, *arguments):
 HANGS = """
 import logging, sys, time
 from pathlib import Path
-from vgbdm.training.watchdog import Watchdog, progress
+from vgbdm.training.watchdog import Watchdog, note_progress
 logging.basicConfig(format="%(message)s")
 
 def wait_for_nobody(seconds):
@@ -212,7 +212,7 @@ def wait_for_nobody(seconds):
 with Watchdog(float(sys.argv[2]), Path(sys.argv[1]), lambda line: True):
     for _ in range(4):
         time.sleep(0.4 * float(sys.argv[2]))
-        progress()
+        note_progress()
     print("alive", flush=True)
     wait_for_nobody(float(sys.argv[3]))
 """

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from vgbdm.training.backends.deepspeed import KEPT, bucket_of
+from vgbdm.training.backends.deepspeed import WHOLE_BELOW, bucket_of
 from vgbdm.training.memory import (
     checkpoint_bytes,
     free_bytes,
@@ -33,14 +33,14 @@ def test_live_tensors_are_counted_once_and_fake_ones_not():
 @pytest.mark.parametrize("ema", [False, True])
 def test_state_is_counted_by_layout(ema):
     """Weights, gradients and two moments of float32; ZeRO keeps four numbers in n parts."""
-    sizes, extra = {"large": 10**6, "small": KEPT - 1, "kept": KEPT}, int(ema)
-    count = 10**6 + 2 * KEPT - 1
+    sizes, extra = {"large": 10**6, "small": WHOLE_BELOW - 1, "kept": WHOLE_BELOW}, int(ema)
+    count = 10**6 + 2 * WHOLE_BELOW - 1
     for layout in ("single", "ddp", "zero0"):
         assert state_bytes(sizes, layout, 3, ema) == 4 * (4 + extra) * count
     part = -(-(4 + extra) * count // 3)
     for layout in ("zero1", "zero2"):
         assert state_bytes(sizes, layout, 3, ema) == 4 * (count + part)
-    assert state_bytes(sizes, "zero3", 3, ema) == 4 * (KEPT - 1 + bucket_of(count) + part)
+    assert state_bytes(sizes, "zero3", 3, ema) == 4 * (WHOLE_BELOW - 1 + bucket_of(count) + part)
 
 
 def test_what_a_forward_pass_keeps_is_its_input_and_its_answer():

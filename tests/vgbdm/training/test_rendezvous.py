@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from torch.distributed import DistStoreError, HashStore
 
-from vgbdm.training.backends.rendezvous import agree
+from vgbdm.training.backends.rendezvous import agree_on_name
 
 PATIENCE = timedelta(seconds=60)
 HASTE = timedelta(seconds=0.2)
@@ -29,7 +29,7 @@ def ranks():
 
 def start(ranks, store, order, timeout=PATIENCE):
     """A start of as many ranks as there are in ``order``."""
-    return {rank: ranks.submit(agree, store, rank, len(order), timeout) for rank in order}
+    return {rank: ranks.submit(agree_on_name, store, rank, len(order), timeout) for rank in order}
 
 
 def one_name(running):
@@ -46,33 +46,33 @@ def test_the_ranks_of_a_start_share_a_name_that_no_other_start_has(store, ranks,
 
 def test_a_quick_rank_waits_for_the_living_rank_0(store, ranks):
     before = one_name(start(ranks, store, [0, 1]))
-    quick = ranks.submit(agree, store, 1, 2, PATIENCE)
+    quick = ranks.submit(agree_on_name, store, 1, 2, PATIENCE)
     with pytest.raises(TimeoutError):
         quick.result(HASTE.total_seconds())
-    assert agree(store, 0, 2, PATIENCE) == quick.result() != before
+    assert agree_on_name(store, 0, 2, PATIENCE) == quick.result() != before
 
 
 def test_rank_0_waits_for_the_living(store, ranks):
     one_name(start(ranks, store, [0, 1, 2]))
-    running = {rank: ranks.submit(agree, store, rank, 3, PATIENCE) for rank in (0, 2)}
+    running = {rank: ranks.submit(agree_on_name, store, rank, 3, PATIENCE) for rank in (0, 2)}
     with pytest.raises(TimeoutError):
         running[0].result(HASTE.total_seconds())
-    running[1] = ranks.submit(agree, store, 1, 3, PATIENCE)
+    running[1] = ranks.submit(agree_on_name, store, 1, 3, PATIENCE)
     one_name(running)
 
 
 def test_a_start_that_died_half_way_is_forgotten(store, ranks):
     store.set_timeout(HASTE)
     with pytest.raises(DistStoreError):  # its rank 0 never came
-        agree(store, 1, 2, PATIENCE)
+        agree_on_name(store, 1, 2, PATIENCE)
     with pytest.raises(TimeoutError, match="no sign of rank 1"):  # nor did its rank 1
-        agree(store, 0, 2, HASTE)
+        agree_on_name(store, 0, 2, HASTE)
     store.set_timeout(PATIENCE)
     one_name(start(ranks, store, [0, 1]))
 
 
 def test_who_is_missing_is_named(store, ranks):
-    rank_2 = ranks.submit(agree, store, 2, 4, PATIENCE)
+    rank_2 = ranks.submit(agree_on_name, store, 2, 4, PATIENCE)
     with pytest.raises(TimeoutError, match="no sign of rank 1, 3 within 0:00:02"):
-        agree(store, 0, 4, timedelta(seconds=2))
+        agree_on_name(store, 0, 4, timedelta(seconds=2))
     rank_2.result()

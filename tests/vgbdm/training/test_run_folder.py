@@ -9,7 +9,7 @@ from refusals import refused
 from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError
-from vgbdm.files import aside_of
+from vgbdm.storage.files import aside_of
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.faults import starting

@@ -243,7 +243,7 @@ def test_a_long_write_is_progress_as_long_as_its_files_grow(tmp_path, monkeypatc
 
     monkeypatch.setattr(checkpoint, "commit", slow)
     monkeypatch.setattr("vgbdm.training.saving.POLL_SECONDS", 0.05)
-    monkeypatch.setattr("vgbdm.training.saving.progress", lambda: calls.append(1))
+    monkeypatch.setattr("vgbdm.training.saving.note_progress", lambda: calls.append(1))
     trainer = make_trainer(tmp_path, total_steps=1, validations=1)
     trainer.start()
     trainer.save()

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from vgbdm.errors import InputError
-from vgbdm.training.backends import ParameterGroup
+from vgbdm.training.backends.base import ParameterGroup
 from vgbdm.training.schedules import (
     Constant,
     Every,
@@ -15,7 +15,7 @@ from vgbdm.training.schedules import (
     Linear,
     WarmupCosine,
     check_rates,
-    progress,
+    progress_of,
 )
 
 
@@ -65,9 +65,9 @@ def test_growing_takes_whole_numbers_for_equal_shares():
 
 
 def test_progress_is_the_share_of_the_run():
-    assert [progress(step, 8) for step in (0, 2, 8, 9)] == [0.0, 0.25, 1.0, 1.0]
-    assert progress(5, None) == progress(5, 0) == 0.0
-    assert [progress(step, 1) for step in (0, 1)] == [0.0, 1.0]
+    assert [progress_of(step, 8) for step in (0, 2, 8, 9)] == [0.0, 0.25, 1.0, 1.0]
+    assert progress_of(5, None) == progress_of(5, 0) == 0.0
+    assert [progress_of(step, 1) for step in (0, 1)] == [0.0, 1.0]
 
 
 def test_linear_ramps_from_any_share_to_any_other():

@@ -21,8 +21,8 @@ from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_ra
 from vgbdm.training.state import (
     allowed_changes,
     check_kinds,
+    config_differences,
     describe_changes,
-    differences,
     total_of,
 )
 
@@ -125,7 +125,7 @@ def test_pointers_without_folders_are_refused(finished):
 def test_differences_are_those_of_plain_values():
     before = {"a": {"b": 1, "c": [1, 2]}, "finetune": None, "init": "x", "e": {}}
     now = {"a": {"b": 2, "c": [1, 2]}, "finetune": {"rate": 1}, "e": {}}
-    assert differences(before, now) == {
+    assert config_differences(before, now) == {
         "a.b": (1, 2), "finetune.rate": (None, 1), "init": ("x", None)
     }  # fmt: skip
     assert "init" not in allowed_changes({"init": "x"}, {}, (), None)

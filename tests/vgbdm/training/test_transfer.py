@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny import Points
 
-from vgbdm.training.transfer import Feed, device_of, read
+from vgbdm.training.transfer import Feed, device_of, to_numbers
 
 CPU = torch.device("cpu")
 
@@ -132,4 +132,4 @@ def test_other_accelerators_are_refused(monkeypatch):
 
 
 def test_read_gives_the_numbers():
-    assert read(torch.tensor([1.5, float("inf")])) == [1.5, float("inf")]
+    assert to_numbers(torch.tensor([1.5, float("inf")])) == [1.5, float("inf")]

@@ -6,6 +6,7 @@ from vgbdm.training.backends.base import (
     StepResult,
 )
 from vgbdm.training.backends.learner import Learner, Objective
-from vgbdm.training.transfer import Arrived, Batch
+from vgbdm.training.transfer import Arrived, TrainingBatch
 
-__all__ = ["Arrived", "Backend", "Batch", "Learner", "Objective", "ParameterGroup", "StepResult"]
+__all__ = ["Arrived", "Backend", "Learner", "Objective", "ParameterGroup", "StepResult",
+           "TrainingBatch"]  # fmt: skip

@@ -22,7 +22,7 @@ from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
 from vgbdm.training.backends.learner import Learner, Objective, without_weights
-from vgbdm.training.transfer import Arrived, Batch, read
+from vgbdm.training.transfer import Arrived, TrainingBatch, to_numbers
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 GRAPHS = "graphs"
@@ -121,7 +121,9 @@ class Backend(ABC):
         """Make module and optimiser ready to step. *Collective.*"""
 
     @abstractmethod
-    def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
+    def gradients(
+        self, micro: TrainingBatch, values: Mapping[str, float], last: bool
+    ) -> dict[str, Tensor]:
         """Accumulate Σ w_i loss_i ÷ global batch; the weighted sums of the terms. *Collective.*"""
 
     @abstractmethod
@@ -133,7 +135,7 @@ class Backend(ABC):
         """Clip by the norm and let the optimiser step; the norm, not finite where it did not."""
 
     @abstractmethod
-    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+    def discard(self, micro: TrainingBatch, values: Mapping[str, float]) -> None:
         """Forget the gradients, as if the step had not been. *Collective.*
 
         Args:
@@ -252,7 +254,7 @@ class Backend(ABC):
         if norm is not None:
             vector = torch.cat((vector, norm.double().reshape(1)))
         meanwhile()
-        numbers = read(vector)
+        numbers = to_numbers(vector)
         totals, found = numbers[: len(sums) + len(own)], numbers[len(sums) + len(own) :]
         means, votes, (samples, called) = totals[: len(sums)], totals[len(sums) : -2], totals[-2:]
         assert called == calls * self.world_size, "ranks called the field unequally often"

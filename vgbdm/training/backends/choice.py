@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
@@ -22,13 +22,13 @@ from vgbdm.training.backends.base import (
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
 from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
-from vgbdm.training.transfer import Batch, device_of
+from vgbdm.training.transfer import TrainingBatch, device_of
 
 BUCKET = 2**24
 """Numbers sent at a time, at most; DeepSpeed's own default would hold 2 GB ready for them."""
 BUCKETS, LEAST = 8, 2**16
 """A model is sent in about so many parts, of at least so many numbers."""
-KEPT = 10**5
+WHOLE_BELOW = 10**5
 """At stage 3, parameters with fewer numbers stay whole on every rank."""
 
 
@@ -92,7 +92,7 @@ def zero_config(
     if stage == 3:
         config |= {
             "stage3_prefetch_bucket_size": bucket_of(count),
-            "stage3_param_persistence_threshold": KEPT,
+            "stage3_param_persistence_threshold": WHOLE_BELOW,
         }
     if offload is not None:
         place = {"device": offload} | ({"nvme_path": nvme_path} if nvme_path else {})
@@ -194,7 +194,9 @@ class DeepSpeedBackend(Backend):
         """Each call of the field fetches weights from every rank: all must call it as often."""
         self.calls += 1
 
-    def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
+    def gradients(
+        self, micro: TrainingBatch, values: Mapping[str, float], last: bool
+    ) -> dict[str, Tensor]:
         """See `Backend`."""
         self.engine.set_gradient_accumulation_boundary(last)
         sums = weighted_sums(self.engine, micro, values)
@@ -217,7 +219,7 @@ class DeepSpeedBackend(Backend):
             norm = self.engine.get_global_grad_norm()
         return math.nan if norm is None or norm < 0 else float(norm)
 
-    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+    def discard(self, micro: TrainingBatch, values: Mapping[str, float]) -> None:
         """See `Backend`; ZeRO forgets gradients by itself where they are not finite."""
         if self.stage:
             self.engine.backward(weighted_sums(self.engine, micro, values)["loss"] * math.nan)

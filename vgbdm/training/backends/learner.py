@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vgbdm.precision import computing
-from vgbdm.training.transfer import Batch
+from vgbdm.training.transfer import TrainingBatch
 
 Objective = Callable[[Any, Any, Mapping[str, float]], dict[str, Tensor]]
 
@@ -40,7 +40,7 @@ def without_weights(field: nn.Module) -> nn.Module:
 
 
 def weighted_sums(
-    learner: nn.Module, micro: Batch, values: Mapping[str, float]
+    learner: nn.Module, micro: TrainingBatch, values: Mapping[str, float]
 ) -> dict[str, Tensor]:
     """Σ w_i term_i over this rank's samples, by name."""
     terms = learner(micro, values)

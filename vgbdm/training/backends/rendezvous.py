@@ -24,7 +24,7 @@ POLL = 0.02
 """Seconds between two looks of rank 0 at who has come."""
 
 
-def agree(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
+def agree_on_name(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
     """A name that the living ranks share and no earlier start had. *Collective.*
 
     Every rank leaves a word that only it knows; rank 0 answers each word with its own, and is done
@@ -64,7 +64,7 @@ def agree(store: Store, rank: int, world_size: int, timeout: timedelta) -> str:
 
 
 def meet(url: str, timeout: timedelta, **options: Any) -> Iterator[tuple[Store, int, int]]:
-    """A rendezvous handler of torch: its store by environment variables, kept apart by `agree`.
+    """A rendezvous handler of torch: its store by environment variables, apart by `agree_on_name`.
 
     Args:
         url: `INIT_METHOD`, with rank and size if they do not come from the environment.
@@ -73,7 +73,7 @@ def meet(url: str, timeout: timedelta, **options: Any) -> Iterator[tuple[Store, 
     """
     place = urlsplit(url)._replace(scheme="env").geturl()
     for store, rank, size in torch.distributed.rendezvous(place, timeout=timeout, **options):
-        yield PrefixStore(agree(store, rank, size, timeout), store), rank, size
+        yield PrefixStore(agree_on_name(store, rank, size, timeout), store), rank, size
 
 
 torch.distributed.register_rendezvous_handler(SCHEME, meet)

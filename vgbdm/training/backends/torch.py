@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from vgbdm.errors import InputError
-from vgbdm.listed import buildable
+from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
     Backend,
@@ -20,7 +20,7 @@ from vgbdm.training.backends.base import (
 from vgbdm.training.backends.fragments import Fragment, whole_parameters
 from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
-from vgbdm.training.transfer import Batch, device_of
+from vgbdm.training.transfer import TrainingBatch, device_of
 
 CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as torch and DeepSpeed do."""
@@ -61,7 +61,9 @@ class SingleBackend(Backend):
         """Whether gradients wait for later micro-batches before ranks share them."""
         return contextlib.nullcontext()
 
-    def gradients(self, micro: Batch, values: Mapping[str, float], last: bool) -> dict[str, Tensor]:
+    def gradients(
+        self, micro: TrainingBatch, values: Mapping[str, float], last: bool
+    ) -> dict[str, Tensor]:
         """See `Backend`."""
         with self.waiting(last):
             sums = weighted_sums(self.module, micro, values)
@@ -86,7 +88,7 @@ class SingleBackend(Backend):
         self.optimizer.zero_grad(set_to_none=True)
         return norm
 
-    def discard(self, micro: Batch, values: Mapping[str, float]) -> None:
+    def discard(self, micro: TrainingBatch, values: Mapping[str, float]) -> None:
         """See `Backend`."""
         self.optimizer.zero_grad(set_to_none=True)
 

@@ -8,7 +8,10 @@ from climate.models.climode.wind_fit import WindFit, check_order, end_velocity, 
 from climate.models.transport import Transport
 from climate.operators.sphere import SpectralOperators
 from vgbdm.errors import InputError
-from vgbdm.paths import BridgePath, HermitePath, LagrangePath, LinearPath
+from vgbdm.paths.bridge import BridgePath
+from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.lagrange import LagrangePath
+from vgbdm.paths.linear import LinearPath
 
 DEGREE, TRACER, HOUR = 8, 15, 3600.0
 

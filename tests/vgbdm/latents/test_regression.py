@@ -1,0 +1,126 @@
+"""Coefficients of a window against numpy's least squares."""
+
+import numpy as np
+import pytest
+import torch
+
+from vgbdm.latents.regression import (
+    ALONE_BOUND,
+    RIDGES,
+    TOGETHER_BOUND,
+    WindowRates,
+    WindowRegression,
+    alone_coefficients,
+    inner,
+    ridge,
+)
+
+B, T, C, S, P = 3, 7, 2, 2, 2
+
+
+def rates(*grid):
+    generator = torch.Generator().manual_seed(0)
+
+    def numbers(*shape):
+        return torch.randn((*shape, *grid), generator=generator)
+
+    missing = numbers(B, T, C) * torch.tensor([1.0, 20.0]).reshape(C, *[1] * len(grid))
+    return WindowRates(missing, 3 * numbers(B, T, S), 0.1 + numbers(B, T, P, C))
+
+
+def by_numpy(window, row, component):
+    """Of one window and component: alone (P,), and both ridges of all regressors (R,)."""
+    missing = window.missing[row, :, component].double().numpy().ravel()
+    answers = [window.sensitivity[row, :, p, component].double().numpy().ravel() for p in range(P)]
+    seen = [window.seen[row, :, s].double().numpy().ravel() for s in range(S)]
+    pairs = [seen[0] * seen[0], seen[0] * seen[1], seen[1] * seen[1]]
+    regressors = np.stack([*answers, np.ones_like(missing), *seen, *pairs])
+    size = np.sqrt((regressors**2).mean(1))
+    unit = regressors / size[:, None]
+    count = len(missing)
+    gram, moments = unit @ unit.T / count, unit @ missing / count
+    both = [np.linalg.solve(gram + weight * np.eye(8), moments) / size for weight in (1e-3, 1e-6)]
+    return [float((a * missing).sum() / (a * a).sum()) for a in answers], both
+
+
+@pytest.mark.parametrize("grid", [(), (3, 2)])
+def test_coefficients_are_those_of_ridge_regression_in_units_of_each_window(grid):
+    window, regression = rates(*grid), WindowRegression(C, S, P)
+    found = regression.coefficients(window)
+    assert found.shape == (B, regression.outputs) == (B, C * P + 2 * C * 8)
+    alone = found[:, : C * P].reshape(B, P, C)
+    together = found[:, C * P :].reshape(B, 2, C, 8)
+    for row in range(B):
+        for component in range(C):
+            single, both = by_numpy(window, row, component)
+            assert alone[row, :, component].tolist() == pytest.approx(single, rel=1e-4)
+            for k in range(2):
+                exact = pytest.approx(both[k], rel=2e-3, abs=1e-5)
+                assert together[row, k, component].tolist() == exact
+
+
+def test_ridges_are_relative_to_the_mean_square_of_a_regressor():
+    """One regressor: its coefficient is that of least squares over 1 + the ridge."""
+    x = torch.linspace(1, 2, 50).double()
+    for size in (1e-3, 1e3):
+        small = ridge((size * x)[None, None, None], 3 * x[None, None])
+        exact = [3 / size / (1 + weight) for weight in RIDGES]
+        assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
+    tiny = float((1e-18 * x.square()).mean())  # beside it the least mean square counts, 1e-18
+    share = tiny / (tiny + 1e-18)
+    exact = [3e9 * share / (share + weight) for weight in RIDGES]
+    small = ridge((1e-9 * x)[None, None, None], 3 * x[None, None])
+    assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
+    none = ridge(torch.zeros(1, 1, 1, 50).double(), x[None, None])
+    assert [float(c) for c in none] == [0.0, 0.0]
+
+
+def test_a_parameter_that_moves_nothing_has_no_coefficient():
+    assert alone_coefficients(torch.zeros(1, 1, 1, 5), torch.ones(1, 1, 5)).tolist() == [[[0.0]]]
+
+
+def test_centre_and_width_are_medians_and_outliers_are_drawn_in():
+    regression = WindowRegression(1, 1, 1)
+    coefficients = torch.randn((9, 9), generator=torch.Generator().manual_seed(0))
+    coefficients[0] = 1e6  # does not count
+    coefficients[:, 3] = 5.0
+    regression.fit_scale(coefficients)
+    middle = np.median(coefficients.numpy(), 0)
+    width = 1.4826 * np.median(np.abs(coefficients.numpy() - middle), 0)
+    assert regression.center.tolist() == pytest.approx(middle)
+    assert regression.width.tolist() == pytest.approx(np.maximum(width, 1e-6))
+    assert regression.width[3] == pytest.approx(1e-6)
+    given = coefficients[:2].clone()
+    regression.coefficients = lambda window: given
+    scaled = ((given.numpy() - middle) / np.maximum(width, 1e-6)).T
+    exact = np.concatenate(
+        (
+            scaled[:1] / (1 + np.abs(scaled[:1]) / ALONE_BOUND),
+            TOGETHER_BOUND * np.tanh(scaled[1:] / TOGETHER_BOUND),
+        )
+    ).T
+    assert np.allclose(regression(None), exact, rtol=1e-4, atol=1e-5)
+    assert (TOGETHER_BOUND, ALONE_BOUND) == (3.0, 30.0)
+
+
+def test_one_sided_rates_at_the_ends_are_left_out():
+    cuts = {5: (0, 5), 10: (1, 9), 25: (2, 23), 30: (3, 27), 60: (3, 57)}
+    assert {n: (inner(n).start, inner(n).stop) for n in cuts} == cuts
+
+
+def test_a_black_box_has_nothing_alone():
+    regression = WindowRegression(2, 3, 0)
+    assert (regression.alone, regression.outputs) == (0, 2 * 10 * 2)
+    window = WindowRates(torch.randn(2, 7, 2), torch.randn(2, 7, 3), torch.zeros(2, 7, 0, 2))
+    assert regression(window).shape == (2, 40)
+
+
+def test_a_window_of_fewer_numbers_than_components_has_all_coefficients():
+    """Six components at three times: a pair of them for each of 21."""
+    regression = WindowRegression(1, 6, 1)
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((2, 3, 1), (2, 3, 6), (2, 3, 1, 1))
+    window = WindowRates(*(torch.randn(shape, generator=generator) for shape in shapes))
+    found = regression.coefficients(window)
+    assert found.shape == (2, regression.outputs) == (2, 1 + 2 * (1 + 1 + 6 + 21))
+    assert torch.isfinite(found).all()

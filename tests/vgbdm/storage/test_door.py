@@ -1,0 +1,137 @@
+"""Metadata that may not be decoded are refused before anything is."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
+from refusals import refused
+
+from vgbdm.storage.datasets import open_group, open_netcdf
+from vgbdm.storage.door import check_metadata, open_array, open_foreign
+
+
+def metadata(tmp_path, version, **options):
+    array = zarr.create_array(
+        tmp_path / "a", shape=(4, 6), chunks=(2, 3), dtype="f4", zarr_format=version, **options
+    )
+    return json.loads(
+        (tmp_path / "a" / ("zarr.json" if version == 3 else ".zarray")).read_text()
+    ), array
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"compressors": None},
+        {"shards": (4, 6)},
+        {"dtype": "i2"},
+        {"dtype": "M8[ns]"},
+        {"dtype": "U5"},
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_what_numbers_are_usually_written_with_is_taken(tmp_path, options):
+    for version in (2, 3):
+        if version == 2 and "shards" in options:
+            continue
+        settings = {"shape": (4, 6), "chunks": (2, 3), "dtype": "f4"} | options
+        zarr.create_array(tmp_path / str(version), zarr_format=version, **settings)
+        name = "zarr.json" if version == 3 else ".zarray"
+        check_metadata(json.loads((tmp_path / str(version) / name).read_text()), "a", "no")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"dtype": "|O"}, "holds '|O'"),
+        ({"dtype": [["a", "<f4"]]}, "no type of numbers"),
+        ({"dtype": "<U99999999"}, "no type of numbers"),
+        ({"compressor": {"id": "pickle"}}, "codec 'pickle'"),
+        ({"filters": [{"id": "msgpack2"}]}, "codec 'msgpack2'"),
+        ({"shape": [10**11], "chunks": [10**6]}, "100000000000 values in a line"),
+        ({"chunks": [10**6, 10**6]}, "bytes are the most"),
+        ({"shape": [-1, 3]}, "its shape"),
+        ({"shape": [True, 3]}, "its shape"),
+        ({"chunks": [2]}, "do not divide"),
+        ({"chunks": [0, 2]}, "its shape"),
+        ({"compressor": "pickle"}, "no metadata"),
+        ({"filters": 3}, "no metadata"),
+    ],
+)
+def test_metadata_of_version_2_that_are_refused(tmp_path, changes, words):
+    facts, _ = metadata(tmp_path, 2)
+    refused(lambda: check_metadata(facts | changes, "S/a", "write it anew"), "S/a", words, "anew")
+    inline = {"zarr_consolidated_format": 1, "metadata": {"lat/.zarray": facts | changes}}
+    refused(lambda: check_metadata(inline, "S", "write it anew"), "S: lat/.zarray", words)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"codecs": PICKLED}, "codec 'numcodecs.pickle'"),
+        ({"codecs": ["vlen-bytes"]}, "codec 'vlen-bytes'"),
+        ({"data_type": "variable_length_bytes"}, "no type of numbers"),
+        ({"data_type": {"name": "structured", "configuration": {}}}, "no type of numbers"),
+        ({"codecs": [{"configuration": {}}]}, "no metadata"),
+        ({"chunk_grid": {}}, "no metadata"),
+    ],
+)
+def test_metadata_of_version_3_that_are_refused(tmp_path, changes, words):
+    facts, _ = metadata(tmp_path, 3, shards=(4, 6))
+    check_metadata(facts, "S/a", "no")
+    refused(lambda: check_metadata(facts | changes, "S/a", "write it anew"), "S/a", words, "anew")
+    inner = json.loads(json.dumps(facts))
+    inner["codecs"][0]["configuration"]["codecs"] = PICKLED
+    refused(lambda: check_metadata(inner, "S/a", ""), "codec 'numcodecs.pickle'")
+    group = {"node_type": "group", "consolidated_metadata": {"metadata": {"lat": facts | changes}}}
+    refused(lambda: check_metadata(group, "S", ""), "S: lat", words)
+
+
+def write_group(path, **options):
+    data = xr.Dataset({"x": (("time", "lat"), np.ones((3, 8)))}, {"lat": np.arange(8.0)})
+    data.to_zarr(path, **options)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"filters": ("vlen-utf8",), "compressor": "pickle"}],
+    ids=["filter", "compressor"],
+)
+def test_a_gadget_in_a_store_of_others_does_not_run(tmp_path, ran, options, consolidated):  # noqa: F811
+    path = write_group(tmp_path / "s", zarr_format=2, consolidated=False)
+    write_2(path / "lat", **options)
+    assert runs(path / "lat", ran), "the gadget is none"
+    if consolidated:
+        held = {str(p.relative_to(path)): json.loads(p.read_text()) for p in path.rglob(".z*")}
+        facts = {"zarr_consolidated_format": 1, "metadata": held}
+        (path / ".zmetadata").write_text(json.dumps(facts))
+    refused(lambda: open_group(path, "forecast", ""), str(path), "'|O'", "only numbers are read")
+    assert not ran
+
+
+def test_a_group_of_others_is_read(tmp_path):
+    path = write_group(tmp_path / "s", zarr_format=3, consolidated=False)
+    with open_group(path, "forecast", "") as dataset:
+        assert float(dataset["x"].sum()) == 24
+    assert open_foreign(str(path))[1:] == ("", 3)
+
+
+def test_an_array_that_is_being_written_passes_the_door_too(tmp_path, ran):  # noqa: F811
+    metadata(tmp_path, 3)
+    assert open_array(tmp_path, "a").shape == (4, 6)
+    edit_3(tmp_path / "a", codecs=PICKLED)
+    refused(lambda: open_array(tmp_path, "a"), "a/zarr.json", "codec 'numcodecs.pickle'")
+    refused(lambda: open_array(tmp_path, "../a"), "no file inside")
+    refused(lambda: open_array(tmp_path, "b"), "cannot be read")
+
+
+def test_a_folder_is_no_netcdf_file(tmp_path):
+    path = write_group(tmp_path / "s.nc", zarr_format=2, consolidated=True)
+    refused(lambda: open_netcdf(path, "fetch it"), "s.nc", "no regular file", "fetch it")

@@ -1,0 +1,1 @@
+"""What can be integrated, and how: tendencies, physical parameters, known physics, solvers."""

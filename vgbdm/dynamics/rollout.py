@@ -1,0 +1,111 @@
+"""A field and a history → a trajectory.
+
+Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint as recomputed
+from torchdiffeq import odeint
+
+from vgbdm.dynamics.rungekutta import METHODS, integrate
+from vgbdm.dynamics.tendency import Context, Dynamics
+from vgbdm.errors import InputError
+from vgbdm.registry.marks import model_part
+
+ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
+"""Methods that choose their steps, by torchdiffeq; its host reads the device at each."""
+
+
+@model_part
+@dataclass(frozen=True)
+class Solver:
+    """How one model step is integrated in s ∈ [0, 1].
+
+    Attributes:
+        method: of fixed steps (`rungekutta.METHODS`) or adaptive (`ADAPTIVE`).
+        substeps: of a fixed-step method in one model step.
+
+    Raises:
+        InputError: for anything else.
+    """
+
+    method: str = "midpoint"
+    substeps: int = 2
+
+    def __post_init__(self) -> None:
+        known = (*METHODS, *ADAPTIVE)
+        if self.method not in known:
+            raise InputError(f"solver.method={self.method}: unknown; there are {', '.join(known)}")
+        if self.substeps < 1:
+            raise InputError(f"solver.substeps={self.substeps}: at least 1 is needed")
+
+
+def rollout(
+    field: Dynamics,
+    condition: Callable[[Tensor], Context],
+    start: Tensor,
+    history: Tensor,
+    times: Tensor,
+    lengths: Tensor,
+    solver: Solver,
+    checkpoint: bool = False,
+) -> Iterator[Tensor]:
+    """Integrate from time to time; the history slides over the predictions and ends at the current.
+
+    Every sample has its own times: an interval is integrated in s ∈ [0, 1] with the field times its
+    length.
+
+    Args:
+        field: gives dx/dt.
+        condition: history (B, F, ...) → the context of the field for the next interval.
+        start: (B, ...) initial state.
+        history: (B, F, ...) frames, the last one at the initial time.
+        times: (B, n + 1) of the initial and the wanted states, in the data's clock.
+        lengths: (B, n) of the intervals, in the unit of time of the field's answer.
+        solver: of each interval.
+        checkpoint: keep no activations of the field's calls, compute them again backwards.
+
+    Yields:
+        (B, ...) states at the 2nd, 3rd, … of ``times``.
+    """
+    times, state = times.double(), start
+    for k in range(lengths.shape[1]):
+        gap = times[:, k + 1] - times[:, k]
+        scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
+        interval = _Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
+        if solver.method in METHODS:
+            size = 1.0 / solver.substeps
+            state = integrate(interval, state, solver.method, solver.substeps, size)
+        else:
+            ends = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
+            state = odeint(interval, state, ends, method=solver.method)[-1]
+        yield state
+        history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
+
+
+@dataclass(frozen=True)
+class _Interval:
+    """The field of one interval as a function of s, a number or what torchdiffeq makes of it."""
+
+    field: Dynamics
+    context: Context
+    begin: Tensor
+    gap: Tensor
+    scale: Tensor
+    checkpoint: bool
+
+    def __call__(self, s: float | Tensor, x: Tensor) -> Tensor:
+        time = self.begin + s * self.gap
+        if self.checkpoint and torch.is_grad_enabled():
+            return recomputed(self._rate, time, x, use_reentrant=False) * self.scale
+        return self._rate(time, x) * self.scale
+
+    def _rate(self, time: Tensor, x: Tensor) -> Tensor:
+        total: Tensor = self.field(x, time, self.context).total
+        return total

@@ -1,0 +1,1 @@
+"""Grey-box fields: the protocol every model fulfils, and that for windows of trajectories."""

@@ -1,0 +1,1 @@
+"""Latents refined on what was observed, and intervals calibrated on held-out windows."""

@@ -1,0 +1,1 @@
+"""Latents of a window: encoders, posteriors, priors, members of ensembles."""

@@ -1,0 +1,1 @@
+"""Paths between frames: where a field is asked, and what it should answer."""

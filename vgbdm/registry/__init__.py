@@ -1,0 +1,1 @@
+"""Classes that a config may name: how they are marked, found, built and renamed."""

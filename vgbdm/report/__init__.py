@@ -1,0 +1,1 @@
+"""Pages and tables that reports are made of."""
