@@ -25,7 +25,7 @@ from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
-from vgbdm.masking import mask_text
+from vgbdm.storage.masking import mask_text
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 ASKED = (75, 128 + signal.SIGINT, 128 + signal.SIGTERM)

@@ -9,7 +9,7 @@ from processes import finish
 
 REPO = Path(__file__).resolve().parents[2]
 
-SHARED = ("entry", "ranks")
+SHARED = ("completion", "composed", "entry", "explaining", "multirun", "pages", "ranks")
 LAUNCHERS = sorted(p.stem for p in (REPO / "launch").glob("*.py") if p.stem not in SHARED)
 
 
