@@ -31,13 +31,14 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
+from vgbdm.resources import configs_folder
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75
 """Exit code of a run that was asked to stop: start it again with resume=true."""
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+CONFIGS = configs_folder()
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
@@ -65,7 +66,10 @@ def launch(
     overrides = [a for a in sys.argv[1:] if not a.startswith(("--local_rank", "--local-rank"))]
     ranks = find_ranks()
     if trains:
-        interrupts.listen(ranks.generations, acknowledge)
+        try:
+            interrupts.listen(ranks.generations, acknowledge)
+        except InputError as error:
+            fail(str(error), 2)
     else:
         signal.signal(signal.SIGTERM, end)
     set_up_logging()

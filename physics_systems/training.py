@@ -21,6 +21,7 @@ from physics_systems.data.trajectories import Trajectories
 from physics_systems.data.trajectories import load_trajectories as read_store
 from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
+from vgbdm.extras import need
 from vgbdm.fields.latent_field import FieldStatistics, LatentField
 from vgbdm.inference.calibration import calibrate_width
 from vgbdm.registry.build import build
@@ -138,6 +139,7 @@ def train(cfg: DictConfig) -> None:
     Raises:
         InputError: one line, for what cannot be trained on or gone on from.
     """
+    need("tensorboard", "training")
     torch.set_num_threads(cfg.trainer.threads)
     run_dir, system = run_dir_of(cfg), build(cfg.system)
     needed = int(cfg.model.window) + 1

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from climate.conversion.shards import Job, write_shard
 from vgbdm.errors import InputError
+from vgbdm.extras import need
 
 WAIT_SECONDS = "30s"
 """For a cluster to answer."""
@@ -85,12 +86,8 @@ def _on_cluster(
 
     Few tasks are out at a time, so that after an error those can be waited for.
     """
-    try:
-        distributed = importlib.import_module("distributed")
-    except ImportError:
-        raise InputError(
-            f"dask.scheduler={address}: needs dask.distributed; pip install '.[cluster]'"
-        ) from None
+    need("distributed", f"dask.scheduler={address}")
+    distributed = importlib.import_module("distributed")
     try:
         client = distributed.Client(address, timeout=WAIT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -31,6 +31,7 @@ from climate.store.layout import TrainingStore
 from climate.store.mask import not_finite, store_lines
 from climate.stream.batches import read_windows
 from vgbdm.errors import InputError
+from vgbdm.origin import software
 from vgbdm.precision import check_precision, computing
 from vgbdm.storage.door import open_array
 from vgbdm.storage.outputs import appearing, check_free
@@ -150,6 +151,7 @@ def write_forecast(
     attributes = {
         "title": f"forecasts from every start of {split}",
         "source": f"{type(model).__name__} of vgbdm",
+        "software": software(),
         "references": "arXiv 2602.17477",
         "split": split,
         "model_hash": model_hash(model),

@@ -25,6 +25,7 @@ from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from vgbdm.errors import InputError
+from vgbdm.extras import how_to_install
 from vgbdm.registry.marks import buildable
 from vgbdm.storage.door import open_foreign
 
@@ -92,7 +93,7 @@ class ZarrStoreSource:
         except ImportError as error:
             raise InputError(
                 f"{self.root}: its kind of URL needs a package ({_line(error)}); "
-                "pip install '.[cloud]'"
+                f"{how_to_install('cloud')}"
             ) from None
         except Exception as error:  # every backend has errors of its own
             raise InputError(

@@ -23,6 +23,7 @@ from climate.conventions.calendar import SPLITS, inside
 from climate.store.layout import STORE_KIND, open_folder
 from climate.store.reader import ShardedArray
 from vgbdm.errors import InputError
+from vgbdm.extras import how_to_install
 from vgbdm.storage.confine import JSON_BYTES, read_bytes, resolve
 from vgbdm.storage.files import asides_in, write_bytes
 from vgbdm.storage.sealing import MANIFEST, entry_of, matches, unseal
@@ -53,7 +54,13 @@ def stage(
     Raises:
         InputError: if there is no finished store, or a shard is not what its manifest says.
     """
-    system, root = fsspec.core.url_to_fs(url)
+    try:
+        system, root = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise InputError(
+            f"store {url}: cannot be reached ({error}); {how_to_install('cloud')} brings what "
+            "gs://, s3:// and https:// need"
+        ) from None
     folder = Path(folder)
     manifest = _read_manifest(system, root, url)
     facts = unseal(manifest, f"{url}/{MANIFEST}", GONE)

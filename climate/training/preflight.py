@@ -24,6 +24,7 @@ from climate.store.layout import TrainingStore
 from climate.store.odd_maps import describe_odd_maps
 from climate.training.run import bring_store, build_trainer, open_task_store, region_of
 from vgbdm.errors import InputError
+from vgbdm.extras import need
 from vgbdm.precision import PRECISIONS
 from vgbdm.registry.build import build
 from vgbdm.storage.files import aside_of, new_token
@@ -130,6 +131,7 @@ def preflight(cfg: DictConfig) -> None:
     Raises:
         InputError: one line, for whatever training would refuse.
     """
+    need("tensorboard", "training")
     region_of(cfg)
     bring_store(cfg)
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()

@@ -28,6 +28,7 @@ from climate.stream.views import open_view
 from climate.training.gradient_choice import choose_gradient, comparable
 from climate.training.validation import RolloutValidation
 from vgbdm.errors import InputError
+from vgbdm.extras import need
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
@@ -209,6 +210,7 @@ def train(cfg: DictConfig) -> None:
     Raises:
         InputError: one line, for what cannot be trained on or gone on from.
     """
+    need("tensorboard", "training")
     region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)

@@ -1,1 +1,5 @@
-"""The page, the table and the pictures that an evaluation leaves."""
+"""The page, the table and the pictures of an evaluation. Needs the extra ``report``."""
+
+from vgbdm.extras import need
+
+need("matplotlib", "a report")

@@ -1,10 +1,13 @@
 """Training in one process: groups, validation, resume, and that parameters are never read."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
 from hydra import compose, initialize_config_dir
+from refusals import refused
 from runs import CONFIGS, SMALL, config
 from systems import SYSTEMS, make_field, smooth, trajectories, write_stores
 
@@ -27,6 +30,12 @@ def stores(tmp_path_factory):
 
 def weights(run_dir):
     return checkpoint.read_tensors(checkpoint.find(run_dir, "last"), "model")
+
+
+def test_without_the_extra_nothing_is_begun(stores, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    refused(lambda: training.train(config(stores, tmp_path / "run")), "vgbdm[train]")
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+
+from vgbdm.origin import software
 
 matplotlib.use("Agg")
 
@@ -44,9 +47,10 @@ def image(png: bytes) -> str:
 
 
 def write_page(path: Path, title: str, parts: Sequence[str]) -> Path:
-    """Write a page of HTML ``parts`` that needs no other file; returns its path."""
+    """Write a page of HTML ``parts`` that needs no other file and says what made it."""
+    foot = f"<p class=quiet>made by {html.escape(software())}</p>"
     path.write_text(
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<style>{PAGE_STYLE}</style><body>{''.join(parts)}</body></html>"
+        f"<style>{PAGE_STYLE}</style><body>{''.join(parts)}{foot}</body></html>"
     )
     return path

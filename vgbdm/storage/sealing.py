@@ -3,22 +3,28 @@
     FOLDER/manifest.json   kind     what the folder is
                            files    path in the folder → [SHA-256, bytes, …]
                            arrays   Zarr arrays in it → [shape, shape of what a file holds, type]
+                           software version and commit of the code that wrote it
                            digest   SHA-256 of the manifest itself, with zeros in this place
 
 The manifest is written last: its presence marks the folder as whole. What is read through
 `vgbdm.storage.sealed.Sealed` is compared with it on the way, once for each file. So a flipped bit,
 a cut or a missing file, and two files exchanged, are found before they are used.
+
+The digest that readers are given, by which data are known again, leaves ``software`` out: the same
+data have the same one whichever version wrote them.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from vgbdm.errors import InputError
+from vgbdm.origin import software
 from vgbdm.storage.confine import parse_json, read_bytes, resolve
 from vgbdm.storage.files import is_aside, write_json
 
@@ -28,6 +34,7 @@ MANIFEST = "manifest.json"
 BLANK = "0" * 64
 _PLACE = b'\n "digest": "'
 """Where a manifest's own digest stands: no JSON string holds a line break."""
+_SOFTWARE = re.compile(rb',\n "software": "[^"\n]*"')
 Files = dict[str, list[Any]]
 """Path inside a folder → [SHA-256, bytes], and of a shard its seal."""
 FILE_BYTES = 2**40
@@ -83,7 +90,7 @@ def layout_of(facts: Mapping[str, Any]) -> list[Any]:
 
 def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write the manifest, sealed, at once."""
-    facts = {**facts, "format": SEAL_FORMAT, "digest": BLANK}
+    facts = {**facts, "format": SEAL_FORMAT, "digest": BLANK, "software": software()}
     text = json.dumps(facts, indent=1, sort_keys=True) + "\n"  # as `write_json` writes it
     write_json(folder / MANIFEST, facts | {"digest": hashlib.sha256(text.encode()).hexdigest()})
 
@@ -98,7 +105,7 @@ def seal_folder(folder: Path, kind: str, facts: Mapping[str, Any]) -> None:
 
 
 def unseal(raw: bytes, where: object, remedy: str, older: str | None = None) -> dict[str, Any]:
-    """What a manifest says, if its digest is right.
+    """What a manifest says, if its digest is right; with the digest of all but ``software``.
 
     Args:
         raw: its bytes.
@@ -121,6 +128,7 @@ def unseal(raw: bytes, where: object, remedy: str, older: str | None = None) -> 
         raise InputError(
             f"{where}: is damaged, its bytes are not those that were written; {remedy}"
         )
+    facts["digest"] = hashlib.sha256(_SOFTWARE.sub(b"", blank, count=1)).hexdigest()
     kinds = {"kind": str, "files": dict, "arrays": dict}
     check_types(facts, kinds, where, remedy)
     return facts

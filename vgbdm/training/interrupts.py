@@ -10,8 +10,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import TYPE_CHECKING
 
-import psutil
+from vgbdm.extras import need
+
+if TYPE_CHECKING:
+    import psutil
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -54,6 +58,15 @@ def listen(generations: int = 0, acknowledge: Callable[[str], None] = lambda nam
     for number in SIGNALS:
         signal.signal(number, note)
     _parents.clear()
+    if generations:
+        _watch(generations)
+
+
+def _watch(generations: int) -> None:
+    """Remember the parents of this process, one above the other."""
+    need("psutil", "training under a launcher")
+    import psutil
+
     process: psutil.Process | None = psutil.Process()
     for _ in range(generations):
         parent = process.parent() if process else None
@@ -66,6 +79,10 @@ def request() -> str | None:
     """What asked this process to stop, in words; None as long as nothing did."""
     if _heard:
         return _heard[0]
+    if not _parents:
+        return None
+    import psutil
+
     try:
         gone = any(process.ppid() != parent for process, parent in _parents)
     except psutil.NoSuchProcess:

@@ -15,6 +15,7 @@ from typing import Any
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
+from vgbdm.origin import software
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
@@ -135,7 +136,9 @@ class Trainer:
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
-        self.identity = {**identity, "config": mask(identity["config"])}
+        self.identity = {
+            **identity, "config": mask(identity["config"]), "software": software()
+        }  # fmt: skip
         self.free, self.changes = free, list[dict[str, Any]]()
         self.saver = Saver(run_dir, backend, plan.keep, plan.save_minutes)
         self.guard = LossGuard(plan.nonfinite, plan.max_skips, plan.explosion)

@@ -12,10 +12,10 @@ import os
 import resource
 from collections.abc import Callable, Mapping
 
-import psutil
 import torch
 from torch import Tensor, nn
 
+from vgbdm.extras import need
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import WHOLE_BELOW, bucket_of
 
@@ -95,6 +95,9 @@ def free_bytes(backend: Backend) -> int:
     """Bytes this rank may still take: free on its accelerator, or its share of the machine's."""
     if backend.device.type == "cuda":
         return torch.cuda.mem_get_info(backend.device)[0]
+    need("psutil", "training")
+    import psutil
+
     ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     return int(psutil.virtual_memory().available) // ranks
 

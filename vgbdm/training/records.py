@@ -6,9 +6,9 @@ import csv
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from vgbdm.extras import need
 from vgbdm.storage.files import aside_of, create
 
 
@@ -67,6 +67,9 @@ class Records:
     """
 
     def __init__(self, run_dir: Path, step: int) -> None:
+        need("tensorboard", "training")
+        from torch.utils.tensorboard import SummaryWriter
+
         self.training = Table(run_dir / "log.csv", step)
         self.validation = Table(run_dir / "validation.csv", step)
         self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)

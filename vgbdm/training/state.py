@@ -66,6 +66,7 @@ STATE_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: isinstance(value, list) and all(map(_is_object, value)),
         "a list of objects",
     ),
+    "software": (lambda value: isinstance(value, str), "a text"),
 }
 """Name in ``state.json`` → whether a value may stand there, and what is wanted, in words."""
 

@@ -11,7 +11,7 @@ from climate.conversion.upgrade import upgrade
 from climate.conversion.verify import verify_store
 from climate.store.layout import open_store
 
-NEW = ("kind", "arrays", "digest")
+NEW = ("kind", "arrays", "digest", "software")
 
 
 def age(path):

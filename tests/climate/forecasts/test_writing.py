@@ -9,6 +9,7 @@ from forecasters import Calibrated
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import count_leads, count_members, write_forecast
 from vgbdm.errors import InputError
+from vgbdm.origin import software
 
 SIX = np.timedelta64(6 * 3600, "s")
 
@@ -112,6 +113,7 @@ def test_the_file_says_what_made_it_and_is_the_same_when_made_again(store, forec
     xr.testing.assert_equal(one, two)
     assert two.attrs == one.attrs | about
     assert one.attrs["source"] == "Persistence of vgbdm"
+    assert one.attrs["software"] == software()
     assert len(one.attrs["model_hash"]) == 64
     other = Persistence(store)
     other.extra = torch.nn.Linear(1, 1)

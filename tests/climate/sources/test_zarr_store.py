@@ -172,7 +172,7 @@ def test_a_url_without_its_package(url, monkeypatch):
         raise ImportError("Please install the package")
 
     monkeypatch.setattr(fsspec.core, "get_filesystem_class", missing)
-    refused(zarr_source(url), url, "pip install '.[cloud]'")
+    refused(zarr_source(url), url, "pip install 'vgbdm[cloud]'")
 
 
 def test_an_unknown_kind_of_url():

@@ -2,12 +2,14 @@
 
 import json
 import os
+import sys
 import time
 
 import fsspec
 import numpy as np
 import pytest
 from builders import SPLITS, source, write_folder
+from refusals import refused
 
 from climate.conversion.convert import convert
 from climate.store.layout import open_store
@@ -76,6 +78,12 @@ def test_stopped_staging_goes_on_and_mends_what_is_broken(origin, remote, tmp_pa
     stage(remote, tmp_path / "s")
     assert kept.stat().st_mtime_ns == before
     assert np.array_equal(open_store(tmp_path / "s").read(0, 480), open_store(origin).read(0, 480))
+
+
+def test_a_url_that_nothing_here_can_read_is_one_line_with_a_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    for url in ("gs://bucket/store", "stroe://x"):
+        refused(lambda url=url: stage(url, tmp_path / "s"), url, "vgbdm[cloud]")
 
 
 def test_what_is_no_store_or_another_one_is_refused(origin, remote, tmp_path):

@@ -7,6 +7,7 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from vgbdm.origin import software
 from vgbdm.report.page import draw, image, write_page
 
 
@@ -35,4 +36,5 @@ def test_a_page_needs_no_other_file(tmp_path):
     text = (tmp_path / "a.html").read_text()
     assert path == tmp_path / "a.html" and "<title>A title</title>" in text
     order = [text.index(part) for part in ("<style>", "first", "data:image/png;base64,", "last")]
+    order.append(text.index(f"made by {software()}"))
     assert order == sorted(order)

@@ -1,5 +1,6 @@
 """A sealed folder gives what was written, or says what is wrong with it."""
 
+import hashlib
 import itertools
 import json
 import os
@@ -16,7 +17,14 @@ from vgbdm.errors import InputError
 from vgbdm.storage.door import check_packed
 from vgbdm.storage.files import aside_of
 from vgbdm.storage.sealed import Sealed
-from vgbdm.storage.sealing import MANIFEST, digest_tree, read_manifest, seal_folder, verify_folder
+from vgbdm.storage.sealing import (
+    BLANK,
+    MANIFEST,
+    digest_tree,
+    read_manifest,
+    seal_folder,
+    verify_folder,
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +65,33 @@ def test_every_flipped_bit_of_a_manifest_is_noticed(folder):
         flipped[at] ^= 1 << int(rng.integers(8))
         manifest.write_bytes(flipped)
         refused(lambda: read_manifest(folder, "test", "make it again"), MANIFEST, "make it again")
+
+
+@pytest.mark.parametrize("last", [{}, {"told": 1}])
+def test_data_are_known_again_whichever_version_wrote_them(tmp_path, monkeypatch, last):
+    digests, texts = set(), set()
+    for version in ("vgbdm 0.1.0", "vgbdm 0.2.0 (commit 6ae1f0e-dirty)"):
+        folder = tmp_path / version
+        folder.mkdir()
+        monkeypatch.setattr("vgbdm.storage.sealing.software", lambda version=version: version)
+        seal_folder(folder, "test", last)
+        held = read_manifest(folder, "test", "make it again")
+        assert held["software"] == version
+        digests.add(held["digest"])
+        texts.add((folder / MANIFEST).read_text())
+    assert len(digests) == 1 and len(texts) == 2
+    seal_folder(folder, "test", {**last, "other": 1})
+    assert read_manifest(folder, "test", "make it again")["digest"] not in digests
+
+
+def test_the_digest_is_that_of_a_manifest_that_names_no_version(folder):
+    facts = manifest_of(folder) | {"digest": BLANK}
+    del facts["software"]
+    text = json.dumps(facts, indent=1, sort_keys=True) + "\n"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    (folder / MANIFEST).write_text(text.replace(BLANK, digest))
+    held = read_manifest(folder, "test", "make it again")
+    assert held["digest"] == digest and "software" not in held
 
 
 @pytest.mark.parametrize("name", ["x/zarr.json", "x/c/0", "x/c/1"])

@@ -12,6 +12,7 @@ from processes import finish_ranks
 from tiny import alike, make_trainer, record
 
 from vgbdm.errors import InputError, RunError
+from vgbdm.origin import software
 from vgbdm.training import checkpoint, saving
 from vgbdm.training.saving import Saver
 from vgbdm.training.transfer import Feed
@@ -222,9 +223,18 @@ def test_the_state_says_where_the_run_stood(tmp_path):
     state = checkpoint.read_state(Path(tmp_path / "checkpoints/step-00000003"))
     assert state.keys() == {
         "must_match", "config", "step", "total_steps", "samples", "best", "waited", "looked",
-        "guard", "changes",
+        "guard", "changes", "software",
     }  # fmt: skip
     assert (state["step"], state["samples"], state["total_steps"]) == (3, 12, 6)
+    assert state["software"] == software()
+
+
+def test_a_run_goes_on_with_another_version_which_its_next_checkpoint_names(tmp_path, monkeypatch):
+    make_trainer(tmp_path, total_steps=3, validations=1).fit()
+    monkeypatch.setattr("vgbdm.training.loop.software", lambda: "vgbdm 9.9")
+    make_trainer(tmp_path, total_steps=6, told={"trainer": {"total_steps": 6}}).fit()
+    states = [checkpoint.read_state(checkpoint.folder_of(tmp_path, step)) for step in (3, 6)]
+    assert [state["software"] for state in states] == [software(), "vgbdm 9.9"]
 
 
 @pytest.mark.parametrize("grows", [True, False])

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
+from vgbdm.extras import need
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
@@ -124,7 +125,9 @@ class DeepSpeedBackend(Backend):
         self.stage, self.asked = stage, (stage, offload, nvme_path)
         zero_config(0, *self.asked)  # what cannot be is refused before ranks meet
         self.name, self.sharded, self.split_weights = f"zero{stage}", stage > 0, stage == 3
+        need("deepspeed", "backend=deepspeed")
         if offload == "nvme":
+            need("ninja", "backend.offload=nvme")
             find_ninja()
         # DeepSpeed calls torch's collectives by older names: a line for each call at stage 3
         warnings.filterwarnings("ignore", "`torch.distributed", FutureWarning)
