@@ -6,13 +6,18 @@ eval "$(python launch/completion.py)"            the same where vgbdm is no comm
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catalog import Launcher, launchers
+
+from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from reading import Told
 
 STARTERS = ("python", "python3", "torchrun", "deepspeed")
 """Commands whose arguments may be the path of a launcher."""
@@ -23,7 +28,7 @@ _vgbdm() {{
     COMPREPLY=()
     while IFS= read -r line; do COMPREPLY+=("$line"); done < <(
         {python} {file} --complete "$COMP_WORDBREAKS" "${{COMP_LINE:0:COMP_POINT}}" 2>/dev/null)
-    [[ ${{COMPREPLY[0]}} == *[=.] ]] && compopt -o nospace 2>/dev/null
+    [[ ${{COMPREPLY[0]-}} == *[=.] ]] && compopt -o nospace 2>/dev/null
     return 0
 }}
 complete -o bashdefault -o default -F _vgbdm {names}
@@ -64,23 +69,46 @@ def split(line: str) -> list[str]:
 
 def candidates(before: Sequence[str], current: str) -> list[str]:
     """All that may be meant by a word, of which ``current`` is there, after others."""
-    launcher, told = find(before)
+    launcher, words = find(before)
     if launcher is None:
-        return commands() if told is not None and not told else []
+        return commands() if words is not None and not words else []
     if current.startswith("-"):
         return list(FLAGS)
-    from hydra import initialize_config_dir
-    from reading import CONFIGS, read_told
+    from reading import read_told
 
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        known = read_told(launcher.config_name, told or ())
-    if told and told[-1] in ("--help", "-h"):
-        return known.blocks()
+    try:
+        told = read_told(launcher.config_name, [word for word in words if "=" in word])
+    except InputError:
+        told = read_told(launcher.config_name)
+    if words and words[-1] in ("--help", "-h"):
+        return told.blocks()
     key, equals, _ = current.partition("=")
-    return [f"{key}={value}" for value in known.values(key)] if equals else known.keys(current)
+    return [f"{key}={value}" for value in values(told, key)] if equals else keys(told, current)
 
 
-def find(words: Sequence[str]) -> tuple[Launcher | None, list[str] | None]:
+def values(told: Told, key: str) -> list[str]:
+    """What may be told of a key, where that is one of a few names."""
+    from vgbdm.options.option import options_of
+
+    if key in told.names:
+        return told.names[key]
+    options = (option for option in options_of(told.config_name, told.cfg) if option.key == key)
+    return [str(choice) for option in options for choice in option.choices]
+
+
+def keys(told: Told, begun: str) -> list[str]:
+    """Groups and keys that begin so, as far as the next dot."""
+    from explaining import dotted
+
+    depth = begun.count(".") + 1
+    known = [key for key in dotted(told.cfg) if not key.rpartition(".")[2].startswith("_")]
+    inner = {".".join(key.split(".")[:depth]) for key in known if key.count(".") >= depth}
+    leaves = {key for key in known if key.count(".") == depth - 1} - inner
+    groups = set(told.names) if depth == 1 else set()
+    return [*(f"{key}=" for key in leaves | groups), *(f"{key}." for key in inner)]
+
+
+def find(words: Sequence[str]) -> tuple[Launcher | None, Sequence[str] | None]:
     """The launcher that words start, and those after its name.
 
     Without a launcher: the words after ``vgbdm``, or None where it is not meant.
@@ -89,11 +117,11 @@ def find(words: Sequence[str]) -> tuple[Launcher | None, list[str] | None]:
     for place, word in enumerate(words):
         path = Path(word)
         if path.suffix == ".py" and path.stem in known:
-            return known[path.stem], list(words[place + 1 :])
+            return known[path.stem], words[place + 1 :]
         module = place and words[place - 1] in ("-m", "--module")
         if path.name == "vgbdm" and (not place or module):
-            name = words[place + 1].replace("-", "_") if place + 1 < len(words) else ""
-            return known.get(name), list(words[place + 2 if name in known else place + 1 :])
+            name = "".join(words[place + 1 : place + 2]).replace("-", "_")
+            return known.get(name), words[place + 2 if name in known else place + 1 :]
     return None, None
 
 
@@ -108,8 +136,7 @@ def main() -> None:
     """Print the script, or what may stand in the place of a word."""
     if sys.argv[1:2] == ["--complete"]:
         breaks, line = sys.argv[2:]
-        os.environ.setdefault("COLUMNS", "80")
-        print("\n".join(complete(line, breaks)))
+        print("".join(f"{found}\n" for found in complete(line, breaks)), end="")
     else:
         print(script(), end="")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
@@ -13,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
 from explaining import check_references, explain, how_to_quote, missing_keys
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -41,6 +41,7 @@ STOPPED = 75
 CONFIGS = configs_folder()
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
+HELP = ("--help", "-h")
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
@@ -73,15 +74,16 @@ def launch(
     else:
         signal.signal(signal.SIGTERM, end)
     set_up_logging()
-    if any(a in ("--help", "-h") for a in overrides):
-        print_help(main, config_name)
-        return
     cfg: DictConfig | None = None
     many = any(a in ("--multirun", "-m") for a in overrides)
     overrides = [a for a in overrides if a not in ("--multirun", "-m")]
     names = list(positional)
-    overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
+        if any(a in (*HELP, "--cfg") for a in overrides):
+            if is_first():
+                show(main, config_name, overrides)
+            return
+        overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
         if many:
             cfg = run_each(overrides, config_name, trains, ranks, folder_of or folder_made)
         else:
@@ -257,21 +259,30 @@ def set_up_logging() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def print_help(main: Callable[[DictConfig], None], config_name: str) -> None:
-    """What the launcher does, its config with defaults, and the choices of its groups."""
-    if not is_first():
+def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[str]) -> None:
+    """Print what is asked for: the help, all of some of its groups, or the config.
+
+    Args:
+        main: of the launcher.
+        config_name: of the launcher.
+        words: of the command line.
+    """
+    from pages import composed, overview, page
+    from reading import read_told
+
+    told = read_told(config_name, [word for word in words if "=" in word])
+    if "--cfg" in words:
+        print(composed(told.cfg), end="")
         return
-    text = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
-    print(f"{text}\n\nArguments are key=value. Defaults (??? must be given):\n")
-    print((CONFIGS / f"{config_name}.yaml").read_text().rstrip())
-    defaults = yaml.safe_load((CONFIGS / f"{config_name}.yaml").read_text()).get("defaults", [])
-    groups = [name.removeprefix("override ") for d in defaults if isinstance(d, dict) for name in d]
-    for group in groups:
-        options = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
-        print(f"\n{group}= {' | '.join(options)}")
-        for option in options:
-            body = (CONFIGS / group / f"{option}.yaml").read_text().rstrip()
-            print("\n".join(f"    {line}" for line in body.splitlines()))
+    from vgbdm.options.option import options_of
+
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    options = options_of(config_name, told.cfg)
+    place = next(i for i, word in enumerate(words) if word in HELP)
+    names = [word for word in words[place + 1 :] if "=" not in word and not word.startswith("-")]
+    about = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
+    pages = [page(name, told, options, width) for name in names]
+    print("\n\n".join(pages or [overview(about, told, options, width)]))
 
 
 def shorten(error: Exception) -> str:
