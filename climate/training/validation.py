@@ -6,9 +6,11 @@ Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated
 
 import numpy as np
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from climate.conventions.calendar import count_steps, lead_hours
@@ -17,6 +19,7 @@ from climate.models.forecaster import TrainedForecaster
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Size
 from vgbdm.scores import crps
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.transfer import arrive, to_numbers
@@ -50,9 +53,9 @@ class RolloutValidation:
         step: np.timedelta64,
         history: int,
         lead: np.timedelta64,
-        starts: int,
-        batch: int,
-        members: int,
+        starts: Count,
+        batch: Count,
+        members: Annotated[Size, Ge(2)],
         seed: int,
     ) -> None:
         if members < 2:

@@ -7,9 +7,10 @@ of the integrated state, ``...`` axes of a frame.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, NamedTuple
+from typing import Annotated, ClassVar, Generic, NamedTuple
 
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from vgbdm.errors import InputError
@@ -18,6 +19,7 @@ from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
 from vgbdm.objectives.places import first_frames, gather, span
+from vgbdm.options.kinds import Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
@@ -86,12 +88,15 @@ class RolloutMatching(Generic[Batch]):
         checkpoint: recompute activations backwards rather than keep those of every field call.
     """
 
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("horizon", "prior", "beta_theta", "beta_zeta")
+    """What it reads of the values of schedules."""
+
     def __init__(
         self,
-        ahead: int,
-        seed: int,
+        ahead: Size,
+        seed: Seed,
         path: Path | None = None,
-        members: int | None = None,
+        members: Annotated[Size, Ge(2)] | None = None,
         checkpoint: bool = False,
     ) -> None:
         if ahead < 1 or (members is not None and members < 2):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Ge
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Size
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.path import Path, PathPoint, expand
 from vgbdm.registry.marks import model_part
@@ -28,7 +32,7 @@ class HermitePath(Path):
 
     frames = 3
 
-    def __init__(self, stencil: int = 11) -> None:
+    def __init__(self, stencil: Annotated[Size, Ge(3)] = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil
