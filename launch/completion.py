@@ -92,8 +92,10 @@ def values(told: Told, key: str) -> list[str]:
 
     if key in told.names:
         return told.names[key]
-    options = (option for option in options_of(told.config_name, told.cfg) if option.key == key)
-    return [str(choice) for option in options for choice in option.choices]
+    for option in options_of(told.config_name, told.cfg):
+        if option.key == key:
+            return ["false", "true"] if option.kind == "yes or no" else list(option.choices)
+    return []
 
 
 def keys(told: Told, begun: str) -> list[str]:

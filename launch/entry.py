@@ -14,14 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from explaining import check_references, explain, how_to_quote, missing_keys
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
+from explaining import check_references, how_to_quote, missing_keys
 from hydra.errors import HydraException
 from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
+from reading import at_configs, compose_told, read_told
 
 from vgbdm.errors import (
     FULL,
@@ -31,14 +30,13 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
-from vgbdm.resources import configs_folder
+from vgbdm.options.check import check
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75
 """Exit code of a run that was asked to stop: start it again with resume=true."""
-CONFIGS = configs_folder()
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
 HELP = ("--help", "-h")
@@ -152,22 +150,19 @@ def acknowledge(name: str) -> None:
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
-    """The composed config; every value that has no default must have been given."""
+    """The composed config, checked; every value that has no default must have been given."""
     unknown = [a for a in overrides if "=" not in a]
     if unknown:
         raise InputError(how_to_quote(unknown[0]))
-    GlobalHydra.instance().clear()
     overrides = [expand_home(a) for a in overrides]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        try:
-            cfg = compose(config_name, overrides)
-        except (HydraException, ValueError) as error:
-            raise InputError(explain(error, config_name, overrides)) from None
+    with at_configs():
+        cfg = compose_told(config_name, overrides)
     check_references(cfg, overrides)
     missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     remember(OmegaConf.to_container(cfg))
+    check(config_name, cfg)
     return cfg
 
 
@@ -189,7 +184,7 @@ def run_each(
             f"--multirun with {ranks.world_size} ranks ({ranks.launcher}): start each run by "
             f"itself, such as: for seed in 1 2 3; do {ranks.launcher} … seed=$seed; done"
         )
-    runs = plan(overrides, lambda told: compose_config(config_name, told), folder_of, CONFIGS)
+    runs = plan(overrides, lambda told: compose_config(config_name, told), folder_of)
     if (heard := interrupts.request()) is not None:
         kept = "no run was started"
         fail(interrupts.describe_stop(heard, None, kept, "the same command"), STOPPED, "")
@@ -268,7 +263,6 @@ def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[s
         words: of the command line.
     """
     from pages import composed, overview, page
-    from reading import read_told
 
     told = read_told(config_name, [word for word in words if "=" in word])
     if "--cfg" in words:

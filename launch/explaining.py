@@ -125,12 +125,12 @@ def _is_readable(override: str) -> bool:
 def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     """What to say of a key that the config does not have."""
     groups = chosen(config_name)
-    known = _compose_choices(config_name, overrides, groups)
-    node, path = _deepest(known, key)
+    known = compose_choices(config_name, overrides, groups)
+    node, path = deepest(known, key)
     here = [f"{path}.{name}" if path else str(name) for name in node] if _is_mapping(node) else []
     if path == key:
         return f"argument {key}: takes no choice; give its parts: {', '.join(here)}"
-    others = _choices_with(key, groups)
+    others = choices_with(key, groups)
     if others:
         return f"argument {key}: only {' or '.join(others)} has it; give that too"
     if not here:
@@ -147,7 +147,7 @@ def check_references(cfg: DictConfig, overrides: Iterable[str]) -> None:
     """
     for override in overrides:
         for name in REFERENCE.findall(override.partition("=")[2]):
-            if _deepest(cfg, name)[1] != name:
+            if deepest(cfg, name)[1] != name:
                 listed = list(map(str, cfg))
                 raise InputError(
                     f"argument {override}: there is no option {name} to refer to"
@@ -157,7 +157,7 @@ def check_references(cfg: DictConfig, overrides: Iterable[str]) -> None:
 
 def missing_keys(cfg: DictConfig) -> list[str]:
     """The keys whose values must be given, and are not; whatever refers to them."""
-    return [key for key in dotted(cfg) if _deepest(cfg, key)[0]._is_missing()]
+    return [key for key in dotted(cfg) if deepest(cfg, key)[0]._is_missing()]
 
 
 def chosen(config_name: str) -> dict[str, str | None]:
@@ -172,7 +172,7 @@ def choices_of(group: str) -> list[str]:
     return list(GlobalHydra.instance().config_loader().get_group_options(group))
 
 
-def _compose_choices(
+def compose_choices(
     config_name: str, overrides: Iterable[str], groups: Iterable[str]
 ) -> DictConfig:
     """The config with the choices that arguments make, where they can be made."""
@@ -183,7 +183,7 @@ def _compose_choices(
         return compose(config_name)
 
 
-def _choices_with(key: str, groups: Iterable[str]) -> list[str]:
+def choices_with(key: str, groups: Iterable[str]) -> list[str]:
     """Every choice of a group, such as ``task=regional``, that brings such a key."""
     files = GlobalHydra.instance().config_loader().repository
     found = []
@@ -192,12 +192,12 @@ def _choices_with(key: str, groups: Iterable[str]) -> list[str]:
             held = files.load_config(f"{group}/{choice}")
             inside = "" if held.header.get("package") == "_global_" else f"{group}."
             below = key.removeprefix(inside)
-            if key.startswith(inside) and _deepest(held.config, below)[1] == below:
+            if key.startswith(inside) and deepest(held.config, below)[1] == below:
                 found.append(f"{group}={choice}")
     return found
 
 
-def _deepest(cfg: DictConfig, key: str) -> tuple[Node, str]:
+def deepest(cfg: DictConfig, key: str) -> tuple[Node, str]:
     """The node as far down a key as there is one, and its own key."""
     node: Node = cfg
     path: list[str] = []

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from explaining import how_to_quote
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
+from reading import at_configs
 
 from vgbdm.errors import InputError
 from vgbdm.storage.masking import mask_text
@@ -70,7 +70,6 @@ def plan(
     overrides: Sequence[str],
     compose: Callable[[list[str]], DictConfig],
     folder_of: Callable[[DictConfig], Path | None],
-    configs: Path,
 ) -> list[Run]:
     """Every combination of the values that arguments list, composed and checked.
 
@@ -78,12 +77,11 @@ def plan(
         overrides: arguments, some of them such as ``seed=1,2,3``.
         compose: makes the config of one run's arguments, and refuses what is wrong.
         folder_of: what a run makes, of its config.
-        configs: folder of the groups, for ``model=glob(*)``.
 
     Raises:
         InputError: where one run is wrong, or two would write into one folder.
     """
-    combinations = sweep(overrides, configs)
+    combinations = sweep(overrides)
     runs: list[Run] = []
     for number, (chosen, varied) in enumerate(combinations, 1):
         text = " ".join(varied)
@@ -109,10 +107,9 @@ def _own_folder(run: Run) -> str:
     return f", such as '{run.folder}-${{{plain[0]}}}'" if plain else ""
 
 
-def sweep(overrides: Sequence[str], configs: Path) -> list[tuple[list[str], list[str]]]:
+def sweep(overrides: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """Every combination: all of its arguments, and those that vary, as Hydra reads them."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configs), version_base="1.3"):
+    with at_configs():
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         try:
             parsed = parser.parse_overrides(list(overrides))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from vgbdm.storage.masking import mask
 
 LEFT = 26
 """Columns of names; what is said of them begins after it, or below."""
+HUGE = re.compile(r"^(\d+) … (?:2147483647|9223372036854775807)$")
+"""A range whose end is that of a machine's whole numbers."""
 UNSET = "\N{WHITE MEDIUM SQUARE}"
 """Stands for a value that must be given, while those that refer to it are resolved."""
 
@@ -32,8 +35,8 @@ def overview(about: str, told: Told, options: Sequence[Option], width: int) -> s
     """
     required = [option for option in options if option.default is REQUIRED]
     common = [option for option in options if option.common and option not in required]
-    plain = {str(name) for name in told.cfg} - set(told.blocks())
-    rest = [o.key for o in options if o.key in plain and o not in required and o not in common]
+    told_already = {option.key for option in (*required, *common)} | set(told.blocks())
+    rest = [o.key for o in options if "." not in o.key and o.key not in told_already]
     lines = [part for line in about.splitlines() for part in _wrapped(line, width) or [""]]
     lines += [""]
     lines += _wrapped(
@@ -104,7 +107,8 @@ def row(option: Option, width: int) -> list[str]:
 def described(option: Option) -> str:
     """What an option is for, and its type, range, unit and choices in brackets."""
     kind = " | ".join(option.choices) if option.choices else option.kind
-    wanted = ", ".join(filter(None, (f"{kind} {option.bounds}".strip(), option.unit)))
+    bounds = HUGE.sub(r"≥ \1", option.bounds)
+    wanted = ", ".join(filter(None, (f"{kind} {bounds}".strip(), option.unit)))
     return f"{option.sentence.rstrip('.')} ({wanted})" if option.sentence else f"({wanted})"
 
 

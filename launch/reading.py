@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
-from explaining import choices_of, dotted, explain
+from explaining import (
+    choices_of,
+    choices_with,
+    chosen,
+    compose_choices,
+    dotted,
+    explain,
+)
 from hydra import compose, initialize_config_dir
 from hydra.core.default_element import ConfigDefault
 from hydra.core.global_hydra import GlobalHydra
@@ -17,6 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
+from vgbdm.options.option import options_of
 from vgbdm.resources import configs_folder
 
 
@@ -26,6 +34,39 @@ def at_configs() -> Iterator[None]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(configs_folder()), version_base="1.3"):
         yield
+
+
+def compose_told(config_name: str, overrides: Sequence[str], whole: bool = False) -> DictConfig:
+    """The config of arguments, also of those that the schema knows and the config does not say.
+
+    Args:
+        config_name: of the launcher; Hydra is at the configs.
+        overrides: the arguments.
+        whole: with Hydra's own part.
+
+    Raises:
+        InputError: where it cannot be; with what to give instead.
+    """
+    try:
+        return compose(config_name, list(overrides), return_hydra_config=whole)
+    except (HydraException, ValueError) as error:
+        added = _add_unsaid(config_name, overrides) if "Could not override" in str(error) else None
+        try:
+            if added is not None:
+                return compose(config_name, added, return_hydra_config=whole)
+        except (HydraException, ValueError) as other:
+            raise InputError(explain(other, config_name, overrides)) from None
+        raise InputError(explain(error, config_name, overrides)) from None
+
+
+def _add_unsaid(config_name: str, overrides: Sequence[str]) -> list[str] | None:
+    """The same with + where the schema alone knows an option, and no choice has it; else None."""
+    groups = chosen(config_name)
+    known = compose_choices(config_name, overrides, groups)
+    unsaid = {option.key for option in options_of(config_name, known)} - {*dotted(known)}
+    new = {key for o in overrides if (key := o.partition("=")[0]) in unsaid}
+    new -= {key for key in new if choices_with(key, groups)}
+    return [f"+{o}" if o.partition("=")[0] in new else o for o in overrides] if new else None
 
 
 @dataclass(frozen=True)
@@ -77,10 +118,7 @@ def read_told(config_name: str, overrides: Sequence[str] = ()) -> Told:
         InputError: where it cannot be composed of them.
     """
     with at_configs():
-        try:
-            cfg = compose(config_name, list(overrides), return_hydra_config=True)
-        except (HydraException, ValueError) as error:
-            raise InputError(explain(error, config_name, overrides)) from None
+        cfg = compose_told(config_name, overrides, whole=True)
         choices = cfg.hydra.runtime.choices
         made = {str(g): choices[g] for g in choices if not str(g).startswith("hydra/")}
         plain = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])

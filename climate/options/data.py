@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -107,7 +108,7 @@ class ConvertEra5(Selection):
     def check_relations(cls, values: Mapping[str, Any]) -> None:
         """Periods follow each other; each variable is one that the source knows."""
         periods = [(n, parse_period(f"split.{n}", values["split"][n])) for n in SPLITS]
-        for (earlier, first), (later, second) in zip(periods, periods[1:], strict=False):
+        for (earlier, first), (later, second) in itertools.pairwise(periods):
             if second[0] <= first[1]:
                 raise InputError(
                     f"split.{later}={values['split'][later]}: want it after the end of "

@@ -9,6 +9,7 @@ from climate.options.words import Duration, Region, Vectors
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import (
     Count,
+    Divides,
     Frames,
     Node,
     Node_,
@@ -38,7 +39,7 @@ class Sizes(Options):
     width: Size
     blocks: Size
     history_width: Size
-    heads: Size
+    heads: Annotated[Size, Divides("history_width")]
 
 
 class Operators(Options):

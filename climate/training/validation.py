@@ -6,11 +6,9 @@ Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated
 
 import numpy as np
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from climate.conventions.calendar import count_steps, lead_hours
@@ -19,7 +17,7 @@ from climate.models.forecaster import TrainedForecaster
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Count, Size
+from vgbdm.options.kinds import AtLeastTwo, Count
 from vgbdm.scores import crps
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.transfer import arrive, to_numbers
@@ -55,7 +53,7 @@ class RolloutValidation:
         lead: np.timedelta64,
         starts: Count,
         batch: Count,
-        members: Annotated[Size, Ge(2)],
+        members: AtLeastTwo,
         seed: int,
     ) -> None:
         if members < 2:

@@ -53,14 +53,19 @@ def test_where_no_sign_breaks_words_all_of_the_word_is_offered():
     ]
 
 
-def test_completion_imports_no_torch():
-    code = (
-        f"import sys; sys.path.insert(0, {str(LAUNCH)!r}); import completion\n"
-        f"assert completion.complete('vgbdm train-era5 model=g', '=')\n"
-        f"assert completion.complete('vgbdm train-era5 resume=', '=')\n"
-        f"assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_completion_help_and_cfg_import_no_torch():
+    code = f"""
+import sys; sys.path.insert(0, {str(LAUNCH)!r})
+import completion
+assert completion.complete("vgbdm train-era5 resume=", "=")
+import entry
+def main(cfg):
+    "What it does."
+entry.show(main, "train_era5", ["--help"])
+entry.show(main, "train_era5", ["--cfg"])
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
 
 
 def bash(*words: str) -> list[str]:

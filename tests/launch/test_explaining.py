@@ -49,6 +49,13 @@ def test_a_choice_that_other_arguments_make_is_known():
     refused(lambda: entry.compose_config("train_era5", told), "did you mean model.latents.points?")
 
 
+def test_an_option_that_the_schema_alone_knows_needs_no_plus():
+    made = entry.compose_config("train_era5", [*GIVEN, "trainer.patience=3", "batch=8"])
+    assert (made.trainer.patience, made.batch) == (3, 8)
+    told = [*GIVEN, "trainer.patience=3", "stroe=x"]
+    refused(lambda: entry.compose_config("train_era5", told), "argument stroe: no such option")
+
+
 UNREADABLE = [
     "source.fields.z.units=(0 - 1)",
     "regrid=like=STORE",

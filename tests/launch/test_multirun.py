@@ -8,7 +8,7 @@ from pathlib import Path
 
 import multirun
 import pytest
-from entry import CONFIGS, compose_config, folder_made
+from entry import compose_config, folder_made
 from omegaconf import OmegaConf
 from processes import OURS, environments, finish
 from refusals import refused
@@ -21,7 +21,7 @@ def plan(*overrides, config="simulate_system"):
     def compose(told):
         return compose_config(config, told)
 
-    return multirun.plan(overrides, compose, folder_made, CONFIGS)
+    return multirun.plan(overrides, compose, folder_made)
 
 
 def test_every_combination_is_planned_with_its_folder():
@@ -32,7 +32,7 @@ def test_every_combination_is_planned_with_its_folder():
 
 
 def test_choices_of_a_group_can_be_a_pattern():
-    combinations = multirun.sweep(["system=glob(r*)", "n=2", "seed=range(0,2)"], CONFIGS)
+    combinations = multirun.sweep(["system=glob(r*)", "n=2", "seed=range(0,2)"])
     assert [" ".join(varied) for _, varied in combinations] == [
         "system=reaction_diffusion seed=0", "system=reaction_diffusion seed=1",
         "system=rlc seed=0", "system=rlc seed=1",

@@ -16,7 +16,7 @@ from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Interval
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.dynamics.parameters import NormalParameters
@@ -28,7 +28,7 @@ from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.distributions import Distribution, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.regression import STENCIL, WindowRates, WindowRegression, inner
-from vgbdm.options.kinds import Frames, Size, Text
+from vgbdm.options.kinds import AtLeastTwo, Frames, Size, Text
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.path import Path, PathPoint
 from vgbdm.registry.marks import model_part
@@ -107,7 +107,7 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         *,
         grey: bool,
         residual_inputs: Text | Sequence[Text],
-        window: Annotated[Size, Ge(2)],
+        window: AtLeastTwo,
         history: Frames,
         latents: Frames,
         features: Size,

@@ -7,10 +7,9 @@ of the integrated state, ``...`` axes of a frame.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Generic, NamedTuple
+from typing import ClassVar, Generic, NamedTuple
 
 import torch
-from annotated_types import Ge
 from torch import Tensor
 
 from vgbdm.errors import InputError
@@ -19,7 +18,7 @@ from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
 from vgbdm.objectives.places import first_frames, gather, span
-from vgbdm.options.kinds import Seed, Size
+from vgbdm.options.kinds import AtLeastTwo, Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
@@ -96,7 +95,7 @@ class RolloutMatching(Generic[Batch]):
         ahead: Size,
         seed: Seed,
         path: Path | None = None,
-        members: Annotated[Size, Ge(2)] | None = None,
+        members: AtLeastTwo | None = None,
         checkpoint: bool = False,
     ) -> None:
         if ahead < 1 or (members is not None and members < 2):

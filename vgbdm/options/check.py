@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import functools
+import operator
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -52,7 +54,9 @@ def check_values(shape: Shape, values: Mapping[str, Any]) -> None:
     try:
         model_of(shape).model_validate(values)
     except ValidationError as error:
-        raise InputError(_line(error.errors(include_url=False)[0], shape, values)) from None
+        # a value that others are taken from comes first
+        first = min(error.errors(include_url=False), key=lambda told: len(told["loc"]))
+        raise InputError(_line(first, shape, values)) from None
     _check_relations(shape, values, "")
 
 
@@ -69,7 +73,7 @@ def model_of(shape: Shape) -> type[BaseModel]:
 def type_of(annotation: Any) -> Any:
     """The type that pydantic is told: lists stand for all sequences, as configs have no others."""
     if isinstance(annotation, OneOf):
-        return Union[tuple(type_of(part) for part in annotation.parts)]
+        return _either(annotation.parts)
     if isinstance(annotation, Marked):
         return Annotated[(type_of(annotation.kind), *annotation.marks)]
     if annotation is None or isinstance(annotation, ClassText | Made):
@@ -78,7 +82,7 @@ def type_of(annotation: Any) -> Any:
     if origin is Annotated:
         return Annotated[(type_of(args[0]), *annotation.__metadata__)]
     if origin in (Union, types.UnionType):
-        return Union[tuple(type_of(part) for part in args)]
+        return _either(args)
     if origin is None or origin is Literal or not isinstance(origin, type):
         return annotation if isinstance(annotation, type) or origin is Literal else Any
     if origin is tuple and Ellipsis not in args:
@@ -88,6 +92,10 @@ def type_of(annotation: Any) -> Any:
     if issubclass(origin, Sequence):
         return list[type_of(args[0])]  # type: ignore[misc]
     return Any
+
+
+def _either(parts: Sequence[Any]) -> Any:
+    return functools.reduce(operator.or_, (type_of(part) for part in parts))
 
 
 def _line(told: ErrorDetails, shape: Shape, values: Any) -> str:
@@ -107,7 +115,12 @@ def _line(told: ErrorDetails, shape: Shape, values: Any) -> str:
     key = ".".join(place)
     if spec.shape is not None:
         return f"{key}={show(values)}: want its options, as {key}.NAME=VALUE"
-    wanted = str(describe(spec.annotation))
+    annotation = spec.annotation
+    for name in told["loc"][len(place) :]:
+        if not isinstance(values, Mapping) or name not in values:
+            break
+        key, values, annotation = f"{key}.{name}", values[name], get_args(annotation)[-1]
+    wanted = str(describe(annotation))
     if values is REQUIRED:
         return f"{key}=… is missing: want {wanted}"
     return f"{key}={show(values)}: want {wanted}{_advice(values, spec)}"

@@ -9,9 +9,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Interval, Le, Len, Lt, MaxLen, MinLen
 
-from vgbdm.options.kinds import Unit, Words
+from vgbdm.options.kinds import MOST, Unit, Words
 from vgbdm.options.sources import Marked, OneOf
 
+BOUNDLESS = (MOST, 2**63 - 1)
+"""Ends of ranges that nobody meets."""
 PLAIN = {int: "whole number", float: "number", bool: "yes or no", str: "text"}
 ARTICLES = {"whole number": "a whole number", "number": "a number", "yes or no": "true or false"}
 
@@ -112,7 +114,7 @@ def _with_marks(told: Description, marks: tuple[Any, ...]) -> Description:
 def _bounds(mark: Any) -> str:
     match mark:
         case Interval(ge=low, le=high, gt=None, lt=None) if low is not None and high is not None:
-            return f"{low} … {high}"
+            return f"≥ {low}" if high in BOUNDLESS else f"{low} … {high}"
         case Interval():
             ends = ((">", mark.gt), ("≥", mark.ge), ("<", mark.lt), ("≤", mark.le))
             return ", ".join(f"{sign} {end}" for sign, end in ends if end is not None)

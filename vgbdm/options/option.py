@@ -28,6 +28,7 @@ class Option:
         sentence: what it means.
         common: whether most users meet it.
         group: the first part of its key; empty at the top.
+        nullable: whether null may be given, for none.
     """
 
     key: str
@@ -39,6 +40,7 @@ class Option:
     sentence: str
     common: bool
     group: str
+    nullable: bool = False
 
 
 def options_of(launcher: str, config: DictConfig) -> list[Option]:
@@ -76,6 +78,7 @@ def _listed(shape: Shape, above: str, common: frozenset[str]) -> list[Option]:
                 spec.sentence,
                 key in common or spec.value is REQUIRED,
                 key.partition(".")[0] if "." in key else "",
+                told.nullable,
             )
         )
     return found

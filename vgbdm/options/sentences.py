@@ -29,10 +29,16 @@ def sentences_of(docstring: str | None) -> dict[str, str]:
                 found[name] = [begun[2]]
             elif name and line.strip():
                 found[name].append(line.strip())
-    return {name: re.sub(r"``|`", "", " ".join(lines)) for name, lines in found.items()}
+    return {name: _plain(" ".join(lines)) for name, lines in found.items()}
 
 
 def summary_of(docstring: str | None) -> str:
     """The first paragraph of a docstring, on one line."""
     paragraph = inspect.cleandoc(docstring or "").partition("\n\n")[0]
-    return " ".join(re.sub(r"``|`", "", paragraph).split())
+    return " ".join(_plain(paragraph).split())
+
+
+def _plain(text: str) -> str:
+    """Without marks of code, and with the words of configs for Python's."""
+    bare = text.replace("`", "")
+    return re.sub(r"\bNone\b", "null", bare).replace("True", "true").replace("False", "false")

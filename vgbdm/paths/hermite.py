@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Interval
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Size
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.path import Path, PathPoint, expand
 from vgbdm.registry.marks import model_part
@@ -32,7 +31,7 @@ class HermitePath(Path):
 
     frames = 3
 
-    def __init__(self, stencil: Annotated[Size, Ge(3)] = 11) -> None:
+    def __init__(self, stencil: Annotated[int, Interval(ge=3, le=2**16)] = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil

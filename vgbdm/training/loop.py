@@ -16,8 +16,8 @@ from annotated_types import Gt, Interval
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
-from vgbdm.origin import software
 from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
+from vgbdm.origin import software
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
