@@ -122,7 +122,7 @@ lint: $(READY)
 
 # The reference page of all options, from the schema; a test compares them.
 docs-options: $(READY)
-	$(BIN)/python launch/reference.py > docs/options.md
+	PYTHONPATH=launch $(BIN)/python docs/options_page.py > docs/options.md
 
 clean:
 	rm -rf .venv $(DEMO) $(DEMO)-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

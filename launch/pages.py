@@ -78,7 +78,8 @@ def page(name: str, told: Told, options: Sequence[Option], width: int) -> str:
     choices = read_choices(name, told.names.get(name, ()))
     made = next((choice for choice in choices if choice.name == told.chosen.get(name)), None)
     about = set(made.keys) if made is not None else set()
-    held = [o for o in options if o.key == name or o.key.startswith(f"{name}.") or o.key in about]
+    inside = [o for o in options if o.key.startswith(f"{name}.") or o.key in about]
+    held = inside if choices else inside or [o for o in options if o.key == name]
     if not held and not choices:
         listed = told.blocks()
         known = [option.key for option in options]

@@ -1,10 +1,11 @@
 """The reference page of all options, as Markdown, from the schema: docs/options.md.
 
-python launch/reference.py > docs/options.md
+PYTHONPATH=launch python docs/options_page.py > docs/options.md
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 
 from catalog import Launcher, launchers
@@ -29,7 +30,8 @@ def reference() -> str:
         by_config.setdefault(launcher.config_name, []).append(launcher)
     groups: dict[str, str] = {}
     parts = [TOP]
-    for config_name, alike in by_config.items():
+    for config_name, others in by_config.items():
+        alike = sorted(others, key=lambda launcher: launcher.name != config_name)
         told = read_told(config_name)
         options = options_of(config_name, told.cfg)
         of_groups = {key for g in told.names for key in _keys_of(g, told)}
@@ -84,4 +86,4 @@ def _table(options: Iterable[Option]) -> str:
 
 
 if __name__ == "__main__":
-    print(reference(), end="")
+    sys.stdout.write(reference())
