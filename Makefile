@@ -1,10 +1,10 @@
-# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | test-wheel | fuzz | mutate | lint | clean; each makes .venv where it is missing.
+# make demo | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | test-wheel | fuzz | mutate | lint | docs-options | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors test-wheel fuzz mutate lint clean
+.PHONY: demo demo-real demo-regional demo-monthly test test-slow test-floors test-wheel fuzz mutate lint docs-options clean
 .DEFAULT_GOAL := help
 
 help:
@@ -123,6 +123,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The reference page of all options, from the schema; a test compares them.
+docs-options: $(READY)
+	PYTHONPATH=launch $(BIN)/python docs/options_page.py > docs/options.md
 
 clean:
 	rm -rf .venv $(DEMO) $(DEMO)-* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -28,7 +28,7 @@ from entry import launch as start  # noqa: E402
 from feeding import time_training  # noqa: E402
 from fields import CHANNELS, HOUR, as_dataset, make_fields, make_store, resident, timed  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from pages import write_between_marks  # noqa: E402
+from tables import write_between_marks  # noqa: E402
 
 Figures = Iterator[tuple[str, float]]
 COLUMNS = {  # figure → target, what prototypes came to (docs/streaming.md#prototypes)

@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pages import write_between_marks
+from tables import write_between_marks
 
 REPO = Path(__file__).resolve().parent.parent
 WORKER = REPO / "benchmarks" / "scaling_worker.py"

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from pages import write_between_marks
+from tables import write_between_marks
 from tqdm import tqdm
 
 REPO = Path(__file__).resolve().parent.parent

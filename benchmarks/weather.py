@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO / "launch"))
 
 from entry import launch as start  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from pages import write_between_marks  # noqa: E402
+from tables import write_between_marks  # noqa: E402
 
 
 def run(name: str, threads: int, *options: str) -> None:

@@ -1,4 +1,4 @@
-"""Choose λ from runs that differ in it: the largest whose validation error is near that of λ = 0.
+r"""Choose λ from runs that differ in it: the largest whose validation error is near that of λ = 0.
 
 python launch/train_system.py --multirun system=rlc system.presets.gauge=0,1e-3,1e-2,3e-2 seed=1,2 \
     data.train=TRAIN data.val=VAL trainer.total_steps=2000

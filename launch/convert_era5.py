@@ -1,4 +1,4 @@
-"""Convert weather files to the training store (chunked Zarr), with Dask.
+r"""Convert weather files to the training store (chunked Zarr), with Dask.
 
 python launch/convert_era5.py source.root=DIR store=STORE variables=[u10,v10] \
     split.train=[START,END] split.val=[START,END] split.test=[START,END]

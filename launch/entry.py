@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
 import re
-import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -15,14 +14,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from explaining import check_references, how_to_quote, missing_keys
+from hydra.errors import HydraException
+from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
+from reading import at_configs, compose_told, read_told
 
 from vgbdm.errors import (
     FULL,
@@ -32,16 +30,16 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
-from vgbdm.resources import configs_folder
+from vgbdm.options.check import check
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
 
 STOPPED = 75
 """Exit code of a run that was asked to stop: start it again with resume=true."""
-CONFIGS = configs_folder()
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
+HELP = ("--help", "-h")
 NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
@@ -50,11 +48,14 @@ def launch(
     config_name: str,
     positional: Sequence[str] = (),
     trains: bool = False,
+    folder_of: Callable[[DictConfig], Path | None] | None = None,
 ) -> None:
     """Run ``main`` on the config ``configs/<config_name>.yaml`` with the command line's overrides.
 
     Bare arguments are the values of the keys ``positional``, in their order. With ``--multirun``
-    (or ``-m``), ``main`` runs once for every combination of the values that overrides list.
+    (or ``-m``), ``main`` runs once for every combination of the values that overrides list, each
+    in a process of its own, once all are checked; ``folder_of`` says which folder a run makes,
+    where its config may not. A table ends it; it exits 1 where one failed. One rank alone does so.
 
     Works alike under ``python``, ``deepspeed``, ``torchrun`` and ``srun``. Exits 0; 2 on bad input
     (one line); 1 on any other error (one line, with the file of its traceback where it was not
@@ -71,21 +72,23 @@ def launch(
     else:
         signal.signal(signal.SIGTERM, end)
     set_up_logging()
-    if any(a in ("--help", "-h") for a in overrides):
-        print_help(main, config_name)
-        return
     cfg: DictConfig | None = None
     many = any(a in ("--multirun", "-m") for a in overrides)
     overrides = [a for a in overrides if a not in ("--multirun", "-m")]
     names = list(positional)
-    overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
-        for chosen in sweep(overrides) if many else [overrides]:
-            cfg = compose_config(config_name, chosen)
-            remember(OmegaConf.to_container(cfg))
-            if trains:
-                present(ranks, cfg)
-            main(cfg)
+        if any(a in (*HELP, "--cfg") for a in overrides):
+            if is_first():
+                show(main, config_name, overrides)
+            return
+        overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
+        if many:
+            cfg = run_each(overrides, config_name, trains, ranks, folder_of or folder_made)
+        else:
+            cfg = compose_config(config_name, overrides)
+        if trains:
+            present(ranks, cfg)
+        main(cfg)
     except KeyboardInterrupt as error:
         name = "SIGTERM" if isinstance(error, Ended) else "SIGINT"
         kept = "nothing is left half-done" if not trains else "no step was done"
@@ -134,7 +137,8 @@ class Ended(KeyboardInterrupt):
 
 
 def end(number: int, frame: object) -> NoReturn:
-    """A handler of SIGTERM."""
+    """A handler of SIGTERM; a second one does not disturb what clears up."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Ended
 
 
@@ -146,25 +150,19 @@ def acknowledge(name: str) -> None:
 
 
 def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
-    """The composed config; every value that has no default must have been given."""
+    """The composed config, checked; every value that has no default must have been given."""
     unknown = [a for a in overrides if "=" not in a]
     if unknown:
-        raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
-    GlobalHydra.instance().clear()
+        raise InputError(how_to_quote(unknown[0]))
     overrides = [expand_home(a) for a in overrides]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        try:
-            cfg = compose(config_name, overrides)
-        except HydraException as error:
-            unread = [a for a in overrides if a in str(error).partition("\n")[0]]
-            if isinstance(error, OverrideParseException):
-                unread = [error.override]
-            elif not str(error).startswith("Ambiguous value"):
-                raise
-            raise InputError(how_to_quote(unread[0])) from None
-    missing = sorted(OmegaConf.missing_keys(cfg))
+    with at_configs():
+        cfg = compose_told(config_name, overrides)
+    check_references(cfg, overrides)
+    missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    remember(OmegaConf.to_container(cfg))
+    check(config_name, cfg)
     return cfg
 
 
@@ -173,26 +171,37 @@ def expand_home(override: str) -> str:
     return re.sub(r"""^([^=]+=["']?)~(?=/)""", lambda m: m[1] + str(Path.home()), override)
 
 
-def how_to_quote(override: str) -> str:
-    """What to say of an argument that Hydra cannot read."""
-    key, _, value = override.partition("=")
-    if value.startswith(('"', "'")):
-        return f"argument {override}: not readable; close its quotes"
-    value = value.replace('"', '\\"')
-    told = shlex.quote(f'{key}="{value}"')
-    return f"argument {override}: not readable; quote the value: {told}"
+def run_each(
+    overrides: list[str],
+    config_name: str,
+    trains: bool,
+    ranks: Ranks,
+    folder_of: Callable[[DictConfig], Path | None],
+) -> DictConfig:
+    """The config of one of many runs, in the process of that run; the first process ends here."""
+    if ranks.world_size > 1:
+        raise InputError(
+            f"--multirun with {ranks.world_size} ranks ({ranks.launcher}): start each run by "
+            f"itself, such as: for seed in 1 2 3; do {ranks.launcher} … seed=$seed; done"
+        )
+    runs = plan(overrides, lambda told: compose_config(config_name, told), folder_of)
+    if (heard := interrupts.request()) is not None:
+        kept = "no run was started"
+        fail(interrupts.describe_stop(heard, None, kept, "the same command"), STOPPED, "")
+    run = start_each(runs)
+    if run is not None:
+        return run.cfg
+    print(table(runs), flush=True)
+    code = exit_code(runs, STOPPED if trains else None)
+    undone = sum(run.code != 0 for run in runs)
+    if code == 1:
+        fail(f"{undone} of {len(runs)} runs failed; what each said stands above", code)
+    sys.exit(code)
 
 
-def sweep(overrides: list[str]) -> list[list[str]]:
-    """Every combination of the values in overrides such as ``seed=1,2,3``, as Hydra reads them."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [str(o.input_line)]
-        for o in parsed
-    ]
-    return [list(combination) for combination in itertools.product(*choices)]
+def folder_made(cfg: DictConfig) -> Path | None:
+    """The folder that a launcher makes, where its config names it."""
+    return next((Path(cfg[key]) for key in MADE[:2] if cfg.get(key) is not None), None)
 
 
 def find_ranks() -> Ranks:
@@ -245,21 +254,29 @@ def set_up_logging() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
-def print_help(main: Callable[[DictConfig], None], config_name: str) -> None:
-    """What the launcher does, its config with defaults, and the choices of its groups."""
-    if not is_first():
+def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[str]) -> None:
+    """Print what is asked for: the help, all of some of its groups, or the config.
+
+    Args:
+        main: of the launcher.
+        config_name: of the launcher.
+        words: of the command line.
+    """
+    from pages import composed, overview, page
+
+    told = read_told(config_name, [word for word in words if "=" in word])
+    if "--cfg" in words:
+        print(composed(told.cfg), end="")
         return
-    text = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
-    print(f"{text}\n\nArguments are key=value. Defaults (??? must be given):\n")
-    print((CONFIGS / f"{config_name}.yaml").read_text().rstrip())
-    defaults = yaml.safe_load((CONFIGS / f"{config_name}.yaml").read_text()).get("defaults", [])
-    groups = [name.removeprefix("override ") for d in defaults if isinstance(d, dict) for name in d]
-    for group in groups:
-        options = sorted(path.stem for path in (CONFIGS / group).glob("*.yaml"))
-        print(f"\n{group}= {' | '.join(options)}")
-        for option in options:
-            body = (CONFIGS / group / f"{option}.yaml").read_text().rstrip()
-            print("\n".join(f"    {line}" for line in body.splitlines()))
+    from vgbdm.options.option import options_of
+
+    width = min(shutil.get_terminal_size((100, 24)).columns, 100)
+    options = options_of(config_name, told.cfg)
+    place = next(i for i, word in enumerate(words) if word in HELP)
+    names = [word for word in words[place + 1 :] if "=" not in word and not word.startswith("-")]
+    about = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()
+    pages = [page(name, told, options, width) for name in names]
+    print("\n\n".join(pages or [overview(about, told, options, width)]))
 
 
 def shorten(error: Exception) -> str:

@@ -5,6 +5,8 @@ torchrun --nproc-per-node 2 launch/train_system.py system=lorenz data.train=STOR
 python launch/train_system.py --multirun seed=1,2,3 objective=vgbdm,blackbox data.train=… data.val=…
 """
 
+from pathlib import Path
+
 from entry import launch
 from omegaconf import DictConfig
 
@@ -16,5 +18,12 @@ def main(cfg: DictConfig) -> None:
     train(cfg)
 
 
+def folder_of(cfg: DictConfig) -> Path:
+    """The run folder, also where it is named by a hash of the config."""
+    from physics_systems.training import run_dir_of
+
+    return run_dir_of(cfg)
+
+
 if __name__ == "__main__":
-    launch(main, "train_system", trains=True)
+    launch(main, "train_system", trains=True, folder_of=folder_of)

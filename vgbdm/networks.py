@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vgbdm.options.kinds import Depth, Kernel, Size
 from vgbdm.registry.marks import model_part
 
 
@@ -65,7 +66,7 @@ class ResidualMLP(nn.Module):
         depth: hidden layers.
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int = 128, depth: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, width: Size = 128, depth: Depth = 3) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for k in range(depth):
@@ -94,7 +95,7 @@ class ResidualConv(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, width: int = 32, depth: int = 2, kernel: int = 3
+        self, inputs: int, outputs: int, width: Size = 32, depth: Depth = 2, kernel: Kernel = 3
     ) -> None:
         super().__init__()
         pad, sizes = kernel // 2, [inputs] + [width] * depth

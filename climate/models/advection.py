@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from annotated_types import Len
 from torch import Tensor
 
 from climate.conventions.cycles import SECONDS_PER_DAY
@@ -31,6 +32,7 @@ from climate.models.wind import Wind, bounded, potential_unit, wind_of
 from vgbdm.dynamics.parameters import LogNormalParameters, Theta
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.dynamics.tendency import Context, Tendency
+from vgbdm.options.kinds import Pair, Positive, Text, Unit
 from vgbdm.registry.marks import model_part
 
 RK4_LIMIT = 2.5
@@ -73,12 +75,12 @@ class GreyBoxAdvection(WeatherField):
         self,
         domain: Domain,
         *,
-        wind: Sequence[str],
-        wind_limit: float,
-        divergence_limit: float,
+        wind: Annotated[Sequence[Text], Len(2, 2)],
+        wind_limit: Annotated[Positive, Unit("m/s")],
+        divergence_limit: Annotated[Positive, Unit("1/s")],
         source: bool,
-        source_limit: float,
-        priors: Mapping[str, Sequence[float]],
+        source_limit: Positive,
+        priors: Mapping[str, Pair],
         **options: Any,
     ) -> None:
         count, own = len(domain.variables), domain.holds_wind(wind)

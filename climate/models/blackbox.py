@@ -20,6 +20,7 @@ from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.dynamics.tendency import Context, Tendency
+from vgbdm.options.kinds import Positive, Size
 from vgbdm.registry.marks import model_part
 
 
@@ -35,7 +36,7 @@ class BlackBox(WeatherField):
     """
 
     def __init__(
-        self, domain: Domain, *, source_limit: float, substeps: int, **options: Any
+        self, domain: Domain, *, source_limit: Positive, substeps: Size, **options: Any
     ) -> None:
         super().__init__(domain, len(domain.channels), None, **options)
         self.source_limit, self._solver = source_limit, Solver("rk4", substeps)

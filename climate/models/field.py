@@ -7,9 +7,10 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from climate.grids.grid import Grid
@@ -24,6 +25,7 @@ from vgbdm.dynamics.tendency import Context
 from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
+from vgbdm.options.kinds import Divides, Size
 from vgbdm.paths.path import Path
 
 
@@ -61,14 +63,14 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         outputs: int,
         parameters: LogNormalParameters | None,
         *,
-        width: int,
-        blocks: int,
-        history_width: int,
-        heads: int,
-        dropout: float,
+        width: Size,
+        blocks: Size,
+        history_width: Size,
+        heads: Annotated[Size, Divides("history_width")],
+        dropout: Annotated[float, Interval(ge=0, lt=1)],
         operators: Callable[[Grid], TangentBasis] | None,
-        truncation: int | None,
-        latents: Callable[..., WeatherLatents] | None,
+        truncation: Size | None,
+        latents: Callable[[Domain, int, int], WeatherLatents] | None,
     ) -> None:
         grid = domain.grid
         super().__init__(domain, Transport(grid, domain.variables, truncation, operators))

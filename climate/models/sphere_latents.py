@@ -28,6 +28,7 @@ from vgbdm.errors import InputError
 from vgbdm.latents.distributions import DiagonalGaussian, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, LatentSizes
 from vgbdm.networks import Blocks
+from vgbdm.options.kinds import Share, Size
 from vgbdm.registry.marks import model_part
 
 BELL = 0.6
@@ -192,11 +193,11 @@ class WeatherLatents(nn.Module):
         fixed: int,
         thetas: int,
         *,
-        channels: int,
-        points: int,
-        width: int,
-        blocks: int,
-        memory: float,
+        channels: Size,
+        points: Size,
+        width: Size,
+        blocks: Size,
+        memory: Share,
     ) -> None:
         super().__init__()
         if not (channels > 0 and 0 <= memory <= 1):

@@ -17,16 +17,18 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from climate.conventions.wording import duration
 from climate.store.layout import TrainingStore
 from climate.stream.pool import Aside, Direct, Pool, Source, WindowShape, Workers, pool_steps
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Positive, Unit
 from vgbdm.training.order import PADDING, Group, Order
 
 log = logging.getLogger(__name__)
@@ -156,14 +158,14 @@ class WindowStream:
         rank: int = 0,
         ranks: int = 1,
         seed: int = 0,
-        lanes: int = 8,
-        block_steps: int = 96,
-        pool_blocks: int = 96,
+        lanes: Count = 8,
+        block_steps: Count = 96,
+        pool_blocks: Count = 96,
         consumed: int = 0,
-        threads: int = 1,
+        threads: Annotated[int, Interval(ge=1, le=1024)] = 1,
         pin: bool = False,
         aside: Aside | None = None,
-        memory_gib: float = 4.0,
+        memory_gib: Annotated[Positive, Unit("GiB")] = 4.0,
     ) -> None:
         if global_batch % lanes:
             raise InputError(

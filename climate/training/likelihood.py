@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.initial_wind import InitialWinds, initial_winds
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Size
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
 
@@ -32,7 +34,10 @@ class GaussianLikelihood:
         ahead: states of a window after the current one, all scored.
     """
 
-    def __init__(self, ahead: int) -> None:
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("prior",)
+    """What it reads of the values of schedules."""
+
+    def __init__(self, ahead: Size) -> None:
         if ahead < 1:
             raise InputError(f"objective.ahead={ahead}: at least 1 state must be scored")
         self.ahead = ahead

@@ -29,6 +29,7 @@ from climate.training.gradient_choice import choose_gradient, comparable
 from climate.training.validation import RolloutValidation
 from vgbdm.errors import InputError
 from vgbdm.extras import need
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend, ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
@@ -45,7 +46,7 @@ the same is computed (of the gradients, `comparable` says which are the same).""
 
 
 def parameter_groups(
-    field: nn.Module, *, weight_decay: float, physics_rate: float
+    field: nn.Module, *, weight_decay: NotNegative, physics_rate: NotNegative
 ) -> list[ParameterGroup]:
     """Weights with decay; biases, norms and lags without; θ without, at its own rate.
 

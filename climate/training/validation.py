@@ -17,6 +17,7 @@ from climate.models.forecaster import TrainedForecaster
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import AtLeastTwo, Count
 from vgbdm.scores import crps
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.transfer import arrive, to_numbers
@@ -50,9 +51,9 @@ class RolloutValidation:
         step: np.timedelta64,
         history: int,
         lead: np.timedelta64,
-        starts: int,
-        batch: int,
-        members: int,
+        starts: Count,
+        batch: Count,
+        members: AtLeastTwo,
         seed: int,
     ) -> None:
         if members < 2:

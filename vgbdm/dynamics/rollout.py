@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -16,10 +17,13 @@ from torchdiffeq import odeint
 from vgbdm.dynamics.rungekutta import METHODS, integrate
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Size
 from vgbdm.registry.marks import model_part
 
-ADAPTIVE = ("adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8")
+Adaptive = Literal["adaptive_heun", "fehlberg2", "bosh3", "dopri5", "dopri8"]
+ADAPTIVE = get_args(Adaptive)
 """Methods that choose their steps, by torchdiffeq; its host reads the device at each."""
+Method = Literal["euler", "midpoint", "heun2", "heun3", "rk4"] | Adaptive
 
 
 @model_part
@@ -35,8 +39,8 @@ class Solver:
         InputError: for anything else.
     """
 
-    method: str = "midpoint"
-    substeps: int = 2
+    method: Method = "midpoint"
+    substeps: Size = 2
 
     def __post_init__(self) -> None:
         known = (*METHODS, *ADAPTIVE)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 import torch.nn.functional as F
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.dynamics.parameters import NormalParameters
@@ -27,6 +28,7 @@ from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.distributions import Distribution, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.regression import STENCIL, WindowRates, WindowRegression, inner
+from vgbdm.options.kinds import AtLeastTwo, Frames, Size, Text
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.path import Path, PathPoint
 from vgbdm.registry.marks import model_part
@@ -104,16 +106,16 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         statistics: FieldStatistics,
         *,
         grey: bool,
-        residual_inputs: str | Sequence[str],
-        window: int,
-        history: int,
-        latents: int,
-        features: int,
+        residual_inputs: Text | Sequence[Text],
+        window: AtLeastTwo,
+        history: Frames,
+        latents: Frames,
+        features: Size,
         encoder: Callable[[int, int, int], nn.Module],
         network: Callable[[int, int], nn.Module],
         unmixing: Callable[[int, int], nn.Module] | None,
         head: Callable[[int, int], nn.Module] = GaussianHead,
-        refinement: int,
+        refinement: Annotated[int, Interval(ge=0, le=1000)],
         solver: Solver,
     ) -> None:
         super().__init__()

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vgbdm.options.kinds import Depth, Size
 from vgbdm.registry.marks import model_part
 
 
@@ -28,7 +29,7 @@ class WindowMLP(nn.Module):
     """
 
     def __init__(
-        self, channels: int, window: int, features: int, width: int = 256, depth: int = 2
+        self, channels: int, window: int, features: int, width: Size = 256, depth: Depth = 2
     ) -> None:
         super().__init__()
         sizes = [channels * window] + [width] * depth
@@ -54,7 +55,7 @@ class WindowGRU(nn.Module):
         width: of the recurrent state.
     """
 
-    def __init__(self, channels: int, window: int, features: int, width: int = 64) -> None:
+    def __init__(self, channels: int, window: int, features: int, width: Size = 64) -> None:
         super().__init__()
         self.recurrent = nn.GRU(channels, width, batch_first=True)
         self.last = nn.Linear(width, features)
@@ -79,7 +80,7 @@ class WindowConv(nn.Module):
         width: channels of the hidden layers.
     """
 
-    def __init__(self, channels: int, window: int, features: int, width: int = 32) -> None:
+    def __init__(self, channels: int, window: int, features: int, width: Size = 32) -> None:
         super().__init__()
         self.first = nn.Conv2d(channels * window, width, 3, padding=1, padding_mode="circular")
         self.second = nn.Conv2d(width, width, 3, padding=1, padding_mode="circular")

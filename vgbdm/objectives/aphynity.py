@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ class Aphynity(RolloutMatching[Batch]):
     Source: Yin et al. 2021. Their multiplier grows by the error it multiplies; here it is a
     schedule, ``values["multiplier"]``, so that a resumed run has the same one.
     """
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("multiplier",)
+    """What it reads of the values of schedules, beside those of its base."""
 
     def __call__(
         self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Generic, NamedTuple
+from typing import ClassVar, Generic, NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents
 from vgbdm.objectives.gauge import gauge
 from vgbdm.objectives.places import Places, Sampler, gather, span
+from vgbdm.options.kinds import Seed
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_normal, pair_keys
 from vgbdm.registry.marks import buildable
@@ -68,10 +69,21 @@ class Matching(Generic[Batch]):
         seed: of the run.
     """
 
+    SCHEDULES: ClassVar[tuple[str, ...]] = (
+        "noise",
+        "physics",
+        "gauge",
+        "prior",
+        "crps",
+        "beta_theta",
+        "beta_zeta",
+    )
+    """What it reads of the values of schedules."""
+
     ahead = 1
     """Frames of a window after the current one."""
 
-    def __init__(self, path: Path, places: Sampler, seed: int) -> None:
+    def __init__(self, path: Path, places: Sampler, seed: Seed) -> None:
         self.path, self.places, self.seed = path, places, seed
 
     def __call__(

@@ -6,6 +6,7 @@ Shapes: ``B`` trajectories, ``T`` frames of a window, ``C`` components, ``...`` 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,6 +31,9 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
     to be what the physics alone makes; ``self_supervision`` asks the encoder to find the θ of
     trajectories that the physics alone made from draws of the prior.
     """
+
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("balance", "unmixing", "self_supervision")
+    """What it reads of the values of schedules, beside those of its base."""
 
     def __call__(  # type: ignore[override]  # its encoder has parts that no other field has
         self, field: LatentField, batch: TrajectoryBatch, values: Mapping[str, float]

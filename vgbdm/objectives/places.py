@@ -6,12 +6,13 @@ Shapes: ``B`` samples, ``L`` frames, ``T`` frames of a window, ``K`` of a histor
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Seed, Size
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
 
@@ -22,6 +23,9 @@ class Places(NamedTuple):
     start: Tensor
     interval: Tensor
     s: Tensor
+
+
+Intervals = Literal["trajectory", "window", "after"]
 
 
 class Sampler(ABC):
@@ -52,9 +56,13 @@ class Sampler(ABC):
 
 @buildable
 class LastInterval(Sampler):
-    """One match, anywhere in the last interval of the frames; the window begins with the first."""
+    """One match, anywhere in the last interval of the frames; the window begins with the first.
 
-    def __init__(self, seed: int) -> None:
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: Seed) -> None:
         super().__init__(1, seed)
 
     def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
@@ -82,8 +90,8 @@ class WindowSampler(Sampler):
 
     noise = "bridge"
 
-    def __init__(self, matches: int, intervals: str, seed: int) -> None:
-        if intervals not in ("trajectory", "window", "after") or matches < 1:
+    def __init__(self, matches: Size, intervals: Intervals, seed: Seed) -> None:
+        if intervals not in get_args(Intervals) or matches < 1:
             raise InputError(
                 f"sampling: intervals={intervals}, matches={matches}; want trajectory, window or "
                 "after, and at least 1"

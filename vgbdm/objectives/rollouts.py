@@ -7,7 +7,7 @@ of the integrated state, ``...`` axes of a frame.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Generic, NamedTuple
+from typing import ClassVar, Generic, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
 from vgbdm.objectives.places import first_frames, gather, span
+from vgbdm.options.kinds import AtLeastTwo, Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
 from vgbdm.registry.marks import buildable
@@ -86,12 +87,15 @@ class RolloutMatching(Generic[Batch]):
         checkpoint: recompute activations backwards rather than keep those of every field call.
     """
 
+    SCHEDULES: ClassVar[tuple[str, ...]] = ("horizon", "prior", "beta_theta", "beta_zeta")
+    """What it reads of the values of schedules."""
+
     def __init__(
         self,
-        ahead: int,
-        seed: int,
+        ahead: Size,
+        seed: Seed,
         path: Path | None = None,
-        members: int | None = None,
+        members: AtLeastTwo | None = None,
         checkpoint: bool = False,
     ) -> None:
         if ahead < 1 or (members is not None and members < 2):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import NotNegative
 from vgbdm.paths.path import Path, PathPoint, expand
 from vgbdm.registry.marks import model_part
 
@@ -23,7 +27,9 @@ class BridgePath(Path):
 
     needs_noise = True
 
-    def __init__(self, sigma: float = 0.1, margin: float = 0.02) -> None:
+    def __init__(
+        self, sigma: NotNegative = 0.1, margin: Annotated[float, Interval(gt=0, lt=0.5)] = 0.02
+    ) -> None:
         if not (sigma >= 0 and 0 < margin < 0.5):
             raise InputError(f"bridge path: sigma={sigma}, margin={margin}; want ≥ 0 and 0…0.5")
         self.sigma, self.margin = sigma, margin

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
 from vgbdm.errors import InputError
@@ -28,7 +31,7 @@ class HermitePath(Path):
 
     frames = 3
 
-    def __init__(self, stencil: int = 11) -> None:
+    def __init__(self, stencil: Annotated[int, Interval(ge=3, le=2**16)] = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Positive
 from vgbdm.paths.hermite import cubic
 from vgbdm.paths.path import Path, PathPoint
 from vgbdm.registry.marks import model_part
@@ -24,7 +25,7 @@ class SmoothingPath(Path):
 
     frames = 4
 
-    def __init__(self, smoothing: float = 1.0) -> None:
+    def __init__(self, smoothing: Positive = 1.0) -> None:
         if not smoothing > 0:
             raise InputError(f"smoothing path: smoothing={smoothing}; it must be positive")
         self.smoothing = smoothing

@@ -10,17 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Annotated, Any, Literal
 
+from annotated_types import Gt, Interval
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
+from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
 from vgbdm.origin import software
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import TrainingBatch
-from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT, Backend, ParameterGroup, StepResult
+from vgbdm.training.backends.base import COLLECTIVE_MINUTES, Backend, ParameterGroup, StepResult
 from vgbdm.training.backends.learner import Objective
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
@@ -65,16 +67,16 @@ class Plan:
             never.
     """
 
-    total_steps: int = 1000
-    max_minutes: float | None = None
-    validations: int = 5
-    keep: int = 1
-    save_minutes: float | None = 10.0
-    patience: int | None = None
-    hang_minutes: float = 10.0
-    nonfinite: str = "stop"
-    max_skips: int = 5
-    explosion: float | None = None
+    total_steps: Count = 1000
+    max_minutes: Annotated[Positive, Unit("minutes")] | None = None
+    validations: Count = 5
+    keep: Count = 1
+    save_minutes: Annotated[Positive, Unit("minutes")] | None = 10.0
+    patience: Count | None = None
+    hang_minutes: Annotated[float, Interval(gt=0, lt=COLLECTIVE_MINUTES), Unit("minutes")] = 10.0
+    nonfinite: Literal["stop", "skip"] = "stop"
+    max_skips: WholeNumber = 5
+    explosion: Annotated[float, Gt(1)] | None = None
 
     def __post_init__(self) -> None:
         if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
@@ -85,11 +87,10 @@ class Plan:
             raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
         if self.save_minutes is not None and not self.save_minutes > 0:
             raise InputError(f"trainer.save_minutes={self.save_minutes}: positive, or null")
-        longest = COLLECTIVE_TIMEOUT.total_seconds() / 60
-        if not 0 < self.hang_minutes < longest:
+        if not 0 < self.hang_minutes < COLLECTIVE_MINUTES:
             raise InputError(
                 f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
-                f"{longest:g}, after which processes no longer wait for each other"
+                f"{COLLECTIVE_MINUTES}, after which processes no longer wait for each other"
             )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def progress_of(step: int, total_steps: int | None) -> float:
 @buildable
 @dataclass(frozen=True)
 class Constant:
-    """Always ``value``."""
+    """Always ``value``.
+
+    Attributes:
+        value: at every step.
+    """
 
     value: float
 
@@ -43,10 +48,14 @@ class Every:
     """``value`` at every ``period``-th step, else 0, for a term that costs much.
 
     Steps of a period are timed together where ``period`` divides `loop.TIMED_TOGETHER`.
+
+    Attributes:
+        value: at some steps.
+        period: how many steps one of them stands for.
     """
 
     value: float
-    period: int
+    period: Count
 
     def __post_init__(self) -> None:
         """Refuse what is no period."""
@@ -61,12 +70,19 @@ class Every:
 @buildable
 @dataclass(frozen=True)
 class Linear:
-    """A straight ramp from ``start`` to ``end`` between two shares of the run."""
+    """A straight ramp from ``start`` to ``end`` between two shares of the run.
+
+    Attributes:
+        start: until the ramp begins.
+        end: after it.
+        begin: share of the run at which the ramp begins.
+        finish: share of the run at which it ends.
+    """
 
     start: float
     end: float
-    begin: float = 0.0
-    finish: float = 1.0
+    begin: Share = 0.0
+    finish: Share = 1.0
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
@@ -77,10 +93,15 @@ class Linear:
 @buildable
 @dataclass(frozen=True)
 class Geometric:
-    """From ``start`` to ``end`` by equal ratios; both positive."""
+    """From ``start`` to ``end`` by equal ratios; both positive.
 
-    start: float
-    end: float
+    Attributes:
+        start: at the beginning of the run.
+        end: at its end.
+    """
+
+    start: Positive
+    end: Positive
 
     def __post_init__(self) -> None:
         """Refuse what has no ratio."""
@@ -100,11 +121,16 @@ class WarmupCosine:
     """A linear warm-up over ``warmup`` steps to ``peak``, then half a cosine to ``floor`` · peak.
 
     Source: Loshchilov & Hutter 2017, without restarts.
+
+    Attributes:
+        peak: largest learning rate.
+        warmup: steps until then.
+        floor: share of the peak at the end.
     """
 
-    peak: float
-    warmup: int = 20
-    floor: float = 0.01
+    peak: Positive
+    warmup: WholeNumber = 20
+    floor: Share = 0.01
 
     def __post_init__(self) -> None:
         """Refuse a rate that climbs the loss, and what is no number."""
@@ -133,10 +159,14 @@ class Growing:
 
     Before the length of a run is known it stands in the middle, rounded up, so that a step timed
     then takes no less than steps do on average.
+
+    Attributes:
+        start: first of the numbers.
+        end: last of them.
     """
 
-    start: int
-    end: int
+    start: Count
+    end: Count
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The number at ``step``."""

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchdiffeq import odeint, odeint_adjoint
 
-from vgbdm.dynamics.rollout import ADAPTIVE
+from vgbdm.dynamics.rollout import ADAPTIVE, Method
 from vgbdm.dynamics.rungekutta import METHODS, integrate
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Positive, Size
 from vgbdm.registry.marks import model_part
 
-GRADIENTS = ("auto", "direct", "checkpoint", "adjoint")
+Gradient = Literal["auto", "direct", "checkpoint", "adjoint"]
+GRADIENTS = get_args(Gradient)
 ALIKE_GRADIENTS = ("auto", "direct", "checkpoint")
 """Ways to the same gradient, bit for bit."""
 
@@ -44,11 +47,11 @@ class WindowSolver:
         InputError: for anything else.
     """
 
-    method: str
-    substeps: int
-    rtol: float
-    atol: float
-    gradient: str
+    method: Method
+    substeps: Size
+    rtol: Positive
+    atol: Positive
+    gradient: Gradient
 
     def __post_init__(self) -> None:
         if self.method not in (*METHODS, *ADAPTIVE):

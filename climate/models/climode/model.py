@@ -14,8 +14,8 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
@@ -32,7 +32,11 @@ from climate.models.weather_model import WeatherModel
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.options.kinds import Divides, Of, Pair, Positive, Size, Unit
 from vgbdm.registry.marks import model_part
+
+GIVEN = ("transport", "domain", "wind_limit")
+"""What the fit of the wind is told by the model."""
 
 
 @model_part
@@ -66,20 +70,20 @@ class ClimODE(WeatherModel):
         self,
         domain: Domain,
         *,
-        width: int,
-        blocks: int,
-        attention_width: int,
-        heads: int,
-        emission_blocks: int,
+        width: Size,
+        blocks: Size,
+        attention_width: Size,
+        heads: Annotated[Size, Divides("attention_width")],
+        emission_blocks: Size,
         operators: Callable[[Grid], TangentBasis] | None,
-        truncation: int | None,
-        wind_limit: float,
-        divergence_limit: float,
-        wind_change_limit: float,
-        tendency_limit: float,
-        correction_limit: float,
-        priors: Mapping[str, Sequence[float]],
-        fit: Mapping[str, Any],
+        truncation: Size | None,
+        wind_limit: Annotated[Positive, Unit("m/s")],
+        divergence_limit: Annotated[Positive, Unit("1/s")],
+        wind_change_limit: Positive,
+        tendency_limit: Positive,
+        correction_limit: Positive,
+        priors: Mapping[str, Pair],
+        fit: Annotated[Mapping[str, Any], Of("climate.models.climode.wind_fit.WindFit", GIVEN)],
         solver: WindowSolver,
     ) -> None:
         variables, grid = domain.variables, domain.grid

@@ -25,6 +25,7 @@ from climate.models.transport import Resolved, Transport
 from climate.models.wind import potential_unit, wind_unit
 from climate.operators.sphere import SpectralOperators
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import NotNegative, Size
 from vgbdm.paths.path import Path
 
 
@@ -90,8 +91,8 @@ class WindFit(nn.Module):
         domain: Domain,
         wind_limit: float,
         *,
-        degree: int,
-        smoothness: float,
+        degree: Size,
+        smoothness: NotNegative,
         path: Path,
     ) -> None:
         super().__init__()

@@ -10,13 +10,15 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.options.kinds import Count, NotNegative, Precision
 from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory
@@ -28,7 +30,8 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 GRAPHS = "graphs"
 WISHES = ("stop", "save")
 """What a rank may ask of all others with a step."""
-COLLECTIVE_TIMEOUT = timedelta(hours=2)
+COLLECTIVE_MINUTES = 120
+COLLECTIVE_TIMEOUT = timedelta(minutes=COLLECTIVE_MINUTES)
 """After which a process no longer waits for another; the watchdog of a run comes first."""
 
 
@@ -87,13 +90,13 @@ class Backend(ABC):
 
     def __init__(
         self,
-        precision: str,
-        clip: float,
-        accumulation: int,
-        compile: bool | str = False,
+        precision: Precision,
+        clip: NotNegative,
+        accumulation: Count,
+        compile: bool | Literal["graphs"] = False,
         recompute: bool = False,
-        ema: float | None = None,
-        validation_precision: str = "fp32",
+        ema: Annotated[float, Interval(gt=0, lt=1)] | None = None,
+        validation_precision: Precision = "fp32",
         tf32: bool = False,
     ) -> None:
         if accumulation < 1 or clip < 0:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from vgbdm.options.kinds import Of, Text
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import Backend
-from vgbdm.training.backends.deepspeed import DeepSpeedBackend
+from vgbdm.training.backends.deepspeed import DeepSpeedBackend, Offload, Stage
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 
 DEEPSPEED_MARK = "CROSS_SIZE"
@@ -36,10 +37,10 @@ def backend_name(config: Mapping[str, Any]) -> str:
 
 @buildable
 def automatic(
-    stage: int | None = None,
-    offload: str | None = None,
-    nvme_path: str | None = None,
-    **options: Any,
+    stage: Stage | None = None,
+    offload: Offload | None = None,
+    nvme_path: Text | None = None,
+    **options: Annotated[Any, Of("vgbdm.training.backends.base.Backend")],
 ) -> Backend:
     """The backend of the launcher; DeepSpeed under any of them where one of its options is given.
 

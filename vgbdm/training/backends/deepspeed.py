@@ -8,13 +8,15 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Interval
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.extras import need
+from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 from vgbdm.training.backends.base import (
     COLLECTIVE_TIMEOUT,
@@ -58,6 +60,10 @@ def leave_out_inference() -> None:
     from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder
 
     deepspeed.ops.__compatible_ops__[ShareMemCommBuilder.NAME] = False
+
+
+Stage = Annotated[int, Interval(ge=0, le=3)]
+Offload = Literal["cpu", "nvme"]
 
 
 def zero_config(
@@ -116,9 +122,9 @@ class DeepSpeedBackend(Backend):
 
     def __init__(
         self,
-        stage: int = 0,
-        offload: str | None = None,
-        nvme_path: str | None = None,
+        stage: Stage = 0,
+        offload: Offload | None = None,
+        nvme_path: Text | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)

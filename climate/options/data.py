@@ -1,0 +1,155 @@
+"""Options of what makes, converts and looks after data."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Interval
+from pydantic import AfterValidator
+
+from climate.conventions.calendar import SPLITS, parse_period
+from climate.options.words import Date, Duration, Period, Region, Variables
+from vgbdm.errors import InputError
+from vgbdm.options.kinds import Count, Frames, Node_, Seed, Share, Text, Unit, WholeNumber, Words
+from vgbdm.options.shapes import Options
+
+
+class Selection(Options):
+    """What is taken of a source; all of it where nothing is said.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        variables: short names of the channels, in their order.
+        period: only these times are read; null: all.
+        step: such as 6h: only times at whole steps from midnight UTC; null: all.
+        coarsen: area-weighted means over this many cells of a coarser grid; null: none.
+        region: only this box; null: the globe.
+        halo: grid points kept around the region, at least the task's.
+        store: folder of the training store.
+        force_unlock: take the lock of a process on another host, which is surely dead.
+    """
+
+    plugins: list[Text] = []  # noqa: RUF012
+    variables: Variables
+    period: Period | None
+    step: Duration | None
+    coarsen: Annotated[int, Interval(ge=1, le=2**16)] | None
+    region: Region | None
+    halo: Frames
+    store: Text
+    force_unlock: bool
+
+
+class Split(Options):
+    """Periods of the data; statistics come from the first alone.
+
+    Attributes:
+        train: period of training.
+        val: period of validation.
+        test: period of tests.
+    """
+
+    train: Period
+    val: Period
+    test: Period
+
+
+def _scheduler(value: str) -> str:
+    if value not in ("threads", "synchronous") and "://" not in value:
+        raise InputError("no scheduler")
+    return value
+
+
+class Dask(Options):
+    """Who converts.
+
+    Attributes:
+        scheduler: of Dask: threads, synchronous, or the address of a cluster.
+    """
+
+    scheduler: Annotated[
+        Text, AfterValidator(_scheduler), Words("threads, synchronous or tcp://HOST:PORT")
+    ]
+
+
+class ConvertEra5(Selection):
+    """Conversion to the training store.
+
+    Attributes:
+        source: where the data are, and what they are called there.
+        split: periods of training, validation and tests.
+        nan_allowance: share of missing values per channel and shard that may be filled.
+        odd_maps: maps that are one value, repeat or jump are refused, or kept.
+        codec: of the states; none is read faster, where disk allows.
+        workers: Dask threads; null: as many as cores.
+        dask: who converts.
+        append: add times later than those of a finished store.
+        restart: drop what a stopped conversion left instead of continuing it.
+    """
+
+    COMMON: ClassVar = (
+        "source.root", "variables", "split.train", "split.val", "split.test", "period", "step",
+        "append",
+    )  # fmt: skip
+
+    source: Node_
+    split: Split
+    nan_allowance: Share
+    odd_maps: Literal["refuse", "keep"]
+    codec: Literal["lz4", "none"]
+    workers: Count | None
+    dask: Dask
+    append: bool
+    restart: bool
+
+    @classmethod
+    def check_relations(cls, values: Mapping[str, Any]) -> None:
+        """Periods follow each other; each variable is one that the source knows."""
+        periods = [(n, parse_period(f"split.{n}", values["split"][n])) for n in SPLITS]
+        for (earlier, first), (later, second) in itertools.pairwise(periods):
+            if second[0] <= first[1]:
+                raise InputError(
+                    f"split.{later}={values['split'][later]}: want it after the end of "
+                    f"split.{earlier}={values['split'][earlier]}"
+                )
+        known = values["source"].get("fields", {})
+        for name in values["variables"] if known else ():
+            if name not in known:
+                raise InputError(
+                    f"variable {name} is unknown; known are {', '.join(sorted(known))}; add "
+                    f"+source.fields.{name}={{…}} for another"
+                )
+
+
+class Store(Selection):
+    """What is done with a store.
+
+    Attributes:
+        action: what to do.
+        source: for repair: where the data are; null: none.
+    """
+
+    action: Literal["info", "verify", "upgrade", "repair"]
+    source: Node_ | None = None
+
+
+class MakeSample(Options):
+    """A stand-in atmosphere.
+
+    Attributes:
+        out: folder to make, in the layout of WeatherBench 5.625°.
+        days: length, hourly.
+        seed: of the small waves it starts from.
+        start: first time, UTC.
+        spin_up_days: simulated first and thrown away.
+        truncation: largest spherical degree of the shallow-water model.
+    """
+
+    out: Text
+    days: Annotated[int, Interval(ge=1, le=100_000), Unit("days")]
+    seed: Seed
+    start: Date
+    spin_up_days: Annotated[WholeNumber, Unit("days")]
+    truncation: Annotated[int, Interval(ge=1, le=31)]

@@ -1,0 +1,91 @@
+"""Options of forecasts and of their scores."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from climate.options.words import Duration, Hours
+from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit
+from vgbdm.options.shapes import Options
+
+Members = Annotated[Count, Unit("members")]
+
+
+class ForecastEra5(Options):
+    """Forecasts from every start of a period.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        run_dir: folder of a training.
+        store: the training store, for initial states.
+        out: Zarr store to make.
+        leads: longest lead; such as 6mo of a monthly model.
+        split: whose starts, all that have their leads inside it.
+        members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
+        seed: of the members' draws.
+        checkpoint: whose weights.
+        batch: forecasts at a time, starts × members.
+        institution: who makes it, written into the file; null: nobody.
+        device: such as cpu or cuda; null: a GPU where there is one.
+        precision: of the networks.
+    """
+
+    COMMON: ClassVar = ("leads", "split", "members", "checkpoint")
+
+    plugins: list[Text] = []  # noqa: RUF012
+    run_dir: Text
+    store: Text
+    out: Text
+    leads: Duration
+    split: Literal["train", "val", "test"]
+    members: Members | None
+    seed: Seed
+    checkpoint: Literal["best", "last"]
+    batch: Count
+    institution: Text | None
+    device: Text | None
+    precision: Precision
+
+
+class EvaluateEra5(Options):
+    """Scores of a forecast.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        forecast: made by forecast_era5.
+        store: the training store: truth, climatology, damping.
+        out: folder for the tables, the rules and report.html.
+        run_dir: of the training, for its curves and config in the report; null: none.
+        dress: a forecast of the same model with split=val: adds the row model_dressed; null: none.
+        seed: of the bootstrap.
+        must_beat: leads at which the model must beat both persistences, or exit 3.
+    """
+
+    COMMON: ClassVar = ("run_dir", "dress")
+
+    plugins: list[Text] = []  # noqa: RUF012
+    forecast: Text
+    store: Text
+    out: Text
+    run_dir: Text | None
+    dress: Text | None
+    seed: Seed
+    must_beat: Annotated[Hours, Unit("h")]
+
+
+class CompareForecasts(Options):
+    """Paired differences of two forecasts.
+
+    Attributes:
+        a: a forecast store, the first bare argument.
+        b: another, the second.
+        truth: the training store both were made from.
+        out: folder for comparison.csv and report.html.
+        seed: of the bootstrap.
+    """
+
+    a: Text
+    b: Text
+    truth: Text
+    out: Text
+    seed: Seed

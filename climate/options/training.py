@@ -1,0 +1,186 @@
+"""Options of training and of its preflight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from climate.options.words import Duration, Region, Vectors
+from vgbdm.errors import InputError
+from vgbdm.options.kinds import (
+    Count,
+    Divides,
+    Frames,
+    Node,
+    Node_,
+    NodesByName,
+    Of,
+    Pair,
+    Positive,
+    Seed,
+    Size,
+    Text,
+    Unit,
+)
+from vgbdm.options.schedules import check_schedules
+from vgbdm.options.shapes import Options
+
+
+class Sizes(Options):
+    """Sizes of the networks; see the group `size`.
+
+    Attributes:
+        width: hidden channels.
+        blocks: residual blocks.
+        history_width: width of the attention over past states.
+        heads: of that attention; divides its width.
+    """
+
+    width: Size
+    blocks: Size
+    history_width: Size
+    heads: Annotated[Size, Divides("history_width")]
+
+
+class Operators(Options):
+    """What differentiates on the sphere; see the group `operators`.
+
+    Attributes:
+        gradient: another ∇ than the spectral one; null: the spectral one.
+    """
+
+    gradient: Annotated[Any, Node(positional=1)] | None
+
+
+class Physics(Options):
+    """What the models are told of the time scale; see the group `task`.
+
+    Attributes:
+        wind_limit: bound of the advecting wind.
+        divergence_limit: bound of its divergence.
+        priors: of θ, name → [median, spread of the logarithm].
+    """
+
+    wind_limit: Annotated[Positive, Unit("m/s")]
+    divergence_limit: Annotated[Positive, Unit("1/s")]
+    priors: dict[str, Pair]
+
+
+class Validation(Options):
+    """Rollouts over the validation period.
+
+    Attributes:
+        lead: longest forecast.
+    """
+
+    lead: Duration
+
+
+class FineTuning(Options):
+    """A stage after matching; objective, schedules and rate stand in for those of the model.
+
+    Attributes:
+        objective: what a sample of the stage minimises.
+        frozen: parts that stand still.
+        schedules: name → a number that changes during the stage.
+        rate: learning rate of the stage.
+    """
+
+    objective: Node_
+    frozen: list[Text]
+    schedules: NodesByName
+    rate: Node_
+
+
+class TrainEra5(Options):
+    """Training on weather.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        size: sizes of the networks.
+        path: the curve through the frames that is matched.
+        operators: what differentiates on the sphere.
+        backend: what computes steps, on one process or many.
+        model: the network and its physics.
+        objective: what a sample of training minimises.
+        schedules: name → a number that changes during training.
+        finetune: a stage after matching; null: none.
+        physics: what the models are told of the time scale.
+        step: the model's step, a multiple of the store's.
+        region: a box to train in; only of task=regional.
+        halo: grid points around the box.
+        store: a finished training store.
+        stage: local folder to copy the store to first, where it is elsewhere; null: none.
+        run_dir: folder of this run: checkpoints, logs, config.
+        resume: go on from the last checkpoint in run_dir, or start where there is none.
+        init: run folder whose best weights to start from; null: none.
+        seed: of initial weights, order of samples and all draws.
+        history: past states a forecast sees besides the current one.
+        vectors: pairs that are eastward and northward parts of a vector.
+        batch: samples per step over all ranks.
+        stream: how the store is read.
+        rate: learning rate.
+        optimizer: decay of weights and rate of θ.
+        trainer: length of the run, and when it looks, saves and stops.
+        validation: rollouts over the validation period.
+    """
+
+    COMMON: ClassVar = (
+        "model", "size", "path", "task", "step", "history", "batch", "seed", "resume", "init",
+        "rate.peak", "trainer.total_steps", "trainer.max_minutes", "region", "backend.precision",
+    )  # fmt: skip
+
+    plugins: list[Text] = []  # noqa: RUF012
+    size: Sizes
+    path: Node_
+    operators: Operators
+    backend: Node_
+    model: Annotated[Any, Node(positional=1)]
+    objective: Node_
+    schedules: NodesByName
+    finetune: FineTuning | None = None
+    physics: Physics
+    step: Duration
+    region: Region | None = None
+    halo: Frames = 0
+    store: Text
+    stage: Text | None
+    run_dir: Text
+    resume: bool
+    init: Text | None
+    seed: Seed
+    history: Frames
+    vectors: Vectors
+    batch: Count
+    stream: Annotated[
+        Mapping[str, Any],
+        Of(
+            "climate.stream.batches.WindowStream",
+            (
+                "store", "split", "step", "history", "ahead", "global_batch", "rank", "ranks",
+                "seed", "consumed", "pin", "aside",
+            ),
+        ),
+    ]  # fmt: skip
+    rate: Node_
+    optimizer: Annotated[Mapping[str, Any], Of("climate.training.run.parameter_groups", ("field",))]
+    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan")]
+    validation: Annotated[
+        Mapping[str, Any],
+        Of(
+            "climate.training.validation.RolloutValidation",
+            ("store", "backend", "step", "history", "lead", "seed"),
+            Validation,
+        ),
+    ]
+
+    @classmethod
+    def check_relations(cls, values: Mapping[str, Any]) -> None:
+        """Lanes divide the batch; schedules are those that something reads."""
+        lanes, batch = values["stream"]["lanes"], values["batch"]
+        if batch % lanes:
+            raise InputError(f"stream.lanes={lanes}: want a divisor of batch={batch}")
+        check_schedules("schedules", values["schedules"], values["objective"])
+        stage = values.get("finetune")
+        if stage is not None:
+            check_schedules("finetune.schedules", stage["schedules"], stage["objective"])

@@ -1,0 +1,214 @@
+"""The options of the launchers of systems, held against configs before anything is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Interval
+
+from vgbdm.options.kinds import (
+    Count,
+    Node,
+    Node_,
+    NodesByName,
+    NotNegative,
+    Of,
+    Seed,
+    Share,
+    Size,
+    Text,
+)
+from vgbdm.options.schedules import check_schedules
+from vgbdm.options.shapes import Options
+
+Threads = Annotated[int, Interval(ge=1, le=1024)]
+
+
+class SimulateSystem(Options):
+    """Trajectories of a system.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        system: what is simulated.
+        out: Zarr store to make.
+        n: trajectories.
+        seed: with split, the key of all draws.
+        split: the same seed gives different draws for each.
+        irregular: times moved at random by up to half this share of a step, per trajectory.
+        noise: standard deviation of what is added to observations.
+        parameters: uniform in the system's ranges, or the known ones from their prior.
+    """
+
+    COMMON: ClassVar = ("system", "n", "seed", "split")
+
+    plugins: list[Text] = []  # noqa: RUF012
+    system: Node_
+    out: Text
+    n: Count
+    seed: Seed
+    split: Literal["train", "val", "test"]
+    irregular: Annotated[float, Interval(ge=0, lt=1)]
+    noise: NotNegative
+    parameters: Literal["ranges", "prior"]
+
+
+class ImportTrajectories(Options):
+    """Trajectories from a published file.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        file: a .pt dictionary of numpy arrays x, t, params; also without "file=".
+        out: Zarr store to make.
+    """
+
+    plugins: list[Text] = []  # noqa: RUF012
+    file: Text
+    out: Text
+
+
+class Data(Options):
+    """Stores of trajectories.
+
+    Attributes:
+        train: to train on.
+        val: to validate on.
+    """
+
+    train: Text
+    val: Text
+
+
+class Trainer(Options):
+    """Length of the run, and when it looks, saves and stops.
+
+    Attributes:
+        threads: of torch in each process.
+    """
+
+    threads: Threads
+
+
+class Objective(Options):
+    """What a sample of training minimises.
+
+    Attributes:
+        name: of the run's folder and table rows.
+        schedules: name → a number that changes during training.
+    """
+
+    name: Text
+    schedules: NodesByName
+
+
+class Validation(Options):
+    """Forecasts of validation trajectories.
+
+    Attributes:
+        limit: trajectories at most.
+    """
+
+    limit: Count
+
+
+class TrainSystem(Options):
+    """Training on trajectories.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        system: whose physics is known in part.
+        path: the curve through the frames that is matched.
+        backend: what computes steps, on one process or many.
+        objective: what a sample of training minimises.
+        data: stores of trajectories.
+        run_dir: null: outputs/<system>-<objective>-<hash of this config>.
+        resume: go on from the last checkpoint in run_dir, or start where there is none.
+        init: run folder whose best weights to start from, for fine-tuning; null: none.
+        seed: of initial weights, order of samples and all draws.
+        batch: trajectories per step over all ranks.
+        weight_decay: of weights with two dimensions or more.
+        model: physics, network and encoder.
+        rate: learning rate.
+        trainer: length of the run, and when it looks, saves and stops.
+        validation: forecasts of validation trajectories.
+    """
+
+    COMMON: ClassVar = (
+        "system", "objective", "run_dir", "resume", "seed", "batch", "trainer.total_steps",
+        "trainer.max_minutes", "trainer.threads", "rate.peak", "model.residual_inputs",
+    )  # fmt: skip
+
+    plugins: list[Text] = []  # noqa: RUF012
+    system: Node_
+    path: Node_
+    backend: Node_
+    objective: Annotated[Any, Node(given=("path", "seed"), beside=Objective)]
+    data: Data
+    run_dir: Text | None
+    resume: bool
+    init: Text | None
+    seed: Seed
+    batch: Count
+    weight_decay: NotNegative
+    model: Annotated[Any, Node(positional=2)]
+    rate: Node_
+    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan", (), Trainer)]
+    validation: Validation
+
+    @classmethod
+    def check_relations(cls, values: Mapping[str, Any]) -> None:
+        """Schedules are those that something reads."""
+        objective = values["objective"]
+        check_schedules("objective.schedules", objective["schedules"], objective, ("encoder",))
+
+
+class TestData(Options):
+    """Stores of trajectories.
+
+    Attributes:
+        test: of test trajectories.
+        train: of training ones, for the row of their mean; null: that of the checkpoint.
+    """
+
+    test: Text
+    train: Text | None
+
+
+class EvaluateSystem(Options):
+    """Scores of trained models.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        runs: a run folder, or a folder of them: every best checkpoint below is scored.
+        data: stores of trajectories.
+        out: folder for scores.csv, summary.csv and report.html.
+        members: of ensembles.
+        limit: test trajectories at most; null: all.
+        seed: of ensemble draws.
+        threads: of torch.
+    """
+
+    COMMON: ClassVar = ("members", "limit")
+
+    plugins: list[Text] = []  # noqa: RUF012
+    runs: Text
+    data: TestData
+    out: Text
+    members: Size
+    limit: Count | None
+    seed: Seed
+    threads: Threads
+
+
+class ChooseGauge(Options):
+    """The largest λ whose validation error is near that of λ = 0.
+
+    Attributes:
+        plugins: packages of others whose classes may be built.
+        runs: folder of VGB-DM runs that differ in λ and seed alone.
+        tolerance: share by which the validation error may exceed that of λ = 0.
+    """
+
+    plugins: list[Text] = []  # noqa: RUF012
+    runs: Text
+    tolerance: Share

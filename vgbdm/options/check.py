@@ -1,0 +1,173 @@
+"""A composed config is held against its launcher's schema, before anything is opened."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import operator
+import types
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from annotated_types import Len
+from omegaconf import DictConfig, OmegaConf
+from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
+
+from vgbdm.errors import InputError
+from vgbdm.options.describing import describe, written
+from vgbdm.options.kinds import Divides
+from vgbdm.options.shapes import Options, Shape, Spec, schema_of, shape_of
+from vgbdm.options.signatures import REQUIRED, marks_of
+from vgbdm.options.sources import ClassText, Made, Marked, OneOf
+
+SHOWN = 80
+"""Letters of a value in a message."""
+
+
+class Open(Options, extra="allow"):
+    """Where a class takes options that its signature does not name."""
+
+
+def check(launcher: str, config: DictConfig) -> None:
+    """Refuse what a launcher's schema does not allow; opens nothing, imports no torch.
+
+    Args:
+        launcher: name of its config, such as ``train_era5``; without a schema nothing is checked.
+        config: composed, every value given.
+
+    Raises:
+        InputError: one line with the dotted key, its value and what is wanted.
+    """
+    if schema_of(launcher) is None:
+        return
+    values: Any = OmegaConf.to_container(config, resolve=True)
+    check_values(shape_of(launcher, values), values)
+
+
+def check_values(shape: Shape, values: Mapping[str, Any]) -> None:
+    """Refuse values that a shape does not allow.
+
+    Raises:
+        InputError: one line for the first of them.
+    """
+    try:
+        model_of(shape).model_validate(values)
+    except ValidationError as error:
+        # a value that others are taken from comes first
+        first = min(error.errors(include_url=False), key=lambda told: len(told["loc"]))
+        raise InputError(_line(first, shape, values)) from None
+    _check_relations(shape, values, "")
+
+
+def model_of(shape: Shape) -> type[BaseModel]:
+    """The model of pydantic that a shape stands for; strict, finite, and closed where it is."""
+    fields: dict[str, Any] = {}
+    for number, (name, spec) in enumerate(shape.specs.items()):
+        kind = type_of(spec.annotation) if spec.shape is None else model_of(spec.shape)
+        default = ... if spec.needed else None  # defaults have been checked by who wrote them
+        fields[f"option{number}"] = kind, Field(default, alias=name)
+    return create_model("Shape", __base__=Options if shape.closed else Open, **fields)
+
+
+def type_of(annotation: Any) -> Any:
+    """The type that pydantic is told: lists stand for all sequences, as configs have no others."""
+    if isinstance(annotation, OneOf):
+        return _either(annotation.parts)
+    if isinstance(annotation, Marked):
+        return Annotated[(type_of(annotation.kind), *annotation.marks)]
+    if annotation is None or isinstance(annotation, ClassText | Made):
+        return Any if annotation is not None else None
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return Annotated[(type_of(args[0]), *annotation.__metadata__)]
+    if origin in (Union, types.UnionType):
+        return _either(args)
+    if origin is None or origin is Literal or not isinstance(origin, type):
+        return annotation if isinstance(annotation, type) or origin is Literal else Any
+    if origin is tuple and Ellipsis not in args:
+        return Annotated[list[tuple(type_of(a) for a in args)], Len(len(args), len(args))]  # type: ignore[misc]
+    if issubclass(origin, Mapping):
+        return dict[str, type_of(args[1])]  # type: ignore[misc]
+    if issubclass(origin, Sequence):
+        return list[type_of(args[0])]  # type: ignore[misc]
+    return Any
+
+
+def _either(parts: Sequence[Any]) -> Any:
+    return functools.reduce(operator.or_, (type_of(part) for part in parts))
+
+
+def _line(told: ErrorDetails, shape: Shape, values: Any) -> str:
+    """One line for an error of pydantic."""
+    place: list[str] = []
+    spec: Spec | None = None
+    for name in told["loc"]:
+        within = shape if spec is None else spec.shape
+        if within is None:
+            break
+        if name not in within.specs:
+            return unknown(".".join([*place, str(name)]), list(within.specs))
+        spec = within.specs[str(name)]
+        place.append(str(name))
+        values = values.get(name, REQUIRED) if isinstance(values, Mapping) else REQUIRED
+    assert spec is not None
+    key = ".".join(place)
+    if spec.shape is not None:
+        return f"{key}={show(values)}: want its options, as {key}.NAME=VALUE"
+    annotation = spec.annotation
+    for name in told["loc"][len(place) :]:
+        if not isinstance(values, Mapping) or name not in values:
+            break
+        key, values, annotation = f"{key}.{name}", values[name], get_args(annotation)[-1]
+    wanted = str(describe(annotation))
+    if values is REQUIRED:
+        return f"{key}=… is missing: want {wanted}"
+    return f"{key}={show(values)}: want {wanted}{_advice(values, spec)}"
+
+
+def _advice(value: Any, spec: Spec) -> str:
+    """What else may be said: the nearest choice, or how a number is written as text."""
+    told = describe(spec.annotation)
+    if told.choices and isinstance(value, str):
+        near = difflib.get_close_matches(value, told.choices, 1)
+        return f"; did you mean {near[0]}?" if near else ""
+    texts = told.kind.startswith("text") or told.kind.endswith("text")
+    if texts and isinstance(value, int | float) and not isinstance(value, bool):
+        return f"; as text it is written '\"{value}\"'"
+    return ""
+
+
+def unknown(key: str, known: Sequence[str]) -> str:
+    """One line for a key that is none."""
+    above, _, name = key.rpartition(".")
+    shown = [one for one in known if not one.startswith("_")]
+    near = difflib.get_close_matches(name, shown, 1)
+    meant = f"; did you mean {f'{above}.' if above else ''}{near[0]}?" if near else ""
+    where = f"{above} has" if above else "there are"
+    return f"{show(key)}: no such option{meant} ({where} {', '.join(shown) or 'none'})"
+
+
+def show(value: Any) -> str:
+    """A value as it is written, cut where it is long."""
+    try:
+        text = " ".join(written(value).split())
+    except ValueError:  # a whole number of too many digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
+
+
+def _check_relations(shape: Shape, values: Mapping[str, Any], place: str) -> None:
+    """Refuse values that do not go together, here and below."""
+    for name, spec in shape.specs.items():
+        if spec.shape is not None:
+            _check_relations(spec.shape, values[name], f"{place}{name}.")
+        for mark in marks_of(spec.annotation):
+            if isinstance(mark, Divides) and name in values and mark.other in values:
+                part, whole = values[name], values[mark.other]
+                if whole % part:
+                    raise InputError(
+                        f"{place}{name}={part}: want a divisor of {place}{mark.other}={whole}"
+                    )
+    for schema in shape.checked:
+        schema.check_relations(values)
