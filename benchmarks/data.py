@@ -28,7 +28,7 @@ from entry import launch as start  # noqa: E402
 from feeding import time_training  # noqa: E402
 from fields import CHANNELS, HOUR, as_dataset, make_fields, make_store, resident, timed  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from readme import write_between_marks  # noqa: E402
+from tables import write_between_marks  # noqa: E402
 
 Figures = Iterator[tuple[str, float]]
 COLUMNS = {  # figure → target, what prototypes came to (docs/streaming.md#prototypes)
@@ -287,7 +287,7 @@ def tabulate(facts: dict[str, Any]) -> str:
     figures = {name: facts[name] for name in COLUMNS if name in facts}
     rows = [f"| {name} | {x:.3g} | {' | '.join(COLUMNS[name])} |" for name, x in figures.items()]
     runs = [f"* {part}: {run}" for part, run in facts["runs"].items()]
-    head = "| figure | measured | target | [prototypes](docs/streaming.md#prototypes) |"
+    head = "| figure | measured | target | [prototypes](streaming.md#prototypes) |"
     return "\n".join([*runs, "", head, "|---|---|---|---|", *rows])
 
 
@@ -307,8 +307,8 @@ def main(cfg: DictConfig) -> None:
                 out.write_text(json.dumps(facts, indent=1) + "\n")
     text = tabulate(facts)
     print(text)
-    if cfg.readme is not None:
-        write_between_marks(Path(cfg.readme), "data table", text)
+    if cfg.page is not None:
+        write_between_marks(Path(cfg.page), "data table", text)
 
 
 if __name__ == "__main__":

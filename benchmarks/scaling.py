@@ -1,6 +1,6 @@
 """What more ranks and ZeRO stages give and cost: step time, state, peak memory, checkpoints.
 
-python benchmarks/scaling.py out=FILE.json [readme=README.md] [only=times|large]
+python benchmarks/scaling.py out=FILE.json [page=docs/benchmarks.md] [only=times|large]
 
 Speed on the published size (5.625° grid, random states: the stream has its own benchmark), state
 and checkpoints on 100 M parameters too, there on a 22.5° grid, on which neither depends.
@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from readme import write_between_marks
+from tables import write_between_marks
 
 REPO = Path(__file__).resolve().parent.parent
 WORKER = REPO / "benchmarks" / "scaling_worker.py"
@@ -119,7 +119,7 @@ def scaling(rows: list[dict]) -> dict[str, dict[str, float]]:
 
 
 def table(result: dict) -> str:
-    """The README's table."""
+    """The table of docs/benchmarks.md."""
     lines = [
         "| backend | s a step, 1 rank | 2 ranks, twice the batch | weak 2/1 | strong 2/1 "
         "| state a rank, 2 ranks | peak |", "|---|---|---|---|---|---|---|",
@@ -166,8 +166,8 @@ def main() -> None:
             result.setdefault("stall_fraction", {})["large"] = stall
     result |= {"load_after": os.getloadavg()[0], "minutes": (time.perf_counter() - begin) / 60}
     Path(told["out"]).write_text(json.dumps(result, indent=1) + "\n")
-    if "readme" in told:
-        write_between_marks(Path(told["readme"]), "scaling table", table(result))
+    if "page" in told:
+        write_between_marks(Path(told["page"]), "scaling table", table(result))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ python benchmarks/systems.py [--preset laptop] [--out benchmarks/out] [--systems
 
 Simulates train, validation and test stores, trains every (system, objective, seed) for the same
 number of minutes on one thread, scores all under the fair protocol, and writes the table between
-the marks in README.md. VGB-DM is trained a second time with a residual network that sees the whole
-state, so that nothing but R chooses θ. Finished runs are kept: an interrupted matrix goes on.
+the marks in docs/benchmarks.md. VGB-DM is trained a second time with a residual network that sees
+the whole state, so that nothing but R chooses θ. Finished runs are kept: an interrupted matrix goes
+on.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
-from readme import write_between_marks
+from tables import write_between_marks
 from tqdm import tqdm
 
 REPO = Path(__file__).resolve().parent.parent
@@ -135,7 +136,7 @@ def main() -> None:
     parser.add_argument("--preset", choices=PRESETS, default="laptop")
     parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "out")
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
-    parser.add_argument("--readme", type=Path, default=REPO / "README.md")
+    parser.add_argument("--page", type=Path, default=REPO / "docs" / "benchmarks.md")
     chosen = parser.parse_args()
     minutes, seeds, jobs = PRESETS[chosen.preset]
     out = chosen.out.resolve() / chosen.preset
@@ -161,7 +162,7 @@ def main() -> None:
         "reaction–diffusion).\n\n"
     )
     table = text + "\n".join(describe(s, out) for s in chosen.systems)
-    write_between_marks(chosen.readme, "systems table", table)
+    write_between_marks(chosen.page, "systems table", table)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ python benchmarks/weather.py store=STORE out=DIR minutes=M seeds=3
 Trains every model for the same wall-clock on the same threads, one run at a time, forecasts every
 start of the test period, scores all alike, and compares GB-DM with each other row on paired starts.
 DIR/table.csv and DIR/report.html are the result; finished runs are kept, so that an interrupted
-matrix goes on. `readme=README.md` puts the table between its marks there.
+matrix goes on. `page=docs/benchmarks.md` puts the table between its marks there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(REPO / "launch"))
 
 from entry import launch as start  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from readme import write_between_marks  # noqa: E402
+from tables import write_between_marks  # noqa: E402
 
 
 def run(name: str, threads: int, *options: str) -> None:
@@ -90,8 +90,8 @@ def main(cfg: DictConfig) -> None:
     command += f" threads={cfg.threads} leads={cfg.leads} 'options={json.dumps(list(cfg.options))}'"
     text = markdown(table, tuple(cfg.shown_hours))
     print(text)
-    if cfg.readme is not None:
-        write_between_marks(Path(cfg.readme), f"weather {cfg.title}", f"`{command}`\n\n{text}")
+    if cfg.page is not None:
+        write_between_marks(Path(cfg.page), f"weather {cfg.title}", f"`{command}`\n\n{text}")
     page = write_table_report(table, store, out, command)
     print(f"table: {out / 'table.csv'}\nreport: {page}")
 

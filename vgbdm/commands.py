@@ -22,10 +22,9 @@ from typing import TextIO
 
 from vgbdm.errors import InputError
 from vgbdm.origin import software
-from vgbdm.plugins import registered
+from vgbdm.plugins import COMMANDS, registered
 from vgbdm.resources import launch_folder
 
-GROUP = "vgbdm.commands"
 OWN = "vgbdm.launch."
 """Before the name of a launcher, which is run by its path; what others name is called."""
 BY_LAUNCHERS = ("--local_rank", "--local-rank")
@@ -46,7 +45,7 @@ def main() -> None:
     """Run the command line's subcommand; exits 2 where there is none of its name."""
     arguments = [a for a in sys.argv[1:] if not a.startswith(BY_LAUNCHERS)]
     try:
-        commands = registered(GROUP)
+        commands = registered(COMMANDS)
         if not arguments or arguments[0] in ("--help", "-h"):
             say(sys.stdout, describe(commands))
         elif arguments[0] == "--version":

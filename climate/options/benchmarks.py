@@ -61,7 +61,7 @@ class BenchmarkData(Options):
         train_rounds: how many turns.
         rounds: the median of their ratios counts.
         threads: that convert, and that read big maps.
-        readme: put the table between the marks of this file; null: nowhere.
+        page: put the table between the marks of this file; null: nowhere.
     """
 
     out: Text
@@ -74,7 +74,7 @@ class BenchmarkData(Options):
     train_rounds: Count
     rounds: Count
     threads: Count
-    readme: Text | None
+    page: Text | None
 
 
 class BenchmarkWeather(Options):
@@ -91,7 +91,7 @@ class BenchmarkWeather(Options):
         shown_hours: leads in the Markdown table.
         options: further options of every training.
         row_options: row → further options of its training.
-        readme: put the table between the marks of this file; null: nowhere.
+        page: put the table between the marks of this file; null: nowhere.
         title: of those marks.
     """
 
@@ -105,5 +105,5 @@ class BenchmarkWeather(Options):
     shown_hours: Hours
     options: list[Text]
     row_options: dict[str, list[Text]]
-    readme: Text | None
+    page: Text | None
     title: Text

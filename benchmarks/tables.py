@@ -1,4 +1,4 @@
-"""Tables in Markdown files, between marks."""
+"""Tables of pages, between marks."""
 
 import sys
 from pathlib import Path
