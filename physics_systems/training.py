@@ -25,7 +25,8 @@ from vgbdm.extras import need
 from vgbdm.fields.latent_field import FieldStatistics, LatentField
 from vgbdm.inference.calibration import calibrate_width
 from vgbdm.registry.build import build
-from vgbdm.training.backends.base import Backend, ParameterGroup
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.checkpoint import start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer

@@ -32,7 +32,8 @@ from vgbdm.errors import InputError
 from vgbdm.extras import need
 from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.build import build
-from vgbdm.training.backends.base import Backend, ParameterGroup
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer

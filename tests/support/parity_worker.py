@@ -23,8 +23,9 @@ from torch import Tensor, nn
 from vgbdm.networks import ResidualMLP
 from vgbdm.randomness import keyed_normal, keyed_uniform
 from vgbdm.training.backends import deepspeed as zero
-from vgbdm.training.backends.base import Backend, ParameterGroup
+from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.order import PADDING, Order

@@ -8,7 +8,7 @@ import torch
 from tiny import Points, misfit
 
 from vgbdm.training import checkpoint
-from vgbdm.training.backends.base import ParameterGroup
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.schedules import Linear
 
 

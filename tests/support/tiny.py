@@ -6,7 +6,7 @@ import math
 import torch
 from torch import nn
 
-from vgbdm.training.backends.base import ParameterGroup
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.schedules import Constant

@@ -20,7 +20,8 @@ from vgbdm.errors import (
     system_error,
 )
 from vgbdm.training import interrupts
-from vgbdm.training.backends.base import Backend, StepResult
+from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.steps import StepResult
 from vgbdm.training.status import Status
 
 PEER_WORDS = ("gloo", "nccl", "peer", "broken pipe", "connection reset", "connection refused")

@@ -23,8 +23,9 @@ from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import TrainingBatch
-from vgbdm.training.backends.base import COLLECTIVE_MINUTES, Backend, ParameterGroup, StepResult
+from vgbdm.training.backends.base import COLLECTIVE_MINUTES, Backend
 from vgbdm.training.backends.learner import Objective
+from vgbdm.training.backends.steps import ParameterGroup, StepResult
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver

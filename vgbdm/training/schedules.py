@@ -16,7 +16,7 @@ from vgbdm.options.kinds import Count, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:
-    from vgbdm.training.backends.base import ParameterGroup
+    from vgbdm.training.backends.steps import ParameterGroup
 
 Schedule = Callable[[int, int | None], float]
 

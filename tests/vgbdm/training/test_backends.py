@@ -12,10 +12,11 @@ from parity_worker import Batch, Objective, Toy
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
 from vgbdm.randomness import checksum
-from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT, ParameterGroup
+from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
 from vgbdm.training.backends.rendezvous import INIT_METHOD
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.transfer import arrive
 

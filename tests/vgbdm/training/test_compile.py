@@ -19,8 +19,8 @@ from physics_systems.training import build_field
 from vgbdm.dynamics.tendency import Context
 from vgbdm.fields.latent_field import FieldStatistics
 from vgbdm.registry.build import build
-from vgbdm.training.backends.base import ParameterGroup
 from vgbdm.training.backends.learner import Learner
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.transfer import arrive
 
 CONFIGS = str(Path(__file__).resolve().parents[3] / "configs")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from vgbdm.training.backends.base import ParameterGroup
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.transfer import arrive
 

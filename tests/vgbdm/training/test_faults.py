@@ -14,7 +14,7 @@ from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
-from vgbdm.training.backends.base import StepResult
+from vgbdm.training.backends.steps import StepResult
 from vgbdm.training.faults import ENOUGH_LOSSES, RECENT, LossGuard, is_peer_loss, supervised
 from vgbdm.training.status import Status
 

@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, fields
 import pytest
 
 from vgbdm.errors import InputError
-from vgbdm.training.backends.base import ParameterGroup
+from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.schedules import (
     Constant,
     Every,

@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Interval
@@ -24,6 +24,7 @@ from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
 from vgbdm.training.backends.learner import Learner, Objective, Trained, without_weights
+from vgbdm.training.backends.steps import ParameterGroup, StepResult
 from vgbdm.training.transfer import Arrived, TrainingBatch, to_numbers
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -33,31 +34,6 @@ WISHES = ("stop", "save")
 COLLECTIVE_MINUTES = 120
 COLLECTIVE_TIMEOUT = timedelta(minutes=COLLECTIVE_MINUTES)
 """After which a process no longer waits for another; the watchdog of a run comes first."""
-
-
-class ParameterGroup(NamedTuple):
-    """Parameters that share a weight decay and a multiple of the learning rate.
-
-    ``schedule`` names a scheduled value that multiplies the rate too; at 0 the group stands still.
-    """
-
-    parameters: list[nn.Parameter]
-    rate_factor: float
-    weight_decay: float
-    schedule: str = ""
-
-    def rate(self, rate: float, values: Mapping[str, float]) -> float:
-        """Its learning rate."""
-        return rate * self.rate_factor * (values[self.schedule] if self.schedule else 1.0)
-
-
-class StepResult(NamedTuple):
-    """What one optimiser step gave: means over the global batch, the norm, any rank's wishes."""
-
-    terms: dict[str, float]
-    gradient_norm: float
-    wishes: frozenset[str]
-    samples: int  # sum of the checksums of what all ranks took
 
 
 class Backend(ABC):
