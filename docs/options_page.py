@@ -64,7 +64,8 @@ def _group(group: str, told: Told) -> str:
     """The section of a group: its choices, each with the options that it brings."""
     parts = [f"## {group}\n"]
     for choice in read_choices(group, told.names[group]):
-        made = read_told(told.config_name, [f"{group}={choice.name}"])
+        chosen = choice.name == told.chosen[group]
+        made = told if chosen else read_told(told.config_name, [f"{group}={choice.name}"])
         options = options_of(told.config_name, made.cfg)
         inside = tuple(f"{key}." for key in choice.keys)
         parts.append(f"### {group}={choice.name}\n\n{choice.sentence}.\n")

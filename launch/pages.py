@@ -122,7 +122,7 @@ def shown(value: Any) -> str:
     if isinstance(value, dict | list | tuple):
         text = yaml.safe_dump(_plain(value), default_flow_style=True, width=10**6, sort_keys=False)
         return text.strip()
-    return str(value)
+    return str(value) if isinstance(value, str | int | float) else "its own"
 
 
 def _plain(value: Any) -> Any:

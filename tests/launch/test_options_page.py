@@ -12,6 +12,9 @@ from vgbdm.options.option import REQUIRED, options_of
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
+pytestmark = pytest.mark.slow  # composes every choice of every group
+
+
 @pytest.fixture(scope="module")
 def text():
     return runpy.run_path(str(DOCS / "options_page.py"))["reference"]()
