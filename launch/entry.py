@@ -228,8 +228,6 @@ def present(ranks: Ranks, cfg: DictConfig) -> None:
     ranks.check_devices(accelerators)
     device = str(torch.accelerator.current_accelerator()) if accelerators else "cpu"
     threads = int(cfg.trainer.get("threads", ranks.threads))
-    if threads < 1:
-        raise InputError(f"trainer.threads={threads}: want at least 1")
     described = ranks.describe(device, backend_name(cfg.backend), threads)
     logging.getLogger(__name__).info(described)
 

@@ -30,13 +30,11 @@ def main(cfg: DictConfig) -> None:
     elif cfg.action == "upgrade":
         lines = upgrade(path, cfg.force_unlock)
         print("\n".join(lines) or f"{path}: is of this version")
-    elif cfg.action == "repair":
+    else:
         if "source" not in cfg:
             raise InputError("repair reads the source: give source=weatherbench source.root=DIR")
         mended = repair(path, *open_source(cfg), cfg.force_unlock)
         print("\n".join(f"mended {name}" for name in mended) or f"{path}: was whole")
-    else:
-        raise InputError(f"action {cfg.action!r}: want info, verify, upgrade or repair")
 
 
 def damages(path: Path) -> list[str]:

@@ -132,6 +132,7 @@ class TrainEra5(Options):
 
     plugins: list[Text] = []  # noqa: RUF012
     size: Sizes
+    physics: Physics
     path: Node_
     operators: Operators
     backend: Node_
@@ -139,7 +140,6 @@ class TrainEra5(Options):
     objective: Node_
     schedules: NodesByName
     finetune: FineTuning | None = None
-    physics: Physics
     step: Duration
     region: Region | None = None
     halo: Frames = 0

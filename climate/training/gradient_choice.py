@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from climate.models.climode.integration import ALIKE_GRADIENTS
+from climate.models.climode.integration import ALIKE_GRADIENTS, Gradient
 from climate.models.climode.model import ClimODE
 from vgbdm.dynamics.rungekutta import METHODS
 from vgbdm.precision import computing
@@ -39,6 +39,7 @@ def choose_gradient(field: nn.Module, ahead: int, batch: int, backend: Backend) 
     """
     if not isinstance(field, ClimODE) or field.solver.gradient != "auto":
         return
+    chosen: Gradient
     if field.solver.method in METHODS:
         free = free_bytes(backend)  # before anything of this is on the device
         own = max(batch // (backend.world_size * backend.accumulation), 1)

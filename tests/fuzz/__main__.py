@@ -1,6 +1,6 @@
 """Try to make readers believe what is not so, and writers lose what was there.
 
-python -m tests.fuzz [groups=[files,names,gadgets,kills]] [seconds=60] [seed=1] [cases=N]
+python -m tests.fuzz [groups=[files,names,gadgets,kills,options]] [seconds=60] [seed=1] [cases=N]
 
 Each group gets its share of the seconds; with `cases` it makes that many tries, however long they
 take. Exits 0 where nothing silent, no traceback, no hang, nothing executed and nothing lost was
@@ -25,7 +25,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 HERE = Path(__file__).resolve().parent
 REPO = HERE.parent.parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "support"), str(REPO)]
-GROUPS = ("files", "names", "gadgets", "kills")
+GROUPS = ("files", "names", "gadgets", "kills", "options")
 SHOWN = 10
 """Defects of a group that are told at length."""
 
@@ -56,18 +56,18 @@ def main(words: list[str]) -> int:
     if not set(groups) <= set(GROUPS):
         sys.exit(f"groups={told['groups']}: want some of [{','.join(GROUPS)}]")
     warnings.simplefilter("ignore")
-    from fuzz import damage, gadgets, kills, names
+    from fuzz import damage, gadgets, kills, names, options
     from fuzz.artefacts import make
     from fuzz.children import preload
     from fuzz.judging import DEFECTS
 
     logging.disable(logging.CRITICAL)
     preload("fuzz.kills", "fuzz.gadgets")
-    work = {"files": damage, "names": names, "gadgets": gadgets, "kills": kills}
+    work = {"files": damage, "names": names, "gadgets": gadgets, "kills": kills, "options": options}
     place = Path(tempfile.mkdtemp(prefix="fuzz-"))
     bad = 0
     try:
-        artefacts = make(place / "made")
+        artefacts = make(place / "made") if groups != ["options"] else {}
         for group in groups:
             (place / group).mkdir()
             draw = random.Random(f"{told['seed']} {group}")

@@ -6,15 +6,17 @@ import random
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Annotated, get_args, get_origin
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fuzz import children, damage, gadgets, judging, kills, names
+from fuzz import children, damage, gadgets, judging, kills, names, options
 from fuzz.artefacts import make
 from vgbdm.errors import InputError
+from vgbdm.options import check
 from vgbdm.storage import door, sealed, sealing
 
 TRIES = 400
@@ -140,3 +142,37 @@ def test_a_writer_without_care_is_found(tmp_path):
         kills.once(job, None, want, moment, tmp_path / f"k{k}") for k, moment in enumerate(moments)
     ]
     assert any(result.verdict == judging.SILENT for result in found), partial
+
+
+def without_ranges(annotation):
+    """The types that are checked, less their ranges; what is said of them stays."""
+    bare = annotation
+    while get_origin(bare) is Annotated:
+        bare = get_args(bare)[0]
+    return bare if bare in (int, float) else whole_type_of(annotation)
+
+
+whole_type_of = check.type_of
+
+
+def test_a_range_that_is_not_checked_is_found(monkeypatch, tmp_path):
+    for option, value in (("stream.lanes", 0), ("optimizer.weight_decay", -1.5)):
+        told = next(o for o in options.options("train_era5") if o.key == option)
+        stated = options.states(told, value)
+        found = options.judge("train_era5", option, value, stated)
+        assert found.verdict == judging.REFUSED
+        with monkeypatch.context() as patched:
+            patched.setattr(check, "type_of", without_ranges)
+            found = options.judge("train_era5", option, value, stated)
+            assert found.verdict in (judging.SILENT, judging.TRACEBACK)
+
+
+def test_words_that_say_less_than_is_checked_are_found():
+    found = options.judge("train_era5", "batch", 0, True)
+    assert found.verdict == judging.SILENT
+
+
+@pytest.mark.slow
+def test_nothing_is_found_among_options(tmp_path):
+    tries = options.tries({}, tmp_path, random.Random(0))
+    assert first(tries, *judging.DEFECTS) is None

@@ -154,6 +154,7 @@ def show(value: Any) -> str:
         text = " ".join(written(value).split())
     except ValueError:  # a whole number of too many digits
         text = "a number of thousands of digits"
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[: 2 * SHOWN])
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 

@@ -12,8 +12,8 @@ from annotated_types import Ge, Gt, Interval, Le, Len, Lt, MaxLen, MinLen
 from vgbdm.options.kinds import MOST, Unit, Words
 from vgbdm.options.sources import Marked, OneOf
 
-BOUNDLESS = (MOST, 2**63 - 1)
-"""Ends of ranges that nobody meets."""
+POWERS = {MOST: "2^31", 2**63 - 1: "2^63"}
+"""Ends of ranges in fewer digits."""
 PLAIN = {int: "whole number", float: "number", bool: "yes or no", str: "text"}
 ARTICLES = {"whole number": "a whole number", "number": "a number", "yes or no": "true or false"}
 
@@ -41,8 +41,9 @@ class Description:
         if self.choices:
             told = f"one of {', '.join(self.choices)}"
         else:
-            told = ARTICLES.get(self.kind, self.kind)
-            told += f" {self.bounds}" if self.bounds else ""
+            told = " ".join(filter(None, (ARTICLES.get(self.kind, self.kind), self.bounds)))
+            if self.kind.startswith("list of") and self.bounds.startswith("of"):
+                told = f"a list {self.bounds} {self.kind.removeprefix('list of ')}"
             told += f" ({self.unit})" if self.unit else ""
         return told + (", or null" if self.nullable and "null" not in self.choices else "")
 
@@ -114,7 +115,7 @@ def _with_marks(told: Description, marks: tuple[Any, ...]) -> Description:
 def _bounds(mark: Any) -> str:
     match mark:
         case Interval(ge=low, le=high, gt=None, lt=None) if low is not None and high is not None:
-            return f"≥ {low}" if high in BOUNDLESS else f"{low} … {high}"
+            return f"{low} … {high}" if high not in POWERS else f"≥ {low}, < {POWERS[high]}"
         case Interval():
             ends = ((">", mark.gt), ("≥", mark.ge), ("<", mark.lt), ("≤", mark.le))
             return ", ".join(f"{sign} {end}" for sign, end in ends if end is not None)

@@ -17,8 +17,7 @@ from vgbdm.options.kinds import Node, Nodes, Of
 from vgbdm.options.sentences import sentences_of, summary_of
 from vgbdm.options.signatures import REQUIRED, Parameter, marks_of, signature_of
 from vgbdm.options.sources import ClassText, Made, Marked, OneOf
-from vgbdm.registry.build import MARKS
-from vgbdm.registry.build import marks_of as listed_in
+from vgbdm.registry.build import MARKS, check_target
 
 GROUP = "vgbdm.options"
 """Entry points: name of a launcher's config → its class of `Options`."""
@@ -240,12 +239,7 @@ def _of_node(value: Any, key: str, positional: int, given: tuple[str, ...]) -> S
     if not isinstance(value, Mapping) or "_target_" not in value:
         raise InputError(f"{key}={_short(value)}: want a class, as {key}._target_=MODULE.CLASS")
     target = value["_target_"]
-    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
-    if listed_in(module).get(name) not in MARKS:
-        raise InputError(
-            f"{key}._target_={_short(target)}: none of the classes that may be built here: those "
-            f"of {', '.join(plugins.trusted_packages())} under @{' or @'.join(MARKS)}"
-        )
+    check_target(target, key, MARKS)
     return _of_target(target, value, key, positional, given)
 
 

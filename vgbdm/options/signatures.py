@@ -116,7 +116,7 @@ def _default(node: ast.expr | None, module: str) -> Any:
         if "default" in told:
             return _default(told["default"], module)
         factory = told.get("default_factory")
-        empty = {"dict": {}, "list": [], "tuple": ()}
+        empty: dict[str, Any] = {"dict": {}, "list": [], "tuple": ()}
         return REQUIRED if factory is None else empty.get(ast.unparse(factory))
     return evaluate(node, module, ast.unparse(node))
 
