@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
+from vgbdm.errors import InputError
 from vgbdm.options.kinds import (
     Count,
     Node,
@@ -21,6 +22,33 @@ from vgbdm.options.kinds import (
 )
 from vgbdm.options.schedules import check_schedules
 from vgbdm.options.shapes import Options
+from vgbdm.options.signatures import constant_of
+
+
+def check_system(system: Mapping[str, Any]) -> None:
+    """Refuse ranges and priors of parameters that a system does not have, and such as are empty.
+
+    Args:
+        system: node; its class says its ``parameters``.
+
+    Raises:
+        InputError: for these, and for a range that is missing.
+    """
+    known = constant_of(str(system["_target_"]), "parameters")
+    for what in ("ranges", "prior"):
+        for name in system.get(what) or ():
+            if known and name not in known:
+                raise InputError(
+                    f"system.{what}.{name}: no such parameter (there are {', '.join(known)})"
+                )
+    ranges = system.get("ranges")
+    for name in known if ranges is not None else ():
+        if name not in ranges:
+            raise InputError(f"system.ranges.{name}=… is missing: want [low, high]")
+        low, high = ranges[name]
+        if not low <= high:
+            raise InputError(f"system.ranges.{name}=[{low}, {high}]: want low ≤ high")
+
 
 Threads = Annotated[int, Interval(ge=1, le=1024)]
 
@@ -51,6 +79,11 @@ class SimulateSystem(Options):
     irregular: Annotated[float, Interval(ge=0, lt=1)]
     noise: NotNegative
     parameters: Literal["ranges", "prior"]
+
+    @classmethod
+    def check_relations(cls, values: Mapping[str, Any]) -> None:
+        """Ranges are those of the system's parameters."""
+        check_system(values["system"])
 
 
 class ImportTrajectories(Options):
@@ -158,6 +191,15 @@ class TrainSystem(Options):
     @classmethod
     def check_relations(cls, values: Mapping[str, Any]) -> None:
         """Schedules are those that something reads."""
+        check_system(values["system"])
+        seen = values["model"]["residual_inputs"]
+        components = constant_of(str(values["system"]["_target_"]), "components")
+        for name in (seen if isinstance(seen, list) else [seen]) if components else ():
+            if name not in (*components, *(("state", "everything") if name == seen else ())):
+                raise InputError(
+                    f"model.residual_inputs={seen}: {name} is no component of the system (there "
+                    f"are {', '.join(components)}; or state, or everything)"
+                )
         objective = values["objective"]
         check_schedules("objective.schedules", objective["schedules"], objective, ("encoder",))
 

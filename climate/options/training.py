@@ -176,10 +176,13 @@ class TrainEra5(Options):
 
     @classmethod
     def check_relations(cls, values: Mapping[str, Any]) -> None:
-        """Lanes divide the batch; schedules are those that something reads."""
+        """Lanes and micro-batches divide the batch; schedules are those that something reads."""
         lanes, batch = values["stream"]["lanes"], values["batch"]
         if batch % lanes:
             raise InputError(f"stream.lanes={lanes}: want a divisor of batch={batch}")
+        parts = values["backend"].get("accumulation", 1)
+        if batch % parts:
+            raise InputError(f"backend.accumulation={parts}: want a divisor of batch={batch}")
         check_schedules("schedules", values["schedules"], values["objective"])
         stage = values.get("finetune")
         if stage is not None:

@@ -160,6 +160,11 @@ REFUSED = [
     ("train_era5", "~schedules.noise.value", r"^schedules\.noise\.value=… is missing: want a num"),
     ("train_system", "+objective.schedules.gage={_target_: vgbdm.training.schedules.Constant, "
      "value: 1}", r"^objective\.schedules\.gage: Matching reads no such schedule; did you mean ga"),
+    ("train_era5", "backend.accumulation=3", r"^backend\.accumulation=3: want a divisor of batch="),
+    ("train_system", "objective.schedules.gauge.begin=1", r"begin=1: want less than objective\.s"),
+    ("train_system", "model.residual_inputs=[X,W]", r"W is no component of the system \(there are"),
+    ("train_system", "system.prior.mu=[1,2]", r"^system\.prior\.mu: no such parameter \(there are"),
+    ("simulate_system", "~system.ranges.rho", r"^system\.ranges\.rho=… is missing: want \[low, hi"),
     ("train_system", "trainer.threads=0", r"^trainer\.threads=0: want a whole number 1 … 1024$"),
     ("train_system", "model.solver.method=rk5", r"^model\.solver\.method=rk5: want one of euler"),
     ("convert_era5", "variables=[z,z]", r"^variables=\['z', 'z'\]: want a list of names, each"),

@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from vgbdm.errors import InputError
 from vgbdm.options.describing import describe, written
-from vgbdm.options.kinds import Divides
+from vgbdm.options.kinds import Below, Divides
 from vgbdm.options.shapes import Options, Shape, Spec, schema_of, shape_of
 from vgbdm.options.signatures import REQUIRED, marks_of
 from vgbdm.options.sources import ClassText, Made, Marked, OneOf
@@ -158,17 +158,26 @@ def show(value: Any) -> str:
     return text if len(text) <= SHOWN else f"{text[: SHOWN - 1]}…"
 
 
+def _relate(key: str, value: Any, mark: Divides | Below, other: Any) -> None:
+    """Refuse a value that does not go together with another of the same node."""
+    place = f"{key.rpartition('.')[0]}." if "." in key else ""
+    if isinstance(mark, Divides):
+        right, wanted = other % value == 0, "a divisor of"
+    elif mark.equal:
+        right, wanted = value <= other, "at most"
+    else:
+        right, wanted = value < other, "less than"
+    if not right:
+        raise InputError(f"{key}={value}: want {wanted} {place}{mark.other}={other}")
+
+
 def _check_relations(shape: Shape, values: Mapping[str, Any], place: str) -> None:
     """Refuse values that do not go together, here and below."""
     for name, spec in shape.specs.items():
         if spec.shape is not None:
             _check_relations(spec.shape, values[name], f"{place}{name}.")
         for mark in marks_of(spec.annotation):
-            if isinstance(mark, Divides) and name in values and mark.other in values:
-                part, whole = values[name], values[mark.other]
-                if whole % part:
-                    raise InputError(
-                        f"{place}{name}={part}: want a divisor of {place}{mark.other}={whole}"
-                    )
+            if isinstance(mark, Divides | Below) and mark.other in shape.specs:
+                _relate(f"{place}{name}", spec.value, mark, shape.specs[mark.other].value)
     for schema in shape.checked:
         schema.check_relations(values)

@@ -36,6 +36,19 @@ class Divides:
 
 
 @dataclass(frozen=True)
+class Below:
+    """A number that is less than another option of the same node.
+
+    Attributes:
+        other: its name.
+        equal: whether it may be the same.
+    """
+
+    other: str
+    equal: bool = False
+
+
+@dataclass(frozen=True)
 class Words:
     """What a text or value is, in words that stand for its type, such as ``a date``."""
 

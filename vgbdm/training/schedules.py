@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Count, Positive, Share, WholeNumber
+from vgbdm.options.kinds import Below, Count, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:
@@ -81,8 +81,15 @@ class Linear:
 
     start: float
     end: float
-    begin: Share = 0.0
+    begin: Annotated[Share, Below("finish")] = 0.0
     finish: Share = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse a ramp without a length."""
+        if not self.begin < self.finish:
+            raise InputError(
+                f"schedule Linear: begin={self.begin} finish={self.finish}; want it to begin before"
+            )
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value at ``step``."""
@@ -165,8 +172,15 @@ class Growing:
         end: last of them.
     """
 
-    start: Count
+    start: Annotated[Count, Below("end", True)]
     end: Count
+
+    def __post_init__(self) -> None:
+        """Refuse what would not grow."""
+        if not 1 <= self.start <= self.end:
+            raise InputError(
+                f"schedule Growing: start={self.start} end={self.end}; want 1 ≤ start ≤ end"
+            )
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The number at ``step``."""
