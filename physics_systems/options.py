@@ -34,7 +34,7 @@ def check_system(system: Mapping[str, Any]) -> None:
     Raises:
         InputError: for these, and for a range that is missing.
     """
-    known = constant_of(str(system["_target_"]), "parameters")
+    known = constant_of(str(system["_target_"]), "parameters") or ()
     for what in ("ranges", "prior"):
         for name in system.get(what) or ():
             if known and name not in known:
