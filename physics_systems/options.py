@@ -34,7 +34,7 @@ def check_system(system: Mapping[str, Any]) -> None:
     Raises:
         InputError: for these, and for a range that is missing.
     """
-    known = constant_of(str(system["_target_"]), "parameters") or ()
+    known: tuple[str, ...] = constant_of(str(system["_target_"]), "parameters") or ()
     for what in ("ranges", "prior"):
         for name in system.get(what) or ():
             if known and name not in known:
@@ -42,7 +42,9 @@ def check_system(system: Mapping[str, Any]) -> None:
                     f"system.{what}.{name}: no such parameter (there are {', '.join(known)})"
                 )
     ranges = system.get("ranges")
-    for name in known if ranges is not None else ():
+    if ranges is None:
+        return
+    for name in known:
         if name not in ranges:
             raise InputError(f"system.ranges.{name}=… is missing: want [low, high]")
         low, high = ranges[name]
