@@ -33,6 +33,7 @@ from vgbdm.errors import (
     system_error,
 )
 from vgbdm.options.check import check
+from vgbdm.registry.search_path import config_dirs, with_plugins
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
@@ -77,6 +78,7 @@ def launch(
     names = list(positional)
     overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
+        overrides = config_dirs(overrides)
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
             if trains:
@@ -147,7 +149,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
     GlobalHydra.instance().clear()
-    overrides = [expand_home(a) for a in overrides]
+    overrides = with_plugins([expand_home(a) for a in overrides], CONFIGS)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             cfg = compose(config_name, overrides)

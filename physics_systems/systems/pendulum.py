@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.marks import model_part
 
 
 @model_part
 @dataclass
-class Pendulum(System):
+class Pendulum(SimulatedSystem):
     """q̈ = -ω² sin q - γ q̇; ω is known of.
 
     Attributes:
@@ -27,10 +28,10 @@ class Pendulum(System):
     positive = ("omega",)
     order = 2
 
-    angle: float = 1.57
+    angle: NotNegative = 1.57
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """See `System`."""
+        """See `SimulatedSystem`."""
         friction = parameters["gamma"][:, None] * x[:, 1:]
         return torch.cat((x[:, 1:], self.known(x, t, parameters) - friction), 1)
 
