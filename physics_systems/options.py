@@ -94,10 +94,12 @@ class ImportTrajectories(Options):
     Attributes:
         plugins: packages of others whose classes may be built.
         file: a .pt dictionary of numpy arrays x, t, params; also without "file=".
+        system: whose trajectories they are; null: recognised by its equations.
         out: Zarr store to make.
     """
 
     plugins: list[Text] = []  # noqa: RUF012
+    system: Node_ | None = None
     file: Text
     out: Text
 
@@ -196,8 +198,10 @@ class TrainSystem(Options):
         check_system(values["system"])
         seen = values["model"]["residual_inputs"]
         components = constant_of(str(values["system"]["_target_"]), "components")
+        whole = () if isinstance(seen, list) else ("state", "everything")
+        rates = tuple(f"d{name}" for name in components)
         for name in (seen if isinstance(seen, list) else [seen]) if components else ():
-            if name not in (*components, *(("state", "everything") if name == seen else ())):
+            if name not in (*components, *rates, *whole):
                 raise InputError(
                     f"model.residual_inputs={seen}: {name} is no component of the system (there "
                     f"are {', '.join(components)}; or state, or everything)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from climate.options.words import Duration, Hours
+from climate.options.words import Dates, Duration, Hours
 from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit
 from vgbdm.options.shapes import Options
 
@@ -21,6 +21,7 @@ class ForecastEra5(Options):
         out: Zarr store to make.
         leads: longest lead; such as 6mo of a monthly model.
         split: whose starts, all that have their leads inside it.
+        starts: these instead: latest, or a list of dates, at which the store may end; null: none.
         members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
         seed: of the members' draws.
         checkpoint: whose weights.
@@ -30,7 +31,7 @@ class ForecastEra5(Options):
         precision: of the networks.
     """
 
-    COMMON: ClassVar = ("leads", "split", "members", "checkpoint")
+    COMMON: ClassVar = ("leads", "split", "starts", "members", "checkpoint")
 
     plugins: list[Text] = []  # noqa: RUF012
     run_dir: Text
@@ -38,6 +39,7 @@ class ForecastEra5(Options):
     out: Text
     leads: Duration
     split: Literal["train", "val", "test"]
+    starts: Literal["latest"] | Dates | None = None
     members: Members | None
     seed: Seed
     checkpoint: Literal["best", "last"]

@@ -62,6 +62,7 @@ Region = Annotated[
     _tried(_region),
     Words("a region's name or [south, north, west, east] in degrees"),
 ]
+Dates = Annotated[list[Date], MinLen(1), Words("a list of dates in ISO 8601")]
 Variables = Annotated[list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")]
 Vectors = Annotated[list[Annotated[list[Text], Len(2, 2)]], Words("a list of pairs of names")]
 Hours = Annotated[list[Count], Words("a list of whole hours")]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.systems.system import SimulatedSystem
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.marks import model_part
 
 
@@ -26,7 +27,7 @@ class Lorenz(SimulatedSystem):
     parameters = ("sigma", "rho", "beta")
     positive = ("sigma", "beta")
 
-    start_std: float = 0.5
+    start_std: NotNegative = 0.5
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """See `SimulatedSystem`."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.systems.system import SimulatedSystem
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.marks import model_part
 
 
@@ -27,7 +28,7 @@ class Pendulum(SimulatedSystem):
     positive = ("omega",)
     order = 2
 
-    angle: float = 1.57
+    angle: NotNegative = 1.57
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
         """See `SimulatedSystem`."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
+from annotated_types import Interval
 from torch import nn
 
+from vgbdm.options.kinds import AtLeastTwo, Count, Frames, NotNegative, Size, Text
 from vgbdm.registry.marks import model_part
 
 
@@ -40,21 +43,21 @@ class Presets:
         gauge: weight λ of the size of the missing term.
     """
 
-    window: int
-    history: int
-    latents: int
-    residual_inputs: str | Sequence[str]
+    window: AtLeastTwo
+    history: Frames
+    latents: Frames
+    residual_inputs: Text | Sequence[Text]
     encoder: Callable[[int, int, int], nn.Module]
     network: Callable[[int, int], nn.Module]
     black_box_network: Callable[[int, int], nn.Module]
     unmixing: Callable[[int, int], nn.Module]
-    refinement: int
-    substeps: int
-    batch: int
-    matches: int
-    simulating_batch: int
-    validation: int
-    horizon: int
-    beta_theta: float
-    beta_zeta: float
-    gauge: float
+    refinement: Annotated[int, Interval(ge=0, le=1000)]
+    substeps: Size
+    batch: Count
+    matches: Size
+    simulating_batch: Count
+    validation: Count
+    horizon: Size
+    beta_theta: NotNegative
+    beta_zeta: NotNegative
+    gauge: NotNegative

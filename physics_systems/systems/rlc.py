@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.systems.system import SimulatedSystem
+from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.marks import model_part
 
 
@@ -27,7 +28,7 @@ class RLC(SimulatedSystem):
     positive = ("L", "C")
     forcings = 1
 
-    voltage_std: float = 1.0
+    voltage_std: NotNegative = 1.0
 
     def forcing(self, t: Tensor) -> Tensor:
         """The source V(t)."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from physics_systems.systems.presets import Presets
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import AtLeastTwo, Pair, Positive
 
 
 @dataclass(kw_only=True)
@@ -39,7 +40,7 @@ class System(ABC):
     forcings: ClassVar[int] = 0
     grid: ClassVar[tuple[int, ...]] = ()
 
-    prior: Mapping[str, Sequence[float]]
+    prior: Mapping[str, Pair]
     presets: Presets | None = None
 
     def __post_init__(self) -> None:
@@ -86,9 +87,9 @@ class SimulatedSystem(System):
         ranges: parameter → [low, high], uniform.
     """
 
-    frames: int
-    horizon: float
-    ranges: Mapping[str, Sequence[float]]
+    frames: AtLeastTwo
+    horizon: Positive
+    ranges: Mapping[str, Pair]
 
     def __post_init__(self) -> None:
         super().__post_init__()
