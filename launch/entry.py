@@ -75,9 +75,9 @@ def launch(
     many = any(a in ("--multirun", "-m") for a in overrides)
     overrides = [a for a in overrides if a not in ("--multirun", "-m")]
     names = list(positional)
-    overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
         overrides = config_dirs(overrides)
+        overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
             remember(OmegaConf.to_container(cfg))
