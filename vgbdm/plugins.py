@@ -168,15 +168,17 @@ def file_of(module: str) -> Path | None:
     return None
 
 
-def config_folders() -> tuple[Path, ...]:
-    """Folders ``configs`` of the named plugins: next to each named module and its parents."""
-    found: dict[Path, None] = {}
-    for name in _named:
-        for parent in reversed(_parents(name)):
-            file = file_of(parent)
-            if file is None:
-                continue
+def configs_of(module: str) -> list[Path]:
+    """The folders ``configs`` next to a module and its parents, the nearest first."""
+    found = []
+    for parent in reversed(_parents(module)):
+        file = file_of(parent)
+        if file is not None:
             folder = (file if file.is_dir() else file.parent) / "configs"
-            if folder.is_dir():
-                found[folder] = None
-    return tuple(found)
+            found += [folder] if folder.is_dir() else []
+    return found
+
+
+def config_folders() -> tuple[Path, ...]:
+    """Those of the plugins that were named."""
+    return tuple(dict.fromkeys(folder for name in _named for folder in configs_of(name)))

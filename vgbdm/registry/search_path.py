@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from vgbdm.errors import InputError
 SEARCHED, NAMED = "hydra.searchpath", "plugins"
 OPTIONS = ("--config-dir", "-cd")
 SCHEME = "file://"
+WORD = re.compile(r"[\w-]+")
+"""A name of a config."""
 DEPTHS = ("*", "*/*", "*/*/*")
 """Of configs in a folder: of launchers, of groups, of groups inside those."""
 
@@ -46,12 +49,14 @@ def with_plugins(overrides: Sequence[str], own: Path) -> list[str]:
         own: the folder that is searched first.
 
     Raises:
-        InputError: for a plugin that is not installed, a folder that is not there, and a config
-            that has the name of an earlier one, which would never be found.
+        InputError: for a plugin that is not installed, a config of one that is not named, a folder
+            that is not there, and a config that has the name of an earlier one, which would never
+            be found.
     """
     plugins.use(_values(overrides, NAMED))
     folders = [*plugins.config_folders(), *map(_folder, _values(overrides, SEARCHED))]
     _refuse_same_names([own, *folders])
+    _refuse_unnamed(overrides, [own, *folders])
     rest = [override for override in overrides if not override.startswith(f"{SEARCHED}=")]
     return [*rest, _override(map(str, folders))] if folders else rest
 
@@ -94,3 +99,19 @@ def _refuse_same_names(folders: Sequence[Path]) -> None:
             first = seen.setdefault(file.relative_to(folder), file)
             if first != file:
                 raise InputError(f"{file}: {first} has the same name and is found first; rename it")
+
+
+def _refuse_unnamed(overrides: Sequence[str], folders: Sequence[Path]) -> None:
+    """Say which registered plugin brings a choice that nothing searched has."""
+    for override in overrides:
+        group, _, name = override.lstrip("+").partition("=")
+        choice = Path(group, f"{name}.yaml")
+        if not WORD.fullmatch(name) or not any((folder / group).is_dir() for folder in folders):
+            continue
+        if any((folder / choice).is_file() for folder in folders):
+            continue
+        for plugin in sorted(set(plugins.registered(plugins.PLUGINS).values())):
+            if any((folder / choice).is_file() for folder in plugins.configs_of(plugin)):
+                raise InputError(
+                    f"{override}: is brought by a plugin; if you trust it, give plugins=[{plugin}]"
+                )
