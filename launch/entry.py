@@ -32,6 +32,7 @@ from vgbdm.errors import (
     describe_system_error,
     system_error,
 )
+from vgbdm.registry.search_path import config_dirs, with_plugins
 from vgbdm.resources import configs_folder
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
@@ -80,6 +81,7 @@ def launch(
     names = list(positional)
     overrides = [a if "=" in a or not names else f"{names.pop(0)}={a}" for a in overrides]
     try:
+        overrides = config_dirs(overrides)
         for chosen in sweep(overrides) if many else [overrides]:
             cfg = compose_config(config_name, chosen)
             remember(OmegaConf.to_container(cfg))
@@ -151,7 +153,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(f"argument {unknown[0]!r}: want key=value; --help lists the keys")
     GlobalHydra.instance().clear()
-    overrides = [expand_home(a) for a in overrides]
+    overrides = with_plugins([expand_home(a) for a in overrides], CONFIGS)
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         try:
             cfg = compose(config_name, overrides)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,21 @@ def check_parts(config: Mapping[str, Any]) -> None:
         InputError: for a class that is not marked as a part of models.
     """
     _check(config, str(config.get("_target_")), MARKS[:1])
+
+
+def class_of(target: Any, place: str) -> Any:
+    """The marked class that a config would build, imported.
+
+    Args:
+        target: ``module.Class``.
+        place: of the config, for errors.
+
+    Raises:
+        InputError: as `build`.
+    """
+    _check_target(target, place, MARKS)
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def _make(config: Mapping[str, Any], marks: Sequence[str]) -> Any:
