@@ -133,7 +133,7 @@ def target_of(physics: System) -> str:
 def config_name_of(physics: System) -> str | None:
     """The name of the config of our own that builds this class; None where there is none."""
     for file in sorted((configs_folder() / "system").glob("*.yaml")):
-        if OmegaConf.load(file).get("_target_") == target_of(physics):  # type: ignore[union-attr]
+        if cast(DictConfig, OmegaConf.load(file)).get("_target_") == target_of(physics):
             return file.stem
     return None
 

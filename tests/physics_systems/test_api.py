@@ -16,8 +16,10 @@ from physics_systems.systems.lorenz import Lorenz
 from vgbdm.errors import InputError
 from vgbdm.inference.refinement import means_of
 
-STEPS = ["model.window=10", "model.features=16", "batch=8", "objective.schedules.gauge.start=0.01",
-         "trainer.total_steps=6", "system.presets.encoder.width=16", "trainer.validations=2"]  # fmt: skip
+STEPS = [
+    "model.window=10", "model.features=16", "batch=8", "objective.schedules.gauge.start=0.01",
+    "trainer.total_steps=6", "trainer.validations=2", "system.presets.encoder.width=16",
+]  # fmt: skip
 
 
 def lorenz():
