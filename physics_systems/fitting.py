@@ -10,7 +10,7 @@ import dataclasses
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from physics_systems.data.trajectories import Trajectories, observations, write
+from physics_systems.systems.presets import Presets
 from physics_systems.systems.system import System
 from physics_systems.training import fingerprint, run_dir_of, train
 from vgbdm import plugins
@@ -62,12 +63,18 @@ def fit(
         )
     if minutes is not None and not 0 < minutes < np.inf:
         raise InputError(f"minutes={minutes}: want a positive number, or None")
-    system = system_config(physics)
-    told = [f"objective={objective}", f"seed={seed}", "backend=single", *options]
+    own = system_config(physics)
+    name, whose = config_name_of(physics), "system."
+    told = [f"objective={objective}", f"seed={seed}", "backend=single"]
+    told += [option for option in options if not option.startswith(whose)]
+    told += [f"system={name}"] if name else []
     if minutes is not None:
         told.append(f"trainer.max_minutes={minutes}")
     cfg = _compose("train_system", told)
-    cfg.system = OmegaConf.create(system)
+    presets = cfg.system.presets if name else presets_of(physics)
+    changed = [option for option in options if option.startswith(whose)]
+    cfg.system = OmegaConf.merge({"presets": presets}, own)
+    cfg.merge_with(OmegaConf.from_dotlist(changed))
     cfg.data.train = cfg.data.val = fingerprint(data.x, data.t)
     folder = run_dir_of(cfg) if run_dir is None else Path(run_dir)
     check_run_dir(folder, resume=False)
@@ -108,9 +115,33 @@ def system_config(physics: System) -> dict[str, Any]:
         )
     if not plugins.allows(kind.__module__):  # whoever made the object trusts its class
         plugins.use([kind.__module__])
-    held = dataclasses.asdict(physics)
-    plain: Any = {name: value for name, value in held.items() if value is not None}
-    return {"_target_": f"{kind.__module__}.{kind.__qualname__}", **_plain(plain)}
+    fields = {f.name: getattr(physics, f.name) for f in dataclasses.fields(physics)}
+    if isinstance(fields["presets"], Presets):
+        raise InputError(
+            "physics: its presets are objects already; leave presets out, and give what differs as "
+            "options=['system.presets.window=20']"
+        )
+    held = {name: _plain(value) for name, value in fields.items() if value is not None}
+    return {"_target_": target_of(physics), **held}
+
+
+def target_of(physics: System) -> str:
+    """The dotted name of a system's class."""
+    return f"{type(physics).__module__}.{type(physics).__qualname__}"
+
+
+def config_name_of(physics: System) -> str | None:
+    """The name of the config of our own that builds this class; None where there is none."""
+    for file in sorted((configs_folder() / "system").glob("*.yaml")):
+        if cast(DictConfig, OmegaConf.load(file)).get("_target_") == target_of(physics):
+            return file.stem
+    return None
+
+
+def presets_of(physics: System) -> DictConfig:
+    """The presets that go with states like those of a system: with a grid, or without."""
+    name = "grid" if physics.grid else "vector"
+    return cast(DictConfig, OmegaConf.load(configs_folder() / f"system/presets/{name}.yaml"))
 
 
 def _plain(value: Any) -> Any:

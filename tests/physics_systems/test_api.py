@@ -4,10 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
-from runs import CONFIGS, SMALL
 from systems import dataset, trajectories
 
 import vgbdm
@@ -19,16 +16,19 @@ from physics_systems.systems.lorenz import Lorenz
 from vgbdm.errors import InputError
 from vgbdm.inference.refinement import means_of
 
-STEPS = ["model.window=10", "model.features=16", "batch=8", "objective.schedules.gauge.start=0.01",
-         "trainer.total_steps=6", "trainer.validations=2"]  # fmt: skip
+STEPS = [
+    "model.window=10", "model.features=16", "batch=8", "objective.schedules.gauge.start=0.01",
+    "trainer.total_steps=6", "trainer.validations=2", "system.presets.encoder.width=16",
+]  # fmt: skip
 
 
 def lorenz():
-    """The system of the config, with its presets."""
-    with initialize_config_dir(CONFIGS, version_base="1.3"):
-        cfg = compose("simulate_system", ["system=lorenz", "out=x", *SMALL[2:3]])
-    plain = OmegaConf.to_container(cfg.system, resolve=True)
-    return Lorenz(**{name: value for name, value in plain.items() if name != "_target_"})
+    """Known in part; its presets are those of its config."""
+    ranges = {"sigma": [9.5, 10.5], "rho": [27, 29], "beta": [2.6, 2.8]}
+    return Lorenz(
+        prior={"sigma": [10, 1.2], "beta": (2.7, np.float64(0.3))}, frames=60, horizon=2,
+        ranges=ranges,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_a_class_that_nobody_can_import_is_refused(tmp_path):
         pass
 
     system = lorenz()
-    here = Here(system.frames, system.horizon, system.ranges, system.prior, system.presets)
+    here = Here(prior=system.prior, frames=60, horizon=2.0, ranges=system.ranges)
     with pytest.raises(InputError, match="Here is defined in a function, and nobody could load"):
         system_config(here)
     Here.__qualname__, Here.__module__ = "Here", "__main__"

@@ -14,8 +14,6 @@ from matplotlib.figure import Figure
 
 from vgbdm.origin import software
 
-matplotlib.use("Agg")
-
 FIGURE_STYLE: dict[Any, Any] = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -35,7 +33,7 @@ pre{background:#f5f7f8;padding:1rem;overflow:auto;font-size:.8rem} .quiet{color:
 
 def draw(make: Callable[[], Figure]) -> bytes:
     """A figure, made in the house style, as PNG."""
-    with matplotlib.rc_context(FIGURE_STYLE):
+    with matplotlib.rc_context(FIGURE_STYLE):  # the caller's backend and style stay as they are
         buffer = io.BytesIO()
         make().savefig(buffer, format="png", dpi=130, bbox_inches="tight")
     return buffer.getvalue()
