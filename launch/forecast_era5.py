@@ -1,6 +1,7 @@
-"""Forecast from every start of a period with a trained model, to a CF-compliant Zarr store.
+"""Forecast with a trained model, from every start of a period or some, to a CF-compliant store.
 
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h [members=16]
+python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=10d starts=latest
 """
 
 from entry import launch
@@ -21,7 +22,8 @@ def main(cfg: DictConfig) -> None:
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
-    told = ("leads", "split", "members", "seed", "checkpoint", "precision")
+    whose = "split" if cfg.starts is None else "starts"
+    told = ("leads", whose, "members", "seed", "checkpoint", "precision")
     history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)
     about = {"history": f"launch/forecast_era5.py {history}"}
     if cfg.institution:
@@ -32,6 +34,7 @@ def main(cfg: DictConfig) -> None:
         cfg.out,
         lead=parse_duration("leads", cfg.leads),
         split=cfg.split,
+        starts=cfg.starts,
         members=cfg.members,
         seed=cfg.seed,
         batch=cfg.batch,

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 from vgbdm.version import __version__
 
 if TYPE_CHECKING:
+    from vgbdm.api import evaluate, fit, forecast, infer
     from vgbdm.loading import load
 
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "evaluate", "fit", "forecast", "infer", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """``vgbdm.load``, fetched when it is asked for: importing the package imports no torch."""
-    if name == "load":
-        from vgbdm.loading import load
+    """The public functions, fetched when asked for: importing the package imports no torch."""
+    if name in __all__:
+        from vgbdm import api
 
-        return load
+        return getattr(api, name)
     raise AttributeError(f"module 'vgbdm' has no attribute {name!r}")
 
 

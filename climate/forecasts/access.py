@@ -12,16 +12,26 @@ from vgbdm.storage.datasets import open_group
 FORECAST_KIND = "forecast"
 
 
-def open_forecast_dataset(path: str | Path) -> xr.Dataset:
+def name_of(forecast: str | Path | xr.Dataset) -> Path:
+    """What a forecast is called in messages: its path."""
+    return Path("(dataset)") if isinstance(forecast, xr.Dataset) else Path(forecast)
+
+
+def open_forecast_dataset(forecast: str | Path | xr.Dataset) -> xr.Dataset:
     """A forecast as a lazy dataset, whose files are compared with their digests as they are read.
 
     A forecast of another program has none; what it holds must be numbers in usual codecs.
 
+    Args:
+        forecast: its path, or a dataset as it is.
+
     Raises:
         InputError: one line, if it is missing, damaged, or may not be decoded.
     """
-    place = Path(path)
+    if isinstance(forecast, xr.Dataset):
+        return forecast.copy(deep=False)  # closing it leaves the caller's open
+    place = Path(forecast)
     if not place.is_dir():
-        raise InputError(f"forecast={path}: no such store; make it with launch/forecast_era5.py")
+        raise InputError(f"forecast={place}: no such store; make it with launch/forecast_era5.py")
     remedy = "remove it and make it again with launch/forecast_era5.py"
     return open_group(place, FORECAST_KIND, remedy)

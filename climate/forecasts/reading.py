@@ -17,7 +17,7 @@ from tqdm import tqdm
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date
-from climate.forecasts.access import open_forecast_dataset
+from climate.forecasts.access import name_of, open_forecast_dataset
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
@@ -147,15 +147,19 @@ def check_finite(values: np.ndarray, mask: np.ndarray | None, what: str, times: 
         )
 
 
-def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
+def open_forecast(forecast: str | Path | xr.Dataset, store: TrainingStore) -> Forecast:
     """Open a forecast and check it against a store.
+
+    Args:
+        forecast: its path, or a dataset in memory.
+        store: of the truth.
 
     Raises:
         InputError: if it is missing or damaged, its channels, grid, times or leads are not the
             store's, its units are of other quantities, or the store does not hold the truth of some
             of it.
     """
-    dataset = open_forecast_dataset(path)
+    dataset, path = open_forecast_dataset(forecast), name_of(forecast)
     try:
         return _check(dataset, path, store)
     except InputError:
@@ -168,7 +172,7 @@ def open_forecast(path: str | Path, store: TrainingStore) -> Forecast:
         ) from None
 
 
-def _check(dataset: xr.Dataset, path: str | Path, store: TrainingStore) -> Forecast:
+def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     """The forecast, if the store holds its truth."""
     missing = [name for name in store.channels if name not in dataset]
     if missing:
@@ -210,7 +214,7 @@ def _check(dataset: xr.Dataset, path: str | Path, store: TrainingStore) -> Forec
     )
     cut = () if store.mask is None else area.cut(store.mask)
     masks = {name: mask for name, mask in zip(store.channels, cut, strict=False) if mask.any()}
-    forecast = Forecast(Path(path), dataset, starts, step, area, chunk, changes, masks)
+    forecast = Forecast(path, dataset, starts, step, area, chunk, changes, masks)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
 from climate.conventions.calendar import as_step
 from climate.forecasts.access import open_forecast_dataset
@@ -15,7 +16,7 @@ from vgbdm.errors import InputError
 
 
 def open_for_forecast(
-    path: str | Path, forecast: str | Path, aside: Path | None = None
+    path: str | Path, forecast: str | Path | xr.Dataset, aside: Path | None = None
 ) -> TrainingStore:
     """The truth of a forecast dataset: its step, and its region without a halo.
 

@@ -82,10 +82,7 @@ class Region:
             InputError: if it holds too few points, reaches a pole, spans all longitudes, or is not
                 wholly inside the grid.
         """
-        inside = np.flatnonzero((lat >= self.south - SLACK) & (lat <= self.north + SLACK))
-        offset = (lon - self.west + SLACK) % 360.0
-        order = np.argsort(offset)
-        columns = order[offset[order] <= (self.east - self.west) % 360.0 + 2 * SLACK]
+        inside, columns = self._points(lat, lon)
         if min(len(inside), len(columns)) < MIN_REGION_POINTS:
             raise InputError(
                 f"region={self.name}: {len(inside)} × {len(columns)} points of this grid; at least "
@@ -116,6 +113,18 @@ class Region:
                 slice(self.halo, self.halo + len(columns)),
             ),
         )
+
+    def inside(self, lat: np.ndarray, lon: np.ndarray) -> tuple[slice, slice]:
+        """Rows and columns of the box without its halo, on a grid that covers both (`Cut.lon`)."""
+        rows, columns = self._points(lat, lon)
+        return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+    def _points(self, lat: np.ndarray, lon: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of a grid that lie in the box, and columns eastwards from its west."""
+        rows = np.flatnonzero((lat >= self.south - SLACK) & (lat <= self.north + SLACK))
+        offset = (lon - self.west + SLACK) % 360.0
+        order = np.argsort(offset)
+        return rows, order[offset[order] <= (self.east - self.west) % 360.0 + 2 * SLACK]
 
     def _rows_of_globe(self, lat: np.ndarray, inside: np.ndarray) -> tuple[int, int]:
         """First and last row with the halo, never the outermost ones."""

@@ -70,6 +70,13 @@ def layout(
     )
 
 
+def observations(system: System, x: np.ndarray, t: np.ndarray) -> xr.Dataset:
+    """The dataset of a store of what was observed, its true parameters unknown."""
+    unknown = np.full((len(x), len(system.parameters)), np.nan)
+    made = layout(type(system), x, t, unknown, {"system": system.name})
+    return made.drop_vars(["params", "param"])
+
+
 def words(names: Sequence[str]) -> np.ndarray:
     """Names as strings of any length, which have a place in the Zarr standard."""
     return np.array(names, dtype=object)
@@ -99,15 +106,26 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
         seal_folder(aside, TRAJECTORIES_KIND, {})
 
 
-def open_dataset(path: str | Path) -> xr.Dataset:
+Source = str | Path | xr.Dataset
+"""Where trajectories are: a Zarr store, a NetCDF file, or a dataset in memory."""
+
+
+def name_of(source: Source) -> str:
+    """What a source is called in messages."""
+    return "x and t" if isinstance(source, xr.Dataset) else str(source)
+
+
+def open_dataset(source: Source) -> xr.Dataset:
     """Open a Zarr store or a NetCDF file; times stay the numbers they are.
 
-    Our own stores are compared with their digests as they are read.
+    Our own stores are compared with their digests as they are read. A dataset is taken as it is.
 
     Raises:
         InputError: if it is neither, damaged, or may not be decoded.
     """
-    place = Path(path)
+    if isinstance(source, xr.Dataset):
+        return source.copy(deep=False)  # closing it leaves the caller's open
+    place = Path(source)
     if not place.exists():
         raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
     remedy = "remove it and make it again with launch/simulate_system.py"
@@ -136,11 +154,11 @@ def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
         raise InputError(f"{path}: {array.name} cannot be read ({reason}); make it again") from None
 
 
-def load_trajectories(path: str | Path, system: System, at_least: int) -> Trajectories:
+def load_trajectories(source: Source, system: System, at_least: int) -> Trajectories:
     """The observations of a store.
 
     Args:
-        path: of a Zarr store or NetCDF file.
+        source: a Zarr store or NetCDF file, or a dataset like theirs.
         system: they must be of.
         at_least: frames that are needed.
 
@@ -148,7 +166,8 @@ def load_trajectories(path: str | Path, system: System, at_least: int) -> Trajec
         InputError: for missing variables, labels or shapes of another system, too few frames,
             values that are not finite, times in no unit of time or that do not increase.
     """
-    with open_dataset(path) as dataset:
+    path = name_of(source)
+    with open_dataset(source) as dataset:
         missing = [name for name in ("x", "t") if name not in dataset]
         if missing:
             raise InputError(
@@ -195,13 +214,14 @@ def check_finite(path: str | Path, x: np.ndarray, t: np.ndarray) -> None:
         )
 
 
-def read_parameters(path: str | Path, system: System) -> dict[str, Tensor] | None:
+def read_parameters(source: Source, system: System) -> dict[str, Tensor] | None:
     """True parameters (N,) float64 by name, for scores; None where the store has none.
 
     Raises:
         InputError: if their number is another than the system's.
     """
-    with open_dataset(path) as dataset:
+    path = name_of(source)
+    with open_dataset(source) as dataset:
         if "params" not in dataset:
             return None
         held = arrange(dataset["params"], ("trajectory", "param"), str(path))

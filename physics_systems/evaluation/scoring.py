@@ -118,7 +118,23 @@ def score(
 
 def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
     """Forecast with a run's best checkpoint, and score."""
-    field, state = load(run, kind=LatentField), read_state(find_whole(run, "best"))
+    row, state = (
+        score_field(load(run, kind=LatentField), data, truth, members, seed),
+        read_state(find_whole(run, "best")),
+    )
+    config = state["config"]
+    row.numbers.update(
+        row=run.name,
+        objective=config["objective"]["name"],
+        variant=variant(config),
+        seed=config["seed"],
+        steps=state["step"],
+    )
+    return row
+
+
+def score_field(field: LatentField, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
+    """Forecast with a model, and score; the row ``model``."""
     calls = 0
 
     def count(*_: Any) -> None:
@@ -133,17 +149,12 @@ def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int
     forecasts = protocol.forecast_ensemble(field, data, members, seed)
     names = field.parameter_names
     numbers, errors = score(forecasts, data, field.window, names, truth)
-    config = state["config"]
     numbers |= {
-        "row": run.name,
+        "row": "model",
         "system": field.physics.name,  # type: ignore[attr-defined]
-        "objective": config["objective"]["name"],
-        "variant": variant(config),
-        "seed": config["seed"],
         "nfe": calls,
         "seconds": seconds,
         "parameters": sum(p.numel() for p in field.parameters()),
-        "steps": state["step"],
     }
     return Row(numbers, errors, forecasts, field)
 

@@ -24,8 +24,10 @@ from vgbdm.training.status import CLAIM, FILE, Status
 
 DERIVED = "derived"
 """Folder of a run for what is made from read-only data; it may outlive a start that failed."""
+DATA = "data"
+"""Folder of a run for stores of what it was given in memory."""
 CHECKPOINTS = "checkpoints"
-LEFT = {FILE, CLAIM, DERIVED, LOCK, CHECKPOINTS, "config.json", "log.csv", "validation.csv",
+LEFT = {FILE, CLAIM, DATA, DERIVED, LOCK, CHECKPOINTS, "config.json", "log.csv", "validation.csv",
         "tensorboard"}  # fmt: skip
 """What a start leaves that ended before its first checkpoint."""
 LEFT_LOGS = re.compile(r"(?:error|hang)-rank\d+\.(?:log|txt)")

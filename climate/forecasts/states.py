@@ -1,0 +1,257 @@
+"""States that a caller has in memory, held to what a model was trained on before it sees them.
+
+The axes of variables are found as those of files are (`climate.sources.axes`), units are converted
+and numbers that no atmosphere holds are refused alike.
+
+Shapes: ``T`` times, ``F`` frames of a model's history and the current one, ``C`` channels, ``H``
+latitudes, ``W`` longitudes of the model.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from climate.conventions.calendar import as_step, in_unit_of
+from climate.conventions.units import Conversion, conversion, unit_of
+from climate.conventions.variables import channel_attributes, channel_unit, is_geopotential
+from climate.conventions.wording import date
+from climate.forecasts.starts import (
+    InitialStates,
+    Starts,
+    data_attributes,
+    find_windows,
+    title_of,
+)
+from climate.grids.area import Area
+from climate.models.domain import Domain
+from climate.sources.axes import AXIS_NAMES, Oriented, Part, open_part, orient, same
+from climate.sources.plausibility import QUANTITY, fitting, limits_of
+from climate.sources.select import Frame
+from climate.store.mask import not_finite
+from vgbdm.errors import InputError
+
+if TYPE_CHECKING:
+    from climate.models.weather_model import WeatherModel
+
+WHERE = "states"
+"""What the caller's data are called in messages."""
+CHANNEL_AXES = ("channel", "variable")
+
+
+def from_arrays(
+    data: xr.Dataset | xr.DataArray, model: WeatherModel, starts: Starts
+) -> InitialStates:
+    """The states that a model is to forecast from, out of the caller's own.
+
+    Args:
+        data: a variable of each channel, under its name, or under its name without the level on an
+            axis of pressures; or one array with the names along ``channel``. With time, latitude
+            and longitude in any order, latitudes from either pole, on the model's grid or one that
+            holds it. A variable without ``units`` has the model's.
+        model: that forecasts.
+        starts: ``latest``, or times; each with its history before it.
+
+    Raises:
+        InputError: one line, for channels, units, levels, grid or times that are not there or are
+            others than the model's, numbers that no atmosphere holds, and missing values.
+    """
+    domain = model.domain
+    dataset = _with_time(_by_channel(data, domain.channels))
+    parts, levels = _parts(dataset, domain.channels)
+    frame = _frame(parts[0], domain)
+    stored = parts[0].times
+    assert stored is not None
+    step = as_step(domain.step_seconds)
+    order = np.argsort(stored, kind="stable")
+    times = in_unit_of(step, stored[order])
+    again = np.flatnonzero(np.diff(times) == np.timedelta64(0))
+    if len(again):
+        raise InputError(f"{WHERE}: the time {date(times[again[0]].astype('M8[s]'))} comes twice")
+    windows = find_windows(times.astype("M8[s]"), step, domain.history, starts, WHERE)
+    wanted, places = np.unique(windows, return_inverse=True)
+    places, rows = places.reshape(windows.shape), order[wanted]
+    mask = None if model.mask is None else model.mask.cpu().numpy()
+    fields, attributes = [], {}
+    for c, (name, part, level) in enumerate(zip(domain.channels, parts, levels, strict=True)):
+        unit = domain.units[c] if domain.units else channel_attributes(name, {})["units"]
+        hidden = None if mask is None else mask[c]
+        fields.append(_values(part, frame, name, unit, rows, level, hidden))
+        own = {k: v for k, v in part.variable.attrs.items() if k != "units"}
+        attributes[name] = channel_attributes(name, own | {"units": unit})
+    states = np.stack(fields, 1)
+    chosen = times[windows[:, -1]].astype("datetime64[s]")
+    told = {"title": title_of(chosen), **data_attributes(data.attrs)}
+    interior = (slice(None), slice(None))
+    if domain.region is not None:
+        interior = domain.region.inside(domain.grid.lat, domain.grid.lon)
+    return InitialStates(
+        WHERE, chosen, lambda at: states[places[at]], domain.grid, attributes,
+        interior, mask, domain.region, told,
+    )  # fmt: skip
+
+
+def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> xr.Dataset:
+    """A variable of each channel, where all lie in one array with their names along an axis."""
+    if isinstance(data, xr.Dataset):
+        state = data.get("state")  # of a training store that was opened as a dataset
+        if state is None or not {*CHANNEL_AXES} & {*state.dims} or {*channels} & {*data.data_vars}:
+            return data
+        data = state
+    axis = next((name for name in CHANNEL_AXES if name in data.dims), None)
+    if axis is None:
+        if len(channels) > 1 and data.name not in channels:
+            raise InputError(
+                f"{WHERE}: an array with the dimensions {', '.join(map(str, data.dims))} names no "
+                f"channels; give a Dataset of {', '.join(channels)}, or these names as the "
+                "coordinate channel of an axis"
+            )
+        return data.to_dataset(name=data.name if data.name in channels else channels[0])
+    if axis not in data.coords:
+        raise InputError(
+            f"{WHERE}: its axis {axis} has no names; give them as the coordinate {axis}: "
+            f"{', '.join(channels)}"
+        )
+    split = data.to_dataset(dim=axis)
+    return split.rename({name: str(name) for name in split.data_vars})
+
+
+def _with_time(dataset: xr.Dataset) -> xr.Dataset:
+    """The dataset with an axis of time, where it has one time only."""
+    bare = [d for d in dataset.dims if str(d).lower() in AXIS_NAMES["time"]]
+    if any(d not in dataset.coords for d in bare):
+        raise InputError(f"{WHERE}: its axis {bare[0]} has no times; give them as coordinate")
+    times = [n for n in dataset.coords if str(n).lower() in AXIS_NAMES["time"]]
+    alone = [n for n in times if dataset[n].ndim == 0]
+    if alone and not any(n in dataset.dims for n in times):
+        return dataset.expand_dims(alone[0])
+    return dataset
+
+
+def _parts(dataset: xr.Dataset, channels: tuple[str, ...]) -> tuple[list[Part], list[int]]:
+    """The variable of each channel, and which of its levels."""
+    parts: list[Part] = []
+    levels: list[int] = []
+    for channel in channels:
+        part, level = _part(dataset, channel, channels)
+        if part.times is None:
+            raise InputError(f"{WHERE}: {part.name} has no time; give it a coordinate time")
+        for axis in ("times", "lat", "lon"):
+            if parts and not same(getattr(part, axis), getattr(parts[0], axis)):
+                raise InputError(f"{part.what} has other {axis} than {parts[0].name}")
+        parts.append(part)
+        levels.append(level)
+    return parts, levels
+
+
+def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple[Part, int]:
+    if channel in dataset.data_vars:
+        part = open_part(dataset, channel, WHERE)
+        if part.levels is not None and len(part.levels) > 1:
+            raise InputError(
+                f"{part.what} has the levels {part.levels_text}, the model's has one; choose it by "
+                "sel"
+            )
+        return part, 0
+    found = re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
+    if found and found[1] in dataset.data_vars:
+        part, level = open_part(dataset, found[1], WHERE), float(found[2])
+        held = np.zeros(0) if part.levels is None else part.levels
+        near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
+        if len(near):
+            return part, int(near[0])
+        raise InputError(
+            f"{part.what} has the levels {part.levels_text or 'of nothing'}, the model wants "
+            f"{level:g} hPa; give {channel}, or that level"
+        )
+    raise InputError(
+        f"{WHERE}: holds {', '.join(map(str, dataset.data_vars)) or 'nothing'}, no {channel}; the "
+        f"model wants {', '.join(channels)}"
+    )
+
+
+def _frame(part: Part, domain: Domain) -> Frame:
+    """Where the rows and columns of the model's grid are stored."""
+    held = orient(part.lat, part.lon, WHERE)
+    lat, lon = np.array(domain.lat), np.array(domain.lon)
+    area = Area.of(lat, lon, held.grid.lat, held.grid.lon)
+    width = len(held.grid.lon)
+    if (
+        area is None
+        or (np.diff(area.rows) != 1).any()
+        or (np.diff(area.columns) % width != 1).any()
+        or (domain.region is None and not area.whole)
+    ):
+        ends = [
+            f"{len(v)} {name} from {v[0]:g} to {v[-1]:g}"
+            for name, v in (("lat", lat), ("lon", lon), ("lat", held.grid.lat),
+                            ("lon", held.grid.lon))
+        ]  # fmt: skip
+        raise InputError(
+            f"{WHERE}: on {ends[2]} and {ends[3]}; the model's are {ends[0]} and {ends[1]}; "
+            "interpolate to its grid first"
+        )
+    stored = Oriented(held.grid, held.rows[area.rows], held.columns[area.columns])
+    return Frame(lat, lon, stored, None, None)
+
+
+def _values(
+    part: Part, frame: Frame, name: str, unit: str, rows: np.ndarray, level: int,
+    mask: np.ndarray | None,
+) -> np.ndarray:  # fmt: skip
+    """(T, H, W) float32 in the model's unit, NaN where the model's mask is.
+
+    Args:
+        part: the variable.
+        frame: of the model's grid.
+        name: of the channel.
+        unit: of the model's.
+        rows: (T,) of the wanted times.
+        level: place of the level.
+        mask: (H, W) of the model; None: nothing is masked.
+    """
+    change = Conversion()
+    own = unit_of(part.variable.attrs)
+    if own is not None and unit:
+        remedy = f"give it in {unit}, and say so in its attribute units"
+        change = conversion(own, unit, what=part.what, remedy=remedy, height=is_geopotential(name))
+    if part.variable.dtype.kind not in "fiu":
+        raise InputError(f"{part.what} holds {part.variable.dtype}, not numbers")
+    chosen = {"time": rows, "level": np.array([level])}
+    raw = frame.read(part, {k: v for k, v in chosen.items() if k in part.variable.dims})[:, 0]
+    assert part.times is not None
+    times = part.times[rows]
+    _check_possible(raw, name, part, own or unit, change, times)
+    values = change(raw)
+    if mask is not None and mask.any():
+        values = np.where(mask, np.float32(np.nan), values)
+    bad = not_finite(values, mask)
+    if bad.any():
+        missing = int((~np.isfinite(values[bad][0]) & (True if mask is None else ~mask)).sum())
+        raise InputError(
+            f"{part.what} at {date(times[bad][0])}: {missing} points have no number; fill them, "
+            "e.g. by interpolate_na, or choose another start"
+        )
+    return values
+
+
+def _check_possible(
+    values: np.ndarray, name: str, part: Part, unit: str, change: Conversion, times: np.ndarray
+) -> None:
+    """Refuse numbers that no atmosphere holds, which tell of another unit."""
+    low, high = limits_of(name, change, difference=False)
+    with np.errstate(invalid="ignore"):
+        bad = (values < low) | (values > high)
+    if not bad.any():
+        return
+    k = int(np.flatnonzero(bad.any((1, 2)))[0])
+    target = str(channel_unit(name))
+    fits = fitting(float(np.nanmin(values[k])), float(np.nanmax(values[k])), target)
+    remedy = f"the values would fit {fits[0]}: say so in its attribute units" if fits else "mend it"
+    raise InputError(
+        f"{part.what} at {date(times[k])} is {values[k][bad[k]][0]:.4g} {unit}, no "
+        f"{QUANTITY[target]} ({low:g} … {high:g} {unit} are); {remedy}"
+    )

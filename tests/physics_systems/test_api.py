@@ -1,0 +1,185 @@
+"""Systems from Python: arrays in, datasets out, and the numbers are those of the launchers."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from runs import CONFIGS, SMALL
+from systems import dataset, trajectories
+
+import vgbdm
+from physics_systems.data.arrays import as_dataset
+from physics_systems.data.trajectories import load_trajectories
+from physics_systems.evaluation.protocol import forecast_ensemble
+from physics_systems.fitting import system_config
+from physics_systems.systems.lorenz import Lorenz
+from vgbdm.errors import InputError
+from vgbdm.inference.refinement import means_of
+
+STEPS = ["model.window=10", "model.features=16", "batch=8", "objective.schedules.gauge.start=0.01",
+         "trainer.total_steps=6", "trainer.validations=2"]  # fmt: skip
+
+
+def lorenz():
+    """The system of the config, with its presets."""
+    with initialize_config_dir(CONFIGS, version_base="1.3"):
+        cfg = compose("simulate_system", ["system=lorenz", "out=x", *SMALL[2:3]])
+    plain = OmegaConf.to_container(cfg.system, resolve=True)
+    return Lorenz(**{name: value for name, value in plain.items() if name != "_target_"})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    data = trajectories("lorenz", 24)
+    folder = tmp_path_factory.mktemp("fit") / "run"
+    before = torch.get_num_threads(), torch.random.get_rng_state()
+    made = vgbdm.fit(
+        lorenz(), data.x.numpy(), data.t.numpy(), minutes=None, run_dir=folder, options=STEPS
+    )
+    assert torch.get_num_threads() == before[0]
+    assert torch.equal(torch.random.get_rng_state(), before[1])
+    assert not GlobalHydra.instance().is_initialized()
+    assert made == folder
+    return made
+
+
+@pytest.fixture(scope="module")
+def field(run):
+    return vgbdm.load(run)
+
+
+def test_fit_keeps_its_data_apart_and_whole(run):
+    train, held_out = (xr.open_zarr(run / "data" / n, consolidated=False) for n in ("train", "val"))
+    assert (train.sizes["trajectory"], held_out.sizes["trajectory"]) == (22, 2)
+    assert "params" not in train
+    both = np.concatenate([train["x"].values, held_out["x"].values])
+    given = trajectories("lorenz", 24).x.numpy()
+    assert np.array_equal(np.sort(both, 0), np.sort(given, 0))
+
+
+def test_a_forecast_is_the_one_that_is_scored(run, field):
+    data = trajectories("lorenz", 12)
+    context = data.x[:, :10].double().numpy(), data.t[:, :10].numpy()
+    wanted = forecast_ensemble(field, data, 3, seed=5)
+    after = (data.t[0, 10:] - data.t[0, 9]).numpy()
+    made = vgbdm.forecast(run, context[0], leads=after, members=3, seed=5, t=context[1], batch=999)
+    np.testing.assert_allclose(made["x"], wanted.mean, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(made["ensemble"], wanted.members, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(made["t"], data.t[:, 10:])
+    assert made["ensemble"].dims == ("realization", "trajectory", "time", "component")
+    assert made["component"].values.tolist() == ["X", "Y", "Z"]
+    one = vgbdm.forecast(field, *context[:1], leads=2, members=1, t=context[1])
+    assert "ensemble" not in one
+    assert one.sizes["time"] == 2
+    np.testing.assert_allclose(one["t"][:, 0], context[1][:, -1] + field.interval)
+
+
+def test_a_forecast_starts_where_it_is_told(field):
+    data = trajectories("lorenz", 4)
+    times = data.t[0].numpy()
+    whole = vgbdm.forecast(
+        field, data.x.numpy(), start=times[12] + 1e-6, leads=3, members=1, t=times
+    )
+    cut = vgbdm.forecast(field, data.x[:, :13].numpy(), leads=3, members=1, t=times[:13])
+    xr.testing.assert_allclose(whole, cut)
+    with pytest.raises(InputError, match="has 9 frames up to then; the model's window needs 10"):
+        vgbdm.forecast(field, data.x.numpy(), start=times[8], leads=3, t=times)
+
+
+def test_latents_are_those_that_scores_use(field):
+    data = trajectories("lorenz", 6)
+    x, t = data.x[:, :10], data.t[:, :10]
+    made = vgbdm.infer(field, x.numpy(), t.numpy())
+    wanted = means_of(field, x, t)
+    np.testing.assert_allclose(made["theta"], field.physical(wanted), rtol=1e-5)
+    np.testing.assert_allclose(made["zeta"], wanted.zeta, rtol=1e-5, atol=1e-6)
+    assert made["parameter"].values.tolist() == ["sigma", "beta"]
+    assert (made["theta_low"] < made["theta"]).all()
+    assert (made["theta"] < made["theta_high"]).all()
+    assert made.attrs["level"] == 0.9
+
+
+@pytest.mark.parametrize("change", [
+    lambda d: d["x"].transpose("component", "time", "trajectory"),
+    lambda d: d["x"].isel(component=[2, 0, 1]),
+    lambda d: d["x"].astype(np.float64),
+    lambda d: d["x"].values,
+])  # fmt: skip
+def test_however_trajectories_lie(field, change):
+    held = dataset("lorenz", 4)
+    made = vgbdm.infer(field, change(held), held["t"].values)
+    xr.testing.assert_allclose(made, vgbdm.infer(field, held[["x", "t"]]))
+
+
+@pytest.mark.parametrize(("x", "t", "words"), [
+    (np.zeros((2, 12, 3)), None, "t: is missing"),
+    (np.zeros((2, 12, 3)), np.arange(9.0), "x is .2, 12, 3. and t is .9,.; want x of"),
+    (np.zeros((2, 12, 4)), np.arange(12.0), "x and t: x is .2, 12, 4."),
+    (np.zeros((2, 9, 3)), np.arange(9.0), "9 frames per trajectory; the window needs 10"),
+    (np.full((2, 12, 3), np.nan), np.arange(12.0), "not finite"),
+    (np.zeros((2, 12, 3)), -np.arange(12.0), "do not increase"),
+    (np.zeros(12), np.arange(12.0), "want x of"),
+    (None, np.arange(12.0), "x: want numbers"),
+    ("nowhere", None, "nowhere: is not there"),
+    (np.full((2, 12, 3), "a"), np.arange(12.0), "x: want numbers"),
+])  # fmt: skip
+def test_what_is_no_trajectory_is_one_line(field, x, t, words):
+    with pytest.raises(InputError, match=words) as error:
+        vgbdm.infer(field, x, t)
+    assert "\n" not in str(error.value)
+
+
+def test_clocks_of_a_dataarray_and_their_units_are_read():
+    x = xr.DataArray(np.zeros((2, 3, 3)), dims=("trajectory", "time", "component"))
+    minutes = x.assign_coords(time=("time", [0.0, 1.0, 2.0], {"units": "minutes"}))
+    read = load_trajectories(as_dataset(minutes, None), lorenz(), 2)
+    assert read.t.tolist() == [[0.0, 60.0, 120.0]] * 2
+
+
+def test_scores_are_beside_their_baselines(run, field):
+    made = vgbdm.evaluate(run, dataset("lorenz", 12), members=4)
+    rows = ["model", "oracle", "physics_only", "persistence", "training_mean"]
+    assert made["row"].tolist() == rows
+    assert made.set_index("row")["forecast_mse"]["oracle"] < 1e-6
+    few = vgbdm.evaluate(field, dataset("lorenz", 12), baselines=["persistence"], members=4)
+    assert few["row"].tolist() == ["model", "persistence"]
+    assert few["forecast_mse"][0] == made["forecast_mse"][0]
+    with pytest.raises(InputError, match="no magic; there are oracle, "):
+        vgbdm.evaluate(field, dataset("lorenz", 12), baselines=["magic"], members=1)
+
+
+def test_what_cannot_be_fitted_is_refused_before_anything_is_made(tmp_path):
+    data = trajectories("lorenz", 3)
+    x, t = data.x.numpy(), data.t.numpy()
+    for words, arguments in (
+        ("holds 1 trajectory", {"x": x[:1], "t": t[:1]}),
+        ("minutes=0", {"minutes": 0}),
+        ("minutes=nan", {"minutes": float("nan")}),
+        ("options .*Could not", {"objective": "magic"}),
+    ):
+        given = {"x": x, "t": t, "run_dir": tmp_path / "run"} | arguments
+        with pytest.raises(InputError, match=words):
+            vgbdm.fit(lorenz(), **given)
+        assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_nobody_can_import_is_refused(tmp_path):
+    class Here(Lorenz):
+        pass
+
+    system = lorenz()
+    here = Here(system.frames, system.horizon, system.ranges, system.prior, system.presets)
+    with pytest.raises(InputError, match="Here is defined in a function, and nobody could load"):
+        system_config(here)
+    Here.__qualname__, Here.__module__ = "Here", "__main__"
+    with pytest.raises(InputError, match=r"the script itself.*put it into a module"):
+        system_config(here)
+
+
+def test_a_second_fit_in_the_same_folder_is_refused(run):
+    data = trajectories("lorenz", 4)
+    with pytest.raises(InputError, match="is not empty"):
+        vgbdm.fit(lorenz(), data.x.numpy(), data.t.numpy(), run_dir=run)
