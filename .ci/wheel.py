@@ -39,10 +39,14 @@ for package in (vgbdm, climate, physics_systems):
 assert not any(pathlib.Path(place).resolve() == checkout for place in sys.path), sys.path
 assert "torch" not in sys.modules
 """
-LOADED = """
+CALLED = """
 import sys, vgbdm
-for run in sys.argv[1:]:
-    print(type(vgbdm.load(run)).__name__, vgbdm.__version__)
+runs, store, trajectories = sys.argv[1:3], *sys.argv[3:]
+print(*(type(vgbdm.load(run)).__name__ for run in runs))
+forecast = vgbdm.forecast(runs[0], store, start="latest", leads="12h")
+assert forecast.sizes["lead_time"] == 2 and forecast["t2m"].notnull().all(), forecast
+found = vgbdm.infer(runs[1], trajectories)
+assert found.sizes["trajectory"] == 16, found
 """
 
 
@@ -142,9 +146,8 @@ def check_main_job(full: Environment) -> None:
 
 
 def check_base(base: Environment) -> None:
-    """Loading and forecasting need no extra, and what needs one says which."""
-    told = base.run("-c", LOADED, "run", "lorenz")
-    assert told.count("0.") == 2, told
+    """Loading, forecasting and inferring need no extra, and what needs one says which."""
+    base.run("-c", CALLED, "run", "lorenz", "store", "val")
     base.vgbdm("forecast-era5", "run_dir=run", "store=store", "out=again", "leads=12h")
     manifests = [base.place / name / "manifest.json" for name in ("forecast", "again")]
     assert filecmp.cmp(*manifests, shallow=False)  # with the digests of all files
@@ -168,4 +171,5 @@ def main() -> None:
         check_base(base)
 
 
-main()
+if __name__ == "__main__":
+    main()

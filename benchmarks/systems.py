@@ -5,10 +5,9 @@ python benchmarks/systems.py --plugins mylab --systems van_der_pol --page FILE.m
 
 Systems are those with a config, ours and of plugins. Simulates train, validation and test stores,
 trains every (system, objective, seed) for the same number of minutes on one thread, scores all
-under the fair protocol, and writes the table between the marks in
-docs/benchmarks.md. VGB-DM is trained a
-second time with a residual network that sees the whole state, so that nothing but R chooses θ.
-Finished runs are kept: an interrupted matrix goes on.
+under the fair protocol, and writes the table between the marks in docs/benchmarks.md. VGB-DM is
+trained a second time with a residual network that sees the whole state, so that nothing but R
+chooses θ. Finished runs are kept: an interrupted matrix goes on.
 """
 
 import argparse
