@@ -19,7 +19,9 @@ from vgbdm.dynamics.tendency import Context, Dynamics, Tendency
 class Physics(Protocol):
     """What a field must know of a system."""
 
-    prior: Mapping[str, Sequence[float]]
+    @property
+    def prior(self) -> Mapping[str, Sequence[float]]:
+        """Known parameter → [mean, standard deviation]."""
 
     @property
     def order(self) -> int:
