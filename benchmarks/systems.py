@@ -1,14 +1,17 @@
-"""The table of the four systems: every objective, several seeds, equal wall-clock on one thread.
+"""The table of the systems: every objective, several seeds, equal wall-clock on one thread.
 
 python benchmarks/systems.py [--preset laptop] [--out benchmarks/out] [--systems lorenz rlc]
+python benchmarks/systems.py --plugins mylab --systems van_der_pol --readme FILE.md
 
-Simulates train, validation and test stores, trains every (system, objective, seed) for the same
-number of minutes on one thread, scores all under the fair protocol, and writes the table between
-the marks in README.md. VGB-DM is trained a second time with a residual network that sees the whole
-state, so that nothing but R chooses θ. Finished runs are kept: an interrupted matrix goes on.
+Systems are those with a config, ours and of plugins. Simulates train, validation and test stores,
+trains every (system, objective, seed) for the same number of minutes on one thread, scores all
+under the fair protocol, and writes the table between the marks in README.md. VGB-DM is trained a
+second time with a residual network that sees the whole state, so that nothing but R chooses θ.
+Finished runs are kept: an interrupted matrix goes on.
 """
 
 import argparse
+import functools
 import itertools
 import os
 import subprocess
@@ -20,13 +23,14 @@ import pandas as pd
 from readme import write_between_marks
 from tqdm import tqdm
 
+from vgbdm import plugins
+
 REPO = Path(__file__).resolve().parent.parent
 OBJECTIVES = ("vgbdm", "blackbox", "node", "physvae", "aphynity")
-SYSTEMS = ("rlc", "pendulum", "reaction_diffusion", "lorenz")
-SIZES = {"reaction_diffusion": {"train": 250, "val": 100, "test": 100}}
-DEFAULT_SIZES = {"train": 1000, "val": 250, "test": 250}
-SCORED = {"reaction_diffusion": 10}  # test trajectories; fields are costly to simulate
-DEFAULT_SCORED, MEMBERS = 100, 19  # 19 members just tell the central 90 %
+FIELD_SIZES = {"train": 250, "val": 100, "test": 100}  # fields are costly to simulate
+SIZES = {"train": 1000, "val": 250, "test": 250}
+FIELD_SCORED, SCORED = 10, 100  # test trajectories
+MEMBERS = 19  # they just tell the central 90 %
 ALONE = "-r-alone"
 PRESETS = {
     # minutes per run, seeds, runs side by side
@@ -37,6 +41,16 @@ PRESETS = {
 }
 
 
+@functools.cache
+def systems() -> dict[str, type]:
+    """Systems that can be simulated, by the names of their configs: ours and those of plugins."""
+    from physics_systems.systems.registered import registered_systems
+    from physics_systems.systems.system import SimulatedSystem
+
+    found = registered_systems((REPO / "configs", *plugins.config_folders()))
+    return {name: kind for name, kind in found.items() if issubclass(kind, SimulatedSystem)}
+
+
 def launch(name: str, *options: str, forgiven: str | None = None) -> str:
     """Run a launcher on one thread; its output is shown where it fails.
 
@@ -44,6 +58,7 @@ def launch(name: str, *options: str, forgiven: str | None = None) -> str:
         Nothing, or its last line where it failed with the ``forgiven`` words.
     """
     command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *options]
+    command += [f"plugins=[{','.join(plugins.named())}]"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=env)
     if done.returncode and forgiven and forgiven in done.stderr:
@@ -55,7 +70,7 @@ def launch(name: str, *options: str, forgiven: str | None = None) -> str:
 
 def simulate(system: str, stores: Path) -> None:
     """Make the stores of a system that are not there yet."""
-    sizes = SIZES.get(system, DEFAULT_SIZES)
+    sizes = FIELD_SIZES if systems()[system].grid else SIZES
     for split, count in sizes.items():
         out = stores / f"{system}-{split}"
         if not out.exists():
@@ -85,7 +100,7 @@ def score(folder: str, system: str, out: Path, members: int = MEMBERS) -> Path:
     launch(
         "evaluate_system", f"runs={out}/runs/{folder}", f"data.test={stores}/{system}-test",
         f"data.train={stores}/{system}-train", f"out={scores}",
-        f"members={members}", f"limit={SCORED.get(system, DEFAULT_SCORED)}",
+        f"members={members}", f"limit={FIELD_SCORED if systems()[system].grid else SCORED}",
     )  # fmt: skip
     return scores
 
@@ -134,9 +149,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--preset", choices=PRESETS, default="laptop")
     parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "out")
-    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--systems", nargs="+", help="names of configs; without it all of them")
+    parser.add_argument("--plugins", nargs="+", default=[], help="packages of other systems")
     parser.add_argument("--readme", type=Path, default=REPO / "README.md")
     chosen = parser.parse_args()
+    plugins.use(chosen.plugins)
+    chosen.systems = chosen.systems or list(systems())
+    unknown = [name for name in chosen.systems if name not in systems()]
+    if unknown:
+        parser.error(f"--systems {unknown[0]}: want some of {', '.join(systems())}")
     minutes, seeds, jobs = PRESETS[chosen.preset]
     out = chosen.out.resolve() / chosen.preset
     for system in chosen.systems:
@@ -157,8 +178,8 @@ def main() -> None:
     text = (
         f"`python benchmarks/systems.py --preset {chosen.preset}`: {minutes:g} min a run on one "
         f"thread, {jobs} at a time, {len(seeds)} seeds; simulated stores of seed 1; {MEMBERS} "
-        f"members; {DEFAULT_SCORED} test trajectories ({SCORED['reaction_diffusion']} of "
-        "reaction–diffusion).\n\n"
+        f"members; {SCORED} test trajectories ({FIELD_SCORED} of "
+        "fields).\n\n"
     )
     table = text + "\n".join(describe(s, out) for s in chosen.systems)
     write_between_marks(chosen.readme, "systems table", table)

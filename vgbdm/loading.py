@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,6 +11,7 @@ from hydra.errors import InstantiationException
 from torch import nn
 
 from vgbdm.errors import InputError
+from vgbdm.plugins import use
 from vgbdm.registry.build import rebuild
 from vgbdm.training import checkpoint
 
@@ -21,22 +23,27 @@ def load(
     pointer: str = "best",
     device: torch.device | str = "cpu",
     kind: type[Model] = nn.Module,  # type: ignore[assignment]
+    plugins: Sequence[str] = (),
 ) -> Model:
     """A trained model, ready to forecast: in evaluation mode, with its averaged weights if any.
 
-    Only classes that a package lists as parts of models are built (see `vgbdm.registry.build`), and
-    every file is compared with the digest it was written with.
+    Only classes marked as parts of models are built, of this distribution and of packages that the
+    caller names, whatever the run says (see `vgbdm.registry.build`). Every file is compared with
+    the digest it was written with.
 
     Args:
         path: a run folder, or one of the folders in its ``checkpoints``.
         pointer: ``best`` or ``last``, of a run folder.
         device: to put it on.
         kind: class that is wanted.
+        plugins: packages or modules, such as ``mylab.systems``, whose classes may be built from now
+            on in this process.
 
     Raises:
         InputError: if there is no whole checkpoint, it names what may not be built, or it holds
             another kind of model.
     """
+    use(plugins)
     folder = locate(Path(path), pointer)
     config = checkpoint.read_state(folder).get("rebuild")
     if config is None:

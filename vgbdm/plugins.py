@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
+import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,14 +43,23 @@ def _own(group: str) -> dict[str, str]:
     project = _project(PROJECT)
     if project is not None:
         return dict(project.get(group, {}))
+    return _installed(tuple(sys.path)).get(group, {}).copy()
+
+
+@functools.cache
+def _installed(path: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Group → name → value of the installed distribution's own entry points."""
     try:
-        points = importlib.metadata.distribution(OWN).entry_points.select(group=group)
+        points = importlib.metadata.distribution(OWN).entry_points
     except importlib.metadata.PackageNotFoundError:
         raise InputError(
             f"{Path(__file__).parent}: this package has neither its pyproject.toml nor what pip "
             f"writes of it; install it: pip install {OWN}"
         ) from None
-    return {point.name: point.value for point in points}
+    groups: dict[str, dict[str, str]] = {}
+    for point in points:
+        groups.setdefault(point.group, {})[point.name] = point.value
+    return groups
 
 
 def registered(group: str) -> dict[str, str]:
@@ -115,6 +125,13 @@ def allows(module: str) -> bool:
     return not {*trusted_packages(), *_named}.isdisjoint(parents)
 
 
+def package_of(module: str) -> str:
+    """The registered plugin that a module is of, to be named; the module where there is none."""
+    parents = _parents(module)
+    values = set(registered(PLUGINS).values())
+    return next((parent for parent in parents if parent in values), module)
+
+
 def _parents(module: str) -> list[str]:
     """``a.b.c`` → ``a``, ``a.b``, ``a.b.c``."""
     parts = module.split(".")
@@ -151,15 +168,17 @@ def file_of(module: str) -> Path | None:
     return None
 
 
-def config_folders() -> tuple[Path, ...]:
-    """Folders ``configs`` of the named plugins: next to each named module and its parents."""
-    found: dict[Path, None] = {}
-    for name in _named:
-        for parent in reversed(_parents(name)):
-            file = file_of(parent)
-            if file is None:
-                continue
+def configs_of(module: str) -> list[Path]:
+    """The folders ``configs`` next to a module and its parents, the nearest first."""
+    found = []
+    for parent in reversed(_parents(module)):
+        file = file_of(parent)
+        if file is not None:
             folder = (file if file.is_dir() else file.parent) / "configs"
-            if folder.is_dir():
-                found[folder] = None
-    return tuple(found)
+            found += [folder] if folder.is_dir() else []
+    return found
+
+
+def config_folders() -> tuple[Path, ...]:
+    """Those of the plugins that were named."""
+    return tuple(dict.fromkeys(folder for name in _named for folder in configs_of(name)))

@@ -15,7 +15,7 @@ from torchdiffeq import odeint
 from tqdm import tqdm
 
 from physics_systems.data.trajectories import describe_system, layout
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.errors import InputError
 from vgbdm.randomness import keyed_generator
@@ -24,7 +24,7 @@ TOLERANCE = 1e-8
 
 
 def draw_parameters(
-    system: System, count: int, generator: torch.Generator, source: str
+    system: SimulatedSystem, count: int, generator: torch.Generator, source: str
 ) -> dict[str, Tensor]:
     """Parameters (N,) float64: uniform in the system's ranges, or the known ones from their prior.
 
@@ -46,7 +46,9 @@ def draw_parameters(
     return drawn
 
 
-def draw_times(system: System, count: int, generator: torch.Generator, irregular: float) -> Tensor:
+def draw_times(
+    system: SimulatedSystem, count: int, generator: torch.Generator, irregular: float
+) -> Tensor:
     """Times (N, L) float64 from 0 to the horizon; inner ones moved by ± ``irregular`` / 2 steps.
 
     Raises:
@@ -116,6 +118,11 @@ def simulate(
     Raises:
         InputError: for options that cannot be.
     """
+    if not isinstance(system, SimulatedSystem):
+        raise InputError(
+            f"system {system.name}: its whole dynamics are not given; derive it from "
+            "SimulatedSystem to simulate it, or train on trajectories of your own"
+        )
     if count < 1 or noise < 0:
         raise InputError(
             f"n={count}, noise={noise}: want at least 1 trajectory and no negative noise"

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
 from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.latents.regression import STENCIL
 from vgbdm.objectives.gauge import gauge
@@ -31,7 +31,7 @@ GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
 def minimum_norm(
-    system: System, data: Trajectories, truth: Mapping[str, Tensor], rate: Tensor
+    system: SimulatedSystem, data: Trajectories, truth: Mapping[str, Tensor], rate: Tensor
 ) -> Tensor:
     """θ (N, P) that makes the residual of each trajectory smallest, with the true dynamics known.
 

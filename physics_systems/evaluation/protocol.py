@@ -14,7 +14,7 @@ from torch import Tensor
 
 from physics_systems.data.simulate import Rate, solve_system
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm.dynamics.physics import known_field
 from vgbdm.fields.latent_field import SLOPE_FRAMES, LatentField
 from vgbdm.inference.refinement import means_of, posterior_of
@@ -114,7 +114,7 @@ def _simulate(
 
 
 def oracle(
-    system: System, data: Trajectories, window: int, parameters: dict[str, Tensor]
+    system: SimulatedSystem, data: Trajectories, window: int, parameters: dict[str, Tensor]
 ) -> Tensor:
     """Forecasts (N, n, C, ...) of the true dynamics with the true parameters."""
     return _simulate(system, data, window, system.full, parameters)

@@ -25,7 +25,7 @@ from physics_systems.data.trajectories import Trajectories, open_dataset
 from physics_systems.evaluation import protocol
 from physics_systems.evaluation.minimum_norm import minimum_norm
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm import scores
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
@@ -158,10 +158,11 @@ def variant(config: Mapping[str, Any]) -> str:
 def sanity_rows(
     system: System, data: Trajectories, window: int, truth: Any, mean: Tensor
 ) -> list[Row]:
-    """Oracle and physics only, where the true parameters are known; persistence; training mean."""
+    """Oracle and physics only, where the truth is known; persistence; training mean."""
     made: dict[str, Tensor] = {}
     if truth is not None:
-        made["oracle"] = protocol.oracle(system, data, window, truth)
+        if isinstance(system, SimulatedSystem):
+            made["oracle"] = protocol.oracle(system, data, window, truth)
         made["physics_only"] = protocol.physics_only(system, data, window, truth)
     made["persistence"] = protocol.persistence(data, window)
     made["training_mean"] = protocol.training_mean(data, window, mean)
@@ -177,10 +178,11 @@ def sanity_rows(
 def gauge_limits(
     system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
 ) -> pd.DataFrame:
-    """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`."""
-    names = tuple(system.prior) if truth is not None else ()
+    """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`; else no rows."""
+    names: tuple[str, ...] = ()
     errors = []
-    if truth is not None:
+    if truth is not None and isinstance(system, SimulatedSystem):
+        names = tuple(system.prior)
         true = torch.stack([truth[name] for name in names], 1)
         errors = scores.theta_errors(minimum_norm(system, data, truth, rate), true).tolist()
     return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
 from vgbdm.registry.marks import model_part
 
 
 @model_part
 @dataclass
-class Lorenz(System):
+class Lorenz(SimulatedSystem):
     """Ẋ = σ(Y - X), Ẏ = X(ρ - Z) - Y, Ż = XY - βZ; known: σ(Y - X), -Y, XY - βZ.
 
     Attributes:
@@ -29,7 +29,7 @@ class Lorenz(System):
     start_std: float = 0.5
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """See `System`."""
+        """See `SimulatedSystem`."""
         lift = x[:, 0] * (parameters["rho"] - x[:, 2])
         return self.known(x, t, parameters) + torch.stack((0 * lift, lift, 0 * lift), 1)
 

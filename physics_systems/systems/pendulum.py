@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
 from vgbdm.registry.marks import model_part
 
 
 @model_part
 @dataclass
-class Pendulum(System):
+class Pendulum(SimulatedSystem):
     """q̈ = -ω² sin q - γ q̇; ω is known of.
 
     Attributes:
@@ -30,7 +30,7 @@ class Pendulum(System):
     angle: float = 1.57
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """See `System`."""
+        """See `SimulatedSystem`."""
         friction = parameters["gamma"][:, None] * x[:, 1:]
         return torch.cat((x[:, 1:], self.known(x, t, parameters) - friction), 1)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
 from vgbdm.registry.marks import model_part
 
 SPACING = 2.0 / 31.0
@@ -23,7 +23,7 @@ def laplacian(x: Tensor) -> Tensor:
 
 @model_part
 @dataclass
-class ReactionDiffusion(System):
+class ReactionDiffusion(SimulatedSystem):
     """U̇ = a∇²U + U - U³ - k - V, V̇ = b∇²V + U - V; a, b, diffusion and V's reaction are known.
 
     Attributes:
@@ -39,7 +39,7 @@ class ReactionDiffusion(System):
     start_range: tuple[float, float] = (0.0, 1.0)
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """See `System`."""
+        """See `SimulatedSystem`."""
         u, v = x.unbind(1)
         reaction = u - u**3 - parameters["k"][:, None, None] - v
         return self.known(x, t, parameters) + torch.stack((reaction, torch.zeros_like(v)), 1)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from physics_systems.systems.system import System
+from physics_systems.systems.system import SimulatedSystem
 from vgbdm.registry.marks import model_part
 
 
 @model_part
 @dataclass
-class RLC(System):
+class RLC(SimulatedSystem):
     """U̇ = I/C, İ = (V(t) - U - R I/C)/L with V = 1 + 2.5 sin 2t; V, L and C are known of.
 
     Attributes:
@@ -39,7 +39,7 @@ class RLC(System):
         return torch.stack((i / parameters["C"], (source - u - drop) / parameters["L"]), 1)
 
     def full(self, x: Tensor, t: Tensor, parameters: Mapping[str, Tensor]) -> Tensor:
-        """See `System`."""
+        """See `SimulatedSystem`."""
         return self._rate(x, t, parameters, parameters["R"] * x[:, 1] / parameters["C"])
 
     def known(self, x: Tensor, t: Tensor, theta: Mapping[str, Tensor]) -> Tensor:

@@ -19,20 +19,22 @@ from vgbdm.paths.hermite import HermitePath
 
 SYSTEMS = {
     "rlc": RLC(
-        30, 3.0, {"L": [1, 3], "C": [0.5, 1.5], "R": [1, 3]}, {"L": [2.5, 0.8], "C": [1, 0.4]}
+        30, 3.0, {"L": [1, 3], "C": [0.5, 1.5], "R": [1, 3]}, prior={"L": [2.5, 0.8], "C": [1, 0.4]}
     ),
-    "pendulum": Pendulum(30, 2.9, {"omega": [0.8, 3], "gamma": [0.6, 1.5]}, {"omega": [2, 0.4]}),
+    "pendulum": Pendulum(
+        30, 2.9, {"omega": [0.8, 3], "gamma": [0.6, 1.5]}, prior={"omega": [2, 0.4]}
+    ),
     "reaction_diffusion": ReactionDiffusion(
         14,
         1.3,
         {"a": [0.001, 0.002], "b": [0.003, 0.007], "k": [0.003, 0.005]},
-        {"a": [0.0015, 0.0004], "b": [0.005, 0.0012]},
+        prior={"a": [0.0015, 0.0004], "b": [0.005, 0.0012]},
     ),
     "lorenz": Lorenz(
         30,
         1.0,
         {"sigma": [9.5, 10.5], "rho": [27, 29], "beta": [2.6, 2.8]},
-        {"beta": [2.7, 0.3], "sigma": [10, 1.2]},
+        prior={"beta": [2.7, 0.3], "sigma": [10, 1.2]},
     ),
 }
 WINDOW = {"rlc": 10, "pendulum": 10, "reaction_diffusion": 5, "lorenz": 10}

@@ -1,9 +1,10 @@
-"""Objects from configs: Hydra's ``_target_``, held to a list of this project's own classes.
+"""Objects from configs: Hydra's ``_target_``, held to classes that are marked in allowed packages.
 
 A config may come with somebody else's checkpoint, and Hydra would call whatever it names. So every
-``_target_`` must be marked in the module that defines it (``@buildable`` or ``@model_part``; the
-latter for what comes out of a checkpoint), and nothing else in a config may act: no positional
-arguments, no resolvers. All of it is looked at before anything it names is imported.
+``_target_`` must be of a package of ours or of a plugin that the caller named (`vgbdm.plugins`),
+and marked in the module that defines it (``@buildable`` or ``@model_part``; the latter for what a
+checkpoint names). Nothing else in a config may act: no positional arguments, no resolvers. All of
+it is looked at before anything it names is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
-import importlib.util
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,9 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vgbdm import plugins
 from vgbdm.errors import InputError
 
-PACKAGES = ("vgbdm", "climate", "physics_systems")
 MARKS = ("model_part", "buildable")
 """See `vgbdm.registry.marks`; a checkpoint names parts of models alone."""
 KEYS: dict[str, type] = {"_target_": str, "_partial_": bool, "_convert_": str}
@@ -35,43 +36,32 @@ SECONDS = ("step_seconds",)
 
 
 @functools.cache
-def marks_of(module: str) -> dict[str, str]:
-    """What a module of this project marks as listed: name → mark, read off its text."""
-    package, *inner = module.split(".")
-    if package not in PACKAGES or not inner or not all(part.isidentifier() for part in inner):
-        return {}
-    spec = importlib.util.find_spec(package)
-    assert spec is not None and spec.origin is not None
-    file = Path(spec.origin).parent.joinpath(*inner).with_suffix(".py")
+def _definitions(file: Path) -> dict[str, str]:
+    """Classes and functions at the top of a file: name → mark or "", read off its text."""
     try:
-        text = file.read_bytes()
-    except OSError:  # none, or a name that no file can have
+        body = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):  # none, a folder, or no Python
         return {}
-    return {
-        node.name: mark.id
-        for node in ast.parse(text).body
-        if isinstance(node, ast.ClassDef | ast.FunctionDef)
-        for mark in node.decorator_list
-        if isinstance(mark, ast.Name) and mark.id in MARKS
-    }
+    found = {}
+    for node in body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names = [mark.id for mark in node.decorator_list if isinstance(mark, ast.Name)]
+            found[node.name] = next((name for name in names if name in MARKS), "")
+    return found
 
 
-def _is_listed(target: Any, marks: Sequence[str]) -> bool:
-    """Whether a name is that of a marked class; imports nothing."""
-    if not isinstance(target, str):
-        return False
-    module, _, name = target.rpartition(".")
-    return marks_of(module).get(name) in marks
+def marks_of(module: str) -> dict[str, str]:
+    """What a module of ours or of a named plugin marks: name → mark; imports nothing."""
+    file = plugins.file_of(module) if plugins.allows(module) else None
+    found = _definitions(file) if file is not None else {}
+    return {name: mark for name, mark in found.items() if mark}
 
 
 def _check(node: Any, place: str, marks: Sequence[str]) -> None:
-    """Refuse what could do anything but describe listed classes and plain values."""
+    """Refuse what could do anything but describe marked classes and plain values."""
     if isinstance(node, Mapping):
-        if "_target_" in node and not _is_listed(node["_target_"], marks):
-            raise InputError(
-                f"config {place}: _target_={node['_target_']} is none of the classes that may be "
-                f"built here: those of {', '.join(PACKAGES)} under @{' or @'.join(marks)}"
-            )
+        if "_target_" in node:
+            _check_target(node["_target_"], place, marks)
         for name, child in node.items():
             if str(name).startswith("_") and not isinstance(child, KEYS.get(name, ())):
                 raise InputError(f"config {place}: {name}={child} may not stand in a config")
@@ -82,6 +72,60 @@ def _check(node: Any, place: str, marks: Sequence[str]) -> None:
     elif isinstance(node, Sequence):
         for index, child in enumerate(node):
             _check(child, f"{place}[{index}]", marks)
+
+
+def _check_target(target: Any, place: str, marks: Sequence[str]) -> None:
+    """Refuse a name that is not of a marked class of an allowed package; say what to do."""
+    module, _, name = target.rpartition(".") if isinstance(target, str) else ("", "", "")
+    if marks_of(module).get(name) in marks:
+        return
+    allowed = ", ".join((*plugins.trusted_packages(), *plugins.named()))
+    raise InputError(
+        f"config {place}: _target_={target} is none of the classes that may be built here, those "
+        f"of {allowed} under @{' or @'.join(marks)}{_remedy(module, name, marks)}"
+    )
+
+
+def _remedy(module: str, name: str, marks: Sequence[str]) -> str:
+    """What makes a class one that may be built; nothing where nobody could want it."""
+    file = plugins.file_of(module)
+    package = module.partition(".")[0]
+    if file is None:
+        missing = package.isidentifier() and plugins.file_of(package) is None
+        return f"; no package {package} is installed here" if missing else ""
+    mark = _definitions(file).get(name)
+    if mark in marks and not plugins.allows(module):
+        return f"; if you trust that package, give plugins=[{plugins.package_of(module)}]"
+    if mark is not None and plugins.allows(module) and package not in plugins.trusted_packages():
+        return f"; put @{MARKS[0]} of vgbdm.registry.marks above class {name}"
+    return ""
+
+
+def check_parts(config: Mapping[str, Any]) -> None:
+    """Refuse, before a training, a model whose checkpoint could not be loaded.
+
+    Args:
+        config: that the checkpoint will hold, for `rebuild`.
+
+    Raises:
+        InputError: for a class that is not marked as a part of models.
+    """
+    _check(config, str(config.get("_target_")), MARKS[:1])
+
+
+def class_of(target: Any, place: str) -> Any:
+    """The marked class that a config would build, imported.
+
+    Args:
+        target: ``module.Class``.
+        place: of the config, for errors.
+
+    Raises:
+        InputError: as `build`.
+    """
+    _check_target(target, place, MARKS)
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def _make(config: Mapping[str, Any], marks: Sequence[str]) -> Any:

@@ -10,7 +10,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from vgbdm.registry.build import PACKAGES
+from vgbdm import plugins
 
 
 def renewed(node: Any) -> Any:
@@ -29,7 +29,8 @@ def renewed(node: Any) -> Any:
 
 def _path_of_now(target: Any) -> Any:
     package = target.split(".")[0] if isinstance(target, str) else ""
-    if package not in PACKAGES:
+    named = {name.split(".")[0] for name in plugins.named()}
+    if package not in named.union(plugins.trusted_packages()):
         return target
     module, _, name = target.rpartition(".")
     moved = getattr(importlib.import_module(package), "FORMER_MODULES", {})

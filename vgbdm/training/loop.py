@@ -18,6 +18,7 @@ from torch import nn
 from vgbdm.errors import InputError, StoppedError
 from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
 from vgbdm.origin import software
+from vgbdm.registry.build import check_parts
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
@@ -137,6 +138,8 @@ class Trainer:
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
+        if "rebuild" in identity:
+            check_parts(identity["rebuild"])
         self.identity = {
             **identity, "config": mask(identity["config"]), "software": software()
         }  # fmt: skip

@@ -20,7 +20,7 @@ SHOWN_CHANGES = 6
 """Differences that a line names."""
 FREE_PARTS = ("trainer.", "backend.")
 """Of a config; what is under them may change."""
-ALWAYS = ("resume", "run_dir")
+ALWAYS = ("resume", "run_dir", "plugins")
 """Are told anew each time."""
 
 

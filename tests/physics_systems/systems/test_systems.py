@@ -178,6 +178,6 @@ def test_presets_that_cannot_be_are_refused():
         ((1, 2.0, ranges, prior), "frames=1"),
     ):
         with pytest.raises(InputError, match=words):
-            Lorenz(*options)
+            Lorenz(*options[:3], prior=options[3])
     assert Pendulum.order == 2
     assert ReactionDiffusion.grid == (32, 32)

@@ -11,16 +11,17 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from vgbdm import plugins
 from vgbdm.errors import InputError
 from vgbdm.paths.bridge import BridgePath
-from vgbdm.registry.build import PACKAGES, build, marks_of, rebuild
+from vgbdm.registry.build import build, check_parts, marks_of, rebuild
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 BRIDGE = {"_target_": "vgbdm.paths.bridge.BridgePath", "sigma": 0.3, "margin": 0.1}
 REPO = CONFIGS.parent
 MARKED = {
     f"{module}.{name}": mark
-    for package in PACKAGES
+    for package in plugins.trusted_packages()
     for file in sorted((REPO / package).rglob("*.py"))
     for module in [".".join(file.relative_to(REPO).with_suffix("").parts)]
     for name, mark in marks_of(module).items()
@@ -150,3 +151,41 @@ def test_what_is_marked_is_a_class_under_its_own_name(name):
     made = getattr(importlib.import_module(module), attribute)
     assert f"{made.__module__}.{made.__qualname__}" == name
     assert inspect.isclass(made) or name == "vgbdm.training.backends.choice.automatic"
+
+
+@pytest.fixture
+def strange(tmp_path, monkeypatch):
+    """A package of somebody else's, on Python's path."""
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "__init__.py").write_text("")
+    (tmp_path / "strange" / "parts.py").write_text(
+        "from vgbdm.registry.marks import buildable, model_part\n\n\n"
+        "@model_part\nclass Part: ...\n\n\n@buildable\nclass Tool: ...\n\n\nclass Plain: ...\n"
+    )
+    monkeypatch.setattr(plugins, "_named", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    for name in ("strange", "strange.parts"):
+        sys.modules.pop(name, None)
+
+
+@pytest.mark.parametrize("make", [build, rebuild])
+def test_a_plugin_is_built_only_after_it_was_named(strange, make):
+    config = {"_target_": "strange.parts.Part"}
+    with pytest.raises(InputError, match=r"if you trust .* give plugins=\[strange.parts\]$"):
+        make(config)
+    assert "strange" not in sys.modules
+    plugins.use(["strange"])
+    assert type(make(config)).__name__ == "Part"
+
+
+def test_the_line_says_which_mark_is_missing(strange):
+    plugins.use(["strange"])
+    build({"_target_": "strange.parts.Tool"})
+    with pytest.raises(InputError, match=r"strange under @model_part; put @model_part .* Tool$"):
+        check_parts({**BRIDGE, "sigma": [{"_target_": "strange.parts.Tool"}]})
+    with pytest.raises(InputError, match=r"put @model_part of vgbdm.registry.marks .* Plain$"):
+        build({"_target_": "strange.parts.Plain"})
+    with pytest.raises(InputError, match=r"no package nowhere is installed here$"):
+        build({"_target_": "nowhere.parts.Part"})
+    check_parts({**BRIDGE, "sigma": {"_target_": "strange.parts.Part"}})

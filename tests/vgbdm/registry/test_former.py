@@ -5,13 +5,17 @@ import importlib
 import pytest
 
 from vgbdm.paths.path import Path
-from vgbdm.registry.build import PACKAGES, build, marks_of
+from vgbdm.plugins import trusted_packages
+from vgbdm.registry.build import build, marks_of
 from vgbdm.registry.former import renewed
 
-TABLES = {name: getattr(importlib.import_module(name), "FORMER_MODULES", {}) for name in PACKAGES}
+TABLES = {
+    name: getattr(importlib.import_module(name), "FORMER_MODULES", {})
+    for name in trusted_packages()
+}
 
 
-@pytest.mark.parametrize("package", PACKAGES)
+@pytest.mark.parametrize("package", trusted_packages())
 def test_what_moved_is_listed_where_it_is_now(package):
     for former, module in TABLES[package].items():
         place, _, name = former.rpartition(".")

@@ -1,0 +1,60 @@
+"""How a system is trained where the command line does not say otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from vgbdm.registry.marks import model_part
+
+
+@model_part
+@dataclass
+class Presets:
+    """Sizes, weights and networks that go with a system; the configs of objectives read them.
+
+    The values are in configs/system/presets: ``vector`` for states without a grid, ``grid`` for
+    fields. A system's config gives only those that differ.
+
+    Attributes:
+        window: context frames, from which θ and ζ are inferred.
+        history: frames that the network sees, where ``residual_inputs=everything``.
+        latents: dimensions of ζ, what differs between trajectories besides θ.
+        residual_inputs: what the missing term depends on: names of components (``dq`` is the rate
+            of q), ``state`` for all of them, or ``everything``.
+        encoder: network that reads the context.
+        network: network of the missing term, beside the known physics.
+        black_box_network: network of the whole rate, where no physics is given.
+        unmixing: network of PhysVAE that removes the missing term from the context.
+        refinement: steps of inference after the encoder.
+        substeps: of the solver, per interval between frames.
+        batch: trajectories per step of matching, over all ranks.
+        matches: places matched per encoded window.
+        simulating_batch: trajectories per step of objectives that simulate.
+        validation: trajectories of a validation, at most.
+        horizon: frames simulated per sample by objectives that simulate.
+        beta_theta: weight of KL(θ), per unit of the loss.
+        beta_zeta: weight of KL(ζ), per unit of the loss.
+        gauge: weight λ of the size of the missing term.
+    """
+
+    window: int
+    history: int
+    latents: int
+    residual_inputs: str | Sequence[str]
+    encoder: Callable[[int, int, int], nn.Module]
+    network: Callable[[int, int], nn.Module]
+    black_box_network: Callable[[int, int], nn.Module]
+    unmixing: Callable[[int, int], nn.Module]
+    refinement: int
+    substeps: int
+    batch: int
+    matches: int
+    simulating_batch: int
+    validation: int
+    horizon: int
+    beta_theta: float
+    beta_zeta: float
+    gauge: float

@@ -1,0 +1,1 @@
+"""What our laboratory brings to vgbdm."""
