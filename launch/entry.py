@@ -31,8 +31,7 @@ from vgbdm.errors import (
     system_error,
 )
 from vgbdm.options.check import check
-from vgbdm.registry.search_path import config_dirs, with_plugins
-from vgbdm.resources import configs_folder
+from vgbdm.registry.search_path import config_dirs
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
 from vgbdm.training import interrupts
@@ -79,7 +78,7 @@ def launch(
     overrides = [a for a in overrides if a not in ("--multirun", "-m")]
     names = list(positional)
     try:
-        overrides = with_plugins(config_dirs(overrides), configs_folder())
+        overrides = config_dirs(overrides)
         if any(a in (*HELP, "--cfg") for a in overrides):
             if is_first():
                 show(main, config_name, overrides)

@@ -15,6 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, Node
 
 from vgbdm.errors import InputError
+from vgbdm.registry.search_path import SEARCHED
 
 KEY = re.compile(r"(\+\+|\+|~)?[A-Za-z_][\w./@:-]*")
 """What may stand before the ``=`` of an argument."""
@@ -176,7 +177,8 @@ def compose_choices(
     config_name: str, overrides: Iterable[str], groups: Iterable[str]
 ) -> DictConfig:
     """The config with the choices that arguments make, where they can be made."""
-    made = [o for o in overrides if o.lstrip("+~").partition("=")[0] in groups]
+    kept = {*groups, SEARCHED}
+    made = [o for o in overrides if o.lstrip("+~").partition("=")[0] in kept]
     try:
         return compose(config_name, made)
     except (HydraException, ValueError):

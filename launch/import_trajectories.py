@@ -5,7 +5,7 @@ python launch/import_trajectories.py FILE.pt out=STORE [system=NAME]
 The system is recognised by its shape and equations; system=NAME says which it is.
 """
 
-from entry import CONFIGS, launch
+from entry import launch
 from omegaconf import DictConfig
 
 
@@ -16,10 +16,11 @@ def main(cfg: DictConfig) -> None:
     from physics_systems.systems.registered import registered_systems
     from vgbdm.plugins import config_folders
     from vgbdm.registry.build import class_of
+    from vgbdm.resources import configs_folder
     from vgbdm.storage.outputs import check_free
 
     check_free(cfg.out)
-    systems = registered_systems((CONFIGS, *config_folders()))
+    systems = registered_systems((configs_folder(), *config_folders()))
     given = None if cfg.system is None else class_of(cfg.system.get("_target_"), "system")
     made = import_file(cfg.file, tuple(systems.values()), given)
     write(made, cfg.out)

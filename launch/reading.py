@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
 from vgbdm.options.option import options_of
+from vgbdm.registry.search_path import with_plugins
 from vgbdm.resources import configs_folder
 
 
@@ -47,8 +48,9 @@ def compose_told(config_name: str, overrides: Sequence[str], whole: bool = False
     Raises:
         InputError: where it cannot be; with what to give instead.
     """
+    overrides = with_plugins(overrides, configs_folder())
     try:
-        return compose(config_name, list(overrides), return_hydra_config=whole)
+        return compose(config_name, overrides, return_hydra_config=whole)
     except (HydraException, ValueError) as error:
         added = _add_unsaid(config_name, overrides) if "Could not override" in str(error) else None
         try:
