@@ -41,10 +41,8 @@ def check_system(system: Mapping[str, Any]) -> None:
                 raise InputError(
                     f"system.{what}.{name}: no such parameter (there are {', '.join(known)})"
                 )
-    ranges = system.get("ranges")
-    if ranges is None:
-        return
-    for name in known:
+    ranges: Mapping[str, Any] = system.get("ranges", {})
+    for name in known if "ranges" in system else ():
         if name not in ranges:
             raise InputError(f"system.ranges.{name}=… is missing: want [low, high]")
         low, high = ranges[name]

@@ -6,7 +6,7 @@ here: ``Annotated[float, Interval(gt=0, lt=1)]``, with the words of `annotated_t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -104,6 +104,6 @@ Share = Annotated[float, Interval(ge=0, le=1)]
 Precision = Literal["fp32", "bf16"]
 Text = Annotated[str, MinLen(1)]
 Names = Annotated[list[Text], MinLen(1)]
-Pair = Annotated[list[float], Len(2, 2)]
+Pair = Annotated[Sequence[float], Len(2, 2)]
 Node_ = Annotated[Any, Node()]
 NodesByName = Annotated[Mapping[str, Any], Nodes()]
