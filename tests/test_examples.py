@@ -16,7 +16,7 @@ PAGE = (REPO / "docs" / "python.md").read_text()
 def example(name):
     found = re.search(rf"```python {name}\n(.*?)```", PAGE, re.DOTALL)
     assert found is not None
-    assert len(found[1].strip().splitlines()) <= 10
+    assert len([line for line in found[1].splitlines() if line]) <= 10
     return compile(found[1], f"docs/python.md: {name}", "exec")
 
 
@@ -28,7 +28,7 @@ def test_the_example_of_lorenz_runs(tmp_path, monkeypatch):
         "trainer.validations=1", "system.presets.encoder.width=16",
     ]  # fmt: skip
     given = {"x": data.x.numpy(), "t": data.t.numpy(), "minutes": None, "options": options}
-    names = given | {"ahead_of_training": dataset("lorenz", 12)}
+    names = given | {"truth": dataset("lorenz", 12)}
     exec(example("lorenz"), names)
     assert names["ahead"]["ensemble"].shape == (8, 12, 20, 3)
     assert names["scores"]["row"].tolist() == ["model", "persistence"]
