@@ -36,7 +36,10 @@ REPO = Path(__file__).resolve().parent.parent
 DRIVER = Path(__file__).with_name("same_training_driver.py")
 SECONDS = 1800
 T = TypeVar("T")
-RENAMED = {"objective.places.": "objective.sampler."}
+RENAMED = {
+    "objective.places.": "objective.sampler.",
+    "model.encoder._target_=vgbdm.latents.encoders.": "model.encoder._target_=vgbdm.encoders.",
+}
 """Beginnings of options that base knows by another name: of head → of base."""
 HEADER = (
     "| run | steps | loss | gradient | weights | score | equal bits | |\n"

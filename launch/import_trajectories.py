@@ -21,7 +21,7 @@ def main(cfg: DictConfig) -> None:
 
     check_free(cfg.out)
     systems = registered_systems((configs_folder(), *config_folders()))
-    given = None if cfg.system is None else class_of(cfg.system.get("_target_"), "system")
+    given = cfg.get("system") and class_of(cfg.system.get("_target_"), "system")
     made = import_file(cfg.file, tuple(systems.values()), given)
     write(made, cfg.out)
     print(f"{made.sizes['trajectory']} trajectories: {cfg.out}")

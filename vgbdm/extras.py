@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 
 from vgbdm.errors import InputError
 
@@ -31,7 +32,7 @@ def need(package: str, purpose: str) -> None:
     Raises:
         InputError: if it is not installed.
     """
-    if importlib.util.find_spec(package) is None:
+    if package not in sys.modules and importlib.util.find_spec(package) is None:
         extra = next(name for name, packages in EXTRAS.items() if package in packages)
         raise InputError(
             f"{purpose}: needs {package}, which is not installed; {how_to_install(extra)}"
