@@ -39,7 +39,10 @@ def reference() -> str:
         names = " and ".join(f"`{launcher.command}`" for launcher in alike)
         parts.append(f"## {names}\n\n{_first(alike)}\n")
         if told.names:
-            linked = (f"[`{g}`](#{g.replace('/', '')})={told.chosen[g] or 'null'}" for g in sorted(told.names))
+            linked = (
+                f"[`{g}`](#{g.replace('/', '')})={told.chosen[g] or 'null'}"
+                for g in sorted(told.names)
+            )
             parts.append(f"Groups: {', '.join(linked)}.\n")
         parts.append(_table(own))
         for group in told.names:

@@ -139,6 +139,11 @@ def main() -> None:
     if sys.argv[1:2] == ["--complete"]:
         breaks, line = sys.argv[2:]
         print("".join(f"{found}\n" for found in complete(line, breaks)), end="")
+    elif any(argument in ("--help", "-h") for argument in sys.argv[1:]):
+        print((__doc__ or "").strip())
+    elif sys.argv[1:]:
+        print("error: completion takes no arguments; --help says its use", file=sys.stderr)
+        sys.exit(2)
     else:
         print(script(), end="")
 

@@ -32,8 +32,15 @@ def need(package: str, purpose: str) -> None:
     Raises:
         InputError: if it is not installed.
     """
-    if package not in sys.modules and importlib.util.find_spec(package) is None:
+    if not _is_installed(package):
         extra = next(name for name, packages in EXTRAS.items() if package in packages)
         raise InputError(
             f"{purpose}: needs {package}, which is not installed; {how_to_install(extra)}"
         )
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # it was put among the loaded modules by hand
+        return package in sys.modules

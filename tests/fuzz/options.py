@@ -115,6 +115,8 @@ def states(option: Option, value: Any) -> bool | None:
         return False
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    if option.kind == "number" and abs(value) > sys.float_info.max:
+        return False
     return all(holds(value, bound) for bound in option.bounds.split(", ") if bound)
 
 

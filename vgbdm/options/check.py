@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import operator
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -42,7 +43,21 @@ def check(launcher: str, config: DictConfig) -> None:
     if schema_of(launcher) is None:
         return
     values: Any = OmegaConf.to_container(config, resolve=True)
-    check_values(shape_of(launcher, values), values)
+    try:
+        check_values(shape_of(launcher, values), values)
+    except InputError as error:
+        source = _reference(config, str(error).partition("=")[0])
+        if not source:
+            raise
+        raise InputError(f"{error}; it is taken from {source}") from None
+
+
+def _reference(config: DictConfig, key: str) -> str:
+    """The option that another one takes its value from; empty where it has its own."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    for name in key.split("."):
+        node = node.get(name) if isinstance(node, Mapping) else None
+    return node[2:-1] if isinstance(node, str) and node.startswith("${") else ""
 
 
 def check_values(shape: Shape, values: Mapping[str, Any]) -> None:
@@ -132,6 +147,8 @@ def _advice(value: Any, spec: Spec) -> str:
     if told.choices and isinstance(value, str):
         near = difflib.get_close_matches(value, told.choices, 1)
         return f"; did you mean {near[0]}?" if near else ""
+    if told.kind == "number" and isinstance(value, int) and abs(value) > sys.float_info.max:
+        return " that a double holds"
     texts = told.kind.startswith("text") or told.kind.endswith("text")
     if texts and isinstance(value, int | float) and not isinstance(value, bool):
         return f"; as text it is written '\"{value}\"'"

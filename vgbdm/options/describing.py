@@ -109,7 +109,10 @@ def _with_marks(told: Description, marks: tuple[Any, ...]) -> Description:
         else:
             bounds = " ".join(filter(None, (told.bounds, _bounds(mark))))
             told = replace(told, bounds=bounds)
-    return told
+    # words of its own say how long it is
+    worded = any(isinstance(mark, Words) for mark in marks)
+    lengths = all(isinstance(mark, Words | Unit | Len | MinLen | MaxLen) for mark in marks)
+    return replace(told, bounds="") if worded and lengths else told
 
 
 def _bounds(mark: Any) -> str:

@@ -223,6 +223,7 @@ def _mapping(value: Any, key: str) -> Mapping[str, Any]:
 
 def _short(value: Any) -> str:
     text = "null" if value is None else str(value)
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
     return text if len(text) < 80 else f"{text[:77]}…"
 
 
