@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,21 @@ for package in (vgbdm, climate, physics_systems):
 assert not any(pathlib.Path(place).resolve() == checkout for place in sys.path), sys.path
 assert "torch" not in sys.modules
 """
+PAGE = REPO / "docs" / "python.md"
+EXAMPLES = {
+    "weather": 'run, store = "run", "store"\n',
+    "lorenz": """
+import os
+import xarray as xr
+truth = os.path.abspath("val")
+data = xr.open_zarr("train", consolidated=False)
+x, t, minutes = data["x"].values, data["t"].values, None
+options = ["trainer.total_steps=2", "trainer.validations=1", "batch=8"]
+os.mkdir("example")
+os.chdir("example")
+""",
+}
+"""Example → what stands before it."""
 CALLED = """
 import sys, vgbdm
 runs, store, trajectories = sys.argv[1:3], *sys.argv[3:]
@@ -145,6 +161,14 @@ def check_main_job(full: Environment) -> None:
     full.run("-m", "vgbdm", "train-system", *LORENZ, *data, "run_dir=lorenz")
 
 
+def check_examples(full: Environment) -> None:
+    """The examples of docs/python.md, outside of the checkout, on what the main job has made."""
+    for name, given in EXAMPLES.items():
+        found = re.search(rf"```python {name}\n(.*?)```", PAGE.read_text(), re.DOTALL)
+        assert found is not None, name
+        full.run("-c", given + found[1])
+
+
 def check_base(base: Environment) -> None:
     """Loading, forecasting and inferring need no extra, and what needs one says which."""
     base.run("-c", CALLED, "run", "lorenz", "store", "val")
@@ -168,6 +192,7 @@ def main() -> None:
         for environment in (full, base):
             environment.run("-c", SEEN, environment.home, REPO)
         check_main_job(full)
+        check_examples(full)
         check_base(base)
 
 
