@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 from torch import nn
@@ -42,7 +41,7 @@ def forecast(
     t: Any = None,
     *,
     start: Starts = LATEST,
-    leads: Any = LEADS,
+    leads: Any = None,
     members: int | None = None,
     seed: int = 0,
     batch: int = 16,
@@ -53,6 +52,7 @@ def forecast(
     """See `vgbdm.api.forecast`; ``aside`` is a folder for what is made from a read-only store."""
     if t is not None:
         raise InputError("t: states of weather have their times as the coordinate time")
+    leads = LEADS if leads is None else leads
     settings = Settings(
         parse_duration("leads", leads), members, seed, batch, device, precision
     )  # fmt: skip
@@ -84,7 +84,7 @@ def evaluate(
     truth: Any,
     *,
     baselines: Sequence[str] | None = None,
-    leads: Any = LEADS,
+    leads: Any = None,
     members: int | None = None,
     seed: int = 0,
     batch: int = 16,
@@ -95,15 +95,16 @@ def evaluate(
     if not isinstance(truth, str | Path):
         raise InputError(
             f"truth: want the path of a training store, not {type(truth).__name__}: climatology "
-            "and damping come from its training period; convert with launch/convert_era5.py"
+            "and damping come from its training period; convert with vgbdm convert-era5"
         )
     if not isinstance(what, WeatherModel):
         return _scorecard(what, truth, baselines, seed, aside)
     model: Any = what
+    lead = parse_duration("leads", LEADS if leads is None else leads)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "forecast"
         write_forecast(
-            model, open_for_model(truth, model, aside), out, lead=parse_duration("leads", leads),
+            model, open_for_model(truth, model, aside), out, lead=lead,
             members=members, seed=seed, batch=batch, device=device,
         )  # fmt: skip
         return _scorecard(out, truth, baselines, seed, aside)
@@ -118,7 +119,7 @@ def _scorecard(
     if baselines is None:
         return scored
     held = [row for row in scored["row"].unique() if row != "model"]
-    unknown = [name for name in np.atleast_1d(baselines) if name not in held]
+    unknown = [name for name in baselines if name not in held]
     if unknown:
         raise InputError(f"baselines: no {unknown[0]}; there are {', '.join(held)}")
     return scored[scored["row"].isin(["model", *baselines])].reset_index(drop=True)

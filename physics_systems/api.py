@@ -73,13 +73,14 @@ def _window(data: Trajectories, count: int, start: Any = "latest") -> Trajectori
 def _leads(leads: Any, interval: float) -> Tensor:
     """Times (n,) after the last frame."""
     if isinstance(leads, int | np.integer) and not isinstance(leads, bool):
-        after = interval * torch.arange(1, int(leads) + 1, dtype=torch.float64)
+        after = interval * torch.arange(1, max(int(leads), 0) + 1, dtype=torch.float64)
     else:
         try:
             after = torch.as_tensor(np.asarray(leads, float))
         except (TypeError, ValueError):
             after = torch.zeros(0, dtype=torch.float64)
-    if after.dim() != 1 or not len(after) or not after[0] > 0 or not (after.diff() > 0).all():
+    right = after.dim() == 1 and len(after) and after.isfinite().all()
+    if not right or not after[0] > 0 or not (after.diff() > 0).all():
         raise InputError(
             f"leads={leads}: of a system want how many frames, or their times after the last one, "
             "increasing"
@@ -105,8 +106,6 @@ def forecast(
     if precision != "fp32":
         raise InputError(f"precision={precision}: models of systems forecast in fp32")
     count = ENSEMBLE if members is None else members
-    if count < 1:
-        raise InputError(f"members={members}: want at least 1")
     after = _leads(leads, model.interval)
     context = _window(_observed(model, states, t, model.window), model.window, start)
     times = torch.cat((context.t, context.t[:, -1:] + after), 1)
@@ -162,6 +161,11 @@ def infer(model: Any, x: Any, t: Any = None, *, device: str = "cpu") -> xr.Datas
         for name, sides in (("", 0.0), ("_low", -NORMAL_QUANTILE), ("_high", NORMAL_QUANTILE)):
             theta = model.physical(Latents(zeta.mean, mean + sides * width))
             fields[f"theta{name}"] = (("trajectory", "parameter"), theta.cpu().numpy())
+    for values in (zeta.mean, posterior.theta.mean if posterior.theta is not None else zeta.mean):
+        if not values.isfinite().all():
+            raise InputError(
+                "x: nothing finite can be inferred; its values are far from those of the training"
+            )
     about = {"system": _system(model).name, "level": LEVEL}
     return xr.Dataset(fields, coords, about)
 
@@ -201,6 +205,8 @@ def evaluate(
             "evaluate: of a system want a run folder or a loaded model: its forecasts are scored "
             "as they are made"
         )
+    if leads is not None:
+        raise InputError(f"leads={leads}: of a system all that follows the context is scored")
     field, system = what.to("cpu"), _system(what)
     source = as_dataset(truth, None)
     data = load_trajectories(source, system, field.window + 1)
@@ -211,7 +217,7 @@ def evaluate(
     rows += scoring.sanity_rows(system, data, field.window, known, mean)
     table, _ = scoring.tabulate(rows)
     held = list(table["row"][1:])
-    unknown = [name for name in np.atleast_1d(baselines or held) if name not in held]
+    unknown = [name for name in baselines or held if name not in held]
     if unknown:
         raise InputError(f"baselines: no {unknown[0]}; there are {', '.join(held)}")
     kept = table["row"].isin(["model", *(held if baselines is None else baselines)])

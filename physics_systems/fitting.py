@@ -26,9 +26,13 @@ from physics_systems.systems.system import System
 from physics_systems.training import fingerprint, run_dir_of, train
 from vgbdm import plugins
 from vgbdm.errors import InputError
+from vgbdm.options.check import check
 from vgbdm.resources import configs_folder
 from vgbdm.training.run_folder import DATA, check_run_dir
 
+ARGUMENTS = ("objective", "seed", "run_dir", "resume", "plugins", "system", "backend", "data",
+             "data.train", "data.val")  # fmt: skip
+"""What `fit` has arguments for, or decides itself."""
 HELD_OUT = 10
 """One in so many trajectories is held out, at least one."""
 
@@ -61,29 +65,19 @@ def fit(
             "x: holds 1 trajectory; want at least 2, one of which is held out: cut it into pieces "
             "(trajectory, time, component)"
         )
-    if minutes is not None and not 0 < minutes < np.inf:
-        raise InputError(f"minutes={minutes}: want a positive number, or None")
-    own = system_config(physics)
-    name, whose = config_name_of(physics), "system."
-    told = [f"objective={objective}", f"seed={seed}", "backend=single"]
-    told += [option for option in options if not option.startswith(whose)]
-    told += [f"system={name}"] if name else []
-    if minutes is not None:
-        told.append(f"trainer.max_minutes={minutes}")
-    cfg = _compose("train_system", told)
-    presets = cfg.system.presets if name else presets_of(physics)
-    changed = [option for option in options if option.startswith(whose)]
-    cfg.system = OmegaConf.merge({"presets": presets}, own)
-    cfg.merge_with(OmegaConf.from_dotlist(changed))
-    cfg.data.train = cfg.data.val = fingerprint(data.x, data.t)
+    cfg = config_of(physics, data, objective, minutes, seed, options)
+    if run_dir is not None and "${" in str(run_dir):
+        raise InputError(f"run_dir={run_dir}: want a folder without ${{")
     folder = run_dir_of(cfg) if run_dir is None else Path(run_dir)
+    cfg.run_dir = str(folder)
+    check("train_system", cfg)
+    check_known(physics, data)
     check_run_dir(folder, resume=False)
     shutil.rmtree(folder / DATA, ignore_errors=True)  # of a start that ended before its first step
     for name, rows in _split(len(data), seed).items():
         place = folder / DATA / name
         write(observations(physics, data.x[rows].numpy(), data.t[rows].numpy()), place)
         cfg.data[name] = str(place)
-    cfg.run_dir = str(folder)
     threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng(range(torch.cuda.device_count())):
@@ -91,6 +85,60 @@ def fit(
     finally:
         torch.set_num_threads(threads)
     return folder
+
+
+def config_of(
+    physics: System,
+    data: Trajectories,
+    objective: str,
+    minutes: float | None,
+    seed: int,
+    options: Sequence[str],
+) -> DictConfig:
+    """The config of ``train-system``, for this system and these data; see `fit`."""
+    refused = [option for option in options if option.partition("=")[0].lstrip("+~") in ARGUMENTS]
+    if refused:
+        raise InputError(f"options: {refused[0]}: is not for options; see the arguments of fit")
+    groups = {place.name for place in configs_folder().iterdir() if place.is_dir()}
+    own, name = system_config(physics), config_name_of(physics)
+    given = [f"objective={objective}", f"seed={seed}", "backend=single"]
+    for option in options:  # what is no option is found by the check, which names the nearest
+        plain = "=" in option and option[0] not in "+~" and option.partition("=")[0] not in groups
+        given.append(f"++{option}" if plain else option)
+    given += [f"system={name}"] if name else []
+    if minutes is not None:
+        given.append(f"trainer.max_minutes={minutes}")
+    cfg = _compose("train_system", given)
+    keys = [option.partition("=")[0].lstrip("+") for option in options]
+    changed = {key: OmegaConf.select(cfg, key) for key in keys if key.startswith("system.")}
+    presets = cfg.system.presets if name else presets_of(physics)
+    cfg.system = OmegaConf.merge({"presets": presets}, own)
+    for key, value in changed.items():
+        OmegaConf.update(cfg, key, value, force_add=True)
+    cfg.data.train = cfg.data.val = fingerprint(data.x, data.t)
+    return cfg
+
+
+def check_known(physics: System, data: Trajectories) -> None:
+    """Ask the known dynamics once, at the first frames.
+
+    Raises:
+        InputError: for what raises, has another shape than the frames, or is not finite.
+    """
+    kind, frames, t = type(physics).__name__, data.x[:2, 0], data.t[:2, 0]
+    count = len(frames)
+    state = torch.cat((frames, torch.zeros_like(frames)), 1) if physics.order == 2 else frames
+    theta = {name: torch.full((count,), float(pair[0])) for name, pair in physics.prior.items()}
+    try:
+        rate = physics.known(state, t, theta)
+    except Exception as error:  # somebody else's code
+        line = (str(error).splitlines() or [""])[0]
+        raise InputError(f"physics: {kind}.known raised {type(error).__name__}: {line}") from None
+    if not isinstance(rate, torch.Tensor) or rate.shape != frames.shape:
+        got = tuple(rate.shape) if isinstance(rate, torch.Tensor) else type(rate).__name__
+        raise InputError(f"physics: {kind}.known gave {got}; want rates {tuple(frames.shape)}")
+    if not rate.isfinite().all():
+        raise InputError(f"physics: {kind}.known is not finite at the first frames")
 
 
 def _split(count: int, seed: int) -> dict[str, np.ndarray]:
@@ -107,6 +155,9 @@ def system_config(physics: System) -> dict[str, Any]:
         InputError: for a class that nobody else could import.
     """
     kind = type(physics)
+    lacking = [n for n in ("name", "components", "parameters", "positive") if not hasattr(kind, n)]
+    if lacking:
+        raise InputError(f"physics: {kind.__name__} has no {lacking[0]}; see System")
     if kind.__module__ == "__main__" or "<locals>" in kind.__qualname__:
         raise InputError(
             f"physics: {kind.__name__} is defined in "

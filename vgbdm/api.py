@@ -20,6 +20,8 @@ from torch import nn
 
 from vgbdm.errors import InputError
 from vgbdm.loading import load, run_folder
+from vgbdm.options.arguments import hold
+from vgbdm.options.kinds import Count, Names, Positive, Precision, Seed, Text
 from vgbdm.plugins import DOMAINS, registered
 from vgbdm.training.checkpoint import STATE, has_any
 from vgbdm.training.run_folder import DERIVED
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     import pandas as pd
     import xarray as xr
 
+KINDS: Mapping[str, Any] = {
+    "members": Count | None, "seed": Seed, "batch": Count, "precision": Precision,
+    "minutes": Positive | None, "objective": Text, "options": list[Text], "baselines": Names | None,
+}  # fmt: skip
+"""Of arguments, as options of commands have them."""
 Run = str | Path | nn.Module
 """A run folder or one of its checkpoints, or the model that `vgbdm.load` made of it."""
 
@@ -55,7 +62,7 @@ def forecast(
     run: Run,
     states: Any,
     start: Any = "latest",
-    leads: Any = "42h",
+    leads: Any = None,
     members: int | None = None,
     *,
     t: Any = None,
@@ -82,8 +89,8 @@ def forecast(
         states: to start from.
         start: ``latest``, or times: of weather one or many dates; of systems one number, in the
             unit of ``t``, up to which frames are taken.
-        leads: of weather the longest, such as ``42h``, ``10d`` or ``6mo``; of systems how many
-            frames, each the model's interval after the last, or their times after the last frame.
+        leads: of weather the longest, such as ``10d`` or ``6mo``, by default 42h; of systems how
+            many frames, each the model's interval after the last, or their times after the last.
         members: of an ensemble; 1: one forecast without draws; None: 16 of a model that has
             latents, 1 of any other.
         t: of systems: times (L,) or (N, L) of x, where its own coordinates do not tell them.
@@ -95,10 +102,10 @@ def forecast(
     Raises:
         InputError: one line, for a run or states that cannot be used together.
     """
-    device = device or _device()
+    device = _device(device)
+    options = hold(KINDS, members=members, seed=seed, batch=batch, precision=precision)
     model = _model(run, device)
-    options: dict[str, Any] = {"start": start, "leads": leads, "members": members, "seed": seed}
-    options |= {"batch": batch, "device": device, "precision": precision, "aside": _aside(run)}
+    options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
     return _domain_of(model, "run").forecast(model, states, t, **options)
 
 
@@ -124,7 +131,7 @@ def infer(run: Run, x: Any, t: Any = None, *, device: str | None = None) -> xr.D
     Raises:
         InputError: one line, for a model of weather, or data that do not fit the model.
     """
-    device = device or _device()
+    device = _device(device)
     model = _model(run, device)
     return _domain_of(model, "run").infer(model, x, t, device=device)
 
@@ -164,8 +171,8 @@ def fit(
     Raises:
         InputError: one line, for data or options that cannot be trained on.
     """
-    told: dict[str, Any] = {"objective": objective, "minutes": minutes, "run_dir": run_dir}
-    return _domain_of(physics, "physics").fit(physics, x, t, **told, seed=seed, options=options)
+    given = hold(KINDS, objective=objective, minutes=minutes, seed=seed, options=options)
+    return _domain_of(physics, "physics").fit(physics, x, t, **given, run_dir=run_dir)
 
 
 def evaluate(
@@ -173,7 +180,7 @@ def evaluate(
     truth: Any,
     baselines: Sequence[str] | None = None,
     *,
-    leads: Any = "42h",
+    leads: Any = None,
     members: int | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -198,7 +205,8 @@ def evaluate(
     Raises:
         InputError: one line, for what cannot be scored against this truth.
     """
-    options: dict[str, Any] = {"baselines": baselines, "members": members, "seed": seed}
+    baselines = [baselines] if isinstance(baselines, str) else baselines
+    options = hold(KINDS, baselines=baselines, members=members, seed=seed)
     aside, what = None, forecast
     if isinstance(forecast, str | Path) and not _is_run(Path(forecast)):
         if not Path(forecast).exists():
@@ -207,15 +215,21 @@ def evaluate(
     else:
         model = isinstance(forecast, str | Path | nn.Module)
         aside = _aside(forecast) if model else None
-        device = device or _device()
+        device = _device(device)
         what = _model(forecast, device) if model else what
         options |= {"leads": leads, "device": device} if model else {}
         domain = _domain_of(what, "run" if model else "forecast")
     return domain.evaluate(what, truth, **options, aside=aside)
 
 
-def _device() -> str:
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _device(name: str | None) -> str:
+    """A device that is there; by default a GPU, where there is one."""
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device={name}: {str(error).splitlines()[0]}") from None
+    return name
 
 
 def _is_run(path: Path) -> bool:
@@ -228,6 +242,8 @@ def _model(run: Run, device: str) -> nn.Module:
         return run.to(device).eval()
     if not isinstance(run, str | Path):
         raise InputError(f"run: want a run folder or a loaded model, not {type(run).__name__}")
+    if not Path(run).exists():
+        raise InputError(f"{run}: is not there; give the folder of a run")
     return load(run, device=device)
 
 

@@ -32,6 +32,6 @@ def open_forecast_dataset(forecast: str | Path | xr.Dataset) -> xr.Dataset:
         return forecast.copy(deep=False)  # closing it leaves the caller's open
     place = Path(forecast)
     if not place.is_dir():
-        raise InputError(f"forecast={place}: no such store; make it with launch/forecast_era5.py")
+        raise InputError(f"forecast={place}: no such store; make it with vgbdm forecast-era5")
     remedy = "remove it and make it again with launch/forecast_era5.py"
     return open_group(place, FORECAST_KIND, remedy)

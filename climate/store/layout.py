@@ -277,7 +277,7 @@ def open_folder(path: Path, facts: Mapping[str, Any] | None = None) -> Sealed:
     """
     if facts is None:
         if not path.is_dir():
-            raise InputError(f"store {path}: no such folder; make it with launch/convert_era5.py")
+            raise InputError(f"store {path}: no such folder; make it with vgbdm convert-era5")
         if not (path / MANIFEST).exists():
             raise InputError(
                 f"store {path}: not finished; run the same conversion again to finish it"

@@ -30,7 +30,7 @@ def validation_spread(dress: Forecast, forecast: Forecast, store: TrainingStore)
     if not (inside(first, store.splits["val"]) & inside(last, store.splits["val"])).all():
         raise InputError(
             f"dress={dress.path}: not all of it lies in the validation period of {store.path}; "
-            "make it with launch/forecast_era5.py split=val"
+            "make it with vgbdm forecast-era5 split=val"
         )
     same = np.array_equal(dress.area.lat, forecast.area.lat) and np.array_equal(
         dress.area.lon, forecast.area.lon

@@ -127,7 +127,7 @@ def open_dataset(source: Source) -> xr.Dataset:
         return source.copy(deep=False)  # closing it leaves the caller's open
     place = Path(source)
     if not place.exists():
-        raise InputError(f"{place}: is not there; make it with launch/simulate_system.py")
+        raise InputError(f"{place}: is not there; make it with vgbdm simulate-system")
     remedy = "remove it and make it again with launch/simulate_system.py"
     if place.is_dir():
         return open_group(place, TRAJECTORIES_KIND, remedy, decode_times=False)
@@ -192,11 +192,13 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
         )
     if x.shape[1] < at_least:
         raise InputError(
-            f"{path}: {x.shape[1]} frames per trajectory; the window needs {at_least}, make it "
-            "shorter with model.window"
+            f"{path}: {x.shape[1]} frames per trajectory; the window needs {at_least}: give "
+            "longer ones, or train with a shorter model.window"
         )
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as not finite
+        x = x.astype(np.float32)
     check_finite(path, x, t)
-    return Trajectories(torch.from_numpy(x.astype(np.float32)), torch.from_numpy(t.astype(float)))
+    return Trajectories(torch.from_numpy(x), torch.from_numpy(t.astype(float)))
 
 
 def check_finite(path: str | Path, x: np.ndarray, t: np.ndarray) -> None:

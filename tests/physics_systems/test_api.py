@@ -11,7 +11,7 @@ import vgbdm
 from physics_systems.data.arrays import as_dataset
 from physics_systems.data.trajectories import load_trajectories
 from physics_systems.evaluation.protocol import forecast_ensemble
-from physics_systems.fitting import system_config
+from physics_systems.fitting import check_known, system_config
 from physics_systems.systems.lorenz import Lorenz
 from vgbdm.errors import InputError
 from vgbdm.inference.refinement import means_of
@@ -183,3 +183,89 @@ def test_a_second_fit_in_the_same_folder_is_refused(run):
     data = trajectories("lorenz", 4)
     with pytest.raises(InputError, match="is not empty"):
         vgbdm.fit(lorenz(), data.x.numpy(), data.t.numpy(), run_dir=run)
+
+
+@pytest.mark.parametrize(("given", "line"), [
+    ({"options": ["wurst=3"]}, r"wurst: no such option"),
+    ({"options": ["trainer.total_stps=2"]}, r"total_stps: no such option; did you mean trainer.t"),
+    ({"options": ["batch=abc"]}, r"batch=abc: want a whole number"),
+    ({"options": ["batch=0"]}, r"batch=0: want a whole number ≥ 1"),
+    ({"options": ["model.window=5.5"]}, r"model.window=5.5: want a whole number"),
+    ({"options": ["trainer.threads=0"]}, r"trainer.threads=0: want"),
+    ({"options": ["system.presets.windwo=20"]}, r"windwo: no such option; did you mean .*window"),
+    ({"options": ["system.prior.sigma=[1]"]}, r"system.prior.sigma.*want"),
+    ({"options": ["objective=node"]}, r"options: objective=node: is not for options"),
+    ({"options": ["resume=maybe"]}, r"options: resume=maybe: is not for options"),
+    ({"options": "batch=8"}, r"options=batch=8: want a list"),
+    ({"options": None}, r"options=null: want a list"),
+    ({"minutes": "2"}, r"minutes=2: want a number > 0"),
+    ({"minutes": True}, r"minutes=true: want a number > 0"),
+    ({"seed": -1}, r"seed=-1: want a whole number"),
+    ({"seed": 1.5}, r"seed=1.5: want a whole number"),
+    ({"run_dir": "a${b}"}, r"run_dir=a\$\{b\}: want a folder"),
+])  # fmt: skip
+def test_arguments_and_options_of_a_fit_are_held_to_their_types(tmp_path, given, line):
+    data = trajectories("lorenz", 8)
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match=line) as caught:
+        vgbdm.fit(lorenz(), data.x.numpy(), data.t.numpy(), **{"run_dir": folder} | given)
+    assert "\n" not in str(caught.value) and not folder.exists()
+
+
+class Broken(Lorenz):
+    """Known dynamics of which `answer` says what they give."""
+
+    def known(self, x, t, theta):
+        return self.answer(x)
+
+
+@pytest.mark.parametrize(("answer", "line"), [
+    (lambda x: {}["oops"], r"Broken.known raised KeyError: 'oops'"),
+    (lambda x: x[:, :1], r"Broken.known gave \(2, 1\); want rates \(2, 3\)"),
+    (lambda x: x / 0, r"Broken.known is not finite"),
+    (lambda x: None, r"Broken.known gave NoneType"),
+])  # fmt: skip
+def test_known_dynamics_are_asked_once_before_training(answer, line):
+    physics = Broken(**vars(lorenz()))
+    physics.answer = answer
+    with pytest.raises(InputError, match=line):
+        check_known(physics, trajectories("lorenz", 4))
+
+
+@pytest.mark.parametrize(("given", "line"), [
+    ({"members": 2.5}, r"members=2.5: want a whole number"),
+    ({"members": True}, r"members=true: want a whole number"),
+    ({"members": 0}, r"members=0: want a whole number ≥ 1"),
+    ({"batch": 0}, r"batch=0: want"),
+    ({"seed": None}, r"seed=null: want"),
+    ({"leads": None}, r"leads=None: of a system want how many frames"),
+    ({"leads": -3}, r"leads=-3: of a system want"),
+    ({"leads": [0.1, np.inf]}, r"leads=.*: of a system want"),
+    ({"device": "gpu"}, r"device=gpu: "),
+    ({"precision": "fp16"}, r"precision=fp16: want one of fp32, bf16"),
+])  # fmt: skip
+def test_arguments_of_a_forecast_are_held_to_their_types(field, given, line):
+    data = trajectories("lorenz", 4)
+    with pytest.raises(InputError, match=line):
+        vgbdm.forecast(field, data.x.numpy(), t=data.t.numpy(), **{"leads": 2} | given)
+
+
+def test_values_that_nothing_can_be_inferred_from_are_refused(field):
+    data = trajectories("lorenz", 4)
+    x, t = data.x.numpy().astype(float), data.t.numpy()
+    with pytest.raises(InputError, match="not finite"):
+        vgbdm.infer(field, x * 1e39, t)
+    with pytest.raises(InputError, match="nothing finite can be inferred"):
+        vgbdm.infer(field, x * 1e30, t)
+
+
+def test_a_single_baseline_may_be_a_name(field):
+    scores = vgbdm.evaluate(field, dataset("lorenz", 6), baselines="persistence")
+    assert scores["row"].tolist() == ["model", "persistence"]
+    with pytest.raises(InputError, match="members=0"):
+        vgbdm.evaluate(field, dataset("lorenz", 6), members=0)
+
+
+def test_a_run_that_is_not_there_is_said_to_be_so(tmp_path):
+    with pytest.raises(InputError, match="nowhere: is not there; give the folder of a run"):
+        vgbdm.infer(tmp_path / "nowhere", np.zeros((1, 10, 3)), np.arange(10.0))

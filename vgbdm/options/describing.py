@@ -44,6 +44,7 @@ class Description:
             told = " ".join(filter(None, (ARTICLES.get(self.kind, self.kind), self.bounds)))
             if self.kind.startswith("list of") and self.bounds.startswith("of"):
                 told = f"a list {self.bounds} {self.kind.removeprefix('list of ')}"
+            told = f"a {told}" if told.startswith("list ") else told
             told += f" ({self.unit})" if self.unit else ""
         return told + (", or null" if self.nullable and "null" not in self.choices else "")
 
