@@ -46,7 +46,7 @@ class Artefact:
 
     kind: str
     path: Path
-    load_trajectories: Callable[[Path], Values]
+    read: Callable[[Path], Values]
     expected: Values
 
     @classmethod
