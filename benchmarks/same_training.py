@@ -38,7 +38,7 @@ SECONDS = 1800
 T = TypeVar("T")
 RENAMED = {
     "objective.places.": "objective.sampler.",
-    "model.encoder._target_=vgbdm.latents.encoders.": "model.encoder._target_=vgbdm.encoders.",
+    "model.encoder={_target_: vgbdm.latents.encoders.": "model.encoder={_target_: vgbdm.encoders.",
 }
 """Beginnings of options that base knows by another name: of head → of base."""
 HEADER = (
