@@ -99,14 +99,16 @@ class Checkout:
     def translate(self, option: str) -> str:
         """An option of head as this checkout says it; old names where its configs have them."""
         for new, old in self.renamed.items():
-            if option.startswith(new) and self._knows(old.rstrip(".").rpartition(".")[2]):
+            _, is_class, place = old.rpartition(" ")
+            text = place if is_class else f"{old.rstrip('.').rpartition('.')[2]}:"
+            if option.startswith(new) and self._knows(text):
                 return old + option.removeprefix(new)
         return option
 
-    def _knows(self, key: str) -> bool:
-        """Whether a config of this checkout has a key."""
+    def _knows(self, text: str) -> bool:
+        """Whether a config of this checkout has a key, or names a place of classes."""
         files = (self.code / "configs").rglob("*.yaml")
-        return any(f"{key}:" in file.read_text() for file in files)
+        return any(text in file.read_text() for file in files)
 
     def lacks(self, run: Run) -> str:
         """The first choice of a group of configs that is not there; nothing where all are."""
