@@ -37,8 +37,9 @@ from vgbdm.training.transfer import to_numbers
 
 log = logging.getLogger(__name__)
 
-FREE = ("data.train", "data.val")
-"""Options that may differ when a run is resumed: what the stores hold is compared."""
+FREE = ("data.train", "data.val", "system.presets.")
+"""Options that may differ when a run is resumed: what the stores hold is compared, and what presets
+set is compared where it is used."""
 FAILED = 1e6
 """Stands for a validation score that is not finite, so that logs and comparisons stay sane."""
 
@@ -186,7 +187,6 @@ def build_trainer(
     options = {k: v for k, v in resolved["objective"].items() if k not in ("name", "schedules")}
     identity = {
         "must_match": {
-            "system": resolved["system"],
             "statistics": asdict(facts),
             "order": order.digest,
             "batch": batch,

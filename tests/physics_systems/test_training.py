@@ -19,6 +19,7 @@ from vgbdm.loading import load
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.run_folder import check_run_dir
+from vgbdm.training.state import allowed_changes
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +233,14 @@ def test_a_small_store_shrinks_the_batch_and_other_runs_are_refused(stores, tmp_
         training.train(config(stores, tmp_path / "x", "model.window=40"))
     with pytest.raises(InputError, match="no best checkpoint"):
         load(tmp_path, kind=LatentField)
+
+
+def test_presets_may_be_told_in_other_words_and_what_they_set_may_not(tmp_path):
+    before = {"system": {"prior": 1, "presets": {"window": 30}}, "model": {"window": 30}}
+    now = {"system": {"prior": 1, "presets": {"window": 30, "_target_": "P"}}} | {
+        "model": {"window": 30}
+    }
+    assert allowed_changes(before, now, training.FREE, tmp_path) == {}
+    for wrong in (now | {"model": {"window": 20}}, now | {"system": {"prior": 2}}):
+        with pytest.raises(InputError, match=r"window 30 → 20|prior 1 → 2"):
+            allowed_changes(before, wrong, training.FREE, tmp_path)

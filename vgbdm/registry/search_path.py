@@ -93,9 +93,7 @@ def _folder(name: Any) -> Path:
 def _refuse_same_names(folders: Sequence[Path]) -> None:
     seen: dict[Path, Path] = {}
     for folder in dict.fromkeys(folders):
-        for file in sorted(
-            f for depth in ("*", "*/*", "*/*/*") for f in folder.glob(f"{depth}.yaml")
-        ):
+        for file in sorted(f for depth in DEPTHS for f in folder.glob(f"{depth}.yaml")):
             first = seen.setdefault(file.relative_to(folder), file)
             if first != file:
                 raise InputError(f"{file}: {first} has the same name and is found first; rename it")
