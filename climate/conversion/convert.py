@@ -151,7 +151,7 @@ def _clear(journal: Journal) -> None:
     kept = {LOCK, LOG, journal.folder.name}
     others = [entry for entry in journal.store.iterdir() if entry.name not in kept]
     for entry in [*others, *journal.folder.iterdir()]:
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink(missing_ok=True)
 
 
 def _begin(request: Request, journal: Journal) -> None:

@@ -376,3 +376,19 @@ def test_conversion_does_without_torch():
     code = "import sys, climate.sources.opening, climate.conversion.append\n"
     code += "import climate.conversion.verify; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_file_that_another_process_takes_away_meanwhile_does_not_stop_a_conversion(
+    files, whole, tmp_path, monkeypatch
+):
+    """Such as its probe of whether the folder can be written."""
+    path, real = tmp_path / "store", Path.iterdir
+
+    def iterdir(folder):
+        entries = list(real(folder))
+        return iter([*entries, folder / ".probe.0123456789abc.tmp"] if folder == path else entries)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    convert(source(files).open().load(), path, SPLITS, source=ABOUT, scheduler="synchronous")
+    monkeypatch.undo()
+    assert contents(path) == contents(whole)
