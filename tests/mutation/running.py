@@ -70,17 +70,20 @@ class Copy:
         self.file = self.place / mutant.module
         self.whole = self.file.read_bytes()
         self.file.write_bytes(mutant.apply(self.whole))
+        self.output.write_bytes(b"")  # a process that is killed at once has said nothing
         sys.stdout.flush()
         self.process = os.fork()
         if self.process == 0:
             self._run(tests)
+        with contextlib.suppress(PermissionError, ProcessLookupError):  # whoever comes first
+            os.setpgid(self.process, self.process)
 
     def _run(self, tests: Sequence[str]) -> None:
         """In the process: the tests; it never returns."""
         code = 3
         try:
-            os.setsid()
-            handle = os.open(self.output, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o644)
+            os.setpgid(0, 0)
+            handle = os.open(self.output, os.O_WRONLY)
             os.dup2(handle, 1)
             os.dup2(handle, 2)
             os.chdir(self.place)

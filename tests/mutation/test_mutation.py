@@ -123,7 +123,7 @@ def test_a_module_is_mirrored_wherever_it_lies():
 
 QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 PROGRAM = """
-import json, sys, time
+import json, os, signal, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 from mutation import running
@@ -136,8 +136,15 @@ late = list(running.judge(root, place / "b", mutants[:1], 1, 0))
 over = list(running.judge(root, place / "c", mutants, 1, 60, time.monotonic() - 1))
 copy = running.Copy(root, place / "d")
 copy.begin(mutants[-1], ["tests/vgbdm/test_a.py"], 60)
-words = [[v.mutant.kind, v.mutant.after, v.word] for v in found]
-words += [["without end", "", late[0].word], ["too many", "", copy.end(True).word]]
+words = [["too many", "", copy.end(True).word]]
+running.os.open = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+copy = running.Copy(root, place / "e")
+copy.begin(mutants[-1], ["tests/vgbdm/test_a.py"], 60)
+while not (dead := copy.end(False)):
+    time.sleep(0.01)
+words += [["dead at once", dead.output, dead.word]]
+words += [[v.mutant.kind, v.mutant.after, v.word] for v in found]
+words += [["without end", "", late[0].word]]
 words += [["none", "begun", verdict.word] for verdict in over]
 print(json.dumps(words))
 """
@@ -166,6 +173,7 @@ def test_what_tests_notice_is_killed_and_the_rest_survives(tmp_path):
         ("constant", "y = 1"): KILLED,
         ("without end", ""): LATE,
         ("too many", ""): UNTRIED,
+        ("dead at once", ""): KILLED,
     }
     assert (root / "vgbdm/a.py").read_text() == text
     assert (tmp_path / "place/a/0/repository/vgbdm/a.py").read_text() == text
