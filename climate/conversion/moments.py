@@ -41,6 +41,11 @@ class Moments:
         """(C,); 0 where there is no map."""
         return np.sqrt(self.square / np.maximum(self.count, 1))
 
+    @property
+    def rms(self) -> np.ndarray:
+        """(C,) root of the mean square; 0 where there is no map."""
+        return np.sqrt(self.mean**2 + self.square / np.maximum(self.count, 1))
+
     def merge(self, other: Moments) -> Moments:
         """Both together (Chan, Golub & LeVeque 1983)."""
         count = self.count + other.count
@@ -212,4 +217,5 @@ def statistics_of(
         count=int(total.states.count[0]),
         period=period,
         variables=variables,
+        change=total.changes.rms,
     )

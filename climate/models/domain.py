@@ -20,21 +20,21 @@ from climate.conventions.calendar import as_step, is_monthly, step_seconds
 from climate.conventions.cycles import Arcs, arcs_seen
 from climate.conventions.units import find_conversion, unit_of
 from climate.conventions.variables import CHANNELS, known_channel
-from climate.conventions.wording import duration
 from climate.grids.features import CalendarFeatures, MonthFeatures
 from climate.grids.grid import Grid
 from climate.grids.regions import Region
+from climate.models.step_change import step_change
 from climate.store.mask import describe_mask, shares
 from vgbdm.errors import InputError
 from vgbdm.registry.marks import model_part
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from climate.store.layout import TrainingStore
 
 log = logging.getLogger(__name__)
 
-BLOCK = 720
-"""Time steps read at once for statistics."""
 CARRIED = ("seen", "units", "periods", "mask")
 """What a model carries of its training for its forecasts; the data are the same without it, but for
 the mask, which is compared by itself, so that a message can say it."""
@@ -99,18 +99,26 @@ class Domain:
         step: np.timedelta64,
         vectors: Sequence[Sequence[str]],
         history: int,
+        kept: Path | None = None,
     ) -> Domain:
         """Read it off a training store; only the training period is looked at.
 
         The two parts of a vector share one scale and have no mean taken off, so that they still
         are a vector when standardised. Known winds that the store does not hold are left out.
 
+        Args:
+            store: as the model is to see it.
+            step: of the model.
+            vectors: pairs of channels, (eastward, northward).
+            history: past states of a sample.
+            kept: folder for what takes long to gather, see `step_change`.
+
         Raises:
             InputError: for vectors that are none of the store's, see `read_vectors`.
         """
         held = read_vectors(vectors, store)
         mean, scale = store.statistics.mean.copy(), store.statistics.std.copy()
-        change = change_per_step(store, step)
+        change = step_change(store, step, kept)
         for u, v in held:
             pair = [store.channels.index(u), store.channels.index(v)]
             scale[pair] = np.sqrt(np.mean(scale[pair] ** 2 + mean[pair] ** 2))
@@ -305,49 +313,3 @@ def cycles_seen(store: TrainingStore, step: np.timedelta64, history: int) -> dic
 
 def _standardised(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / max(float(values.std()), 1e-12)
-
-
-def point_weights(area: np.ndarray, mask: np.ndarray | None, width: int) -> np.ndarray:
-    """Weights of points that sum to 1 over those of a map that are not masked.
-
-    Args:
-        area: (H, 1) area weights of mean 1.
-        mask: (C, H, W) points left out; None: none.
-        width: W.
-
-    Returns:
-        (H, 1), or (C, H, W) where there is a mask.
-    """
-    if mask is None:
-        return area / len(area) / width
-    kept = np.where(mask, 0.0, area)
-    return np.asarray(kept / kept.sum((1, 2), keepdims=True))
-
-
-def change_per_step(store: TrainingStore, step: np.timedelta64) -> np.ndarray:
-    """Area-weighted rms (C,) of x(t + step) - x(t) over the training period, physical units.
-
-    Masked points are left out.
-
-    Raises:
-        InputError: if the training period holds no two states one step apart.
-    """
-    anchors = store.anchors("train", step, history=0, ahead=1)
-    if not len(anchors):
-        raise InputError(
-            f"{store.path}: no two training states are {duration(step)} apart; check step and split"
-        )
-    stride = store.stride(step)
-    weights = point_weights(store.grid.area_weights[:, None], store.mask, len(store.lon))
-    total = np.zeros(len(store.channels))
-    for start in range(int(anchors[0]), int(anchors[-1]) + 1, BLOCK):
-        inside = anchors[(anchors >= start) & (anchors < start + BLOCK)]
-        if len(inside):
-            later = store.frames(inside, np.array([stride]))[:, 0]
-            block = store.read(start, int(later[-1]) + 1)
-            change = block[later - start] - block[inside - start]
-            if store.mask is not None:
-                change = np.where(store.mask, 0.0, change)
-            axes = "chw" if weights.ndim == 3 else "hw"
-            total += np.einsum(f"nchw,nchw,{axes}->c", change, change, weights, dtype=np.float64)
-    return np.sqrt(total / len(anchors))

@@ -81,7 +81,7 @@ def _part(store: TrainingStore, rows: slice, columns: np.ndarray) -> TrainingSto
     numbers = store.statistics
     held = {field.name: getattr(numbers, field.name) for field in fields(numbers)}
     statistics = RegionalStatistics(
-        **held | {"mean_map": maps(numbers.mean_map)}, store_hash=numbers.hash
+        **held | {"mean_map": maps(numbers.mean_map), "change": None}, store_hash=numbers.hash
     )
     return replace(
         store,

@@ -44,7 +44,7 @@ from climate.grids.grid import Grid
 from climate.grids.regions import Region
 from climate.store.boxed import BoxedArray
 from climate.store.reader import ShardedArray
-from climate.store.statistics import NUMBERS, Climatology, Statistics, binning_of
+from climate.store.statistics import CHANGE, NUMBERS, Climatology, Statistics, binning_of
 from climate.store.swap import pending
 from vgbdm.errors import InputError
 from vgbdm.storage.door import LINE_LENGTH
@@ -330,6 +330,7 @@ def _open(folder: Sealed) -> TrainingStore:
         count=int(numbers["count"]),
         period=_period(numbers["period"]),
         variables=tuple(numbers["variables"]),
+        change=_changes(numbers.get(CHANGE), len(channels)),
     )
     if statistics.hash != numbers["hash"]:
         raise InputError(
@@ -354,6 +355,20 @@ def _open(folder: Sealed) -> TrainingStore:
         digest=folder.digest,
         mask=folder.values("mask", shape).astype(bool) if facts.get("masked") else None,
     )
+
+
+def _changes(held: Any, channels: int) -> np.ndarray | None:
+    """Changes per step (C,) that a manifest holds, or that it holds none.
+
+    Raises:
+        ValueError: for what is no such numbers.
+    """
+    if held is None:
+        return None
+    numbers = np.array(held, float)
+    if numbers.shape != (channels,) or not (np.isfinite(numbers) & (numbers >= 0)).all():
+        raise ValueError("changes per step are no numbers, one of each channel")
+    return numbers
 
 
 def _period(ends: Sequence[str]) -> Period:

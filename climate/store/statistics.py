@@ -33,6 +33,8 @@ HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""
+CHANGE = "change"
+"""One more, which stores from before it was kept do not have."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Statistics:
         count: times they are taken from.
         period: they are taken from.
         variables: the channels, in order.
+        change: (C,) area-weighted rms of the change over one step; None in stores from before it
+            was kept. It is in no hash: it follows from what is.
     """
 
     mean: np.ndarray
@@ -101,6 +105,7 @@ class Statistics:
     count: int
     period: Period
     variables: tuple[str, ...]
+    change: np.ndarray | None = None
 
     @property
     def hash(self) -> str:
@@ -115,6 +120,7 @@ class Statistics:
         """All but the map."""
         return {
             **{name: getattr(self, name).tolist() for name in NUMBERS},
+            **({} if self.change is None else {CHANGE: self.change.tolist()}),
             "count": self.count,
             "period": [str(self.period[0]), str(self.period[1])],
             "variables": list(self.variables),

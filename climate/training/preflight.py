@@ -6,6 +6,7 @@ are made in a scratch folder beside the run's, and nothing is left of it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
@@ -22,7 +23,7 @@ from climate.conventions.wording import period
 from climate.store.constants import check_variation
 from climate.store.layout import TrainingStore
 from climate.store.odd_maps import describe_odd_maps
-from climate.training.run import bring_store, build_trainer, open_task_store, region_of
+from climate.training.run import bring_store, build_trainer, derive, open_task_store, region_of
 from vgbdm.errors import InputError
 from vgbdm.extras import need
 from vgbdm.precision import PRECISIONS
@@ -137,8 +138,13 @@ def preflight(cfg: DictConfig) -> None:
     backend, run_dir = build(cfg.backend), Path(cfg.run_dir).absolute()
     check_run_dir(run_dir, cfg.resume)
     token = int(backend.broadcast(float(new_token())))
-    with for_all(backend, lambda stack: stack.enter_context(scratch(run_dir, token))):
-        place = aside_of(run_dir, token)
+    place = aside_of(run_dir, token)
+
+    def begin(stack: contextlib.ExitStack) -> None:
+        stack.enter_context(scratch(run_dir, token))
+        derive(cfg, place)
+
+    with for_all(backend, begin):
         check_statistics(open_task_store(cfg, place))
         trainer = build_trainer(cfg, backend, place)
         opened: Any = trainer.open_stream(0)

@@ -18,6 +18,7 @@ from climate.conventions.cycles import describe_arcs
 from climate.grids.regions import Region, parse_region
 from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
+from climate.models.step_change import step_change
 from climate.models.weather_model import WeatherModel
 from climate.store.layout import TrainingStore, open_store
 from climate.store.mask import mask_lines
@@ -123,7 +124,10 @@ def open_stream(
 
 
 def build_model(
-    cfg: DictConfig, store: TrainingStore, before: Mapping[str, Any] | None = None
+    cfg: DictConfig,
+    store: TrainingStore,
+    before: Mapping[str, Any] | None = None,
+    kept: Path | None = None,
 ) -> tuple[WeatherModel, dict[str, Any]]:
     """The untrained model, alike on every rank, and the facts that it follows from.
 
@@ -131,9 +135,10 @@ def build_model(
         cfg: see configs/train_era5.yaml.
         store: to train on.
         before: the domain of the model that is gone on from, whose time features are kept.
+        kept: folder for what takes long to gather from the store; None: it is gathered anew.
     """
     step = parse_duration("step", cfg.step)
-    domain = Domain.from_store(store, step, cfg.vectors, cfg.history)
+    domain = Domain.from_store(store, step, cfg.vectors, cfg.history, kept)
     if before is not None:
         domain = replace(domain, seen=before.get("seen"))
     torch.manual_seed(cfg.seed)
@@ -177,6 +182,12 @@ def open_task_store(cfg: DictConfig, run_dir: Path | None = None) -> TrainingSto
     return open_view(cfg.stage or cfg.store, step, region_of(cfg), aside)
 
 
+def derive(cfg: DictConfig, run_dir: Path) -> None:
+    """Make what is made once from a store, and kept: monthly means, and changes per step."""
+    store = open_task_store(cfg, run_dir)
+    step_change(store, parse_duration("step", cfg.step), run_dir / DERIVED)
+
+
 def bring_store(cfg: DictConfig) -> None:
     """Copy a store from elsewhere to this machine's disk, where that is asked for."""
     if cfg.stage is None:
@@ -217,8 +228,7 @@ def train(cfg: DictConfig) -> None:
     region_of(cfg)  # before ranks wait for each other, each says what is wrong with its input
     bring_store(cfg)
     run_dir, backend = Path(cfg.run_dir), build(cfg.backend)
-    # the monthly means are made once
-    with owned(run_dir, backend, cfg.resume, lambda: open_task_store(cfg)):
+    with owned(run_dir, backend, cfg.resume, lambda: derive(cfg, run_dir)):
         with starting(Status(run_dir)):
             trainer = build_trainer(cfg, backend, run_dir)
         trainer.fit()
@@ -234,7 +244,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         run_dir: exists; instead of that of the config.
     """
     store = open_task_store(cfg, run_dir)
-    field, described = build_model(cfg, store, domain_before(cfg, run_dir))
+    field, described = build_model(cfg, store, domain_before(cfg, run_dir), run_dir / DERIVED)
     facts = {
         "mask": described["domain"]["mask"] or None,  # first: it says more than other statistics
         "statistics": store.statistics.hash,

@@ -1,11 +1,11 @@
-"""The numbers a model takes from a store: scales of vectors, changes per step, the climate."""
+"""The numbers a model takes from a store: scales of vectors, the climate."""
 
 import numpy as np
 import pytest
 import torch
 
-from climate.models import domain as module
-from climate.models.domain import Domain, change_per_step, point_weights
+from climate.models.domain import Domain
+from climate.models.step_change import step_change
 
 HOUR = np.timedelta64(3600, "s")
 
@@ -13,16 +13,6 @@ HOUR = np.timedelta64(3600, "s")
 def area_of(store):
     weights = np.cos(np.deg2rad(store.lat))[:, None]
     return weights / weights.mean()
-
-
-@pytest.mark.parametrize("block", [7, 50, 720])
-@pytest.mark.parametrize("stride", [1, 6, 13])
-def test_changes_are_over_a_model_step_within_training(store, monkeypatch, block, stride):
-    monkeypatch.setattr(module, "BLOCK", block)
-    train = store.read(0, 288).astype(np.float64)
-    change = train[stride:] - train[:-stride]
-    want = np.sqrt((change**2 * area_of(store)).mean((0, 2, 3)))
-    assert change_per_step(store, stride * HOUR) == pytest.approx(want, rel=1e-5)
 
 
 def test_a_vector_keeps_its_zero_and_has_one_scale(store):
@@ -34,7 +24,7 @@ def test_a_vector_keeps_its_zero_and_has_one_scale(store):
     arrays = made.arrays
     assert arrays["mean"] == pytest.approx([mean[0], 0, 0], rel=1e-6, abs=1e-12)
     assert arrays["scale"] == pytest.approx([spread[0], length, length], rel=1e-6)
-    change = change_per_step(store, 6 * HOUR)
+    change = step_change(store, 6 * HOUR)
     assert arrays["change"] == pytest.approx(change / arrays["scale"])
     shifted = train.mean(0) - arrays["mean"][:, None, None]
     want = shifted / arrays["scale"][:, None, None]
@@ -48,14 +38,3 @@ def test_a_vector_keeps_its_zero_and_has_one_scale(store):
     for name, held in made.buffers().items():
         assert np.allclose(held.numpy().ravel(), arrays[name].ravel(), atol=1e-5), name
         assert held.dtype == torch.float32
-
-
-def test_weights_of_points_sum_to_one_over_those_that_are_there():
-    area = np.array([0.5, 1.0, 1.5])[:, None]
-    assert point_weights(area, None, 4).ravel() == pytest.approx(area.ravel() / 12)
-    mask = np.zeros((2, 3, 4), bool)
-    mask[1, 0, :3], mask[1, 2] = True, True
-    got = point_weights(area, mask, 4)
-    assert got.sum((1, 2)) == pytest.approx([1, 1])
-    assert got[0] == pytest.approx(np.broadcast_to(area / 12, (3, 4)))
-    assert got[1] == pytest.approx(np.array([[0, 0, 0, 0.5], [1] * 4, [0] * 4]) / 4.5)

@@ -7,7 +7,7 @@ from builders import SPLITS, hours, source, write_variable
 
 from climate.conversion.convert import convert
 from climate.conversion.verify import describe_store
-from climate.models.domain import change_per_step
+from climate.models.step_change import step_change
 from climate.store.coverage import describe_times
 from climate.store.layout import open_store
 from climate.stream.batches import WindowStream, read_windows
@@ -46,7 +46,7 @@ def test_its_states_are_those_of_their_times(gappy):
     times = gappy.times[anchors][:, None] + np.arange(-3, 2) * SIX
     truth = builders.waves(times.ravel(), 0).reshape(*times.shape, 8, 16)
     assert np.array_equal(windows[:, :, 0], truth)
-    change = change_per_step(gappy, SIX)
+    change = step_change(gappy, SIX)
     pairs = gappy.times[gappy.anchors("train", SIX, 0, 1)]
     steps = builders.waves(pairs + SIX, 0) - builders.waves(pairs, 0)
     weights = gappy.grid.area_weights[:, None] / 16 / 8
