@@ -2,6 +2,8 @@
 
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h [members=16]
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=10d starts=latest
+torchrun --nproc-per-node 8 launch/forecast_era5.py …      starts and members shared by 8 GPUs
+python launch/forecast_era5.py … resume=true      where such a forecast was stopped
 """
 
 from entry import launch
@@ -10,16 +12,16 @@ from omegaconf import DictConfig
 
 def main(cfg: DictConfig) -> None:
     """Load the model, forecast, say where it is."""
-    import torch
-
     from climate.conventions.calendar import parse_duration
     from climate.forecasts.writing import write_forecast
     from climate.models.weather_model import WeatherModel
     from climate.stream.views import open_for_model
     from vgbdm.loading import load, run_folder
+    from vgbdm.training.backends.torch import join
     from vgbdm.training.run_folder import DERIVED
 
-    device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    group = join(precision=cfg.precision, clip=0.0, accumulation=1)
+    device = cfg.device or str(group.device)
     model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
     whose = "split" if cfg.starts is None else "starts"
@@ -40,9 +42,12 @@ def main(cfg: DictConfig) -> None:
         batch=cfg.batch,
         device=device,
         precision=cfg.precision,
+        resume=cfg.resume,
+        group=group,
         about=about,
     )
-    print(f"forecasts: {cfg.out}")
+    if group.rank == 0:
+        print(f"forecasts: {cfg.out}")
 
 
 if __name__ == "__main__":

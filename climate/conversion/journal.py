@@ -17,7 +17,7 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,17 @@ class Journal:
 
     Args:
         store: whose conversion it is.
+        folder: of the records; None: in the store.
     """
 
-    def __init__(self, store: Path) -> None:
-        self.store, self.folder = store, store / RECORDS_FOLDER
+    arrays: Collection[str] | None = TIMED
+    """Whose shards are recorded; None: of any."""
+    what = "conversion"
+    drop_begun = DROP_BEGUN
+
+    def __init__(self, store: Path, folder: Path | None = None) -> None:
+        self.store, self.folder = store, folder or store / RECORDS_FOLDER
+        self.where = f"store {store}"
         self.plan, self.shards = self.folder / "plan.json", self.folder / "shards"
 
     def begin(self, fingerprint: Mapping[str, Any], files: Files, mask: str | None = None) -> None:
@@ -80,13 +87,13 @@ class Journal:
         Raises:
             InputError: if it is another.
         """
-        held = read_json(self.plan, DROP_BEGUN)
+        held = read_json(self.plan, self.drop_begun)
         own = json.loads(json.dumps(fingerprint))
         other = sorted(k for k in own if held["fingerprint"].get(k) != own[k])
         if other:
             raise InputError(
-                f"store {self.store}: a conversion with other {', '.join(other)} was begun here; "
-                "give what it was begun with, or restart=true to drop it"
+                f"{self.where}: a {self.what} with other {', '.join(other)} was begun here; give "
+                f"what it was begun with, or {self.drop_begun.removeprefix('give ')}"
             )
 
     def record(self, index: int) -> Path:
@@ -111,17 +118,19 @@ class Journal:
 
     def _read(self, index: int) -> dict[str, Any]:
         """A record: the files of a shard, and what it adds up to."""
-        facts = read_json(self.record(index), DROP_BEGUN)
-        check_types(facts, {"files": dict, "partial": dict | None}, self.record(index), DROP_BEGUN)
+        facts = read_json(self.record(index), self.drop_begun)
+        check_types(
+            facts, {"files": dict, "partial": dict | None}, self.record(index), self.drop_begun
+        )
         for name in facts["files"]:
             entry_of(facts, name)
-            resolve(self.store, name, TIMED, DROP_BEGUN)
+            resolve(self.store, name, self.arrays, self.drop_begun)
         return facts
 
     def files(self) -> Files:
         """Digests of what was there at the beginning."""
-        facts = read_json(self.plan, DROP_BEGUN)
-        check_types(facts, {"files": dict, "fingerprint": dict}, self.plan, DROP_BEGUN)
+        facts = read_json(self.plan, self.drop_begun)
+        check_types(facts, {"files": dict, "fingerprint": dict}, self.plan, self.drop_begun)
         return {name: entry_of(facts, name) or [] for name in facts["files"]}
 
     def check_begun(self, root: Path) -> None:
@@ -131,14 +140,14 @@ class Journal:
             InputError: naming the file.
         """
         for name, want in self.files().items():
-            if not matches(resolve(root, name, remedy=DROP_BEGUN), want):
+            if not matches(resolve(root, name, remedy=self.drop_begun), want):
                 raise InputError(
-                    f"{root / name}: damaged since the conversion was begun; {DROP_BEGUN}"
+                    f"{root / name}: damaged since the {self.what} was begun; {self.drop_begun}"
                 )
 
     def mask(self) -> str | None:
         """Which points may be masked, packed; None for none."""
-        return read_json(self.plan, DROP_BEGUN).get("mask")
+        return read_json(self.plan, self.drop_begun).get("mask")
 
     def drop(self) -> None:
         """Remove the folder; the plan last, so that a kill leaves nothing that looks half-done."""

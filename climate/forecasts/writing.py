@@ -11,9 +11,10 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,21 +27,28 @@ from tqdm import tqdm
 
 from climate.conventions.calendar import as_step, count_steps
 from climate.conventions.wording import date
+from climate.conversion.journal import Journal
 from climate.forecasts.access import FORECAST_KIND
 from climate.forecasts.compatibility import about_training
+from climate.forecasts.jobs import Job, Jobs
 from climate.forecasts.layout import forecast_layout
 from climate.forecasts.starts import InitialStates, Starts, from_store
-from climate.models.forecaster import EnsembleForecaster, Forecaster
+from climate.models.forecaster import Forecaster
 from climate.store.layout import TrainingStore
 from climate.store.mask import not_finite
 from vgbdm.errors import InputError
 from vgbdm.origin import software
 from vgbdm.precision import check_precision, computing
 from vgbdm.storage.door import open_array
+from vgbdm.storage.files import aside_of, new_token, sync, token_of, write_json
 from vgbdm.storage.outputs import appearing, check_free
-from vgbdm.storage.sealing import seal_folder
+from vgbdm.storage.sealing import digest_file, digest_tree, seal_folder
+from vgbdm.training.backends.group import Alone, Group, agree_on_any_error
+from vgbdm.training.run_folder import for_all
 
 log = logging.getLogger(__name__)
+RECORDS = "records"
+"""Folder beside a forecast that is being made."""
 ENSEMBLE = 16
 """Members of a stochastic model's forecast where nothing else is asked for."""
 
@@ -108,7 +116,7 @@ class Forecasting:
     """A model, states to start from, and settings that fit together: their forecasts.
 
     Args:
-        model: a `Forecaster`; `forecast_ensemble` is asked of a ``stochastic`` one alone.
+        model: a `Forecaster`; members are asked of a ``stochastic`` one alone.
         initial: where it starts.
         settings: how.
 
@@ -117,15 +125,22 @@ class Forecasting:
             another precision than those there are.
     """
 
-    def __init__(
-        self, model: EnsembleForecaster, initial: InitialStates, settings: Settings
-    ) -> None:
+    def __init__(self, model: Forecaster, initial: InitialStates, settings: Settings) -> None:
         check_precision("precision", settings.precision)
         self.model, self.initial, self.settings = model, initial, settings
-        self.members = count_members(model, settings.members)
+        members = count_members(model, settings.members)
         self.step = as_step(model.step_seconds)
-        self.leads = count_leads(settings.lead, self.step)
-        self.size = max(1, settings.batch // self.members)
+        rows, columns = (range(size)[cut] for size, cut in zip(
+            (len(initial.grid.lat), len(initial.grid.lon)), initial.interior, strict=True
+        ))  # fmt: skip
+        self.jobs = Jobs(
+            len(initial.times),
+            members if members > 1 else None,
+            count_leads(settings.lead, self.step),
+            len(initial.channels),
+            (len(rows), len(columns)),
+            settings.batch,
+        )
         self.device = torch.device(settings.device)
         self.training = about_training(model, initial.times)
         if "outside_training" in self.training:
@@ -138,7 +153,7 @@ class Forecasting:
             make: shape → an array.
             about: further global attributes.
         """
-        initial = self.initial
+        initial, jobs = self.initial, self.jobs
         attributes = {
             **initial.attributes,
             "source": f"{type(self.model).__name__} of vgbdm",
@@ -150,51 +165,72 @@ class Forecasting:
             **(initial.region.attributes() if initial.region else {}),
             **about,
         }
-        return forecast_layout(initial, self.members, self.leads, self.step, attributes, make)
+        return forecast_layout(initial, jobs.members or 1, jobs.leads, self.step, attributes, make)
 
-    def fill(self, fields: Sequence[Any]) -> None:
-        """Fill arrays (N, [M,] S, H, W), one of each channel, batch by batch.
+    def fill(
+        self,
+        fields: Sequence[Any],
+        jobs: Sequence[Job],
+        done: Callable[[Job], None] = lambda job: None,
+    ) -> None:
+        """Compute jobs and write them, some leads at a time.
+
+        Args:
+            fields: arrays (N, [M,] S, H, W), one of each channel.
+            jobs: of `jobs`.
+            done: called after each.
 
         Raises:
             InputError: for a forecast that is not finite.
         """
         if isinstance(self.model, torch.nn.Module):
             self.model.to(self.device).eval()
-        count = len(self.initial.times)
-        with tqdm(total=count, unit="start", desc="forecasting", disable=count <= self.size) as bar:
-            for at in range(0, count, self.size):
-                places = np.arange(at, min(at + self.size, count))
-                forecast = self._compute(places)
-                for c, field in enumerate(fields):
-                    field[at : at + len(places)] = self.initial.without_halo(forecast[..., c, :, :])
-                bar.update(len(places))
+        total = sum(job.starts.stop - job.starts.start for job in jobs)
+        with tqdm(total=total, unit="start", desc="forecasting", disable=len(jobs) < 2) as bar:
+            for job in jobs:
+                members = (
+                    () if job.members is None else (slice(job.members[0], job.members[-1] + 1),)
+                )
+                for leads, values in self._compute(job):
+                    for c, field in enumerate(fields):
+                        field[(job.starts, *members, leads)] = values[c]
+                done(job)
+                bar.update(job.starts.stop - job.starts.start)
 
     @torch.no_grad()
-    def _compute(self, places: np.ndarray) -> np.ndarray:
-        """Forecasts (n, [M,] S, C, H, W) float32 from some starts."""
-        initial, mask = self.initial, self.initial.mask
-        starts = initial.times[places]
-        times = torch.from_numpy(starts.astype(np.int64)).to(self.device)
+    def _compute(self, job: Job) -> Iterator[tuple[slice, np.ndarray]]:
+        """Some leads at a time: which, and (C, n, [m,] leads, H, W) float32."""
+        initial, share = self.initial, self.jobs.together[2]
+        places = np.arange(job.starts.start, job.starts.stop)
+        times = torch.from_numpy(initial.times[places].astype(np.int64)).to(self.device)
         states = torch.from_numpy(initial.read(places)).to(self.device)
+        count, held = self.jobs.leads, []
         with computing(self.settings.precision, self.device):
-            if self.members == 1:
-                made = self.model.forecast(states, times, self.leads)
-            else:
-                made = self.model.forecast_ensemble(
-                    states, times, self.leads, self.members, self.settings.seed
-                )
-        forecast = np.asarray(made.float().cpu().numpy())
-        bad = not_finite(forecast, mask)
+            made = self.model.forecast_steps(states, times, count, job.members, self.settings.seed)
+            for lead, x in enumerate(made, 1):
+                held.append(self._checked(x.float().cpu().numpy(), places))
+                if len(held) == share or lead == count:
+                    values = np.stack(held, 2)
+                    values = values[:, 0] if job.members is None else values
+                    yield slice(lead - len(held), lead), np.moveaxis(values, -3, 0)
+                    held = []
+
+    def _checked(self, maps: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Maps (n, m, C, H, W) of one lead without the halo, NaN where masked."""
+        mask = self.initial.mask
+        bad = not_finite(maps, mask)
         if bad.any():
             raise InputError(
-                f"the forecast from {date(starts[bad][0])} is not finite ({int(bad.sum())} such "
-                "in this batch); use another checkpoint"
+                f"the forecast from {date(self.initial.times[places][bad][0])} is not finite "
+                f"({int(bad.sum())} such in this batch); use another checkpoint"
             )
-        return forecast if mask is None else np.where(mask, np.float32(np.nan), forecast)
+        found = maps if mask is None else np.where(mask, np.float32(np.nan), maps)
+        inside: np.ndarray = self.initial.without_halo(found)
+        return inside
 
 
 def make_forecast(
-    model: EnsembleForecaster,
+    model: Forecaster,
     initial: InitialStates,
     settings: Settings,
     about: Mapping[str, str] | None = None,
@@ -202,7 +238,7 @@ def make_forecast(
     """Forecasts in memory, laid out as `write_forecast` writes them.
 
     Args:
-        model: a `Forecaster`; `forecast_ensemble` is asked of a ``stochastic`` one alone.
+        model: a `Forecaster`; members are asked of a ``stochastic`` one alone.
         initial: where it starts.
         settings: how.
         about: further global attributes.
@@ -212,51 +248,130 @@ def make_forecast(
     """
     forecasting = Forecasting(model, initial, settings)
     made = forecasting.empty(lambda shape: np.empty(shape, np.float32), about or {})
-    forecasting.fill([made[name].values for name in initial.channels])
+    forecasting.fill([made[name].values for name in initial.channels], [*forecasting.jobs])
     return made
 
 
+class ForecastJournal(Journal):
+    """Which jobs of a forecast are on disk."""
+
+    what = "forecast"
+    drop_begun = "give resume=false to drop what was begun"
+
+    arrays = None
+
+    def __init__(self, aside: Path, out: Path) -> None:
+        super().__init__(aside, aside.parent / RECORDS)
+        self.where = f"out={out}"
+
+
+def _is_begun(folder: Path) -> bool:
+    """Whether a job of a forecast made in a folder is done."""
+    return any((folder / RECORDS).glob("shards/*.json"))
+
+
 def write_forecast(
-    model: EnsembleForecaster,
+    model: Forecaster,
     store: TrainingStore,
     out: str | Path,
     *,
     split: str = "test",
     starts: Starts | None = None,
     about: Mapping[str, str] | None = None,
+    resume: bool = False,
+    group: Group | None = None,
     **settings: Any,
 ) -> None:
-    """Forecast from states of a store and write the result, batch by batch.
+    """Forecast from states of a store and write the result, a few leads at a time. *Collective.*
 
     Args:
-        model: a `Forecaster`; `forecast_ensemble` is asked of a ``stochastic`` one alone.
+        model: a `Forecaster`; members are asked of a ``stochastic`` one alone.
         store: initial states.
         out: Zarr store to make; it appears whole or not at all.
         split: whose starts: all that have their leads inside it.
         starts: these instead: ``latest``, or times, also where the store does not go on after them.
         about: further global attributes.
+        resume: go on where the same forecast was stopped; else what it left is dropped.
+        group: whose processes share the work; None: this one alone.
         settings: see `Settings`; ``lead`` must be given.
 
     Raises:
         InputError: for an ``out`` that exists or is being made, a model that does not fit or has
-            seen what is to be forecast, members it does not have, or a forecast that is not finite.
+            seen what is to be forecast, members it does not have, another forecast to go on with,
+            or one that is not finite.
     """
-    out = Path(out)
-    check_free(out)
+    out, group = Path(out), group or Alone()
     how = Settings(**settings)
     leads = count_leads(how.lead, as_step(model.step_seconds))
     forecasting = Forecasting(model, from_store(store, model, leads, split, starts), how)
-    initial = forecasting.initial
+    token = new_token()
+
+    def begin(stack: contextlib.ExitStack) -> None:
+        nonlocal token
+        check_free(out)
+        aside = stack.enter_context(appearing(out, _is_begun, resume))
+        _begin(forecasting, about or {}, ForecastJournal(aside, out))
+        token = token_of(aside.parent)
+
+    with for_all(group, begin):
+        aside = aside_of(out, int(group.broadcast(float(token)))) / out.name
+        error = None
+        try:
+            _finish(forecasting, ForecastJournal(aside, out), group)
+        except Exception as caught:
+            error = caught
+        agree_on_any_error(group, error, "forecast")
+        if group.rank == 0:
+            seal_folder(aside, FORECAST_KIND, dict(forecasting.initial.sealed))
+
+
+def _finish(forecasting: Forecasting, journal: ForecastJournal, group: Group) -> None:
+    """This rank's share of the jobs that are not done."""
+    aside, jobs, channels = journal.store, forecasting.jobs, forecasting.initial.channels
+
+    def note(job: Job) -> None:
+        made = [name for name in jobs.files(job, channels) if (aside / name).exists()]
+        for name in made:
+            sync(aside / name)
+        files = {name: digest_file(aside / name) for name in made}
+        write_json(journal.record(job.number), {"files": files, "partial": None})
+
+    own = [job for job in jobs if job.number % group.world_size == group.rank]
+    left = [job for job in own if not journal.record(job.number).exists()]
+    forecasting.fill([open_array(aside, name) for name in channels], left, note)
+
+
+def _begin(forecasting: Forecasting, about: Mapping[str, str], journal: Journal) -> None:
+    """Lay a forecast out on disk, where that is not done.
+
+    Raises:
+        InputError: if another one was begun there.
+    """
+    initial, jobs, how = forecasting.initial, forecasting.jobs, forecasting.settings
     # never computed
-    made = forecasting.empty(lambda shape: da.zeros(shape, np.float32, chunks=shape), about or {})
-    chunks = (forecasting.size, *made[initial.channels[0]].shape[1:])
-    with appearing(out) as aside:
+    made = forecasting.empty(lambda shape: da.zeros(shape, np.float32, chunks=shape), about)
+    identity = {
+        "model or settings": {name: str(value) for name, value in made.attrs.items()},
+        "states": dict(initial.sealed),
+        "starts": [str(time) for time in initial.times],
+        "leads": jobs.leads,
+        "members": jobs.members,
+        "seed": how.seed,
+        "precision": how.precision,
+        "batch": [jobs.shards, jobs.chunks],
+    }
+    if not journal.plan.exists():
         made.to_zarr(
-            aside,
+            journal.store,
+            mode="w",
             compute=False,
             zarr_format=3,
             consolidated=False,
-            encoding={name: {"chunks": chunks} for name in initial.channels},
+            encoding={name: dict(jobs.encoding) for name in initial.channels},
         )
-        forecasting.fill([open_array(aside, name) for name in initial.channels])
-        seal_folder(aside, FORECAST_KIND, dict(initial.sealed))
+        journal.begin(identity, digest_tree(journal.store))
+    journal.check(identity)
+    journal.check_begun(journal.store)
+    finished = journal.load(journal.store, len(jobs))
+    if finished:
+        log.info("forecasts: %d of %d batches are there already", len(finished), len(jobs))

@@ -244,38 +244,17 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         return self.march(history[:, -1], history, clock, lengths, members, checkpoint=checkpoint)
 
     @torch.no_grad()
-    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
-        """One forecast, of the latents' prior mean.
-
-        Args:
-            states: (B, F, C, H, W) physical, the last frame is the initial state.
-            times: (B,) seconds since 1970 of the initial state.
-            n_steps: model steps.
-
-        Returns:
-            (B, n_steps, C, H, W) physical.
-        """
-        steps = self.simulate(states, times, n_steps)
-        return torch.stack([self.unstandardise(x) for x in steps], 1)
-
-    @torch.no_grad()
-    def forecast_ensemble(
-        self, states: Tensor, times: Tensor, n_steps: int, members: int, seed: int
-    ) -> Tensor:
-        """Draws from the prior; those of a member depend on (seed, initial time, member) alone.
-
-        Args:
-            states: (B, F, C, H, W) physical, the last frame is the initial state.
-            times: (B,) int64 seconds since 1970 of the initial state.
-            n_steps: model steps.
-            members: M.
-            seed: of the draws.
-
-        Returns:
-            (B, M, n_steps, C, H, W) physical.
-        """
-        draws = self.members(seed, times, range(members))
-        states, clock = (x.repeat_interleave(members, 0) for x in (states, times))
-        steps = self.simulate(states, clock, n_steps, draws)
-        drawn = torch.stack([self.unstandardise(x) for x in steps], 1)
-        return drawn.unflatten(0, (-1, members))
+    def forecast_steps(
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        members: range | None = None,
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """See `Forecaster`; without members, of the latents' prior mean."""
+        rows = 1 if members is None else len(members)
+        draws = None if members is None else self.members(seed, times, members)
+        states, clock = (x.repeat_interleave(rows, 0) for x in (states, times))
+        for x in self.simulate(states, clock, n_steps, draws):
+            yield self.unstandardise(x).unflatten(0, (-1, rows))

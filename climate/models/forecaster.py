@@ -1,11 +1,12 @@
 """What is asked of whatever forecasts: trained models, and stand-ins for them.
 
-Shapes: ``B`` starts, ``F`` frames of history, ``S`` steps, ``C`` channels, ``H`` latitudes, ``W``
+Shapes: ``B`` starts, ``F`` frames of history, ``M`` members, ``C`` channels, ``H`` latitudes, ``W``
 longitudes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from torch import Tensor
@@ -14,8 +15,8 @@ from torch import Tensor
 class Forecaster(Protocol):
     """A model of states on a grid.
 
-    It may have besides: ``stochastic``, true where it is an `EnsembleForecaster`; and ``domain``,
-    with which it may forecast from another store than it was trained on.
+    It may have besides: ``stochastic``, true where members can be drawn; and ``domain``, with which
+    it may forecast from another store than it was trained on.
     """
 
     @property
@@ -34,20 +35,30 @@ class Forecaster(Protocol):
     def statistics_hash(self) -> str:
         """Of the training statistics of the store it was trained on."""
 
-    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
-        """(B, S, C, H, W) physical, from physical (B, F, C, H, W) and seconds (B,) since 1970."""
+    def forecast_steps(
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        members: range | None = None,
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """Forecast step by step; nothing is kept of the steps before.
+
+        Args:
+            states: (B, F, C, H, W) physical, the last frame is the initial state.
+            times: (B,) int64 seconds since 1970 of the initial state.
+            n_steps: model steps.
+            members: numbers of the members to draw, each of which depends on (seed, initial time,
+                its number) alone; only of a ``stochastic`` model. None: one forecast without draws.
+            seed: of the draws.
+
+        Yields:
+            (B, M, C, H, W) physical.
+        """
 
 
-class EnsembleForecaster(Forecaster, Protocol):
-    """A model whose forecasts can be drawn."""
-
-    def forecast_ensemble(
-        self, states: Tensor, times: Tensor, n_steps: int, members: int, seed: int
-    ) -> Tensor:
-        """(B, members, S, C, H, W) physical."""
-
-
-class TrainedForecaster(EnsembleForecaster, Protocol):
+class TrainedForecaster(Forecaster, Protocol):
     """A forecaster that is being trained, and its units."""
 
     scale: Tensor

@@ -5,6 +5,9 @@ Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` l
 
 from __future__ import annotations
 
+from abc import abstractmethod
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -89,6 +92,29 @@ class WeatherModel(nn.Module):
     def features(self) -> int:
         """Channels of `surroundings`."""
         return self.calendar.count + len(self.position) + len(self.static)
+
+    @abstractmethod
+    def forecast_steps(
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        members: range | None = None,
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """See `climate.models.forecaster.Forecaster`."""
+
+    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
+        """All steps of `forecast_steps` at once: (B, n_steps, C, H, W) physical."""
+        steps = self.forecast_steps(states, times, n_steps)
+        return torch.stack([x[:, 0] for x in steps], 1)
+
+    def forecast_ensemble(
+        self, states: Tensor, times: Tensor, n_steps: int, members: int, seed: int
+    ) -> Tensor:
+        """All steps of the first members at once: (B, members, n_steps, C, H, W) physical."""
+        steps = self.forecast_steps(states, times, n_steps, range(members), seed)
+        return torch.stack(list(steps), 2)
 
     def around(self, seconds: Tensor) -> tuple[Tensor, ...]:
         """Calendar, position and static fields at times (B,): parts of (B, n, H, W), not copied.

@@ -26,6 +26,7 @@ class ForecastEra5(Options):
         seed: of the members' draws.
         checkpoint: whose weights.
         batch: forecasts at a time, starts × members.
+        resume: go on where the same forecast was stopped.
         institution: who makes it, written into the file; null: nobody.
         device: such as cpu or cuda; null: a GPU where there is one.
         precision: of the networks.
@@ -44,6 +45,7 @@ class ForecastEra5(Options):
     seed: Seed
     checkpoint: Literal["best", "last"]
     batch: Count
+    resume: bool
     institution: Text | None
     device: Text | None
     precision: Precision

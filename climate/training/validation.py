@@ -123,9 +123,15 @@ class RolloutValidation:
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> Tensor:
         """Area-mean square errors (B, S, C) of one forecast."""
-        forecast = field.forecast(past, times, self.steps)
-        error = self.store.without_halo(forecast - truth)
-        return self._area_mean(error.double().square())
+        steps = zip(field.forecast_steps(past, times, self.steps), truth.unbind(1), strict=True)
+        return torch.stack(
+            [self._area_mean(self._inside(x[:, 0] - true).square()) for x, true in steps], 1
+        )
+
+    def _inside(self, values: Tensor) -> Tensor:
+        """Float64 of (..., H, W) without the halo."""
+        inner: Tensor = self.store.without_halo(values)
+        return inner.double()
 
     def _area_mean(self, values: Tensor) -> Tensor:
         """Mean over the area of (..., C, H, W), where forecasts and truth are not masked."""
@@ -137,13 +143,14 @@ class RolloutValidation:
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
-        drawn = field.forecast_ensemble(past, times, self.steps, self.members, self.seed)
-        drawn, truth = (self.store.without_halo(x).double() for x in (drawn, truth))
-        drawn = drawn.transpose(0, 1)
-        square = (drawn.mean(0) - truth).square()
-        parts = (crps(drawn, truth), drawn.var(0), square)
-        scores = [self._area_mean(part) for part in parts]
-        return scores[0], scores[1], scores[2]
+        made = field.forecast_steps(past, times, self.steps, range(self.members), self.seed)
+        scores: list[list[Tensor]] = []
+        for x, true in zip(made, truth.unbind(1), strict=True):
+            drawn, true = self._inside(x).transpose(0, 1), self._inside(true)
+            parts = (crps(drawn, true), drawn.var(0), (drawn.mean(0) - true).square())
+            scores.append([self._area_mean(part) for part in parts])
+        first, second, third = (torch.stack(parts, 1) for parts in zip(*scores, strict=True))
+        return first, second, third
 
     def _means(
         self,

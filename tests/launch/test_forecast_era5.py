@@ -88,3 +88,23 @@ def test_what_cannot_be_is_refused_in_one_line(store, made, tmp_path):
     card = [f"forecast={made}/test", f"store={store.path}", f"out={tmp_path}/out"]
     assert "split=val" in refused("evaluate_era5", *card, f"dress={made}/test")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_two_ranks_make_the_bytes_of_one_and_refuse_together(store, made, tmp_path):
+    def forecast(out, *options):
+        return [
+            "--nproc-per-node=2", "--standalone", str(REPO / "launch/forecast_era5.py"),
+            f"run_dir={made}/run", f"store={store.path}", f"out={tmp_path}/{out}", "leads=12h",
+            *options,
+        ]  # fmt: skip
+
+    torchrun = str(Path(sys.executable).with_name("torchrun"))
+    finish([torchrun, *forecast("two")])
+    one, two = (
+        {str(p.relative_to(root)): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+        for root in (made / "test", tmp_path / "two")
+    )
+    assert one == two
+    result = finish([torchrun, *forecast("two")], 1)
+    assert "out=" in result.stderr and "exists; remove it" in result.stderr

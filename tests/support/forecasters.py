@@ -9,7 +9,17 @@ from torch import Tensor
 from vgbdm.randomness import keyed_generator
 
 
-class Oracle(torch.nn.Module):
+class Stepwise(torch.nn.Module):
+    """Gives the steps of whole forecasts, which are simpler to write down."""
+
+    def forecast_steps(self, states, times, n_steps, members=None, seed=0):
+        if members is None:
+            yield from self.forecast(states, times, n_steps)[:, None].unbind(2)
+        else:
+            yield from self.forecast_ensemble(states, times, n_steps, members, seed).unbind(2)
+
+
+class Oracle(Stepwise):
     """Forecasts the truth plus a constant."""
 
     step_seconds, history, stochastic = 21600, 3, False
@@ -52,9 +62,9 @@ class Calibrated(Oracle):
         return truth + self._noise("centre", times, truth.shape[1:], 0)
 
     def forecast_ensemble(
-        self, states: Tensor, times: Tensor, steps: int, members: int, seed: int
+        self, states: Tensor, times: Tensor, steps: int, members: range, seed: int
     ) -> Tensor:
         centre = self.forecast(states, times, steps)
         shape = centre.shape[1:]
-        noise = [self._noise("member", times, shape, seed, m) for m in range(members)]
+        noise = [self._noise("member", times, shape, seed, m) for m in members]
         return centre[:, None] + self.width * torch.stack(noise, 1)

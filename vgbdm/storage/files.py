@@ -41,6 +41,11 @@ def aside_of(path: Path, token: int | None = None) -> Path:
     return path.with_name(f".{path.name}.{new_token() if token is None else token:013x}.tmp")
 
 
+def token_of(aside: Path) -> int:
+    """The number in the name that `aside_of` gave."""
+    return int(aside.name.rsplit(".", 2)[1], 16)
+
+
 def is_aside(path: Path) -> bool:
     """Whether it is what some process makes beside its goal, and may be gone in a moment."""
     return re.fullmatch(ASIDE.format(name=".+"), path.name, re.DOTALL) is not None

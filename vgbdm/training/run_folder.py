@@ -18,6 +18,7 @@ from vgbdm.errors import InputError
 from vgbdm.storage.files import asides_in
 from vgbdm.storage.lock import LOCK, locked
 from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.group import Group
 from vgbdm.training.checkpoint import has_any
 from vgbdm.training.saving import agree_on_error
 from vgbdm.training.status import CLAIM, FILE, Status
@@ -74,11 +75,11 @@ def prepare_run_dir(run_dir: Path, resume: bool) -> None:
 
 
 @contextlib.contextmanager
-def for_all(backend: Backend, begin: Callable[[contextlib.ExitStack], object]) -> Iterator[None]:
+def for_all(group: Group, begin: Callable[[contextlib.ExitStack], object]) -> Iterator[None]:
     """What rank 0 enters for all ranks, and leaves at the end. *Collective.*
 
     Args:
-        backend: its processes.
+        group: the processes.
         begin: takes the stack to enter things on; only rank 0 calls it.
 
     Raises:
@@ -86,12 +87,12 @@ def for_all(backend: Backend, begin: Callable[[contextlib.ExitStack], object]) -
     """
     with contextlib.ExitStack() as stack:
         error = None
-        if backend.rank == 0:
+        if group.rank == 0:
             try:
                 begin(stack)
             except Exception as caught:
                 error = caught
-        agree_on_error(backend, error, "begin")
+        agree_on_error(group, error, "begin")
         yield
 
 

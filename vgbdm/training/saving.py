@@ -14,21 +14,22 @@ from typing import Any
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.base import Backend
+from vgbdm.training.backends.group import Group
 from vgbdm.training.watchdog import note_progress
 from vgbdm.training.writer import Writer
 
 POLL_SECONDS = 1.0
 
 
-def agree_on_error(backend: Backend, error: Exception | None, purpose: str) -> None:
+def agree_on_error(group: Group, error: Exception | None, purpose: str) -> None:
     """Raise rank 0's error on every rank, so that none waits for another. *Collective.*
 
     Args:
-        backend: its processes.
+        group: the processes.
         error: of this rank; only rank 0's counts.
         purpose: what cannot be done, a verb for the others' message.
     """
-    failed = backend.broadcast(float(error is not None))
+    failed = group.broadcast(float(error is not None))
     if error is not None:
         raise error
     if failed:

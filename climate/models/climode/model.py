@@ -14,7 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -218,17 +218,24 @@ class ClimODE(WeatherModel):
         return wind.courant(self.transport.spectral, seconds)
 
     @torch.no_grad()
-    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
-        """The emission's means.
-
-        Args:
-            states: (B, F, C, H, W) physical, the last frame is the initial state.
-            times: (B,) seconds since 1970 of the initial state.
-            n_steps: model steps.
-
-        Returns:
-            (B, n_steps, C, H, W) physical.
-        """
+    def forecast_steps(
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        members: range | None = None,
+        seed: int = 0,
+    ) -> Iterator[Tensor]:
+        """See `Forecaster`: the emission's means; there are no members to draw."""
+        assert members is None, "ClimODE forecasts one distribution"
         history = self.standardise(states)
-        answer = self.predict(history[:, -1], self.fit_wind(history), times, n_steps)
-        return self.unstandardise(answer.mean)
+        solution = torch.cat((history[:, -1], self.fit.potentials(self.fit_wind(history))), 1)
+        for k in range(n_steps):
+            clock = times + k * self.step_seconds
+            solved = self.solver.integrate(
+                self, self.parameters(), solution, clock, self.step_seconds, 1
+            )
+            solution, clock = solved[:, 0], clock + self.step_seconds
+            x = solution[:, : len(self.channels)]
+            answer = self.emission(x, self.surroundings(clock), self.change)
+            yield self.unstandardise(answer.mean)[:, None]

@@ -1,11 +1,14 @@
 """Forecast stores: CF, whole or absent, and the refusals."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 import xarray as xr
-from forecasters import Calibrated
+from forecasters import Calibrated, Stepwise
 
+from climate.forecasts import jobs
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import count_leads, count_members, write_forecast
 from vgbdm.errors import InputError
@@ -14,7 +17,7 @@ from vgbdm.origin import software
 SIX = np.timedelta64(6 * 3600, "s")
 
 
-class Persistence(torch.nn.Module):
+class Persistence(Stepwise):
     """Forecasts the initial state, and counts its calls."""
 
     step_seconds, history = 21600, 3
@@ -133,7 +136,7 @@ def test_an_ensemble_has_its_members_as_realizations(store, tmp_path):
     assert dataset["realization"].attrs["standard_name"] == "realization"
     assert dataset["realization"].values.tolist() == [0, 1, 2, 3]
     times = torch.from_numpy(store.times[starts].astype(np.int64))
-    expected = model.forecast_ensemble(None, times, 2, 4, 5).numpy()
+    expected = model.forecast_ensemble(None, times, 2, range(4), 5).numpy()
     assert np.array_equal(dataset["v10"].values, expected[:, :, :, 2])
     xr.testing.assert_equal(dataset, xr.open_zarr(tmp_path / "again", consolidated=False))
     forecast = open_forecast(tmp_path / "out", store)
@@ -199,3 +202,135 @@ def test_a_forecast_of_another_store_is_refused(store, forecast, tmp_path):
         changed.to_zarr(path, zarr_format=3, consolidated=False)
         with pytest.raises(InputError, match=words):
             open_forecast(path, store)
+
+
+# --- jobs, and going on ---------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """As a signal would end the process."""
+
+
+def stop_at(monkeypatch, call):
+    """End at a call of the model."""
+    usual = Persistence.forecast_steps
+
+    def forecast_steps(model, *given):
+        if model.calls == call:
+            raise Killed
+        return usual(model, *given)
+
+    monkeypatch.setattr(Persistence, "forecast_steps", forecast_steps)
+
+
+def files_of(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture
+def stopped(store, tmp_path, monkeypatch):
+    """A forecast of which three batches are done; where it was to be."""
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        stop_at(patched, 3)
+        write_forecast(Persistence(store), store, tmp_path / "out", lead=2 * SIX, batch=4)
+    assert not (tmp_path / "out").exists()
+    return tmp_path / "out"
+
+
+BATCHES = 27
+"""Of four of the 108 starts."""
+
+
+@pytest.mark.parametrize("damage", [None, "other bytes", "missing"])
+def test_a_stopped_forecast_goes_on_to_the_same_bytes(store, stopped, damage):
+    (aside,) = stopped.parent.glob(".out.*.tmp")
+    shard = aside / "out/u10/c/1/0/0/0"
+    if damage == "missing":
+        shard.unlink()
+    elif damage:
+        shard.write_bytes(bytes(shard.stat().st_size))
+    model = Persistence(store)
+    write_forecast(model, store, stopped, lead=2 * SIX, batch=4, resume=True)
+    assert model.calls == BATCHES - (2 if damage else 3)
+    whole = stopped.with_name("whole")
+    write_forecast(Persistence(store), store, whole, lead=2 * SIX, batch=4)
+    assert files_of(stopped) == files_of(whole)
+    assert sorted(path.name for path in stopped.parent.iterdir()) == ["out", "whole"]
+
+
+def test_without_a_word_it_begins_anew(store, stopped, caplog):
+    model = Persistence(store)
+    write_forecast(model, store, stopped, lead=2 * SIX, batch=4)
+    assert model.calls == BATCHES
+    assert "resume=true goes on with it" in caplog.text
+    assert [path.name for path in stopped.parent.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ({"lead": 3 * SIX}, "batch, leads, starts"),
+        ({"batch": 8}, "batch"),
+        ({"about": {"institution": "elsewhere"}}, "model or settings"),
+        ({"seed": 1}, "seed"),
+    ],
+)
+def test_another_forecast_does_not_go_on_with_it(store, stopped, other, words):
+    same = {"lead": 2 * SIX, "batch": 4}
+    with pytest.raises(InputError, match=rf"out: a forecast with other {words} was .*resume=false"):
+        write_forecast(Persistence(store), store, stopped, resume=True, **same | other)
+    write_forecast(Persistence(store), store, stopped, resume=True, **same)
+
+
+def test_there_may_be_nothing_to_go_on_with(store, tmp_path):
+    write_forecast(Persistence(store), store, tmp_path / "out", lead=SIX, resume=True)
+    assert (tmp_path / "out").is_dir()
+
+
+@pytest.mark.parametrize("batch", [1, 3, 4, 5, 64])
+def test_leads_are_written_as_they_come_and_members_split(store, tmp_path, monkeypatch, batch):
+    """The bytes differ with the layout, the numbers do not."""
+    model, leads = Calibrated(store), 3
+    some = store.times[store.anchors("test", SIX, 3, leads)[::25]]
+    options = {"lead": leads * SIX, "members": 5, "seed": 5, "starts": some}
+    write_forecast(model, store, tmp_path / "whole", batch=16, **options)
+    monkeypatch.setattr(jobs, "WRITE_BYTES", 2 * 3 * 8 * 16 * 4 * min(batch, 5))
+    monkeypatch.setattr(jobs, "CHUNK_BYTES", 8 * 16 * 4)
+    write_forecast(model, store, tmp_path / "parts", batch=batch, **options)
+    one, two = (xr.open_zarr(tmp_path / n, consolidated=False) for n in ("whole", "parts"))
+    xr.testing.assert_equal(one, two)
+    assert two["z"].encoding["chunks"] == (1, 1, 1, 8, 16)
+    if batch == 3:
+        assert two["z"].encoding["shards"] == (1, 3, 2, 8, 16)
+
+
+def test_one_lead_is_held_at_a_time(store, tmp_path, monkeypatch):
+    """Of a model that keeps nothing: as many maps are alive at many leads as at few."""
+    monkeypatch.setattr(jobs, "WRITE_BYTES", 1)
+    alive, most = weakref.WeakSet(), []
+
+    class Light(Persistence):
+        def forecast_steps(self, states, times, n_steps, members=None, seed=0):
+            for _ in range(n_steps):
+                x = states[:, -1:] + 0.0
+                alive.add(x)
+                most.append(len(alive))
+                yield x
+
+    write_forecast(Light(store), store, tmp_path / "out", lead=9 * SIX, batch=64)
+    assert max(most) <= 2
+
+
+def test_the_layout_has_one_map_in_a_chunk_where_maps_are_large():
+    large = jobs.Jobs(10, 16, 40, 40, (721, 1440), 4)
+    assert large.chunks == (1, 1, 1, 721, 1440)
+    assert large.shards == (1, 4, 1, 721, 1440)
+    assert len(large) == len([*large]) == 40
+    small = jobs.Jobs(108, None, 7, 5, (32, 64), 16)
+    assert small.encoding == {"chunks": (16, 7, 32, 64)}
+    names = small.files([*small][2], ["z", "u10"])
+    assert names == ["z/c/2/0/0/0", "u10/c/2/0/0/0"]
+    covered = np.zeros((10, 16), int)
+    for job in large:
+        covered[job.starts, job.members.start : job.members.stop] += 1
+    assert (covered == 1).all()

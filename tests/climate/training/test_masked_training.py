@@ -7,6 +7,7 @@ import pytest
 import torch
 import xarray as xr
 from builders import LAT
+from forecasters import Stepwise
 from hydra import compose, initialize_config_dir
 from refusals import refused
 from runs import CONFIGS
@@ -250,12 +251,13 @@ class Alone:
         return values
 
 
-class Off:
+class Off(Stepwise):
     """Forecasts the truth plus 2, NaN where masked; far off on land otherwise."""
 
     stochastic = True
 
     def __init__(self, store, land):
+        super().__init__()
         self.store, self.land = store, torch.tensor(land)
         self.change, self.scale = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 2.0)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from forecasters import Stepwise
 from generic_weather import CHANGE, SCALE, uneven_errors
 from weather import make_latents
 
@@ -26,12 +27,13 @@ class Ranks:
         return values
 
 
-class Noisy:
+class Noisy(Stepwise):
     """The truth plus noise: members one by one, and their mean is right."""
 
     stochastic = True
 
     def __init__(self, store, stride=6):
+        super().__init__()
         self.store, self.stride = store, stride
         self.change, self.scale = torch.full((3, 1, 1), 0.5), torch.full((3, 1, 1), 2.0)
 
@@ -48,7 +50,7 @@ class Noisy:
     def forecast_ensemble(self, past, times, steps, members, seed):
         truth = self._truth(times, steps)
         generator = torch.manual_seed(seed)
-        noise = torch.randn((len(times), members, *truth.shape[1:]), generator=generator)
+        noise = torch.randn((len(times), len(members), *truth.shape[1:]), generator=generator)
         return truth[:, None] + noise
 
 

@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from builders import CASE_SPLITS, LAT, LON
 from entry import compose_config
+from forecasters import Stepwise
 from refusals import refused
 from seas import LAND, make_sea_store
 
@@ -30,7 +31,7 @@ WEIGHTS = np.cos(np.deg2rad(LAT))[:, None] * ~LAND
 WEIGHTS /= WEIGHTS.sum()
 
 
-class Off(torch.nn.Module):
+class Off(Stepwise):
     """Forecasts the truth plus half the longitude's index; members are that much apart."""
 
     step_seconds, history = 21600, 3

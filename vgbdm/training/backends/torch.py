@@ -130,3 +130,13 @@ class DDPBackend(SingleBackend):
     def waiting(self, last: bool) -> contextlib.AbstractContextManager[None]:
         """See `SingleBackend`."""
         return contextlib.nullcontext() if last else self.module.no_sync()
+
+
+def join(**options: Any) -> SingleBackend:
+    """The processes that a launcher started, to share work that trains nothing. *Collective.*
+
+    Args:
+        options: of `Backend`.
+    """
+    kind = DDPBackend if int(os.environ.get("WORLD_SIZE", "1")) > 1 else SingleBackend
+    return kind(**options)
