@@ -92,6 +92,19 @@ class Grid:
         return weights / weights.mean()
 
     @property
+    def cell_weights(self) -> np.ndarray:
+        """(H,) areas of the cells around the rows scaled to mean 1: the weights of losses.
+
+        Cells end midway between rows and at the poles. Away from the poles their areas are as cos φ;
+        rows at the poles have that of a cap, where cos φ is 0 and nothing would be learned.
+        """
+        if not self.includes_poles:
+            return self.area_weights
+        edges = np.concatenate(([-90.0], (self.lat[1:] + self.lat[:-1]) / 2, [90.0]))
+        areas = np.diff(np.sin(np.deg2rad(edges)))
+        return np.asarray(areas / areas.mean())
+
+    @property
     def quadrature_weights(self) -> np.ndarray:
         """(H,) weights of the spherical mean, sum 1, exact for harmonics of degree < H.
 

@@ -36,7 +36,7 @@ class WeatherModel(nn.Module):
     mask: Tensor | None
     """(C, H, W) points without values, 0 to the model in every state; None where there are none."""
     score_area: Tensor
-    """Area weights of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
+    """Areas of cells, of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
     score_share: Tensor | None
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
 
@@ -49,7 +49,7 @@ class WeatherModel(nn.Module):
             self.register_buffer(name, values)
         self.register_buffer("climate_modes", transport.modes(self.climate[None]))
         self.register_buffer("position", position_features(domain.grid), persistent=False)
-        area = torch.from_numpy(domain.grid.area_weights).float()[:, None]
+        area = torch.from_numpy(domain.grid.cell_weights).float()[:, None]
         self.register_buffer("area", area, persistent=False)
         self.register_buffer("score_area", area, persistent=False)
         self.register_buffer("score_share", None)

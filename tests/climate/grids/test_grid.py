@@ -54,3 +54,18 @@ def test_weights_are_by_area_and_exact_for_polynomials_of_the_sine(lat):
     for degree in range(len(lat)):
         mean = 0.0 if degree % 2 else 1 / (degree + 1)
         assert (grid.quadrature_weights * sine**degree).sum() == pytest.approx(mean, abs=1e-9)
+
+
+def test_losses_weigh_by_cells_which_have_an_area_at_the_poles_too():
+    centred, poles = Grid(CENTRED, LON), Grid(POLES, LON)
+    assert np.array_equal(centred.cell_weights, centred.area_weights)
+    cells = poles.cell_weights
+    assert cells.mean() == pytest.approx(1)
+    half = np.deg2rad(POLES[1] - POLES[0]) / 2
+    assert cells[1:-1] / poles.area_weights[1:-1] == pytest.approx(
+        np.full(len(POLES) - 2, cells[2] / poles.area_weights[2])
+    )
+    cap = 2 * np.pi * (1 - np.cos(half))
+    assert cells[[0, -1]] / cells.sum() * 4 * np.pi == pytest.approx([cap, cap])
+    box = Grid(np.arange(30.5, 60.0), np.arange(10.5, 50.0))
+    assert np.array_equal(box.cell_weights, box.area_weights)
