@@ -95,8 +95,8 @@ class Grid:
     def cell_weights(self) -> np.ndarray:
         """(H,) areas of the cells around the rows scaled to mean 1: the weights of losses.
 
-        Cells end midway between rows and at the poles. Away from the poles their areas are as cos φ;
-        rows at the poles have that of a cap, where cos φ is 0 and nothing would be learned.
+        Cells end midway between rows and at the poles. Elsewhere their areas go as cos φ; rows
+        at the poles have that of a cap, where cos φ is 0 and nothing would be learned.
         """
         if not self.includes_poles:
             return self.area_weights
