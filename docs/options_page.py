@@ -60,13 +60,13 @@ def _first(alike: Sequence[Launcher]) -> str:
 def _keys_of(group: str, told: Told) -> set[str]:
     """What the chosen file of a group is about."""
     made = told.chosen[group]
-    return {key for choice in read_choices(group, [made] if made else []) for key in choice.keys}
+    return {key for one in read_choices(told, group) if one.name == made for key in one.keys}
 
 
 def _group(group: str, told: Told) -> str:
     """The section of a group: its choices, each with the options that it brings."""
     parts = [f"## {group}\n"]
-    for choice in read_choices(group, told.names[group]):
+    for choice in read_choices(told, group):
         chosen = choice.name == told.chosen[group]
         made = told if chosen else read_told(told.config_name, [f"{group}={choice.name}"])
         options = options_of(told.config_name, made.cfg)

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from explaining import check_references, how_to_quote, missing_keys
+from arguments import check_references, check_resolved
+from explaining import how_to_quote, missing_keys
 from hydra.errors import HydraException
 from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
-from reading import at_configs, compose_told, read_told
+from reading import compose_told, read_told
 
 from vgbdm.errors import (
     FULL,
@@ -157,12 +158,12 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(how_to_quote(unknown[0]))
     overrides = [expand_home(a) for a in overrides]
-    with at_configs():
-        cfg = compose_told(config_name, overrides)
+    cfg = compose_told(config_name, overrides)
     check_references(cfg, overrides)
     missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    check_resolved(cfg)
     remember(OmegaConf.to_container(cfg))
     check(config_name, cfg)
     return cfg

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlparse
 
+from arguments import check_arguments
 from explaining import (
     choices_of,
     choices_with,
@@ -17,7 +17,7 @@ from explaining import (
     dotted,
     explain,
 )
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.default_element import ConfigDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
@@ -25,32 +25,30 @@ from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
 from vgbdm.options.option import options_of
-from vgbdm.registry.search_path import with_plugins
+from vgbdm.registry.search_path import searching, with_plugins
 from vgbdm.resources import configs_folder
-
-
-@contextmanager
-def at_configs() -> Iterator[None]:
-    """Hydra at the folder of the configs, for ``compose``."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
-        yield
 
 
 def compose_told(config_name: str, overrides: Sequence[str], whole: bool = False) -> DictConfig:
     """The config of arguments, also of those that the schema knows and the config does not say.
 
     Args:
-        config_name: of the launcher; Hydra is at the configs.
+        config_name: of the launcher.
         overrides: the arguments.
         whole: with Hydra's own part.
 
     Raises:
         InputError: where it cannot be; with what to give instead.
     """
-    overrides = with_plugins(overrides, configs_folder())
+    check_arguments(overrides)
+    overrides, folders = with_plugins(overrides, configs_folder())
+    with searching(folders):
+        return _compose(config_name, overrides, whole)
+
+
+def _compose(config_name: str, overrides: Sequence[str], whole: bool) -> DictConfig:
     try:
-        return compose(config_name, overrides, return_hydra_config=whole)
+        return compose(config_name, list(overrides), return_hydra_config=whole)
     except (HydraException, ValueError) as error:
         added = _add_unsaid(config_name, overrides) if "Could not override" in str(error) else None
         try:
@@ -95,12 +93,14 @@ class Told:
         cfg: composed.
         chosen: group → choice; None where none is made.
         names: group → of all that there are.
+        folders: that hold them.
     """
 
     config_name: str
     cfg: DictConfig
     chosen: dict[str, str | None]
     names: dict[str, list[str]]
+    folders: list[Path]
 
     def blocks(self) -> list[str]:
         """Names of groups, and of mappings of options."""
@@ -119,17 +119,19 @@ def read_told(config_name: str, overrides: Sequence[str] = ()) -> Told:
     Raises:
         InputError: where it cannot be composed of them.
     """
-    with at_configs():
-        cfg = compose_told(config_name, overrides, whole=True)
-        choices = cfg.hydra.runtime.choices
-        made = {str(g): choices[g] for g in choices if not str(g).startswith("hydra/")}
-        plain = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
-        return Told(config_name, plain, made, {group: choices_of(group) for group in made})
+    cfg = compose_told(config_name, overrides, whole=True)
+    choices = cfg.hydra.runtime.choices
+    made = {str(g): choices[g] for g in choices if not str(g).startswith("hydra/")}
+    plain = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
+    folders = with_plugins(overrides, configs_folder())[1]
+    with searching(folders):
+        return Told(config_name, plain, made, {g: choices_of(g) for g in made}, folders)
 
 
-def read_choices(group: str, names: Iterable[str]) -> list[Choice]:
-    """What the files of a group's choices say."""
-    with at_configs():
+def read_choices(told: Told, group: str) -> list[Choice]:
+    """What the files of a group's choices say; of what is no group, nothing."""
+    names = told.names.get(group, ())
+    with searching(told.folders):
         return [
             Choice(name, _first_sentence(group, name), tuple(_keys(group, name))) for name in names
         ]

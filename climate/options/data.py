@@ -10,7 +10,7 @@ from annotated_types import Interval
 from pydantic import AfterValidator
 
 from climate.conventions.calendar import SPLITS, parse_period
-from climate.options.words import Date, Duration, Period, Region, Variables
+from climate.options.words import Date, DistinctNames, Duration, Period, Region
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Count, Frames, Node_, Seed, Share, Text, Unit, WholeNumber, Words
 from vgbdm.options.shapes import Options
@@ -32,7 +32,7 @@ class Selection(Options):
     """
 
     plugins: list[Text] = []  # noqa: RUF012
-    variables: Variables
+    variables: DistinctNames
     period: Period | None
     step: Duration | None
     coarsen: Annotated[int, Interval(ge=1, le=2**16)] | None

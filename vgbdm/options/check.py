@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import operator
 import sys
@@ -18,6 +17,7 @@ from pydantic_core import ErrorDetails
 from vgbdm.errors import InputError
 from vgbdm.options.describing import describe, written
 from vgbdm.options.kinds import Below, Divides
+from vgbdm.options.nearest import nearest, one_of
 from vgbdm.options.shapes import Options, Shape, Spec, schema_of, shape_of
 from vgbdm.options.signatures import REQUIRED, marks_of
 from vgbdm.options.sources import ClassText, Made, Marked, OneOf
@@ -145,8 +145,7 @@ def _advice(value: Any, spec: Spec) -> str:
     """What else may be said: the nearest choice, or how a number is written as text."""
     told = describe(spec.annotation)
     if told.choices and isinstance(value, str):
-        near = difflib.get_close_matches(value, told.choices, 1)
-        return f"; did you mean {near[0]}?" if near else ""
+        return nearest(value, told.choices)
     if told.kind == "number" and isinstance(value, int) and abs(value) > sys.float_info.max:
         return " that a double holds"
     texts = told.kind.startswith("text") or told.kind.endswith("text")
@@ -157,12 +156,9 @@ def _advice(value: Any, spec: Spec) -> str:
 
 def unknown(key: str, known: Sequence[str]) -> str:
     """One line for a key that is none."""
-    above, _, name = key.rpartition(".")
-    shown = [one for one in known if not one.startswith("_")]
-    near = difflib.get_close_matches(name, shown, 1)
-    meant = f"; did you mean {f'{above}.' if above else ''}{near[0]}?" if near else ""
-    where = f"{above} has" if above else "there are"
-    return f"{show(key)}: no such option{meant} ({where} {', '.join(shown) or 'none'})"
+    above, dot, _ = key.rpartition(".")
+    shown = [f"{above}{dot}{one}" for one in known if not one.startswith("_")]
+    return f"{show(key)}: no such option{one_of(key, shown)}"
 
 
 def show(value: Any) -> str:
