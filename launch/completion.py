@@ -97,11 +97,11 @@ def as_far_as_told(config_name: str, overrides: Sequence[str]) -> Told:
 
 def values(told: Told, key: str) -> list[str]:
     """What may be told of a key, where that is one of a few names."""
-    from vgbdm.options.option import options_of
+    from reading import read_options
 
     if key in told.names:
         return told.names[key]
-    for option in options_of(told.config_name, told.cfg):
+    for option in read_options(told):
         if option.key == key:
             return ["false", "true"] if option.kind == "yes or no" else list(option.choices)
     return []

@@ -165,7 +165,7 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
     check_resolved(cfg)
     remember(OmegaConf.to_container(cfg))
-    check(config_name, cfg)
+    check(config_name, cfg, [o.lstrip("+").partition("=")[0] for o in overrides])
     return cfg
 
 
@@ -264,15 +264,14 @@ def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[s
         words: of the command line.
     """
     from pages import composed, overview, page
+    from reading import read_options
 
     told = read_told(config_name, [word for word in words if "=" in word])
     if "--cfg" in words:
         print(composed(told.cfg), end="")
         return
-    from vgbdm.options.option import options_of
-
     width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    options = options_of(config_name, told.cfg)
+    options = read_options(told)
     place = next(i for i, word in enumerate(words) if word in HELP)
     names = [word for word in words[place + 1 :] if "=" not in word and not word.startswith("-")]
     about = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()

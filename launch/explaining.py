@@ -62,10 +62,11 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
         return f"argument {guilty}: {key} is there already; give it without +: {key}={value}"
     if first.startswith("Could not delete"):
         return f"argument {guilty}: options cannot be taken away; give {key}= another value"
-    if key in chosen(config_name):
-        return (
-            f"argument {guilty}: {key} takes the name of a choice{one_of(value, choices_of(key))}"
-        )
+    groups = chosen(config_name)
+    if key in groups:
+        none = "" if groups[key] else "; for none leave it out"
+        choices = one_of(value, choices_of(key))
+        return f"argument {guilty}: {key} takes the name of a choice{choices}{none}"
     return unknown_key(key, config_name, overrides)
 
 

@@ -107,10 +107,12 @@ def row(option: Option, width: int) -> list[str]:
 
 
 def described(option: Option) -> str:
-    """What an option is for, and its type, range, unit and choices in brackets."""
-    kind = " | ".join(option.choices) if option.choices else option.kind
+    """What an option is for, and in brackets its type, range, unit, choices, and what it needs."""
+    null = ["null"] if option.nullable and "null" not in option.choices else []
+    kind = " | ".join([*option.choices, *null]) if option.choices else option.kind
     bounds = HUGE.sub(r"≥ \1", option.bounds)
-    wanted = ", ".join(filter(None, (f"{kind} {bounds}".strip(), option.unit)))
+    only = f"only with {option.only}" if option.only else ""
+    wanted = ", ".join(filter(None, (f"{kind} {bounds}".strip(), option.unit, only)))
     return f"{option.sentence.rstrip('.')} ({wanted})" if option.sentence else f"({wanted})"
 
 

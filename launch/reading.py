@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlparse
 
@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
-from vgbdm.options.option import options_of
+from vgbdm.options.option import Option, options_of
 from vgbdm.registry.search_path import searching, with_plugins
 from vgbdm.resources import configs_folder
 
@@ -126,6 +126,15 @@ def read_told(config_name: str, overrides: Sequence[str] = ()) -> Told:
     folders = with_plugins(overrides, configs_folder())[1]
     with searching(folders):
         return Told(config_name, plain, made, {g: choices_of(g) for g in made}, folders)
+
+
+def read_options(told: Told) -> list[Option]:
+    """Every option of a launcher; of one that is a group, the names of its choices."""
+    options = options_of(told.config_name, told.cfg)
+    return [
+        replace(o, choices=tuple(told.names[o.key]), nullable=False) if o.key in told.names else o
+        for o in options
+    ]
 
 
 def read_choices(told: Told, group: str) -> list[Choice]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from annotated_types import Len, MinLen
 
 from climate.options.words import DistinctNames, Duration, Hours
-from vgbdm.options.kinds import Count, Positive, Text, Unit
+from vgbdm.options.kinds import Budget, Count, Positive, Text, Unit
 from vgbdm.options.shapes import Options
 
 
@@ -97,7 +97,7 @@ class BenchmarkWeather(Options):
 
     store: Text
     out: Text
-    minutes: Annotated[Positive, Unit("minutes")]
+    minutes: Budget
     seeds: Count
     threads: Count
     rows: DistinctNames

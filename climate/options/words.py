@@ -39,6 +39,8 @@ def _once_in_pairs(pairs: Sequence[Sequence[str]]) -> None:
 
 def _date(value: int | str) -> None:
     text = str(value)
+    if not text[:4].isdigit():  # numpy knows now and today too
+        raise InputError("no date")
     if not date.min.year <= np.datetime64(text, "Y").astype(int) + 1970 <= date.max.year:
         raise InputError("no year of four digits")
     if np.isnat(np.datetime64(text)):

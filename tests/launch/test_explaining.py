@@ -20,6 +20,7 @@ CASES = {
     "model=oracle": ["model=oracle: no such choice; there are blackbox, climode, gbdm, vgbdm"],
     "model=gbmd": ["model=gbmd: no such choice; did you mean gbdm?"],
     "model=null": ["model=null: model takes the name of a choice; there are blackbox,"],
+    "finetune=null": ["finetune takes the name of a choice; there is rollout; for none leave it"],
     "size=3": ["size=3: size takes the name of a choice; there are large, published"],
     "objective=node": ["objective: takes no choice; give its parts: objective._target_, objec"],
     "region=Europe": ["argument region: only task=regional has it; give that too"],

@@ -18,7 +18,8 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """
     last = name.rpartition(".")[2]
     same = [k for k in known if k.rpartition(".")[2] == last]
-    near = same[:3] or get_close_matches(name, known, 1)
+    folded = {k.casefold(): k for k in known}
+    near = same[:3] or [folded[k] for k in get_close_matches(name.casefold(), folded, 1)]
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

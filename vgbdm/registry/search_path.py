@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
@@ -73,6 +74,7 @@ def searching(folders: Sequence[Path]) -> Iterator[None]:
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(folders[0]), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
         path = loader.get_search_path()
         for folder in folders[1:]:
             path.prepend("plugins", f"{SCHEME}{folder}", "schema")  # that must be last
