@@ -76,7 +76,9 @@ def check_resolved(cfg: DictConfig) -> None:
     try:
         OmegaConf.to_container(cfg, resolve=True)
     except OmegaConfBaseException as error:
-        raise InputError(f"{error.full_key}: {_explain(error)}") from None
+        key = str(error.full_key)
+        told = deepest(cfg, key)[0]._value()
+        raise InputError(f"{key}: {told} is not there to take it from; give {key}=…") from None
 
 
 def _unknown_option(value: str, cfg: DictConfig) -> str:

@@ -139,6 +139,11 @@ def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     others = choices_with(key, groups)
     if others:
         return f"argument {key}: only {' or '.join(others)} has it; give that too"
+    if node._is_interpolation():
+        source = str(node._value())[2:-1]
+        return f"argument {key}: {path} is taken from {source}; give {source}{key[len(path) :]}=…"
+    if _is_mapping(node) and not here:
+        return f"argument {key}: {path} is empty; what is new in it is given with +: +{key}=…"
     if not here:
         return f"argument {key}: no such option; {path} is one value, without parts"
     listed = here if path else sorted({*here, *groups})

@@ -14,6 +14,7 @@ from explaining import (
     choices_with,
     chosen,
     compose_choices,
+    deepest,
     dotted,
     explain,
 )
@@ -65,6 +66,7 @@ def _add_unsaid(config_name: str, overrides: Sequence[str]) -> list[str] | None:
     known = compose_choices(config_name, overrides, groups)
     unsaid = {option.key for option in options_of(config_name, known)} - {*dotted(known)}
     new = {key for o in overrides if (key := o.partition("=")[0]) in unsaid}
+    new = {key for key in new if not deepest(known, key)[0]._is_interpolation()}
     new -= {key for key in new if choices_with(key, groups)}
     return [f"+{o}" if o.partition("=")[0] in new else o for o in overrides] if new else None
 

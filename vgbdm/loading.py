@@ -40,10 +40,15 @@ def load(
             on in this process.
 
     Raises:
-        InputError: if there is no whole checkpoint, it names what may not be built, or it holds
-            another kind of model.
+        InputError: if there is no whole checkpoint or no such device, it names what may not be
+            built, or it holds another kind of model.
     """
     use(plugins)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"device={device}: {reason}; give one that is here, such as cpu") from None
     folder = locate(Path(path), pointer)
     config = checkpoint.read_state(folder).get("rebuild")
     if config is None:

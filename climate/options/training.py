@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from annotated_types import Len
 
+from climate.conventions.calendar import count_steps, parse_duration
 from climate.options.words import Duration, Region, Vectors
 from vgbdm.errors import InputError
 from vgbdm.options.backends import check_backend
@@ -179,11 +180,18 @@ class TrainEra5(Options):
 
     @classmethod
     def check_relations(cls, values: Mapping[str, Any]) -> None:
-        """Lanes and micro-batches divide the batch; wind has two parts; schedules are read."""
+        """Lanes and micro-batches divide the batch, the step the lead; schedules are read."""
         lanes, batch = values["stream"]["lanes"], values["batch"]
         if batch % lanes:
             raise InputError(f"stream.lanes={lanes}: want a divisor of batch={batch}")
         check_backend(values["backend"], batch)
+        step, lead = parse_duration("step", values["step"]), values["validation"]["lead"]
+        count_steps("validation.lead", parse_duration("validation.lead", lead), step, "the model's")
+        if values.get("halo") and values.get("region") is None:
+            raise InputError(
+                f"halo={values['halo']}: does nothing with region=null; give task=regional and a "
+                "region, or leave it out"
+            )
         wind = values["model"].get("wind")
         if wind is not None and wind[0] == wind[1]:
             raise InputError(f"model.wind={wind}: want two names, the eastward part first")

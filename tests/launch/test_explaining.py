@@ -73,6 +73,19 @@ def test_an_option_that_the_schema_alone_knows_needs_no_plus():
     refused(lambda: entry.compose_config("train_era5", told), "argument stroe: no such option")
 
 
+def test_what_is_taken_from_elsewhere_and_what_is_new_in_a_mapping_are_said_so():
+    given = ["data.train=a", "data.val=b"]
+    told = [*given, "model.encoder.width=3"]
+    line = "model.encoder is taken from system.presets.encoder; give system.presets.encoder.width=…"
+    refused(lambda: entry.compose_config("train_system", told), line)
+    line = "batch: ${system.presets.batch} is not there to take it from; give batch=…"
+    refused(lambda: entry.compose_config("train_system", [*given, "system.presets=null"]), line)
+    told = ["store=s", "source.root=r", "source=weatherbench2", "source.storage_options.token=x"]
+    line = "is empty; what is new in it is given with +: +source.storage_options.token=…"
+    refused(lambda: entry.compose_config("convert_era5", told), line)
+    assert entry.compose_config("convert_era5", [*told[:-1], f"+{told[-1]}"])
+
+
 UNREADABLE = [
     "source.fields.z.units=(0 - 1)",
     "regrid=like=STORE",

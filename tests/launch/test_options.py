@@ -189,6 +189,8 @@ REFUSED = [
     ("train_era5", "model.wind=[u10,u10]", r"^model\.wind=\['u10', 'u10'\]: want two names, the e"),
     ("train_era5", "backend.offload=cpu", r"^backend\.offload=cpu: needs backend\.stage=1$"),
     ("train_era5", "backend.nvme_path=d", r"^backend\.nvme_path: does nothing without backend\.of"),
+    ("train_era5", "halo=2", r"^halo=2: does nothing with region=null; give task=regional and"),
+    ("train_era5", "step=1mo", r"^validation\.lead=24h: not a multiple of the model's step"),
     ("train_era5", "finetune=3", r"^finetune=3: want its options"),
     ("train_system", "backend.accumulation=3", r"^backend\.accumulation=3: want a divisor of batc"),
     ("train_system", "system.prior.sigma=[1,0]", r"=\[1, 0\]: want \[mean, standard deviation > 0"),
@@ -215,11 +217,6 @@ def test_what_makes_no_sense_is_refused_in_one_line(launcher, override, line):
 
 
 IDLE = [
-    (
-        "train_era5",
-        "halo=2",
-        r"^halo: does nothing with region=null; leave it out, or give region$",
-    ),
     (
         "train_era5",
         "trainer.max_skips=3",

@@ -59,6 +59,11 @@ def test_a_loaded_model_is_the_one_that_was_trained(tmp_path):
     assert vgbdm.load is load
 
 
+def test_a_device_that_is_not_here_is_refused_by_name(tmp_path):
+    for name in ("gpu", "cuda:99", "mps:7"):
+        refused(lambda: load(tmp_path, device=name), f"device={name}: ", "such as cpu")  # noqa: B023
+
+
 def test_averaged_weights_are_preferred(tmp_path):
     field = write_run(tmp_path, ema={})
     name = "network.last.weight"
