@@ -188,6 +188,7 @@ def fit(
     run_dir: str | Path | None = None,
     seed: int = 0,
     options: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> Path:
     """See `vgbdm.api.fit`."""
     from physics_systems import fitting  # what trains is an extra
@@ -195,7 +196,7 @@ def fit(
     if not isinstance(physics, System):
         raise InputError(f"physics: want a System, not {type(physics).__name__}")
     data = load_trajectories(as_dataset(x, t), physics, 2)
-    return fitting.fit(physics, data, objective, minutes, run_dir, seed, options)
+    return fitting.fit(physics, data, objective, minutes, run_dir, seed, options, plugins)
 
 
 def evaluate(

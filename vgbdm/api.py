@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, Any] = {
     "members": Count | None, "seed": Seed, "batch": Count, "precision": Precision,
-    "minutes": Positive | None, "objective": Text, "options": list[Text], "baselines": Names | None,
+    "minutes": Positive | None, "objective": Text, "options": list[Text],
+    "plugins": list[Text], "baselines": Names | None,
 }  # fmt: skip
 """Of arguments, as options of commands have them."""
 Run = str | Path | nn.Module
@@ -146,6 +147,7 @@ def fit(
     *,
     seed: int = 0,
     options: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> Path:
     """Fit known physics and a network to trajectories, as ``train-system`` does.
 
@@ -159,11 +161,12 @@ def fit(
         x: (N, L, C, …) array, DataArray, Dataset of ``x`` with ``t`` or a coordinate ``time``, or
             path of a store of trajectories; N ≥ 2.
         t: times (L,) or (N, L), where x does not tell them; in the unit of the physics.
-        objective: ``vgbdm``, ``blackbox``, ``node``, ``physvae``, ``aphynity``.
+        objective: ``vgbdm``, ``blackbox``, ``node``, ``physvae``, ``aphynity``, or one of a plugin.
         minutes: of training; the number of steps is fixed after the first ones are timed.
         run_dir: to make; None: a new one below ``outputs``.
         seed: of weights, of the order of samples and of what is held out.
         options: of ``train-system``, as on its command line: ``["batch=32"]``.
+        plugins: packages of others, whose configs and classes may be used.
 
     Returns:
         The run folder, to be given to `load`, `forecast`, `infer` and `evaluate`.
@@ -176,7 +179,9 @@ def fit(
         raise InputError(f"physics: {name} is a class; give an object of it: {name}(prior=…)")
     if not isinstance(run_dir, str | Path | None):
         raise InputError(f"run_dir={run_dir}: want the path of a folder to make, or None")
-    given = hold(KINDS, objective=objective, minutes=minutes, seed=seed, options=options)
+    given = hold(
+        KINDS, objective=objective, minutes=minutes, seed=seed, options=options, plugins=plugins
+    )
     return _domain_of(physics, "physics").fit(physics, x, t, **given, run_dir=run_dir)
 
 
