@@ -90,6 +90,7 @@ def evaluate(
     batch: int = 16,
     device: str = "cpu",
     aside: Path | None = None,
+    **_: Any,
 ) -> pd.DataFrame:
     """See `vgbdm.api.evaluate`; of a model, it is forecasts from every start of the test period."""
     if not isinstance(truth, str | Path):
