@@ -33,7 +33,7 @@ from climate.forecasts.starts import (
 )
 from climate.grids.area import Area
 from climate.models.domain import Domain
-from climate.sources.axes import AXIS_NAMES, Oriented, Part, open_part, orient, same
+from climate.sources.axes import AXIS_NAMES, PRESSURE, Oriented, Part, open_part, orient, same
 from climate.sources.meaning import is_difference
 from climate.sources.plausibility import QUANTITY, fitting, limits_of
 from climate.sources.select import Frame
@@ -176,6 +176,7 @@ def _parts(dataset: xr.Dataset, channels: tuple[str, ...]) -> tuple[list[Part], 
 
 
 def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple[Part, int]:
+    found = None if channel in CHANNELS else re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
     if channel in dataset.data_vars:
         part = open_part(dataset, channel, WHERE)
         if part.levels is not None and len(part.levels) > 1:
@@ -183,22 +184,29 @@ def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple
                 f"{part.what} has the levels {part.levels_text}, the model's has one; choose it by "
                 "sel"
             )
+        if found and part.level_unit == PRESSURE:
+            _level(part, channel, float(found[2]))
         return part, 0
-    found = None if channel in CHANNELS else re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
     if found and found[1] in dataset.data_vars:
-        part, level = open_part(dataset, found[1], WHERE), float(found[2])
-        held = np.zeros(0) if part.levels is None else part.levels
-        near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
-        if len(near):
-            return part, int(near[0])
-        raise InputError(
-            f"{part.what} has {f'the levels {part.levels_text}' if len(held) else 'no levels'}, "
-            f"the model wants {level:g} hPa; give {channel}, or that level"
-        )
+        part = open_part(dataset, found[1], WHERE)
+        return part, _level(part, channel, float(found[2]))
     raise InputError(
         f"{WHERE}: holds {', '.join(map(str, dataset.data_vars)) or 'nothing'}, no {channel}; the "
         f"model wants {', '.join(channels)}"
     )
+
+
+def _level(part: Part, channel: str, level: float) -> int:
+    """Where a level, hPa, lies."""
+    held = np.zeros(0) if part.levels is None else part.levels
+    near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
+    if part.level_unit not in (PRESSURE, None) or len(near) != 1:
+        levels = f"the levels {part.levels_text}" if len(held) else "no levels"
+        raise InputError(
+            f"{part.what} has {levels}, the model wants {level:g} hPa; give {channel} without "
+            "levels, or that level once"
+        )
+    return int(near[0])
 
 
 def _frame(part: Part, domain: Domain) -> Frame:

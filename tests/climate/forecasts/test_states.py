@@ -3,6 +3,7 @@ refused in one line."""
 
 import datetime as dt
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -138,17 +139,34 @@ def test_however_they_lie_and_whatever_they_are_in(store, model, expected, chang
 
 
 def test_a_level_is_found_by_the_name_of_the_channel(store, expected):
-    from dataclasses import replace
-
     domain = Domain.from_store(store, SIX, [("u10", "v10")], 3)
     named = replace(domain, channels=("z500", "u10", "v10"))
     model = make_model(physics=False, alter=lambda _: named)
     shake(model)
     made = forecast(model, on_levels(states_of(store)))
     np.testing.assert_allclose(made["z500"], expected["z"], atol=2e-3)
-    higher = on_levels(states_of(store)).isel(level=[0])
-    with pytest.raises(InputError, match=r"z has the levels 300 hPa, the model wants 500 hPa"):
-        forecast(model, higher)
+    pascals = on_levels(states_of(store)).isel(level=[1, 0])
+    level = xr.Variable("level", [50000.0, 30000.0], {"units": "Pa"})
+    other = forecast(model, pascals.assign_coords(level=level))
+    np.testing.assert_array_equal(other["z500"], made["z500"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.isel(level=[0]), "z has the levels 300 hPa, the model wants 500 hPa"),
+        (lambda d: d.isel(level=[1, 1]), "z has the levels 500, 500 hPa.* that level once"),
+        (lambda d: d.assign_coords(level=("level", [300, 500], {"units": "m"})), "300, 500 m"),
+        (lambda d: d.isel(level=0).rename(z="z500"), "z500 has the levels 300 hPa"),
+        (lambda d: d.isel(level=0, drop=True), "z has no levels, the model wants 500 hPa"),
+    ],
+)
+def test_another_level_than_that_of_the_name_is_refused(store, change, words):
+    domain = Domain.from_store(store, SIX, [("u10", "v10")], 3)
+    named = replace(domain, channels=("z500", "u10", "v10"))
+    model = make_model(physics=False, alter=lambda _: named)
+    with pytest.raises(InputError, match=words):
+        forecast(model, change(on_levels(states_of(store))))
 
 
 @pytest.mark.parametrize(
