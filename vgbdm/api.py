@@ -90,8 +90,9 @@ def forecast(
         states: to start from.
         start: ``latest``, or times: of weather one or many dates; of systems one number, in the
             unit of ``t``, up to which frames are taken.
-        leads: of weather the longest, such as ``10d`` or ``6mo``, by default 42h; of systems how
-            many frames, each the model's interval after the last, or their times after the last.
+        leads: of weather the longest, such as ``10d``, ``6mo`` or a timedelta, by default seven
+            steps of the model; of systems how many frames, each the model's interval after the
+            last, or their times after the last.
         members: of an ensemble; 1: one forecast without draws; None: 16 of a model that has
             latents, 1 of any other.
         t: of systems: times (L,) or (N, L) of x, where its own coordinates do not tell them.
@@ -232,7 +233,16 @@ def evaluate(
         options |= {"leads": leads, "device": device} if model else {}
         options["run"] = Path(forecast) if isinstance(forecast, str | Path) else None
         domain = _domain_of(what, "run" if model else "forecast")
+    if "leads" not in options:
+        _refuse_of_a_run(leads=leads, members=members)
     return domain.evaluate(what, truth, **options, aside=aside)
+
+
+def _refuse_of_a_run(**given: Any) -> None:
+    """Refuse what says how a run is to forecast, where the forecast is made already."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name}={value}: is of a run; select from the forecast instead")
 
 
 def _is_run(path: Path) -> bool:
