@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -27,7 +27,7 @@ from physics_systems.training import fingerprint, run_dir_of, train
 from vgbdm import plugins
 from vgbdm.errors import InputError
 from vgbdm.options.check import check
-from vgbdm.registry.search_path import with_plugins
+from vgbdm.registry.search_path import searching, with_plugins
 from vgbdm.resources import configs_folder
 from vgbdm.training.run_folder import DATA, check_run_dir
 
@@ -213,10 +213,10 @@ def _plain(value: Any) -> Any:
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
     """A config, in which plugins' ones are found; the caller's use of Hydra is left as it is."""
-    overrides = with_plugins(overrides, configs_folder())
-    with _hydra_of_its_own(), initialize_config_dir(str(configs_folder()), version_base="1.3"):
+    told, folders = with_plugins(overrides, configs_folder())
+    with _hydra_of_its_own(), searching(folders):
         try:
-            cfg = compose(name, overrides)
+            cfg = compose(name, told)
             OmegaConf.set_struct(cfg, False)
             return cfg
         except (HydraException, OmegaConfBaseException) as error:
