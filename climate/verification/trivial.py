@@ -14,6 +14,8 @@ import numpy as np
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
 
+ROWS = ("persistence", "damped_persistence", "lagged_persistence", "climatology")
+"""Their names in a scorecard."""
 FIT_BYTES = 64 * 2**20
 """Training states held at a time while the rows are fitted."""
 DAY_SECONDS = np.timedelta64(86400, "s")
