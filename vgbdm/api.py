@@ -104,7 +104,7 @@ def forecast(
     Raises:
         InputError: one line, for a run or states that cannot be used together.
     """
-    device = str(device_of(device))
+    device = _computing_device(device)
     options = hold(KINDS, members=members, seed=seed, batch=batch, precision=precision)
     model = _model(run, device)
     options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
@@ -133,7 +133,7 @@ def infer(run: Run, x: Any, t: Any = None, *, device: str | None = None) -> xr.D
     Raises:
         InputError: one line, for a model of weather, or data that do not fit the model.
     """
-    device = str(device_of(device))
+    device = _computing_device(device)
     model = _model(run, device)
     return _domain_of(model, "run").infer(model, x, t, device=device)
 
@@ -228,7 +228,7 @@ def evaluate(
     else:
         model = isinstance(forecast, str | Path | nn.Module)
         aside = _aside(forecast) if model else None
-        device = str(device_of(device))
+        device = _computing_device(device)
         what = _model(forecast, device) if model else what
         options |= {"leads": leads, "device": device} if model else {}
         options["run"] = Path(forecast) if isinstance(forecast, str | Path) else None
@@ -243,6 +243,14 @@ def _refuse_of_a_run(**given: Any) -> None:
     for name, value in given.items():
         if value is not None:
             raise InputError(f"{name}={value}: is of a run; select from the forecast instead")
+
+
+def _computing_device(name: str | None) -> str:
+    """A device that is there and holds numbers; by default a GPU, where there is one."""
+    device = device_of(name)
+    if device.type == "meta":
+        raise InputError("device=meta: holds no numbers; give one that does, such as cpu")
+    return str(device)
 
 
 def _is_run(path: Path) -> bool:

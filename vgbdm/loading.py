@@ -93,11 +93,10 @@ def device_of(name: torch.device | str | None) -> torch.device:
     """
     name = name or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        torch.zeros((), device=name).item()  # "meta" holds no numbers
+        return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError, TypeError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"device={name}: {reason}; give one that is here, such as cpu") from None
-    return torch.device(name)
 
 
 def locate(path: Path, pointer: str = "best") -> Path:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import xarray as xr
 from builders import LAT, LON, SPLITS, waves
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 import vgbdm
 from climate.conversion.convert import convert
@@ -21,7 +21,7 @@ from vgbdm import plugins
 from vgbdm.errors import InputError
 from vgbdm.options.check import check
 from vgbdm.registry.build import build
-from vgbdm.registry.search_path import with_plugins
+from vgbdm.registry.search_path import searching, with_plugins
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = REPO / "configs"
@@ -37,8 +37,9 @@ SHORT = (
 
 
 def composed(name, *overrides):
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(name, with_plugins(overrides, CONFIGS))
+    rest, folders = with_plugins(overrides, CONFIGS)
+    with searching(folders):
+        return compose(name, rest)
 
 
 def forget():
