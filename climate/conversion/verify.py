@@ -169,7 +169,7 @@ def _request(
     return Request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
-        facts["codec"], mask, settled=True,
+        facts["codec"], mask, settled=True, bins=facts["arrays"]["climatology"][0][0],
     )  # fmt: skip
 
 

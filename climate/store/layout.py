@@ -314,9 +314,9 @@ def _open(folder: Sealed) -> TrainingStore:
     step, numbers = as_step(facts["step_seconds"]), facts["statistics"]
     lat, lon, channels = folder.values("lat"), folder.values("lon"), tuple(facts["channels"])
     grid = (len(lat), len(lon))
-    state, binning = ShardedArray(folder), binning_of(step, facts["climatology_seasons"])
-    shape = (len(channels), *grid)
+    state, shape = ShardedArray(folder), (len(channels), *grid)
     times, climatology = folder.values("time"), folder.open("climatology")
+    binning = binning_of(step, facts["climatology_seasons"], climatology.shape[0])
     short = min(len(times), state.shape[0]) < facts["times"]
     if short or state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
         raise InputError(
