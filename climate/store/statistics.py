@@ -28,13 +28,13 @@ from climate.conventions.calendar import (
     step_seconds,
 )
 from climate.store.boxed import BoxedArray
+from climate.store.reader import EVERY
 
 YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
 HOURS = 24
-EVERY = slice(None)
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""
 

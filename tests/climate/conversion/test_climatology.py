@@ -59,7 +59,9 @@ def test_seasons_are_the_mean_of_the_days_around(monkeypatch, every, chunk_steps
         assert state.maps <= (1 + 2 * WINDOW / YEAR + 0.15) * 2 * (stop - start)
 
 
-@pytest.mark.parametrize(("binning", "part"), [(by_hour(24), hour_of_day), (BY_MONTH, month_of_year)])
+@pytest.mark.parametrize(
+    ("binning", "part"), [(by_hour(24), hour_of_day), (BY_MONTH, month_of_year)]
+)
 def test_without_seasons_each_part_has_its_mean(binning, part):
     times = builders.hours("2014-03-05T07", 300, 18).astype("datetime64[s]")
     values = np.random.default_rng(0).normal(3, 5, (300, 2, 3, 4)).astype(np.float32)

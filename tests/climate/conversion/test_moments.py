@@ -217,8 +217,10 @@ def test_the_bin_of_a_time_is_its_hour_its_day_or_its_month(binning, shape, want
     assert binning.shape == shape
 
 
-@pytest.mark.parametrize(("chunk", "want"), [(1, [(0, 1), (20, 21), (21, 22)]), (12, [(0, 1), (20, 22)]),
-                                             (24, [(0, 22)])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("chunk", "want"),
+    [(1, [(0, 1), (20, 21), (21, 22)]), (12, [(0, 1), (20, 22)]), (24, [(0, 22)])],
+)
 def test_a_climatology_gives_the_bin_of_each_time_and_reads_a_chunk_once(chunk, want):
     reads = []
 
