@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from vgbdm.errors import InputError
@@ -49,6 +50,10 @@ class Dask:
     def is_cluster(self) -> bool:
         """Whether other processes work."""
         return "://" in self.scheduler
+
+    def path(self, given: str | Path) -> Path:
+        """A path as those who work find it: absolute for other processes."""
+        return Path(given).resolve() if self.is_cluster else Path(given)
 
     @property
     def threads(self) -> int:

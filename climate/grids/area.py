@@ -57,7 +57,7 @@ class Area:
         weights = np.clip(np.cos(np.deg2rad(self.lat)), 0, None)
         return weights / weights.sum()
 
-    @property
+    @cached_property
     def is_circle(self) -> bool:
         """Whether the longitudes go around the Earth, evenly: what a zonal spectrum needs."""
         steps = np.diff(self.lon)

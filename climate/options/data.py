@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
-from pydantic import AfterValidator
 
 from climate.conventions.calendar import SPLITS, parse_period
 from climate.options.words import Date, Duration, Period, Region, Variables
+from climate.options.workers import Dask
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Count, Frames, Node_, Seed, Share, Text, Unit, WholeNumber, Words
+from vgbdm.options.kinds import Count, Frames, Node_, Seed, Share, Text, Unit, WholeNumber
 from vgbdm.options.shapes import Options
 
 
@@ -54,24 +54,6 @@ class Split(Options):
     train: Period
     val: Period
     test: Period
-
-
-def _scheduler(value: str) -> str:
-    if value not in ("threads", "synchronous") and "://" not in value:
-        raise InputError("no scheduler")
-    return value
-
-
-class Dask(Options):
-    """Who converts.
-
-    Attributes:
-        scheduler: of Dask: threads, synchronous, or the address of a cluster.
-    """
-
-    scheduler: Annotated[
-        Text, AfterValidator(_scheduler), Words("threads, synchronous or tcp://HOST:PORT")
-    ]
 
 
 class ConvertEra5(Selection):

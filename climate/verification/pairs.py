@@ -93,14 +93,14 @@ def gaussian_crps(error: np.ndarray, std: np.ndarray) -> np.ndarray:
         error: of the mean, any shape.
         std: σ, broadcast to it; the result has the precision of the error.
     """
-    sigma = np.broadcast_to(std, error.shape).astype(error.dtype)
+    sigma = np.asarray(std, error.dtype)
     narrow = sigma <= 0
-    scale = torch.from_numpy(np.where(narrow, 1, sigma) if narrow.any() else sigma)
+    scale = torch.from_numpy(np.where(narrow, sigma.dtype.type(1), sigma))
     z = torch.from_numpy(error) / scale
-    value = torch.special.erf(z * math.sqrt(0.5)).mul_(z)
-    value += z.square_().mul_(-0.5).exp_().mul_(math.sqrt(2 / math.pi))
-    value -= 1 / math.sqrt(math.pi)
-    found = value.mul_(scale).numpy()
+    half = z * math.sqrt(0.5)
+    value = torch.erf(half).mul_(z)
+    value.add_(half.square_().neg_().exp_(), alpha=math.sqrt(2 / math.pi))
+    found = value.sub_(1 / math.sqrt(math.pi)).mul_(scale).numpy()
     return np.where(narrow, np.abs(error), found) if narrow.any() else found
 
 
@@ -113,11 +113,15 @@ def zonal_spectrum(fields: np.ndarray, area: Area) -> np.ndarray:
     """
     width = fields.shape[-1]
     means = fields @ np.full(width, 1 / width, fields.dtype)
-    waves = torch.fft.rfft(torch.from_numpy(fields - means[..., None])).numpy() / width
-    power = (waves.real**2 + waves.imag**2).astype(np.float64)
+    weighted = (fields - means[..., None]) * np.sqrt(area.weights / width**2)[:, None].astype(
+        fields.dtype
+    )
+    parts = torch.fft.rfft(torch.from_numpy(weighted)).numpy().view(fields.dtype)
+    squares = np.einsum("...hp,...hp->...p", parts, parts)
+    power = squares.reshape(*squares.shape[:-1], -1, 2).sum(-1, dtype=np.float64)
     power[..., 1 : (width + 1) // 2] *= 2  # both signs; the mean and the shortest wave have one
-    power[..., 0] = means.astype(np.float64) ** 2
-    return np.asarray(area.weights @ power)
+    power[..., 0] = means.astype(np.float64) ** 2 @ area.weights
+    return np.asarray(power)
 
 
 def rank_histogram(members: np.ndarray, truth: np.ndarray, area: Area) -> np.ndarray:

@@ -105,6 +105,19 @@ def test_gaussian_crps_is_the_integral_it_is_defined_by(error, std):
     assert found == pytest.approx(integral, abs=5e-4 * std)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_gaussian_crps_is_as_exact_as_single_precision_allows(kind):
+    from math import erf, exp, pi, sqrt
+
+    z = np.linspace(-12, 12, 4801).astype(kind)
+    want = [
+        x * erf(x / sqrt(2)) + sqrt(2 / pi) * exp(-(x**2) / 2) - 1 / sqrt(pi) for x in z.tolist()
+    ]
+    for sigma in (0.25, 8.0):
+        found = gaussian_crps(z * kind(sigma), np.array(sigma))
+        assert found.dtype == kind and found == pytest.approx(sigma * np.array(want), rel=1e-6)
+
+
 def test_gaussian_crps_without_width_is_the_absolute_error():
     error = np.array([-2.0, 3.0, 0.0])
     assert np.array_equal(gaussian_crps(error, np.zeros(3)), np.abs(error))
