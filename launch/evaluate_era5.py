@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         store = open_for_forecast(dask.path(cfg.store), place, dask.path(aside))
         forecast = open_forecast(place, store)
         dress = open_forecast(dask.path(cfg.dress), store) if cfg.dress else None
-        result = score(forecast, store, dress, cfg.seed, dask)
+        result = score(forecast, store, dress, cfg.seed, dask, aside)
         result.write(out)
         print(format_table(result.scorecard))
         report = write_report(result, forecast, store, out, cfg.run_dir)

@@ -24,11 +24,11 @@ from climate.verification.blocks import (
     interval,
 )
 from climate.verification.dressing import validation_spread
+from climate.verification.kept_fits import trivial_fit
 from climate.verification.rows import Rows, Sums, lagged_row, score_piece
 from climate.verification.scores import SCORES
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE
 from climate.verification.tasks import HERE, over_pieces
-from climate.verification.trivial import fit_trivial
 from vgbdm.report.tables import write_csv
 from vgbdm.tasks import Dask
 
@@ -71,6 +71,7 @@ def score(
     dress: Forecast | None = None,
     seed: int = 0,
     dask: Dask = HERE,
+    kept: Path | None = None,
 ) -> Verification:
     """Score a forecast and the trivial rows; a task's memory is bounded by `forecasts.pieces`.
 
@@ -81,6 +82,7 @@ def score(
             ``model_dressed``, the forecast's mean with a normal error of the size they have.
         seed: of the bootstrap.
         dask: who works; a cluster reads the same paths.
+        kept: folder for what trivial rows learn, which is read there the next time; None: nowhere.
 
     Raises:
         InputError: if ``dress`` is not of the validation period or does not fit the forecast.
@@ -90,7 +92,7 @@ def score(
         forecast,
         store,
         blocks,
-        fit_trivial(store, forecast.area, forecast.step, forecast.leads, dask),
+        trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask),
         None if dress is None else validation_spread(dress, forecast, store, dask),
         lagged_row(forecast, store),
     )
