@@ -82,9 +82,9 @@ def pieces(truth: Truth, together: int = 1) -> list[Piece]:
     channels = len(truth.store.channels)
     share = 1 if truth.store.is_big else channels
     held = max(2, WINDOW_BYTES // (8 * share * len(truth.area.lat) * len(truth.area.lon)))
-    leads, first = truth.leads, slice(0, min(together, len(truth.starts)))
-    while leads > 1 and len(np.unique(truth.frames(first, slice(0, leads)))) > held:
-        leads = -(-leads // 2)
+    leads = truth.leads
+    while leads > 1 and truth.frames(slice(0, 1), slice(0, leads)).size > held // 2:
+        leads = -(-leads // 2)  # half of the room is for other starts, which share the states
     spans = [
         (starts, part)
         for lead in range(0, truth.leads, leads)
@@ -161,7 +161,8 @@ def read_window(truth: Truth, piece: Piece) -> Window:
     place = place.reshape(piece.count, -1)
     shape = (len(index), piece.channels.stop - piece.channels.start, len(area.lat), len(area.lon))
     states, anomalies = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    for part in _runs(index, store.state.chunks[0], states[0].nbytes):
+    whole = 4 * shape[1] * len(store.lat) * len(store.lon)
+    for part in _runs(index, store.state.chunks[0], whole):
         first, last = int(index[part][0]), int(index[part][-1]) + 1
         if area.whole and last - first == part.stop - part.start:
             store.read(first, last, states[part], piece.channels)

@@ -70,3 +70,12 @@ def test_a_window_holds_each_state_and_anomaly_at_its_place(truth, monkeypatch, 
         assert np.array_equal(window.anomalies[window.valid[:, k]], anomalies)
     for k, back in enumerate((18, 12, 6)):
         assert np.array_equal(window.states[window.places[:, k]], states[starts - back])
+
+
+def test_starts_far_apart_keep_their_leads_together(truth, monkeypatch):
+    """Daily starts of nine leads, stored by sixteen: the states of four starts fit."""
+    daily = replace(truth, starts=24 * np.arange(1, 11), past=0)
+    monkeypatch.setattr(module, "WINDOW_BYTES", 24 * state_bytes(truth.store))
+    found = pieces(daily, 16)
+    assert {(p.leads.start, p.leads.stop) for p in found} == {(0, 9)}
+    assert [p.count for p in found] == [4, 4, 2]
