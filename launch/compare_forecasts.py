@@ -17,13 +17,15 @@ def main(cfg: DictConfig) -> None:
     from climate.verification.comparison import compare, format_comparison
     from vgbdm.report.tables import write_csv
     from vgbdm.storage.lock import locked
+    from vgbdm.tasks import Dask
     from vgbdm.training.run_folder import DERIVED
 
-    out = Path(cfg.out)
+    out, dask = Path(cfg.out), Dask(cfg.dask.scheduler, cfg.workers)
+    a, b = dask.path(cfg.a), dask.path(cfg.b)
     with locked(out):
-        store = open_for_forecast(cfg.truth, cfg.a, out / DERIVED)
-        first, second = open_forecast(cfg.a, store), open_forecast(cfg.b, store)
-        comparison = compare(first, second, store, cfg.seed)
+        store = open_for_forecast(dask.path(cfg.truth), a, dask.path(out / DERIVED))
+        first, second = open_forecast(a, store), open_forecast(b, store)
+        comparison = compare(first, second, store, cfg.seed, dask)
         write_csv(comparison.table, out / "comparison.csv")
         report = write_comparison(comparison, (cfg.a, cfg.b), store, out)
     print(f"a: {cfg.a}\nb: {cfg.b}")

@@ -1,6 +1,7 @@
 """Score a forecast beside persistence, damped persistence and climatology; write the report.
 
 python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN] [dress=FORECAST]
+    [dask.scheduler=tcp://HOST:PORT]
 """
 
 from entry import launch
@@ -18,15 +19,18 @@ def main(cfg: DictConfig) -> None:
     from climate.verification.published import format_beside
     from climate.verification.scorecard import check_against_trivial, format_table, score
     from vgbdm.storage.lock import locked
+    from vgbdm.tasks import Dask
     from vgbdm.training.run_folder import DERIVED
 
     out = Path(cfg.out)
     aside = Path(cfg.run_dir or out) / DERIVED
+    dask = Dask(cfg.dask.scheduler, cfg.workers)
     with locked(out):
-        store = open_for_forecast(cfg.store, cfg.forecast, aside)
-        forecast = open_forecast(cfg.forecast, store)
-        dress = open_forecast(cfg.dress, store) if cfg.dress else None
-        result = score(forecast, store, dress, cfg.seed)
+        place = dask.path(cfg.forecast)
+        store = open_for_forecast(dask.path(cfg.store), place, dask.path(aside))
+        forecast = open_forecast(place, store)
+        dress = open_forecast(dask.path(cfg.dress), store) if cfg.dress else None
+        result = score(forecast, store, dress, cfg.seed, dask, aside)
         result.write(out)
         print(format_table(result.scorecard))
         report = write_report(result, forecast, store, out, cfg.run_dir)

@@ -193,3 +193,8 @@ def month_of_year(times: np.ndarray) -> np.ndarray:
 def hour_of_day(times: np.ndarray) -> np.ndarray:
     """Hour 0…23."""
     return (times.astype("datetime64[h]") - times.astype("datetime64[D]")).astype(np.int64)
+
+
+def part_of_day(parts: int, times: np.ndarray) -> np.ndarray:
+    """Which of so many equal parts of the day, whole hours each, times lie in."""
+    return hour_of_day(times) * parts // 24

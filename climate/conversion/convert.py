@@ -39,7 +39,7 @@ from climate.conversion.request import (
     write_derived,
 )
 from climate.conversion.shards import Job
-from climate.conversion.tasks import thread_count, write_shards
+from climate.conversion.tasks import write_shards
 from climate.store.constants import check_variation
 from climate.store.layout import STORE_KIND
 from climate.store.mask import check_atmosphere, pack, shares, unpack
@@ -51,6 +51,7 @@ from vgbdm.storage.confine import read_bytes
 from vgbdm.storage.files import is_aside
 from vgbdm.storage.lock import LOCK, check_held, locked
 from vgbdm.storage.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
+from vgbdm.tasks import Dask
 
 log = logging.getLogger(__name__)
 CONVERT_WITHOUT = (
@@ -98,7 +99,7 @@ def convert(
     check_handling(odd_maps)
     path = Path(store)
     request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
-    thread_count(scheduler, workers)
+    Dask(scheduler, workers)
     _check_folder(path)
     with locked(path, force_unlock):
         journal = Journal(path)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from climate.conversion.shards import Job
-from climate.conversion.tasks import thread_count
 from climate.store.layout import chunk_shape
 from vgbdm.errors import InputError
+from vgbdm.tasks import Dask
 
 log = logging.getLogger(__name__)
 TASK_SHARDS = 3.5
@@ -81,7 +81,7 @@ def make_plan(
         chunk=chunk,
         size=size,
         free=free,
-        threads=thread_count(scheduler, workers),
+        threads=Dask(scheduler, workers).threads,
     )
     log.info("%s", plan)
     if size + SPARE_BYTES > free:

@@ -53,6 +53,7 @@ class Request:
         codec: of the states, see `climate.store.layout.codecs`.
         mask: (C, H, W) points that are masked, or may be; None: none.
         settled: whether they are masked in the store, and so must be missing at all times.
+        bins: of the climatology, where a store has one; None: those of its step.
     """
 
     dataset: xr.Dataset
@@ -66,6 +67,7 @@ class Request:
     codec: str
     mask: np.ndarray | None = None
     settled: bool = False
+    bins: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -80,7 +82,7 @@ class Request:
     @property
     def binning(self) -> Binning:
         """Of the climatology."""
-        return binning_of(self.step, self.seasons)
+        return binning_of(self.step, self.seasons, self.bins)
 
     def fingerprint(self) -> dict[str, Any]:
         """What may not change between the parts of a conversion."""

@@ -30,6 +30,8 @@ from vgbdm.storage.confine import resolve
 from vgbdm.storage.files import sync
 from vgbdm.storage.lock import locked
 
+DERIVED = ("initial_wind-", "trivial-")
+"""Beginnings of folders that hold what was fitted to a store."""
 SHARD = re.compile(r"(?:state|filled)/c/(\d+)/(\d+)/0/0")
 
 
@@ -78,10 +80,10 @@ def verify_store(path: Path) -> list[str]:
 
 
 def verify_derived(folder: Path) -> list[str]:
-    """One line for each damaged file of monthly means and initial winds in a folder."""
+    """One line for each damaged file of what is made from a store and kept in a folder."""
     lines = []
     for path in sorted(p for p in folder.iterdir() if (p / sealing.MANIFEST).exists()):
-        if path.name == "monthly" or path.name.startswith("initial_wind-"):
+        if path.name == "monthly" or path.name.startswith(DERIVED):
             try:
                 found = _verify(path) if path.name == "monthly" else sealing.verify_folder(path)
             except InputError as error:
@@ -169,7 +171,7 @@ def _request(
     return Request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
-        facts["codec"], mask, settled=True,
+        facts["codec"], mask, settled=True, bins=facts["arrays"]["climatology"][0][0],
     )  # fmt: skip
 
 

@@ -6,29 +6,26 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from tqdm import tqdm
 
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date, period
 from climate.forecasts.access import MEMBER, name_of, open_forecast_dataset
 from climate.forecasts.compatibility import PERIOD, check_unseen
+from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
 from climate.store.mask import area_lines, in_one_line, not_finite
-from climate.stream.batches import read_windows
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
-
-BATCH_BYTES = 32 * 2**20
-"""Forecast or truth values held at a time, float32."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +38,7 @@ class Forecast:
         starts: (N,) indices of the initial times in the store.
         step: between leads.
         area: the part of the store's grid.
-        chunk: starts stored together.
+        together: starts and leads that are stored, and so read, together.
         conversions: by channel, to the store's units.
         masks: by channel, the points (H, W) of the area that the store masks.
     """
@@ -51,7 +48,7 @@ class Forecast:
     starts: np.ndarray
     step: np.timedelta64
     area: Area
-    chunk: int
+    together: tuple[int, int]
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -85,6 +82,23 @@ class Forecast:
         """Indices in the store (N,) of the longest lead of each start."""
         return store.frames(self.starts, np.array([self.leads * store.stride(self.step)]))[:, 0]
 
+    def truth(self, store: TrainingStore, past: int = 0) -> Truth:
+        """The states that it is held against, and some before its starts."""
+        return Truth(store, self.starts, self.step, self.leads, self.area, past)
+
+    def parts(self, piece: Piece) -> Iterator[tuple[slice, slice]]:
+        """Starts and leads of a piece that are read at a time."""
+        starts, leads = self.together
+        size = 4 * self.members * len(self.area.lat) * len(self.area.lon)
+        leads *= max(1, JOINED_BYTES // (size * starts * leads))
+        starts *= max(1, JOINED_BYTES // (size * starts * min(leads, self.leads)))
+        for start in range(piece.starts.start, piece.starts.stop, starts):
+            for lead in range(piece.leads.start, piece.leads.stop, leads):
+                yield (
+                    slice(start, min(start + starts, piece.starts.stop)),
+                    slice(lead, min(lead + leads, piece.leads.stop)),
+                )
+
     def select(self, positions: np.ndarray, leads: int) -> Forecast:
         """Some of the starts, by their places in the forecast, and the first leads."""
         part = self.dataset.isel(time=positions, lead_time=slice(leads))
@@ -104,13 +118,13 @@ class Forecast:
         mask = None if store.mask is None else self.area.cut(store.mask)
         return in_one_line(area_lines(store.channels, mask, self.area.weights))
 
-    def read(self, start: int, stop: int, channel: str) -> np.ndarray:
-        """One channel of some of the forecasts, (N, M, S, H, W), in the store's unit.
+    def read(self, starts: slice, leads: slice, channel: str) -> np.ndarray:
+        """One channel of some of the forecasts, (N, M, S, H, W) float32, in the store's unit.
 
         Raises:
             InputError: if it is damaged, or a value that should be finite is not.
         """
-        part = self.dataset[channel].isel(time=slice(start, stop))
+        part = self.dataset[channel].isel(time=starts, lead_time=leads)
         if MEMBER not in part.dims:
             part = part.expand_dims(MEMBER)
         part = part.transpose("time", MEMBER, "lead_time", "lat", "lon")
@@ -123,7 +137,7 @@ class Forecast:
             ) from None
         mask, what = self.masks.get(channel), f"forecast={self.path}: {channel}"
         check_finite(values, mask, what, part["time"].values)
-        return self.conversions.get(channel, Conversion())(values)
+        return self.conversions.get(channel, Conversion())(values).astype(np.float32, copy=False)
 
 
 def check_finite(values: np.ndarray, mask: np.ndarray | None, what: str, times: np.ndarray) -> None:
@@ -220,7 +234,6 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
                 f"forecast={path}: {name} has the dimensions {', '.join(dims)[:100]}; "
                 f"want time, lead_time, lat, lon, and {MEMBER} of an ensemble"
             )
-    chunk = int(dataset[store.channels[0]].encoding.get("chunks", (1,))[0])
     changes = conversions(
         {name: dataset[name].attrs for name in store.channels},
         {name: store.channel_attrs[name] for name in store.channels},
@@ -229,7 +242,8 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     )
     cut = () if store.mask is None else area.cut(store.mask)
     masks = {name: mask for name, mask in zip(store.channels, cut, strict=False) if mask.any()}
-    forecast = Forecast(path, dataset, starts, step, area, chunk, changes, masks)
+    together = _together(dataset[store.channels[0]])
+    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
 
@@ -253,38 +267,16 @@ def _check_training(
         )
 
 
-def batches(
-    forecasts: list[Forecast], store: TrainingStore, past: int = 0, desc: str = "scoring"
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The truth of forecasts from the same starts, in batches that memory bounds.
-
-    Args:
-        forecasts: with the same starts, step, leads and area.
-        store: of the truth.
-        past: states before the initial one that are wanted too.
-        desc: of the progress bar.
-
-    Yields:
-        Places of the starts in the forecasts, and (N, past + 1 + S, C, H, W): the states up to the
-        initial one and those at the leads.
-    """
-    first = forecasts[0]
-    fields = max(len(store.channels), *(forecast.members for forecast in forecasts))
-    frames, points = past + 1 + first.leads, len(first.area.lat) * len(first.area.lon)
-    chunk = max(forecast.chunk for forecast in forecasts)
-    size = max(1, BATCH_BYTES // (4 * fields * frames * points) // chunk) * chunk
-    stride = store.stride(first.step)
-    with tqdm(total=len(first.starts), unit="start", desc=desc) as bar:
-        for at in range(0, len(first.starts), size):
-            chosen = first.starts[at : at + size]
-            window = read_windows(store, chosen, stride=stride, history=past, ahead=first.leads)
-            yield slice(at, at + len(chosen)), first.area.cut(window)
-            bar.update(len(chosen))
-
-
-def valid_climatology(forecast: Forecast, store: TrainingStore, part: slice) -> np.ndarray:
-    """Climatology at the valid times of some starts, (N, S, C, H, W)."""
-    ahead = store.stride(forecast.step) * np.arange(1, forecast.leads + 1)
-    times = store.times[store.frames(forecast.starts[part], ahead)]
-    states = forecast.area.cut(store.climatology.at(times.ravel()))
-    return states.reshape(*times.shape, *states.shape[1:])
+def _together(field: xr.DataArray) -> tuple[int, int]:
+    """Starts and leads of a file where that is not too much to be read at once, else of a chunk."""
+    for kind in ("shards", "chunks"):
+        shape = field.encoding.get(kind)
+        if shape:
+            stored = dict(zip(field.dims, shape, strict=True))
+            rest = {"time", "lead_time"}
+            size = 4 * math.prod(
+                stored[dim] if dim in rest else field.sizes[dim] for dim in field.dims
+            )
+            if kind == "chunks" or size <= READ_BYTES:
+                return int(stored["time"]), int(stored["lead_time"])
+    return 1, 1

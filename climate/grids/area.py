@@ -6,6 +6,7 @@ Shapes: ``H`` latitudes, ``W`` longitudes of the part; ``...`` any leading axes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -50,19 +51,19 @@ class Area:
         )
         return cls(lat, lon, *places, whole)
 
-    @property
+    @cached_property
     def weights(self) -> np.ndarray:
         """(H,) cos φ scaled to sum 1 (WeatherBench)."""
         weights = np.clip(np.cos(np.deg2rad(self.lat)), 0, None)
         return weights / weights.sum()
 
-    @property
+    @cached_property
     def is_circle(self) -> bool:
         """Whether the longitudes go around the Earth, evenly: what a zonal spectrum needs."""
         steps = np.diff(self.lon)
         return len(self.lon) > 1 and bool(np.allclose(steps, 360.0 / len(self.lon), atol=1e-3))
 
-    @property
+    @cached_property
     def point_weights(self) -> np.ndarray:
         """Weights of the points that count, sum 1 over a map: (H, 1), or (H, W) where masked."""
         rows = self.weights[:, None] / len(self.lon)
@@ -95,8 +96,23 @@ class Area:
         """The part of fields (..., grid H, grid W): (..., H, W)."""
         return field if self.whole else field[..., self.rows[:, None], self.columns]
 
-    def mean(self, field: np.ndarray) -> np.ndarray:
-        """Area-weighted mean of (..., H, W) over the points that count."""
-        if self.kept is None:
-            return np.asarray(field.mean(-1) @ self.weights)
-        return np.asarray((np.where(self.kept, field, 0.0) * self.point_weights).sum((-1, -2)))
+    @cached_property
+    def row_weights(self) -> np.ndarray:
+        """(H,) what a point that counts adds to an area mean, by its row."""
+        rows = self.weights / len(self.lon)
+        return rows if self.kept is None else np.asarray(rows / (self.kept.sum(-1) @ rows))
+
+    def blank(self, fields: np.ndarray) -> np.ndarray:
+        """Fields (..., H, W) with 0 at the points that do not count; others as they are."""
+        return fields if self.kept is None else np.where(self.kept, fields, fields.dtype.type(0))
+
+    def mean(self, fields: np.ndarray) -> np.ndarray:
+        """Area-weighted mean (...) float64 of fields (..., H, W) that are `blank`.
+
+        A row is summed in the precision of the fields, rows in float64.
+        """
+        return np.asarray((fields @ np.ones(fields.shape[-1], fields.dtype)) @ self.row_weights)
+
+    def mean_product(self, fields: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """The same of the product of two."""
+        return np.asarray(np.vecdot(fields, others) @ self.row_weights)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
-from pydantic import AfterValidator
 
 from climate.conventions.calendar import SPLITS, parse_period
 from climate.options.words import Date, DistinctNames, Duration, Period, Region
+from climate.options.workers import Dask
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import (
     Count,
@@ -23,7 +22,6 @@ from vgbdm.options.kinds import (
     Unit,
     WholeNumber,
     With,
-    Words,
 )
 from vgbdm.options.shapes import Options
 
@@ -69,27 +67,6 @@ class Split(Options):
     train: Period
     val: Period
     test: Period
-
-
-ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
-
-
-def _scheduler(value: str) -> str:
-    if value not in ("threads", "synchronous") and not ADDRESS.fullmatch(value):
-        raise InputError("no scheduler")
-    return value
-
-
-class Dask(Options):
-    """Who converts.
-
-    Attributes:
-        scheduler: of Dask: threads, synchronous, or the address of a cluster.
-    """
-
-    scheduler: Annotated[
-        Text, AfterValidator(_scheduler), Words("threads, synchronous or tcp://HOST:PORT")
-    ]
 
 
 class ConvertEra5(Selection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from climate.options.words import Dates, Duration, Hours
+from climate.options.workers import Dask
 from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
 from vgbdm.options.shapes import Options
 
@@ -63,6 +64,8 @@ class EvaluateEra5(Options):
         dress: a forecast of the same model with split=val: adds the row model_dressed; null: none.
         seed: of the bootstrap.
         must_beat: leads at which the model must beat both persistences, or exit 3.
+        workers: Dask threads; null: as many as cores.
+        dask: who scores.
     """
 
     COMMON: ClassVar = ("run_dir", "dress")
@@ -75,6 +78,8 @@ class EvaluateEra5(Options):
     dress: Text | None
     seed: Seed
     must_beat: Annotated[Hours, Unit("h")]
+    workers: Count | None
+    dask: Dask
 
 
 class CompareForecasts(Options):
@@ -86,6 +91,8 @@ class CompareForecasts(Options):
         truth: the training store both were made from.
         out: folder for comparison.csv and report.html.
         seed: of the bootstrap.
+        workers: Dask threads; null: as many as cores.
+        dask: who compares.
     """
 
     a: Text
@@ -93,3 +100,5 @@ class CompareForecasts(Options):
     truth: Text
     out: Text
     seed: Seed
+    workers: Count | None
+    dask: Dask

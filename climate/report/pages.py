@@ -193,7 +193,7 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
     parts = [f"<p class=quiet>From {date(store.times[start])}, {hours[lead]} h ahead.</p>"]
     for c, name in enumerate(store.channels):
-        members = forecast.read(k, k + 1, name)[0, :, lead]
+        members = forecast.read(slice(k, k + 1), slice(lead, lead + 1), name)[0, :, 0]
         kept = forecast.area_of(store, c).kept
         if kept is not None:  # a foreign forecast may have numbers there
             members = np.where(kept, members, np.float32(np.nan))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from climate.store.reader import ShardedArray
+from climate.store.reader import EVERY, ShardedArray
 
 
 class BoxedArray:
@@ -43,12 +43,15 @@ class BoxedArray:
         """Index or slice of the leading axes."""
         return np.asarray(self.array[key])[..., self.rows, :][..., self.columns]
 
-    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """As `ShardedArray.read` does, (N, C, h, w); the array must be one."""
+    def read(
+        self, start: int, stop: int, out: np.ndarray | None = None, channels: slice = EVERY
+    ) -> np.ndarray:
+        """As `ShardedArray.read` does, (N, c, h, w); the array must be one."""
         assert isinstance(self.array, ShardedArray), "only states are read so"
         if out is None:
-            out = np.empty((stop - start, *self.shape[1:]), np.float32)
-        for place, piece in self.array.pieces(start, stop):
+            wanted = len(range(self.shape[1])[channels])
+            out = np.empty((stop - start, wanted, *self.shape[2:]), np.float32)
+        for place, piece in self.array.pieces(start, stop, channels=channels):
             if piece is not None:
                 out[place] = piece[..., self.rows, :][..., self.columns]
         return out

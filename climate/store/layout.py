@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from climate.conventions.wording import date, duration, setting_of
 from climate.grids.grid import Grid
 from climate.grids.regions import Region
 from climate.store.boxed import BoxedArray
-from climate.store.reader import ShardedArray
+from climate.store.reader import EVERY, ShardedArray
 from climate.store.statistics import CHANGE, NUMBERS, Climatology, Statistics, binning_of
 from climate.store.swap import pending
 from vgbdm.errors import InputError
@@ -161,19 +161,22 @@ class TrainingStore:
         rows, columns = self.interior
         return values[..., rows, columns]
 
-    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """States ``start`` to ``stop`` (N, C, H, W) float32, physical units.
+    def read(
+        self, start: int, stop: int, out: np.ndarray | None = None, channels: slice = EVERY
+    ) -> np.ndarray:
+        """States ``start`` to ``stop`` (N, c, H, W) float32, physical units.
 
         Args:
             start: first time index.
             stop: one past the last.
             out: C-contiguous; filled and returned where given.
+            channels: those wanted, without a step.
 
         Raises:
             InputError: if a chunk is missing or damaged, naming the times.
         """
         try:
-            return self.state.read(start, stop, out)
+            return self.state.read(start, stop, out, channels)
         except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"{self.path}: states of {date(self.times[start])} … "
@@ -284,11 +287,13 @@ def open_folder(path: Path, facts: Mapping[str, Any] | None = None) -> Sealed:
                 "to finish it, or make one of these data with vgbdm convert-era5"
             )
         facts = read_facts(path)
+    remedy = f"mend it with launch/store.py repair {path} source=…"
+    return Sealed(path, facts, remedy, partial(_facts_by_now, path))
 
-    def renew() -> list[Mapping[str, Any]]:
-        return [read_facts(path), {"files": pending(path)}] if (path / MANIFEST).exists() else []
 
-    return Sealed(path, facts, f"mend it with launch/store.py repair {path} source=…", renew)
+def _facts_by_now(path: Path) -> list[Mapping[str, Any]]:
+    """What a store and an append to it say of its files."""
+    return [read_facts(path), {"files": pending(path)}] if (path / MANIFEST).exists() else []
 
 
 def open_store(path: str | Path) -> TrainingStore:
@@ -315,9 +320,9 @@ def _open(folder: Sealed) -> TrainingStore:
     step, numbers = as_step(facts["step_seconds"]), facts["statistics"]
     lat, lon, channels = folder.values("lat"), folder.values("lon"), tuple(facts["channels"])
     grid = (len(lat), len(lon))
-    state, binning = ShardedArray(folder), binning_of(step, facts["climatology_seasons"])
-    shape = (len(channels), *grid)
+    state, shape = ShardedArray(folder), (len(channels), *grid)
     times, climatology = folder.values("time"), folder.open("climatology")
+    binning = binning_of(step, facts["climatology_seasons"], climatology.shape[0])
     short = min(len(times), state.shape[0]) < facts["times"]
     if short or state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
         raise InputError(

@@ -33,6 +33,7 @@ from vgbdm.storage.sealed import Sealed
 from vgbdm.storage.sealing import digest_file
 
 CRC_BYTES, BLOSC_HEADER = 4, 16
+EVERY = slice(None)
 SEAL_DIGITS = 32
 HOLE = np.iinfo(np.uint64).max
 """Stands in a shard's index where a chunk was never written."""
@@ -82,64 +83,74 @@ class ShardedArray:
             return self.read(steps, steps + 1)[0]
         return self.read(steps.start, steps.stop)[:: steps.step]
 
-    def read(self, start: int, stop: int, out: np.ndarray | None = None) -> np.ndarray:
-        """States (N, C, H, W) of the times ``start`` to ``stop``.
+    def read(
+        self, start: int, stop: int, out: np.ndarray | None = None, channels: slice = EVERY
+    ) -> np.ndarray:
+        """States (N, c, H, W) of the times ``start`` to ``stop``.
 
         Args:
             start: first time index.
             stop: one past the last.
             out: C-contiguous; filled and returned where given.
+            channels: those wanted, without a step; chunks of others are not read.
 
         Raises:
             OSError: if a file is missing or ends early.
             ValueError: if a chunk is missing or its checksum is wrong.
         """
         if out is None:
-            out = np.empty((stop - start, *self.shape[1:]), np.float32)
-        for place, piece in self.pieces(start, stop, out):
+            wanted = len(range(self.shape[1])[channels])
+            out = np.empty((stop - start, wanted, *self.shape[2:]), np.float32)
+        for place, piece in self.pieces(start, stop, out, channels):
             if piece is not None:
                 out[place] = piece
         return out
 
     def pieces(
-        self, start: int, stop: int, out: np.ndarray | None = None
+        self, start: int, stop: int, out: np.ndarray | None = None, channels: slice = EVERY
     ) -> Iterator[tuple[tuple[slice, slice], np.ndarray | None]]:
-        """Chunk by chunk: where it lies in (times asked for, channels), and its values.
+        """Chunk by chunk: where it lies in (times, channels) asked for, and its values.
 
         The values (n, c, H, W) are valid until the next; None stands for those that were read
         straight to their place in ``out``.
         """
-        steps, channels = self.chunks[:2]
-        scratch = _Scratch(self.chunks)
-        for shard, first, last in self._shards_of(start, stop):
+        steps, together = self.chunks[:2]
+        scratch, wanted = _Scratch(self.chunks), range(self.shape[1])[channels]
+        for shard, first, last in self._shards_of(start, stop, wanted):
             with _File(self._place(shard)) as file:
                 index = _index(file, *self.grid)
                 self._compare(shard, file, index)
                 origin = shard[0] * self.shards[0], shard[1] * self.shards[1]
                 rows = range((first - origin[0]) // steps, -(-(last - origin[0]) // steps))
                 for row, column in itertools.product(rows, range(self.grid[1])):
-                    begin, channel = origin[0] + row * steps, origin[1] + column * channels
-                    if channel >= self.shape[1]:
+                    begin, channel = origin[0] + row * steps, origin[1] + column * together
+                    inner = range(max(channel, wanted.start), min(channel + together, wanted.stop))
+                    if not inner:
                         continue
                     low, high = max(begin, start), min(begin + steps, stop)
-                    width = min(channels, self.shape[1] - channel)
-                    place = slice(low - start, high - start), slice(channel, channel + width)
+                    left, right = inner.start - wanted.start, inner.stop - wanted.start
+                    place = slice(low - start, high - start), slice(left, right)
                     direct = (
                         out is not None
-                        and (high - low, width) == (steps, channels)
-                        and (steps == 1 or width == self.shape[1])
+                        and (high - low, len(inner)) == (steps, together)
+                        and (steps == 1 or len(inner) == len(wanted))
                     )
                     target = out[place] if direct and out is not None else scratch.values
                     self._chunk(file, index[row, column], target, scratch)
-                    whole = scratch.values[low - begin : high - begin, :width]
-                    yield place, None if direct else whole
+                    held = slice(inner.start - channel, inner.stop - channel)
+                    yield (
+                        place,
+                        None if direct else scratch.values[low - begin : high - begin, held],
+                    )
                 self.bytes_read += file.bytes_read
 
-    def _shards_of(self, start: int, stop: int) -> Iterator[tuple[tuple[int, int], int, int]]:
+    def _shards_of(
+        self, start: int, stop: int, channels: range
+    ) -> Iterator[tuple[tuple[int, int], int, int]]:
         """The shards with some times: (number in time, in channels), first and last time."""
-        steps, channels = self.shards[:2]
+        steps, share = self.shards[:2]
         for k in range(start // steps, -(-stop // steps)):
-            for c in range(-(-self.shape[1] // channels)):
+            for c in range(channels.start // share, -(-channels.stop // share)):
                 yield (k, c), max(start, k * steps), min(stop, (k + 1) * steps)
 
     def _place(self, shard: tuple[int, int]) -> Path:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,17 +21,20 @@ import zarr
 
 from climate.conventions.calendar import (
     Period,
-    hour_of_day,
     is_monthly,
     leap_day_of_year,
     month_of_year,
+    part_of_day,
+    step_seconds,
 )
 from climate.store.boxed import BoxedArray
+from climate.store.reader import EVERY
 
 YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
+HOURS = 24
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""
 CHANGE = "change"
@@ -57,12 +61,22 @@ class Binning:
         return self.shape[0] > 1
 
 
-BY_HOUR = Binning("mean of the training period per hour of day", (1, 24), hour_of_day)
-BY_DAY = Binning(
-    f"mean of the training period per day of year and hour, over ±{HALF_WINDOW} days",
-    (366, 24),
-    lambda times: 24 * leap_day_of_year(times) + hour_of_day(times),
-)
+def by_hour(parts: int) -> Binning:
+    """Parts of the day alone."""
+    rule = "mean of the training period per hour of day"
+    return Binning(rule, (1, parts), partial(part_of_day, parts))
+
+
+def by_day(parts: int) -> Binning:
+    """Days of a leap year, and parts of the day."""
+    rule = f"mean of the training period per day of year and hour, over ±{HALF_WINDOW} days"
+    return Binning(rule, (366, parts), partial(_day_and_part, parts))
+
+
+def _day_and_part(parts: int, times: np.ndarray) -> np.ndarray:
+    return parts * leap_day_of_year(times) + part_of_day(parts, times)
+
+
 BY_MONTH = Binning("mean of the training period per month of the year", (1, 12), month_of_year)
 
 
@@ -71,11 +85,27 @@ def has_seasons(period: Period) -> bool:
     return bool((period[1] - period[0]) / np.timedelta64(1, "D") >= 365 * YEARS_FOR_SEASONS - 1)
 
 
-def binning_of(step: np.timedelta64, seasons: bool) -> Binning:
-    """The binning of a store with this step, trained on whole years or not."""
+def binning_of(step: np.timedelta64, seasons: bool, bins: int | None = None) -> Binning:
+    """The binning of a store with this step, trained on whole years or not.
+
+    Args:
+        step: between its times.
+        seasons: whether days of the year are told apart.
+        bins: that its climatology has; None: what is made today, a part for each time of the day
+            that its steps meet. Stores of before had one for every hour, whatever their step.
+    """
     if is_monthly(step):
         return BY_MONTH
-    return BY_DAY if seasons else BY_HOUR
+    found = by_day if seasons else by_hour
+    if bins is not None and bins == math.prod(found(HOURS).shape):
+        return found(HOURS)
+    return found(parts_of_day(step))
+
+
+def parts_of_day(step: np.timedelta64) -> int:
+    """How many times of the day, at most every hour, are met by steps of this length."""
+    apart = math.gcd(step_seconds(step), 3600 * HOURS)
+    return HOURS if apart % 3600 else 3600 * HOURS // apart
 
 
 @dataclass(frozen=True)
@@ -138,11 +168,17 @@ class Climatology:
 
     def __init__(self, array: zarr.Array | BoxedArray, binning: Binning) -> None:
         self.array, self.binning, self.rule = array, binning, binning.rule
-        self._bin = lru_cache(maxsize=256)(self._read)
 
-    def _read(self, index: int) -> np.ndarray:
-        return np.asarray(self.array[index])
+    def at(self, times: np.ndarray, channels: slice = EVERY) -> np.ndarray:
+        """Climatology (N, c, H, W) at datetime64 times (N,), physical units; a chunk is read once.
 
-    def at(self, times: np.ndarray) -> np.ndarray:
-        """Climatology (N, C, H, W) at datetime64 times (N,), physical units."""
-        return np.stack([self._bin(int(b)) for b in self.binning.index(times)])
+        Args:
+            times: of any order.
+            channels: of the state.
+        """
+        bins, place = np.unique(self.binning.index(times), return_inverse=True)
+        chunk, held = self.array.chunks[0], []
+        for part in np.split(bins, np.flatnonzero(np.diff(bins // chunk)) + 1):
+            values = np.asarray(self.array[int(part[0]) : int(part[-1]) + 1, channels])
+            held.append(values[part - part[0]])
+        return np.concatenate(held)[place]

@@ -43,34 +43,51 @@ class BlockSums:
 
     Args:
         blocks: K.
+        leads: S.
+        first: number of the first block; those of a part of the starts begin later.
+
+    Attributes:
+        counts: (K, S) starts taken in.
+        sums: of each statistic, (K, S).
     """
 
-    def __init__(self, blocks: int) -> None:
-        self.counts = np.zeros(blocks)
+    def __init__(self, blocks: int, leads: int, first: int = 0) -> None:
+        self.first = first
+        self.counts = np.zeros((blocks, leads))
         self.sums: dict[str, np.ndarray] = {}
 
-    def add(self, blocks: np.ndarray, statistics: Mapping[str, np.ndarray]) -> None:
-        """Take in statistics, each (N, S), of starts that lie in ``blocks`` (N,)."""
-        np.add.at(self.counts, blocks, 1)
+    def add(self, blocks: np.ndarray, statistics: Mapping[str, np.ndarray], lead: int = 0) -> None:
+        """Take in statistics, each (N, s) from a lead on, of starts in ``blocks`` (N,)."""
+        places = blocks - self.first
         for name, values in statistics.items():
-            empty = np.zeros((len(self.counts), values.shape[1]))
-            np.add.at(self.sums.setdefault(name, empty), blocks, values)
+            sums = self.sums.setdefault(name, np.zeros_like(self.counts))
+            leads = slice(lead, lead + values.shape[1])
+            np.add.at(sums[:, leads], places, values)
+        np.add.at(self.counts[:, leads], places, 1)
+
+    def merge(self, other: BlockSums) -> None:
+        """Take in the sums of other starts or leads; their blocks are among these."""
+        first = other.first - self.first
+        part = slice(first, first + len(other.counts))
+        self.counts[part] += other.counts
+        for name, sums in other.sums.items():
+            self.sums.setdefault(name, np.zeros_like(self.counts))[part] += sums
 
     @property
     def count(self) -> int:
         """Starts taken in."""
-        return int(self.counts.sum())
+        return int(self.counts[:, 0].sum())
 
     def means(self, draws: np.ndarray | None = None) -> dict[str, np.ndarray]:
         """Means over starts, each (S,); with ``draws`` (D, K) those of each draw, (D, S)."""
         weights = np.ones(len(self.counts)) if draws is None else draws
         total = weights @ self.counts
-        return {name: (weights @ sums) / total[..., None] for name, sums in self.sums.items()}
+        return {name: (weights @ sums) / total for name, sums in self.sums.items()}
 
     def without_empty(self) -> BlockSums:
         """The blocks that hold starts."""
-        held = self.counts > 0
-        kept = BlockSums(int(held.sum()))
+        held = self.counts.any(1)
+        kept = BlockSums(int(held.sum()), self.counts.shape[1])
         kept.counts = self.counts[held]
         kept.sums = {name: sums[held] for name, sums in self.sums.items()}
         return kept

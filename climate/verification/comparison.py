@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from climate.conventions.wording import duration
-from climate.forecasts.reading import Forecast, batches, valid_climatology
+from climate.forecasts.pieces import Piece, pieces, read_window
+from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
 from climate.verification import scores
 from climate.verification.blocks import (
@@ -23,7 +24,11 @@ from climate.verification.blocks import (
     interval,
 )
 from climate.verification.pairs import pair_statistics
+from climate.verification.rows import Sums
+from climate.verification.series import PartStatistics, Series
+from climate.verification.tasks import HERE, over_pieces
 from vgbdm.errors import InputError
+from vgbdm.tasks import Dask
 
 COMPARED = {
     "mse": scores.mse,
@@ -56,7 +61,9 @@ class Comparison:
     rule: str
 
 
-def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Comparison:
+def compare(
+    a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0, dask: Dask = HERE
+) -> Comparison:
     """Paired differences over the common starts and leads; both under the same block draws.
 
     Args:
@@ -64,25 +71,41 @@ def compare(a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0) -> Co
         b: the other.
         store: of their truth.
         seed: of the bootstrap.
+        dask: who works.
 
     Raises:
         InputError: if their grids or steps differ, or they have no start in common.
     """
     a, b = common(a, b)
     blocks = assign_blocks(store.times[a.starts], a.longest)
-    count = int(blocks.max()) + 1
-    totals = {name: (BlockSums(count), BlockSums(count)) for name in store.channels}
-    areas = [a.area_of(store, c) for c in range(len(store.channels))]
-    for part, window in batches([a, b], store, desc="comparing"):
-        valid = valid_climatology(a, store, part)
-        for c, channel in enumerate(store.channels):
-            for forecast, total in zip((a, b), totals[channel], strict=True):
-                members = forecast.read(part.start, part.stop, channel)
-                pair = window[:, 1:, c], valid[:, :, c]
-                total.add(blocks[part], pair_statistics(members, *pair, areas[c]))
+    both = Sums(blocks, a.hours)
+    parts = pieces(a.truth(store), max(a.together[0], b.together[0]))
+    over_pieces(_compare_piece, (a, b, store, blocks), parts, both.merge, dask, "comparing")
+    totals = {name: (both.totals["a", name], both.totals["b", name]) for name in store.channels}
     table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(DIFFERENCE_COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
     return Comparison(table, ends[0], ends[1], describe_blocks(blocks, a.longest))
+
+
+def _compare_piece(
+    shared: tuple[Forecast, Forecast, TrainingStore, np.ndarray], piece: Piece
+) -> Sums:
+    """The sums of both over a piece, as rows ``a`` and ``b``."""
+    *forecasts, store, blocks = shared
+    window = read_window(forecasts[0].truth(store), piece)
+    sums = Sums(blocks[piece.starts], forecasts[0].hours)
+    for row, forecast in zip(("a", "b"), forecasts, strict=True):
+        for c in range(piece.channels.start, piece.channels.stop):
+            series = Series(forecast, store, piece, window, c)
+            for starts, leads in forecast.parts(piece):
+                part = PartStatistics(starts, leads)
+                for pairs in series.pairs(starts, leads):
+                    errors = pairs.members - series.states[pairs.valid]
+                    anomalies = series.anomalies[pairs.valid]
+                    part.put(row, pairs, pair_statistics(errors, anomalies, series.area))
+                total = sums.total(row, series.channel)
+                total.add(blocks[starts], part.rows[row], leads.start)
+    return sums
 
 
 def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:

@@ -8,20 +8,28 @@ from __future__ import annotations
 import numpy as np
 
 from climate.conventions.calendar import inside
-from climate.forecasts.reading import Forecast, batches
+from climate.forecasts.pieces import Piece, pieces, read_window
+from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
+from climate.verification.pairs import mean_of
+from climate.verification.series import Series
+from climate.verification.tasks import HERE, over_pieces
 from vgbdm.errors import InputError
+from vgbdm.tasks import Dask
 
 SAME_MODEL = "model_hash"
 
 
-def validation_spread(dress: Forecast, forecast: Forecast, store: TrainingStore) -> np.ndarray:
+def validation_spread(
+    dress: Forecast, forecast: Forecast, store: TrainingStore, dask: Dask = HERE
+) -> np.ndarray:
     """Root mean square error (S, C, H) of the mean forecast over starts and longitudes.
 
     Args:
         dress: forecasts of the same model from the validation period.
         forecast: that is to be dressed.
         store: of the truth.
+        dask: who works.
 
     Raises:
         InputError: if they are not of the validation period, or do not fit the forecast.
@@ -47,12 +55,33 @@ def validation_spread(dress: Forecast, forecast: Forecast, store: TrainingStore)
         )
     dress = dress.select(np.arange(len(dress.starts)), forecast.leads)
     total = np.zeros((forecast.leads, len(store.channels), len(forecast.area.lat)))
-    for part, window in batches([dress], store, desc="validation errors"):
-        for c, channel in enumerate(store.channels):
-            mean = dress.read(part.start, part.stop, channel).mean(1, dtype=np.float64)
-            square = ((mean - window[:, 1:, c]) ** 2).sum(0)
-            total[:, c] += _mean_of_rows(square, dress.area_of(store, c).kept)
+
+    def take(part: tuple[Piece, np.ndarray]) -> None:
+        piece, sums = part
+        total[piece.leads, piece.channels] += sums
+
+    parts = pieces(dress.truth(store), dress.together[0])
+    over_pieces(_square_errors, (dress, store), parts, take, dask, "validation errors")
     return np.sqrt(total / len(dress.starts))
+
+
+def _square_errors(
+    shared: tuple[Forecast, TrainingStore], piece: Piece
+) -> tuple[Piece, np.ndarray]:
+    """Means over longitudes of the square errors of a piece, summed over its starts, (S, C, H)."""
+    dress, store = shared
+    window = read_window(dress.truth(store), piece)
+    channels = range(piece.channels.start, piece.channels.stop)
+    first, rows = piece.leads.start, len(dress.area.lat)
+    total = np.zeros((piece.leads.stop - first, len(channels), rows))
+    for k, c in enumerate(channels):
+        series = Series(dress, store, piece, window, c)
+        for starts, leads in dress.parts(piece):
+            for pairs in series.pairs(starts, leads):
+                error = mean_of(pairs.members) - series.states[pairs.valid]
+                ahead = slice(pairs.leads.start - first, pairs.leads.stop - first)
+                total[ahead, k] += _mean_of_rows(error**2, series.area.kept)
+    return piece, total
 
 
 def _mean_of_rows(fields: np.ndarray, kept: np.ndarray | None) -> np.ndarray:

@@ -1,9 +1,12 @@
-"""Statistics of a forecast and its truth: area means, one number per start and lead.
+"""Statistics of forecasts and their truth: area means, one number per start and lead.
 
 Scores are functions of the means of these over starts (see `scores`), so that weighting and
 aggregation stay apart and memory does not grow with the number of starts.
 
-Shapes: ``N`` starts, ``M`` members (1: deterministic), ``S`` leads, ``H`` latitudes,
+Fields are 0 where a point does not count (`Area.blank`); they keep their precision, sums of rows
+are added in float64.
+
+Shapes: ``B`` pairs of a start and a lead, ``M`` members (1: deterministic), ``H`` latitudes,
 ``W`` longitudes, ``K`` zonal wavenumbers 0 … W/2.
 """
 
@@ -23,21 +26,13 @@ STATISTIC_NAMES = (
 )  # fmt: skip
 
 
-def pair_statistics(
-    members: np.ndarray,
-    truth: np.ndarray,
-    climatology: np.ndarray,
-    area: Area,
-    std: np.ndarray | None = None,
-) -> dict[str, np.ndarray]:
-    """Area-weighted means of one variable, each (N, S) float64; a lead at a time.
+def pair_statistics(errors: np.ndarray, anomalies: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+    """Area-weighted means of one variable, each (B,) float64.
 
     Args:
-        members: (N, M, S, H, W).
-        truth: (N, S, H, W).
-        climatology: (N, S, H, W) at the valid times.
+        errors: (M, B, H, W) of the members.
+        anomalies: (B, H, W) of the truth, from climatology at the valid times.
         area: of the fields.
-        std: broadcast to (S, H, W): the forecast is normal about the one member.
 
     Returns:
         Of the mean of the members: ``square`` of the error and its ``root``, ``error``,
@@ -45,99 +40,107 @@ def pair_statistics(
         Of the distribution: ``crps`` (fair; the absolute error where there is one member) and
         ``spread_square``, (M + 1)/M times the variance with M - 1; NaN where there is none.
     """
-    shape = truth.shape[1:]
-    spread = None if std is None else np.broadcast_to(std, shape)
-    leads = [
-        _at_lead(
-            members[:, :, s].astype(np.float64),
-            truth[:, s].astype(np.float64),
-            climatology[:, s],
-            area,
-            None if spread is None else spread[s],
-        )
-        for s in range(shape[0])
-    ]
-    return {name: np.stack([lead[name] for lead in leads], 1) for name in STATISTIC_NAMES}
-
-
-def _at_lead(
-    members: np.ndarray,
-    truth: np.ndarray,
-    climatology: np.ndarray,
-    area: Area,
-    std: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    count = members.shape[1]
-    errors = members - truth[:, None]  # CRPS and spread of these are those of the members
-    error = errors.mean(1)
-    observed = truth - climatology
-    predicted = observed + error
-    if std is not None:
-        score, spread = gaussian_crps(error, std), np.broadcast_to(std**2, error.shape)
-    elif count > 1:
-        ordered = torch.from_numpy(errors).movedim(1, 0)
-        score = crps(ordered, torch.zeros(())).numpy()
-        spread = (count + 1) / count * errors.var(1, ddof=1)
-    else:
-        score, spread = np.abs(error), np.full(error.shape, np.nan)
-    square = area.mean(error**2)
+    error = mean_of(errors)
+    predicted, square = anomalies + error, area.mean_product(error, error)
     return {
         "square": square,
         "root": np.sqrt(square),
         "error": area.mean(error),
-        "product": area.mean(predicted * observed),
-        "forecast_square": area.mean(predicted**2),
-        "truth_square": area.mean(observed**2),
-        "crps": area.mean(score),
-        "spread_square": area.mean(spread),
+        "product": area.mean_product(predicted, anomalies),
+        "forecast_square": area.mean_product(predicted, predicted),
+        "truth_square": area.mean_product(anomalies, anomalies),
+        **(_of_one(error, area) if len(errors) == 1 else _of_members(errors, area)),
     }
 
 
+def mean_of(members: np.ndarray) -> np.ndarray:
+    """Mean of members (M, ...); the one itself where there is one."""
+    return members[0] if len(members) == 1 else members.mean(0)
+
+
+def _of_one(error: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+    return {"crps": area.mean(np.abs(error)), "spread_square": np.full(len(error), np.nan)}
+
+
+def _of_members(errors: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+    """CRPS and spread of errors are those of the members."""
+    count, held = len(errors), torch.from_numpy(errors)
+    score = crps(held, torch.zeros((), dtype=held.dtype)).numpy()
+    spread = (count + 1) / count * area.mean(errors.var(0, ddof=1))
+    return {"crps": area.mean(score), "spread_square": spread}
+
+
+def normal_statistics(error: np.ndarray, std: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+    """``crps`` and ``spread_square``, each (B,), of a normal distribution about one forecast.
+
+    Args:
+        error: (B, H, W) of the forecast.
+        std: σ, broadcast to it.
+        area: of the fields.
+    """
+    shape = np.broadcast_shapes(std.shape, error.shape[-2:])
+    spread = area.mean(area.blank(np.broadcast_to(std**2, shape)))
+    score = area.mean(area.blank(gaussian_crps(error, std)))
+    return {"crps": score, "spread_square": np.broadcast_to(spread, score.shape)}
+
+
 def gaussian_crps(error: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """CRPS of a normal distribution, σ [z (2Φ(z) - 1) + 2φ(z) - 1/√π], z = error/σ.
+    """CRPS of a normal distribution, σ [z erf(z/√2) + √(2/π) exp(-z²/2) - 1/√π], z = error/σ.
 
     Where σ is 0 it is the absolute error. Gneiting et al. 2005, eq. 5.
 
     Args:
         error: of the mean, any shape.
-        std: σ, broadcast to it.
+        std: σ, broadcast to it; the result has the precision of the error.
     """
-    sigma = np.broadcast_to(std, error.shape)
-    scale = np.where(sigma > 0, sigma, 1.0)
-    z = torch.from_numpy(error / scale)
-    density = torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-    value = z * (2 * torch.special.ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi)
-    return np.where(sigma > 0, scale * value.numpy(), np.abs(error))
+    sigma = np.asarray(std, error.dtype)
+    narrow = sigma <= 0
+    scale = torch.from_numpy(np.where(narrow, sigma.dtype.type(1), sigma))
+    z = torch.from_numpy(error) / scale
+    half = z * math.sqrt(0.5)
+    value = torch.erf(half).mul_(z)
+    value.add_(half.square_().neg_().exp_(), alpha=math.sqrt(2 / math.pi))
+    found = value.sub_(1 / math.sqrt(math.pi)).mul_(scale).numpy()
+    return np.where(narrow, np.abs(error), found) if narrow.any() else found
 
 
-def zonal_spectrum(field: np.ndarray, area: Area) -> np.ndarray:
-    """Power per zonal wavenumber, (..., K), of fields (..., H, W) around the whole Earth.
+def zonal_spectrum(fields: np.ndarray, area: Area) -> np.ndarray:
+    """Power per zonal wavenumber, (..., K) float64, of fields (..., H, W) around the whole Earth.
 
     The square of the amplitudes on each latitude, area-weighted over all latitudes; summed over
-    wavenumbers it is the area mean of the square (Parseval).
+    wavenumbers it is the area mean of the square (Parseval). The mean of a row is taken off before
+    its transform, which keeps the precision of the fields.
     """
-    width = field.shape[-1]
-    power = np.abs(np.fft.rfft(field.astype(np.float64), axis=-1) / width) ** 2
+    width = fields.shape[-1]
+    means = fields @ np.full(width, 1 / width, fields.dtype)
+    weighted = (fields - means[..., None]) * np.sqrt(area.weights / width**2)[:, None].astype(
+        fields.dtype
+    )
+    parts = torch.fft.rfft(torch.from_numpy(weighted)).numpy().view(fields.dtype)
+    squares = np.einsum("...hp,...hp->...p", parts, parts)
+    power = squares.reshape(*squares.shape[:-1], -1, 2).sum(-1, dtype=np.float64)
     power[..., 1 : (width + 1) // 2] *= 2  # both signs; the mean and the shortest wave have one
-    return np.asarray(np.einsum("...hk,h->...k", power, area.weights))
+    power[..., 0] = means.astype(np.float64) ** 2 @ area.weights
+    return np.asarray(power)
 
 
 def rank_histogram(members: np.ndarray, truth: np.ndarray, area: Area) -> np.ndarray:
-    """Area-weighted share of truths at each rank 0 … M among the members, (M + 1,).
+    """Area-weighted share of truths at each rank 0 … M among the members, (B, M + 1).
 
     A truth that equals members is shared evenly among the ranks it could have.
 
     Args:
-        members: (N, M, H, W).
-        truth: (N, H, W).
+        members: (M, B, H, W).
+        truth: (B, H, W).
         area: of the fields.
     """
-    count = members.shape[1]
-    of_members, of_truth = torch.from_numpy(members).movedim(1, 0), torch.from_numpy(truth)
+    count, pairs = len(members) + 2, len(truth)
+    of_members, of_truth = torch.from_numpy(members), torch.from_numpy(truth)
     below = ranks(of_members, of_truth).numpy()
     equal = (of_members == of_truth).sum(0).numpy()
-    weight = area.point_weights / truth.shape[0] / (equal + 1)
+    weight = (area.point_weights / (equal + 1)).ravel()
+    place = below + count * np.arange(pairs)[:, None, None]
     # a share goes to every rank from `below` to `below + equal`: a step up, and one down after it
-    up = np.bincount(below.ravel(), weight.ravel(), count + 2)
-    down = np.bincount((below + equal + 1).ravel(), weight.ravel(), count + 2)
-    return np.cumsum(up - down)[: count + 1]
+    up = np.bincount(place.ravel(), weight, pairs * count)
+    down = np.bincount((place + equal + 1).ravel(), weight, pairs * count)
+    return np.cumsum((up - down).reshape(pairs, count), 1)[:, :-1]

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from climate.forecasts.reading import Forecast, batches, valid_climatology
+from climate.forecasts.pieces import pieces
+from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
 from climate.verification.blocks import (
     BlockSums,
@@ -23,20 +24,14 @@ from climate.verification.blocks import (
     interval,
 )
 from climate.verification.dressing import validation_spread
-from climate.verification.pairs import pair_statistics
+from climate.verification.kept_fits import trivial_fit
+from climate.verification.rows import Rows, Sums, lagged_row, score_piece
 from climate.verification.scores import SCORES
-from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE, Shapes
-from climate.verification.trivial import (
-    TrivialFit,
-    damped_persistence,
-    fit_trivial,
-    lagged_frames,
-    persistence,
-)
+from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE
+from climate.verification.tasks import HERE, over_pieces
 from vgbdm.report.tables import write_csv
+from vgbdm.tasks import Dask
 
-LAGGED = "t2m"
-"""The one variable whose daily cycle makes yesterday's state a hard row to beat."""
 SCORE_COLUMNS = (
     "row", "variable", "lead_hours",
     "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
@@ -70,25 +65,15 @@ class Verification:
         (out / "rules.json").write_text(json.dumps(self.rules, indent=2, ensure_ascii=False))
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """One row's forecasts of one variable.
-
-    Attributes:
-        members: (N, M, S, H, W).
-        std: broadcast to (S, H, W): normal about the one member; None: the members are all.
-        kept: (N,) starts that count; None: all.
-    """
-
-    members: np.ndarray
-    std: np.ndarray | None = None
-    kept: np.ndarray | None = None
-
-
 def score(
-    forecast: Forecast, store: TrainingStore, dress: Forecast | None = None, seed: int = 0
+    forecast: Forecast,
+    store: TrainingStore,
+    dress: Forecast | None = None,
+    seed: int = 0,
+    dask: Dask = HERE,
+    kept: Path | None = None,
 ) -> Verification:
-    """Score a forecast and the trivial rows; memory does not grow with the number of starts.
+    """Score a forecast and the trivial rows; a task's memory is bounded by `forecasts.pieces`.
 
     Args:
         forecast: to score.
@@ -96,38 +81,33 @@ def score(
         dress: forecasts of the same model from the validation period; adds the row
             ``model_dressed``, the forecast's mean with a normal error of the size they have.
         seed: of the bootstrap.
+        dask: who works; a cluster reads the same paths.
+        kept: folder for what trivial rows learn, which is read there the next time; None: nowhere.
 
     Raises:
         InputError: if ``dress`` is not of the validation period or does not fit the forecast.
     """
-    scored = _Scored(forecast, store, dress)
     blocks = assign_blocks(store.times[forecast.starts], forecast.longest)
-    totals: dict[tuple[str, str], BlockSums] = {}
-    shapes = Shapes(forecast.hours)
-    areas = [forecast.area_of(store, c) for c in range(len(store.channels))]
-    for part, window in batches([forecast], store, scored.past):
-        valid = valid_climatology(forecast, store, part)
-        truth = window[:, scored.past + 1 :]
-        for c, channel in enumerate(store.channels):
-            for row, prediction in scored.predictions(c, part, window, valid):
-                kept = slice(None) if prediction.kept is None else prediction.kept
-                statistics = pair_statistics(
-                    prediction.members[kept],
-                    truth[kept, :, c],
-                    valid[kept, :, c],
-                    areas[c],
-                    prediction.std,
-                )
-                total = totals.setdefault((row, channel), BlockSums(int(blocks.max()) + 1))
-                total.add(blocks[part][kept], statistics)
-                if row == "model":
-                    shapes.add(channel, prediction.members, truth[:, :, c], areas[c])
-    table = pd.DataFrame(_lines(totals, forecast.hours, seed), columns=list(SCORE_COLUMNS))
-    order = {row: k for k, row in enumerate(scored.rules)}
-    table = table.sort_values("row", key=lambda rows: rows.map(order), kind="stable")
-    rules = scored.rules | _rules_of_scores(forecast, store, blocks)
+    rows = Rows(
+        forecast,
+        store,
+        blocks,
+        trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask),
+        None if dress is None else validation_spread(dress, forecast, store, dask),
+        lagged_row(forecast, store),
+    )
+    sums = Sums(blocks, forecast.hours)
+    parts = pieces(rows.truth, forecast.together[0])
+    over_pieces(score_piece, rows, parts, sums.merge, dask, "scoring")
+    table = pd.DataFrame(_lines(sums.totals, forecast.hours, seed), columns=list(SCORE_COLUMNS))
+    order = {row: k for k, row in enumerate(rows.rules)}
+    table = table.sort_values("row", key=lambda names: names.map(order), kind="stable")
+    rules = rows.rules | _rules_of_scores(forecast, store, blocks)
     return Verification(
-        table.reset_index(drop=True), shapes.spectra_table(), shapes.ranks_table(), rules
+        table.reset_index(drop=True),
+        sums.shapes.spectra_table(),
+        sums.shapes.ranks_table(),
+        rules,
     )
 
 
@@ -149,78 +129,6 @@ def _rules_of_scores(
     if forecast.outside_training:
         rules["outside_training"] = forecast.outside_training
     return rules
-
-
-class _Scored:
-    """The rows of a scorecard and their rules.
-
-    Attributes:
-        rules: row → how it is made, in the order of the table.
-        past: states before the initial one that the rows need.
-    """
-
-    def __init__(self, forecast: Forecast, store: TrainingStore, dress: Forecast | None) -> None:
-        self.forecast, self.store = forecast, store
-        self.fit: TrivialFit = fit_trivial(store, forecast.area, forecast.step, forecast.leads)
-        self.dressing = None if dress is None else validation_spread(dress, forecast, store)
-        lagged = lagged_frames(forecast.step, forecast.leads) if LAGGED in store.channels else None
-        self.past = 0 if lagged is None else int(lagged.max())
-        first = store.times[forecast.starts.min()]
-        if self.past and first - store.times[0] < self.past * forecast.step:
-            lagged, self.past = None, 0  # the store begins less than a day before
-        self.lagged = lagged
-        normal = "normal about it with the standard deviation"
-        rules = {
-            "model": f"mean of {forecast.members} members"
-            if forecast.members > 1
-            else "the forecast",
-            "model_dressed": f"the same mean, {normal} of its own errors on validation per "
-            "variable, lead and latitude",
-            "persistence": "the initial state",
-            "damped_persistence": "climatology plus the damped initial anomaly, fitted per "
-            "variable and lead on training",
-            "lagged_persistence": f"{LAGGED}: the latest state known at that hour of the day, up "
-            "to 24 h ahead that of the day before; starts without a whole day before are left out",
-            "climatology": f"{store.climatology.rule}; for CRPS {normal} of the training anomalies "
-            "per variable and point",
-        }
-        held = {"model_dressed": self.dressing, "lagged_persistence": self.lagged}
-        self.rules = {k: rule for k, rule in rules.items() if held.get(k, ()) is not None}
-
-    def predictions(
-        self, c: int, part: slice, window: np.ndarray, valid: np.ndarray
-    ) -> Iterator[tuple[str, Prediction]]:
-        """Every row's forecasts of channel ``c`` from the starts of a batch.
-
-        Args:
-            c: place of the channel.
-            part: places of the starts.
-            window: (N, past + 1 + S, C, H, W) states.
-            valid: (N, S, C, H, W) climatology at the valid times.
-        """
-        forecast, channel = self.forecast, self.store.channels[c]
-        initial, one = window[:, self.past, c : c + 1], np.s_[:, None, :, 0]
-        members = forecast.read(part.start, part.stop, channel)
-        yield "model", Prediction(members)
-        if self.dressing is not None:
-            mean = members.mean(1, keepdims=True, dtype=np.float64)
-            yield "model_dressed", Prediction(mean, self.dressing[:, c, :, None])
-        yield "persistence", Prediction(persistence(initial, forecast.leads)[one])
-        times = self.store.times[forecast.starts[part]]
-        start = forecast.area.cut(self.store.climatology.at(times))[:, c : c + 1]
-        ahead, damping = valid[:, :, c : c + 1], self.fit.damping[:, c : c + 1]
-        damped = damped_persistence(initial, start, ahead, damping)
-        yield "damped_persistence", Prediction(damped[one])
-        if self.lagged is not None and channel == LAGGED:
-            yesterday = window[:, self.past - self.lagged, c]
-            yield "lagged_persistence", Prediction(yesterday[:, None], kept=self._has_past(part))
-        yield "climatology", Prediction(ahead[one], self.fit.spread[c])
-
-    def _has_past(self, part: slice) -> np.ndarray:
-        """Starts (N,) of a batch whose lagged states of the day before are all there."""
-        assert self.lagged is not None
-        back = -self.lagged * self.store.stride(self.forecast.step)
-        return np.asarray(self.store.has(self.forecast.starts[part], back).all(1))
 
 
 def _lines(

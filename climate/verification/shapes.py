@@ -14,13 +14,18 @@ import numpy as np
 import pandas as pd
 
 from climate.grids.area import Area
-from climate.verification.pairs import rank_histogram, zonal_spectrum
+from climate.verification.pairs import mean_of, rank_histogram, zonal_spectrum
 
 SPECTRUM_RULE = (
     "power per zonal wavenumber, squared amplitude, cos φ-weighted over all latitudes, mean over "
     "starts; of an ensemble the mean over members (model) and that of its mean (model_mean)"
 )
 RANK_RULE = "area-weighted share of truths at each rank among the members; ties shared evenly"
+
+
+def has_spectra(area: Area) -> bool:
+    """Whether fields go around the Earth with no point left out."""
+    return area.is_circle and area.kept is None
 
 
 class Shapes:
@@ -34,42 +39,55 @@ class Shapes:
         self.hours = hours
         self.spectra: dict[tuple[str, str], np.ndarray] = {}
         self.ranks: dict[str, np.ndarray] = {}
-        self.starts: dict[str, int] = {}
+        self.starts: dict[str, np.ndarray] = {}
 
-    def add(self, variable: str, members: np.ndarray, truth: np.ndarray, area: Area) -> None:
-        """Take in forecasts and their truth.
+    def add(
+        self, variable: str, lead: int, members: np.ndarray, truth: np.ndarray, area: Area
+    ) -> None:
+        """Take in forecasts from one start and their truth.
 
         Args:
             variable: short name.
-            members: (N, M, S, H, W).
-            truth: (N, S, H, W).
+            lead: place of the first.
+            members: (M, B, H, W), at leads that follow each other.
+            truth: (B, H, W).
             area: of the variable; where some of it is masked there are no spectra.
         """
-        count = len(truth)
-        self.starts[variable] = self.starts.get(variable, 0) + count
-        ensemble = members.shape[1] > 1
-        for s in range(truth.shape[1]):
-            if area.is_circle and area.kept is None:
-                fields = {"model": members[:, :, s], "truth": truth[:, s]}
-                if ensemble:
-                    fields["model_mean"] = members[:, :, s].mean(1, dtype=np.float64)
-                for row, field in fields.items():
-                    power = zonal_spectrum(field, area)
-                    each = power.reshape(-1, power.shape[-1]).mean(0)
-                    self._sum(self.spectra, (row, variable), s, count * each)
-            if ensemble:
-                shares = rank_histogram(members[:, :, s], truth[:, s], area)
-                self._sum(self.ranks, variable, s, count * shares)
+        leads = slice(lead, lead + len(truth))
+        self._sum(self.starts, variable, leads, np.ones((len(truth), 1)))
+        if has_spectra(area):
+            power = zonal_spectrum(members, area).mean(0)
+            self._sum(self.spectra, ("model", variable), leads, power)
+            if len(members) > 1:
+                power = zonal_spectrum(mean_of(members), area)
+                self._sum(self.spectra, ("model_mean", variable), leads, power)
+        if len(members) > 1:
+            self._sum(self.ranks, variable, leads, rank_histogram(members, truth, area))
 
-    def _sum(self, sums: dict[Any, np.ndarray], key: Any, lead: int, values: np.ndarray) -> None:
-        sums.setdefault(key, np.zeros((len(self.hours), len(values))))[lead] += values
+    def add_truth(self, variable: str, leads: slice, power: np.ndarray) -> None:
+        """Take in spectra (S, K) of the truth, summed over the starts."""
+        self._sum(self.spectra, ("truth", variable), leads, power)
+
+    def merge(self, other: Shapes) -> None:
+        """Take in the sums of other starts, leads or variables."""
+        everything = slice(0, len(self.hours))
+        for own, others in (
+            (self.spectra, other.spectra), (self.ranks, other.ranks), (self.starts, other.starts),
+        ):  # fmt: skip
+            for key, sums in others.items():
+                self._sum(own, key, everything, sums)
+
+    def _sum(self, sums: dict[Any, np.ndarray], key: Any, leads: slice, values: np.ndarray) -> None:
+        sums.setdefault(key, np.zeros((len(self.hours), values.shape[1])))[leads] += values
 
     def spectra_table(self) -> pd.DataFrame:
         """Columns row, variable, lead_hours, wavenumber, power (units of the variable, squared)."""
         found = [
             (row, variable, hour, k, power)
-            for (row, variable), sums in self.spectra.items()
-            for hour, powers in zip(self.hours, sums / self.starts[variable], strict=True)
+            for variable, starts in self.starts.items()
+            for row in ("model", "truth", "model_mean")
+            if (row, variable) in self.spectra
+            for hour, powers in zip(self.hours, self.spectra[row, variable] / starts, strict=True)
             for k, power in enumerate(powers)
         ]
         columns = ["row", "variable", "lead_hours", "wavenumber", "power"]

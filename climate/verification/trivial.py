@@ -11,33 +11,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from climate.forecasts.pieces import Piece, Truth, pieces, read_window
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
+from climate.verification.tasks import HERE, over_pieces
+from vgbdm.tasks import Dask
 
 ROWS = ("persistence", "damped_persistence", "lagged_persistence", "climatology")
 """Their names in a scorecard."""
-FIT_BYTES = 64 * 2**20
-"""Training states held at a time while the rows are fitted."""
 DAY_SECONDS = np.timedelta64(86400, "s")
 
 
-def persistence(initial: np.ndarray, leads: int) -> np.ndarray:
-    """The initial state at every lead: (N, C, H, W) → (N, S, C, H, W), a view."""
-    return np.broadcast_to(initial[:, None], (len(initial), leads, *initial.shape[1:]))
+def persistence(known: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Errors (S, H, W) of a state (H, W), or of one for each lead, as the forecast of ``truth``."""
+    return known - truth
 
 
 def damped_persistence(
-    initial: np.ndarray, start: np.ndarray, valid: np.ndarray, damping: np.ndarray
+    initial: np.ndarray, anomalies: np.ndarray, damping: np.ndarray
 ) -> np.ndarray:
-    """Climatology at the valid time plus the damped initial anomaly.
+    """Errors (S, H, W) of climatology at the valid time plus the damped initial anomaly.
 
     Args:
-        initial: (N, C, H, W) initial states.
-        start: (N, C, H, W) climatology at the initial times.
-        valid: (N, S, C, H, W) climatology at the valid times.
-        damping: (S, C) from `fit_trivial`.
+        initial: (H, W) anomaly of the initial state.
+        anomalies: (S, H, W) of the truth.
+        damping: (S,) from `fit_trivial`.
     """
-    return valid + damping[:, :, None, None] * (initial - start)[:, None]
+    return damping[:, None, None] * initial - anomalies
 
 
 def lagged_frames(step: np.timedelta64, leads: int) -> np.ndarray | None:
@@ -65,7 +65,9 @@ class TrivialFit:
     spread: np.ndarray
 
 
-def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: int) -> TrivialFit:
+def fit_trivial(
+    store: TrainingStore, area: Area, step: np.timedelta64, leads: int, dask: Dask = HERE
+) -> TrivialFit:
     """Damping and spread of anomalies from the training climatology; one pass for all leads.
 
     Masked points are no anomalies.
@@ -77,25 +79,29 @@ def fit_trivial(store: TrainingStore, area: Area, step: np.timedelta64, leads: i
     anchors = store.anchors("train", step, history=0, ahead=leads)
     if not len(anchors):
         return TrivialFit(product, square)
-    ahead = store.stride(step) * np.arange(1, leads + 1)
-    reach = int(ahead[-1])
-    weights = area.weights.astype(np.float32)[:, None]
-    block = max(reach, FIT_BYTES // (4 * int(np.prod(store.state.shape[1:]))))
-    for first in range(int(anchors[0]), int(anchors[-1]) + 1, block):
-        inside = anchors[(anchors >= first) & (anchors < first + block)] - first
-        if not len(inside):
-            continue
-        later = store.frames(inside + first, ahead) - first
-        last = first + int(later[-1, -1]) + 1
-        anomaly = area.cut(store.read(first, last) - store.climatology.at(store.times[first:last]))
-        if store.mask is not None:
-            anomaly[:, area.cut(store.mask)] = 0.0
-        now = anomaly[inside]
-        square += np.einsum("nchw,nchw->chw", now, now, dtype=np.float64)
-        now = now * weights
-        for k in range(leads):
-            then = anomaly[later[:, k]]
-            product[k] += np.einsum("nchw,nchw->c", now, then, dtype=np.float64)
+    truth = Truth(store, anchors, step, leads, area)
+
+    def take(part: tuple[Piece, np.ndarray, np.ndarray]) -> None:
+        piece, products, squares = part
+        product[piece.leads, piece.channels] += products
+        if not piece.leads.start:
+            square[piece.channels] += squares
+
+    over_pieces(_anomaly_products, truth, pieces(truth), take, dask, "trivial rows")
     total = np.einsum("chw,h->c", square, area.weights)
     damping = np.divide(product, total, out=np.zeros_like(product), where=total > 0)
     return TrivialFit(damping, np.sqrt(square / len(anchors)))
+
+
+def _anomaly_products(truth: Truth, piece: Piece) -> tuple[Piece, np.ndarray, np.ndarray]:
+    """Of the anomalies a of a piece: Σ a(t) a(t + lead), (S, C), and Σ a(t)², (C, H, W)."""
+    window, weights = read_window(truth, piece), truth.area.weights
+    products = np.zeros((piece.leads.stop - piece.leads.start, window.anomalies.shape[1]))
+    squares = np.zeros(window.anomalies.shape[1:])
+    for initial, valid in zip(window.initial, window.valid, strict=True):
+        now = window.anomalies[initial]
+        if not piece.leads.start:
+            squares += now**2
+        for k, then in enumerate(valid):
+            products[k] += np.vecdot(now, window.anomalies[then]) @ weights
+    return piece, products, squares

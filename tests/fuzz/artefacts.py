@@ -81,7 +81,8 @@ def read_store(path: Path) -> Values:
 def read_forecast(path: Path, store: Path) -> Values:
     """What is scored of a forecast."""
     forecast = open_forecast(path, open_store(store))
-    values = {name: forecast.read(0, len(forecast.starts), name) for name in ("z", "u10", "v10")}
+    everything = slice(0, len(forecast.starts)), slice(0, forecast.leads)
+    values = {name: forecast.read(*everything, name) for name in ("z", "u10", "v10")}
     return values | {"starts": forecast.starts, "hours": np.array(forecast.hours)}
 
 

@@ -40,4 +40,4 @@ def forecast(
     area = Area.of(store.lat, store.lon, store.lat, store.lon)
     made = xr.Dataset(fields, coords, attrs)
     length = np.timedelta64(step * 3600, "s")
-    return Forecast(Path("dress"), made, starts, length, area, 1), errors
+    return Forecast(Path("dress"), made, starts, length, area, (1, 1)), errors

@@ -8,7 +8,7 @@ import zarr
 from climate.conventions.calendar import hour_of_day, month_of_year
 from climate.conversion import climatology
 from climate.conversion.climatology import write_climatology
-from climate.store.statistics import BY_DAY, BY_HOUR, BY_MONTH, Binning
+from climate.store.statistics import BY_MONTH, Binning, by_day, by_hour
 
 YEAR, PARTS, WINDOW = 20, 4, 3
 SHORT = Binning("a year of 20 days", (YEAR, PARTS), lambda times: times.astype(int) % (20 * 4))
@@ -59,7 +59,9 @@ def test_seasons_are_the_mean_of_the_days_around(monkeypatch, every, chunk_steps
         assert state.maps <= (1 + 2 * WINDOW / YEAR + 0.15) * 2 * (stop - start)
 
 
-@pytest.mark.parametrize(("binning", "part"), [(BY_HOUR, hour_of_day), (BY_MONTH, month_of_year)])
+@pytest.mark.parametrize(
+    ("binning", "part"), [(by_hour(24), hour_of_day), (BY_MONTH, month_of_year)]
+)
 def test_without_seasons_each_part_has_its_mean(binning, part):
     times = builders.hours("2014-03-05T07", 300, 18).astype("datetime64[s]")
     values = np.random.default_rng(0).normal(3, 5, (300, 2, 3, 4)).astype(np.float32)
@@ -75,7 +77,7 @@ def test_without_seasons_each_part_has_its_mean(binning, part):
     ("shape", "chunk_steps"), [((40, 721, 1440), 1), ((5, 32, 64), 24), ((32, 64, 128), 24)]
 )
 def test_sums_fit_the_budget_and_cover_all(shape, chunk_steps):
-    pieces = list(climatology.pieces(BY_DAY, shape, chunk_steps))
+    pieces = list(climatology.pieces(by_day(24), shape, chunk_steps))
     sizes = [np.prod([s.stop - s.start for s in (p.parts, p.channels, p.rows)]) for p in pieces]
     assert sum(sizes) == 24 * shape[0] * shape[1]
     assert all(8 * 61 * size * shape[2] <= climatology.SUM_BYTES for size in sizes)

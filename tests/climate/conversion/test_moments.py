@@ -12,9 +12,17 @@ from hypothesis import strategies as st
 from climate.conversion import moments
 from climate.conversion.moments import Partial, moments_of, statistics_of, summarise
 from climate.store import statistics as module
-from climate.store.statistics import BY_DAY, BY_MONTH, Climatology, binning_of, has_seasons
+from climate.store.statistics import (
+    BY_MONTH,
+    Climatology,
+    binning_of,
+    by_day,
+    by_hour,
+    has_seasons,
+    parts_of_day,
+)
 
-OF_HOURS = module.BY_HOUR
+BY_HOUR = by_hour(24)
 WEIGHTS = np.cos(np.deg2rad(LAT)) * 3.0
 LINKED = np.isin(np.arange(len(HOURS)), STARTS, invert=True)
 ALL = np.ones(len(HOURS), bool)
@@ -173,15 +181,33 @@ def test_two_years_less_a_day_have_seasons(last, seasons):
 def test_each_step_has_its_binning():
     month, hour = np.timedelta64(1, "M"), np.timedelta64(3600, "s")
     assert binning_of(month, True) is binning_of(month, False) is BY_MONTH
-    assert binning_of(hour, True) is BY_DAY and binning_of(hour, False) is OF_HOURS
-    assert [b.smoothed for b in (BY_DAY, OF_HOURS, BY_MONTH)] == [True, False, False]
+    assert binning_of(hour, True).shape == (366, 24) and binning_of(hour, False).shape == (1, 24)
+    assert [b.smoothed for b in (by_day(4), by_hour(4), BY_MONTH)] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("hours", "parts"), [(1, 24), (3, 8), (5, 24), (6, 4), (24, 1), (36, 2), (120, 1), (1.5, 24)]
+)
+def test_the_day_has_the_parts_that_a_store_s_steps_meet(hours, parts):
+    step = np.timedelta64(int(3600 * hours), "s")
+    assert parts_of_day(step) == parts
+    assert binning_of(step, True).shape == (366, parts)
+
+
+def test_a_climatology_of_before_keeps_its_bin_of_every_hour():
+    six = np.timedelta64(6 * 3600, "s")
+    for seasons, days in ((True, 366), (False, 1)):
+        assert binning_of(six, seasons, 24 * days).shape == (days, 24)
+        assert binning_of(six, seasons, 4 * days).shape == (days, 4)
+        assert binning_of(six, seasons, 7).shape == (days, 4)  # refused by whoever opens it
 
 
 @pytest.mark.parametrize(
     ("binning", "shape", "want"),
     [
-        (OF_HOURS, (1, 24), [20, 21, 6]),
-        (BY_DAY, (366, 24), [24 * 57 + 20, 24 * 60 + 21, 24 * 365 + 6]),
+        (BY_HOUR, (1, 24), [20, 21, 6]),
+        (by_day(24), (366, 24), [24 * 57 + 20, 24 * 60 + 21, 24 * 365 + 6]),
+        (by_day(4), (366, 4), [4 * 57 + 3, 4 * 60 + 3, 4 * 365 + 1]),
         (BY_MONTH, (1, 12), [1, 2, 11]),
     ],
 )
@@ -191,15 +217,24 @@ def test_the_bin_of_a_time_is_its_hour_its_day_or_its_month(binning, shape, want
     assert binning.shape == shape
 
 
-def test_a_climatology_gives_the_bin_of_each_time_and_reads_it_once():
+@pytest.mark.parametrize(
+    ("chunk", "want"),
+    [(1, [(0, 1), (20, 21), (21, 22)]), (12, [(0, 1), (20, 22)]), (24, [(0, 22)])],
+)
+def test_a_climatology_gives_the_bin_of_each_time_and_reads_a_chunk_once(chunk, want):
     reads = []
 
     class Array:
-        def __getitem__(self, index):
-            reads.append(index)
-            return np.full((1, 2, 2), float(index), np.float32)
+        chunks = (chunk, 1, 2, 2)
 
-    climatology = Climatology(Array(), OF_HOURS)
+        def __getitem__(self, key):
+            reads.append((key[0].start, key[0].stop))
+            held = np.arange(24.0)[key[0], None] + 100 * np.arange(2)[key[1]]
+            return held[..., None, None] * np.ones((2, 2), np.float32)
+
+    climatology = Climatology(Array(), BY_HOUR)
     found = climatology.at(drifting_times()[[0, 1, 4, 0]])
-    assert found[:, 0, 0, 0].tolist() == [20, 21, 0, 20] and reads == [20, 21, 0]
-    assert climatology.rule == OF_HOURS.rule
+    assert found[:, 0, 0, 0].tolist() == [20, 21, 0, 20] and reads == want
+    second = climatology.at(drifting_times()[[4, 0]], slice(1, 2))
+    assert second.shape == (2, 1, 2, 2) and second[:, 0, 0, 0].tolist() == [100, 120]
+    assert climatology.rule == BY_HOUR.rule

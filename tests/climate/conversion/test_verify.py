@@ -3,12 +3,15 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
-from builders import hours
+from builders import ABOUT, SPLITS, hours, source, write_folder
 from refusals import refused
 
+from climate.conversion.convert import convert
 from climate.conversion.journal import Journal
 from climate.conversion.verify import Damage, repair, verify_derived, verify_store
+from climate.store.layout import open_store
 from climate.store.swap import swap_file
 
 TIMES = hours("2016-01-01", 20).astype("M8[s]")
@@ -72,3 +75,24 @@ def test_the_times_of_a_damaged_clock_are_not_told(copied):
     lines = verify_store(copied)
     assert len(lines) == 2
     assert any("holds times 0 … " in line for line in lines)
+
+
+@pytest.mark.parametrize("hourly_bins", [False, True], ids=["of the step", "of every hour"])
+def test_a_climatology_of_today_or_of_before_is_read_and_mended(tmp_path, monkeypatch, hourly_bins):
+    """A store of six-hourly steps has four bins; one of before has one for every hour."""
+    files = write_folder(tmp_path / "files", ("z",), days=20, step=6)
+    with monkeypatch.context() as patch:
+        if hourly_bins:
+            patch.setattr("climate.store.statistics.parts_of_day", lambda step: 24)
+        convert(source(files, ("z",)).open(), tmp_path / "store", SPLITS, source=ABOUT)
+    store = open_store(tmp_path / "store")
+    assert store.climatology.array.shape[0] == (24 if hourly_bins else 4)
+    training = store.read(0, 48)
+    for k in range(4):
+        found = store.climatology.at(store.times[[48 + k]])[0]
+        assert np.allclose(found, training[k::4].mean(0), atol=1e-4)
+    chunk = store.path / "climatology/c/0/0/0/0"
+    whole = chunk.read_bytes()
+    chunk.write_bytes(whole[:-1])
+    repaired = repair(store.path, source(files, ("z",)).open(), ABOUT)
+    assert repaired == [str(chunk.relative_to(store.path))] and chunk.read_bytes() == whole

@@ -1,18 +1,58 @@
-"""Forecasts are read with their truth in as large pieces as memory may hold."""
+"""Forecasts are read in as large parts as are stored together, or as memory may hold."""
 
 from dataclasses import replace
 
 import numpy as np
-from forecasters import Oracle
+import pytest
+import xarray as xr
+from uneven_forecasts import forecast
 
-from climate.forecasts.reading import batches, open_forecast
-from climate.forecasts.writing import write_forecast
+from climate.forecasts.pieces import Piece
+from climate.forecasts.reading import _together
 
-SIX = np.timedelta64(6 * 3600, "s")
+ALL = Piece(slice(2, 8), slice(1, 5), slice(0, 3))
 
 
-def test_the_truth_of_few_starts_is_read_at_once(store, tmp_path):
-    """32 MiB hold more than all of it."""
-    write_forecast(Oracle(store), store, tmp_path / "out", lead=6 * SIX)
-    few = replace(open_forecast(tmp_path / "out", store), starts=np.arange(24, 54))
-    assert [part for part, _ in batches([few], store)] == [slice(0, 30)]
+@pytest.fixture
+def made(store):
+    return forecast(store, 6 * np.arange(8), leads=5, members=2)[0]
+
+
+def test_small_files_are_read_together(made):
+    assert list(made.parts(ALL)) == [(ALL.starts, ALL.leads)]
+
+
+@pytest.mark.parametrize(
+    ("together", "leads", "starts"),
+    [((1, 1), [(1, 3), (3, 5)], 1), ((2, 5), [(1, 5)], 2), ((4, 1), [(1, 2), (2, 3)], 4)],
+)
+def test_parts_are_of_the_budget_or_of_what_is_stored_together(
+    made, monkeypatch, together, leads, starts
+):
+    monkeypatch.setattr("climate.forecasts.reading.JOINED_BYTES", 2 * 2 * 4 * 8 * 16)
+    parts = list(replace(made, together=together).parts(ALL))
+    assert [(p.start, p.stop) for s, p in parts if s.start == 2][: len(leads)] == leads
+    assert {s.stop - s.start for s, _ in parts if s.stop < 8} == {starts}
+    covered = {(s, p) for a, b in parts for s in range(a.start, a.stop)
+               for p in range(b.start, b.stop)}  # fmt: skip
+    assert covered == {(s, p) for s in range(2, 8) for p in range(1, 5)}
+
+
+def test_a_part_has_the_values_of_the_whole_in_single_precision(made):
+    whole = made.read(slice(0, 8), slice(0, 5), "u10")
+    assert whole.shape == (8, 2, 5, 8, 16) and whole.dtype == np.float32
+    assert np.array_equal(made.read(slice(2, 4), slice(1, 3), "u10"), whole[2:4, :, 1:3])
+
+
+def test_a_file_is_read_whole_where_it_is_not_too_much(monkeypatch):
+    field = xr.DataArray(
+        np.zeros((8, 3, 5, 4, 6), np.float32),
+        dims=("time", "realization", "lead_time", "lat", "lon"),
+    )
+    assert _together(field) == (1, 1)
+    field.encoding["chunks"] = (1, 1, 2, 4, 6)
+    assert _together(field) == (1, 2)
+    field.encoding["shards"] = (4, 1, 5, 4, 6)
+    assert _together(field) == (4, 5)
+    monkeypatch.setattr("climate.forecasts.reading.READ_BYTES", 4 * 4 * 3 * 5 * 4 * 6 - 1)
+    assert _together(field) == (1, 2)

@@ -32,7 +32,9 @@ def forecast(made, tmp_path):
 
 def read_all(forecast, store):
     held = open_forecast(forecast, store)
-    return [held.read(0, len(held.starts), name) for name in store.channels]
+    return [
+        held.read(slice(0, len(held.starts)), slice(0, held.leads), name) for name in store.channels
+    ]
 
 
 def test_it_records_the_store_it_was_made_from(made, forecast):

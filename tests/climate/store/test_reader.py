@@ -54,6 +54,23 @@ def test_any_span_is_what_was_written(tmp_path, layout, codec):
     assert np.array_equal(array[-1], values[-1])
 
 
+@pytest.mark.parametrize("layout", SHAPES)
+def test_channels_are_read_alone(tmp_path, layout):
+    values = write(tmp_path / "a", layout, "none")
+    for low, high in ((0, 1), (2, 3), (1, 4), (3, 4), (0, 4)):
+        for start, stop in ((0, 20), (3, 6), (7, 8), (8, 13)):
+            array = opened(tmp_path / "a")
+            out = np.full((stop - start, high - low, 5, 6), 7, np.float32)
+            wanted = values[start:stop, low:high]
+            assert np.array_equal(array.read(start, stop, out, slice(low, high)), wanted)
+            assert np.array_equal(array.read(start, stop, channels=slice(low, high)), wanted)
+    array = opened(tmp_path / "a")
+    array.read(0, 20)
+    everything, array.bytes_read = array.bytes_read, 0
+    array.read(0, 20, channels=slice(1, 2))
+    assert array.bytes_read < 0.5 * everything or layout == "steps"
+
+
 @pytest.mark.parametrize("codec", ["lz4", "none"])
 @pytest.mark.parametrize("layout", SHAPES)
 def test_every_flipped_bit_is_noticed(tmp_path, layout, codec):

@@ -51,7 +51,7 @@ def test_draws_depend_on_the_seed_alone():
 def test_sums_do_not_depend_on_batches_and_weigh_starts_alike():
     generator = np.random.default_rng(0)
     values, blocks = generator.normal(size=(50, 3)), np.sort(generator.integers(0, 6, 50))
-    once, parts = BlockSums(6), BlockSums(6)
+    once, parts = BlockSums(6, 3), BlockSums(6, 3)
     once.add(blocks, {"x": values})
     for part in (slice(0, 7), slice(7, 8), slice(8, 50)):
         parts.add(blocks[part], {"x": values[part]})
@@ -64,7 +64,7 @@ def test_sums_do_not_depend_on_batches_and_weigh_starts_alike():
 
 def test_the_interval_of_a_mean_of_independent_blocks_is_the_textbook_one():
     values = np.random.default_rng(0).normal(size=(100, 1))
-    total = BlockSums(100)
+    total = BlockSums(100, 1)
     total.add(np.arange(100), {"x": values})
     low, high = interval(total.means(draw_blocks(100, 0))["x"], (1,))
     half = 1.96 * values.std() / np.sqrt(100)
@@ -82,7 +82,7 @@ def test_the_interval_covers_the_mean_of_correlated_starts():
     series[0] = noise[0]
     for t in range(1, hours):
         series[t] = memory * series[t - 1] + np.sqrt(1 - memory**2) * noise[t]
-    total = BlockSums(40)
+    total = BlockSums(40, trials)
     total.add(assign_blocks(START + np.arange(hours) * HOUR, DAY), {"x": series})
     low, high = interval(total.means(draw_blocks(40, 0))["x"], (trials,))
     hits = int(((low < 0) & (high > 0)).sum())

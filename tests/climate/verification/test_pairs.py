@@ -7,6 +7,7 @@ from climate.grids.area import Area
 from climate.verification.blocks import BlockSums
 from climate.verification.pairs import (
     gaussian_crps,
+    normal_statistics,
     pair_statistics,
     rank_histogram,
     zonal_spectrum,
@@ -26,11 +27,15 @@ def random_pairs(members):
 
 
 def scores_of(forecast, truth, climatology, std=None):
-    total = BlockSums(1)
+    total = BlockSums(1, truth.shape[1])
     for part in (slice(0, 2), slice(2, 5)):
-        pairs = (forecast[part], truth[part], climatology[part], AREA, std)
-        statistics = pair_statistics(*pairs)
-        total.add(np.zeros(len(truth[part]), int), statistics)
+        for lead in range(truth.shape[1]):
+            errors = np.moveaxis(forecast[part, :, lead] - truth[part, None, lead], 1, 0)
+            statistics = pair_statistics(errors, (truth - climatology)[part, lead], AREA)
+            if std is not None:
+                statistics |= normal_statistics(errors[0], std[lead], AREA)
+            column = {name: values[:, None] for name, values in statistics.items()}
+            total.add(np.zeros(len(errors[0]), int), column, lead)
     return {name: compute(total.means()) for name, compute in SCORES.items()}
 
 
@@ -100,6 +105,19 @@ def test_gaussian_crps_is_the_integral_it_is_defined_by(error, std):
     assert found == pytest.approx(integral, abs=5e-4 * std)
 
 
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_gaussian_crps_is_as_exact_as_single_precision_allows(kind):
+    from math import erf, exp, pi, sqrt
+
+    z = np.linspace(-12, 12, 4801).astype(kind)
+    want = [
+        x * erf(x / sqrt(2)) + sqrt(2 / pi) * exp(-(x**2) / 2) - 1 / sqrt(pi) for x in z.tolist()
+    ]
+    for sigma in (0.25, 8.0):
+        found = gaussian_crps(z * kind(sigma), np.array(sigma))
+        assert found.dtype == kind and found == pytest.approx(sigma * np.array(want), rel=1e-6)
+
+
 def test_gaussian_crps_without_width_is_the_absolute_error():
     error = np.array([-2.0, 3.0, 0.0])
     assert np.array_equal(gaussian_crps(error, np.zeros(3)), np.abs(error))
@@ -122,8 +140,9 @@ def test_a_large_ensemble_scores_like_the_normal_it_is_drawn_from():
     truth, climatology = np.full((1, 1, 3, 4), 0.5), np.zeros((1, 1, 3, 4))
     members = generator.normal(0.0, 2.0, (1, 4000, 1, 3, 4))
     exact = gaussian_crps(np.array([-0.5]), np.array(2.0))[0]
-    found = pair_statistics(members, truth, climatology, AREA)["crps"]
-    assert found[0, 0] == pytest.approx(exact, abs=0.03)
+    errors = np.moveaxis(members[0] - truth, 1, 0).reshape(4000, 1, 3, 4)
+    found = pair_statistics(errors, (truth - climatology)[0], AREA)["crps"]
+    assert found[0] == pytest.approx(exact, abs=0.03)
 
 
 @pytest.mark.parametrize("width", [16, 15])
@@ -140,15 +159,15 @@ def test_the_spectrum_of_one_wave_is_one_line_and_sums_to_the_mean_square(width)
 
 
 def test_ranks_by_hand_and_ties_shared():
-    members = np.array([1.0, 2.0, 3.0])[None, :, None, None] * np.ones((1, 3, 3, 4))
+    members = np.array([1.0, 2.0, 3.0])[:, None, None, None] * np.ones((3, 1, 3, 4))
     truth = np.full((1, 3, 4), 2.5)
-    assert rank_histogram(members, truth, AREA).tolist() == pytest.approx([0, 0, 1, 0])
+    assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0, 0, 1, 0])
     truth[0, 1] = 0.0  # the equator: half of the area
-    assert rank_histogram(members, truth, AREA).tolist() == pytest.approx([0.5, 0, 0.5, 0])
+    assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0.5, 0, 0.5, 0])
     truth[:] = 2.0  # equals a member: rank 1 or 2
-    assert rank_histogram(members, truth, AREA).tolist() == pytest.approx([0, 0.5, 0.5, 0])
+    assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0, 0.5, 0.5, 0])
     truth[:] = 9.0
-    assert rank_histogram(members, truth, AREA).tolist() == pytest.approx([0, 0, 0, 1])
+    assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0, 0, 0, 1])
 
 
 def test_a_box_is_found_in_its_grid_also_across_the_first_meridian():

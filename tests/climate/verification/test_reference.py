@@ -6,7 +6,7 @@ from uneven_forecasts import forecast
 
 from climate.grids.area import Area
 from climate.verification.comparison import _better, compare
-from climate.verification.pairs import gaussian_crps
+from climate.verification.pairs import gaussian_crps, zonal_spectrum
 from climate.verification.scorecard import score
 from climate.verification.shapes import Shapes
 from climate.verification.trivial import fit_trivial
@@ -119,9 +119,11 @@ def test_spectra_and_ranks_are_means_over_starts_and_members():
     area = Area.of(lat, lon, lat, lon)
     rng = np.random.default_rng(4)
     members, truth = rng.normal(size=(3, 2, 2, 3, 8)), rng.normal(size=(3, 2, 3, 8))
-    shapes = Shapes([6, 12])
-    shapes.add("z", members[:2], truth[:2], area)
-    shapes.add("z", members[2:], truth[2:], area)
+    shapes, others = Shapes([6, 12]), Shapes([6, 12])
+    for n, held in enumerate((shapes, shapes, others)):
+        held.add("z", 0, members[n], truth[n], area)
+        held.add_truth("z", slice(0, 2), zonal_spectrum(truth[n], area))
+    shapes.merge(others)
     weights = np.cos(np.deg2rad(lat)) / np.cos(np.deg2rad(lat)).sum()
 
     def power(fields):
@@ -148,5 +150,6 @@ def test_spectra_and_ranks_are_means_over_starts_and_members():
         want = [(point * (below[:, s] == k)).sum((1, 2)).mean() for k in range(3)]
         assert held[hour].to_numpy() == pytest.approx(want)
     alone = Shapes([6, 12])
-    alone.add("z", members[:, :1], truth, area)
+    alone.add("z", 0, members[0, :1], truth[0], area)
+    alone.add_truth("z", slice(0, 2), zonal_spectrum(truth[0], area))
     assert set(alone.spectra_table()["row"]) == {"model", "truth"} and not len(alone.ranks_table())

@@ -26,6 +26,7 @@ from climate.verification.scorecard import (
 )
 from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
 from vgbdm.errors import InputError
+from vgbdm.tasks import Dask
 
 SIX = np.timedelta64(6 * 3600, "s")
 
@@ -242,13 +243,15 @@ def test_intervals_surround_their_scores_where_there_are_blocks(store, verified,
 
 def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeypatch):
     forecast, _ = ensemble
-    monkeypatch.setattr("climate.forecasts.reading.BATCH_BYTES", 2**16)
+    monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
+    monkeypatch.setattr("climate.forecasts.reading.JOINED_BYTES", 2**16)
+    monkeypatch.setattr("vgbdm.tasks.TOGETHER", 1)
     peaks = []
     for count in (20, 80):
         part = forecast.select(np.arange(count), 2)
-        score(part, store)  # caches are filled before it is measured
+        score(part, store, dask=Dask("synchronous"))  # files are compared at their first read
         tracemalloc.start()
-        score(part, store)
+        score(part, store, dask=Dask("synchronous"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -256,8 +259,8 @@ def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeyp
 
 def test_the_number_of_starts_at_a_time_changes_nothing(store, ensemble, monkeypatch):
     forecast, whole = ensemble
-    monkeypatch.setattr("climate.forecasts.reading.BATCH_BYTES", 2**16)
-    parts = score(forecast, store)
+    monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
+    parts = score(forecast, store, dask=Dask("synchronous"))
     rows = whole.scorecard[whole.scorecard["row"] != "model_dressed"].reset_index(drop=True)
     pd.testing.assert_frame_equal(rows, parts.scorecard, rtol=1e-10)
     pd.testing.assert_frame_equal(whole.ranks, parts.ranks, rtol=1e-10)
@@ -276,12 +279,12 @@ def test_tables_and_rules_are_written(ensemble, verified, tmp_path):
     assert not (tmp_path / "one" / "ranks.csv").exists()
 
 
-def test_trivial_forecasts_by_hand():
-    initial = np.full((1, 1, 2, 2), 3.0)
-    start, valid = np.full((1, 1, 2, 2), 1.0), np.full((1, 2, 1, 2, 2), 2.0)
-    assert np.array_equal(persistence(initial, 2), np.full((1, 2, 1, 2, 2), 3.0))
-    damped = damped_persistence(initial, start, valid, np.array([[0.5], [0.0]]))
-    assert damped[0, :, 0, 0, 0].tolist() == [3.0, 2.0]
+def test_errors_of_trivial_forecasts_by_hand():
+    """Initial state 3, climatology 1 there and 2 at the leads, truth 7."""
+    initial, truth = np.full((2, 2), 3.0), np.full((2, 2, 2), 7.0)
+    assert np.array_equal(persistence(initial, truth), np.full((2, 2, 2), -4.0))
+    damped = damped_persistence(initial - 1.0, truth - 2.0, np.array([0.5, 0.0]))
+    assert (damped + truth)[:, 0, 0].tolist() == [3.0, 2.0]
 
 
 def test_the_verdict_names_what_is_not_beaten(scorecard):

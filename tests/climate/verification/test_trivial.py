@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 
 from climate.grids.area import Area
-from climate.store.layout import TrainingStore
-from climate.verification import trivial
 from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
 
 HOUR = np.timedelta64(3600, "s")
@@ -15,19 +13,17 @@ def numbers(seed, *shape):
     return np.random.default_rng(seed).normal(2, 3, shape)
 
 
-def test_persistence_repeats_the_initial_state():
-    initial = numbers(0, 2, 3, 4, 5)
-    got = persistence(initial, 6)
-    assert got.shape == (2, 6, 3, 4, 5)
-    assert all(np.array_equal(got[:, k], initial) for k in range(6))
+def test_persistence_repeats_what_is_known():
+    known, truth = numbers(0, 4, 5), numbers(1, 6, 4, 5)
+    got = persistence(known, truth) + truth
+    assert all(got[k] == pytest.approx(known) for k in range(6))
 
 
 def test_damped_persistence_is_climatology_and_what_is_left_of_the_anomaly():
-    initial, start = numbers(0, 2, 3, 4, 5), numbers(1, 2, 3, 4, 5)
-    valid, damping = numbers(2, 2, 6, 3, 4, 5), numbers(3, 6, 3)
-    got = damped_persistence(initial, start, valid, damping)
-    want = valid[1, 4, 2] + damping[4, 2] * (initial[1, 2] - start[1, 2])
-    assert got[1, 4, 2] == pytest.approx(want)
+    initial, start, truth = numbers(0, 4, 5), numbers(1, 4, 5), numbers(4, 6, 4, 5)
+    valid, damping = numbers(2, 6, 4, 5), numbers(3, 6)
+    got = damped_persistence(initial - start, truth - valid, damping) + truth
+    assert got[4] == pytest.approx(valid[4] + damping[4] * (initial - start))
 
 
 @pytest.mark.parametrize(
@@ -39,9 +35,9 @@ def test_yesterday_is_the_latest_state_at_that_hour(hours, want):
     assert want is None if found is None else found.tolist() == want
 
 
-@pytest.mark.parametrize("block_bytes", [1, 2**26])
-def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch, block_bytes):
-    monkeypatch.setattr(trivial, "FIT_BYTES", block_bytes)
+@pytest.mark.parametrize("window_bytes", [1, 2**26])
+def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch, window_bytes):
+    monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", window_bytes)
     rows, columns = slice(1, 6), [14, 15, 0, 1, 2]
     area = Area.of(store.lat[rows], store.lon[columns], store.lat, store.lon)
     fit = fit_trivial(store, area, 6 * HOUR, 3)
@@ -56,22 +52,3 @@ def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch
     assert fit.spread == pytest.approx(np.sqrt((now**2).mean(0)), rel=1e-4)
     none = fit_trivial(store, area, 6 * HOUR, 200)
     assert not none.damping.any() and none.damping.shape == (200, 3)
-
-
-def test_training_states_are_read_in_blocks_of_the_budget(store, monkeypatch):
-    read, sizes = TrainingStore.read, []
-
-    def noting(self, start, stop, *more):
-        sizes.append(stop - start)
-        return read(self, start, stop, *more)
-
-    monkeypatch.setattr(TrainingStore, "read", noting)
-    area, six = Area.of(store.lat, store.lon, store.lat, store.lon), np.timedelta64(6, "h")
-    whole = fit_trivial(store, area, six, 4)
-    assert len(sizes) == 1  # 64 MiB hold more than all of it
-    state = 4 * int(np.prod(store.state.shape[1:]))
-    monkeypatch.setattr("climate.verification.trivial.FIT_BYTES", 60 * state)
-    sizes.clear()
-    parts = fit_trivial(store, area, six, 4)
-    assert max(sizes) == 60 + 24 and len(sizes) == 5
-    assert np.allclose(parts.damping, whole.damping) and np.allclose(parts.spread, whole.spread)

@@ -1,0 +1,197 @@
+"""The rows of a scorecard, scored piece by piece: a forecast and what it must beat.
+
+Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``T`` times, ``C`` channels, ``H`` latitudes,
+``W`` longitudes; ``n``, ``s`` starts and leads of a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from climate.forecasts.pieces import Piece, Truth, read_window
+from climate.forecasts.reading import Forecast
+from climate.store.layout import TrainingStore
+from climate.verification.blocks import BlockSums
+from climate.verification.pairs import (
+    STATISTIC_NAMES,
+    mean_of,
+    normal_statistics,
+    pair_statistics,
+    zonal_spectrum,
+)
+from climate.verification.series import Pairs, PartStatistics, Series, Statistics
+from climate.verification.shapes import Shapes, has_spectra
+from climate.verification.trivial import TrivialFit, damped_persistence, lagged_frames, persistence
+
+LAGGED = "t2m"
+"""The one variable whose daily cycle makes yesterday's state a hard row to beat."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows and what they need; a task's share of the work on them is a piece.
+
+    Attributes:
+        forecast: that is scored.
+        store: of its truth.
+        blocks: (N,) of the bootstrap.
+        fit: what trivial rows learned.
+        dressing: (S, C, H) of the row ``model_dressed``; None: there is none.
+        lagged: (S,) see `lagged_frames`; None: there is no such row.
+    """
+
+    forecast: Forecast
+    store: TrainingStore
+    blocks: np.ndarray
+    fit: TrivialFit
+    dressing: np.ndarray | None
+    lagged: np.ndarray | None
+
+    @property
+    def truth(self) -> Truth:
+        """The states of all rows."""
+        return self.forecast.truth(self.store, 0 if self.lagged is None else int(self.lagged.max()))
+
+    @property
+    def rules(self) -> dict[str, str]:
+        """Row → how it is made, in the order of the table."""
+        normal, members = "normal about it with the standard deviation", self.forecast.members
+        rules = {
+            "model": f"mean of {members} members" if members > 1 else "the forecast",
+            "model_dressed": f"the same mean, {normal} of its own errors on validation per "
+            "variable, lead and latitude",
+            "persistence": "the initial state",
+            "damped_persistence": "climatology plus the damped initial anomaly, fitted per "
+            "variable and lead on training",
+            "lagged_persistence": f"{LAGGED}: the latest state known at that hour of the day, up "
+            "to 24 h ahead that of the day before; starts without a whole day before are left out",
+            "climatology": f"{self.store.climatology.rule}; for CRPS {normal} of the training "
+            "anomalies per variable and point",
+        }
+        held = {"model_dressed": self.dressing, "lagged_persistence": self.lagged}
+        return {k: rule for k, rule in rules.items() if held.get(k, ()) is not None}
+
+    def has_past(self, starts: slice) -> np.ndarray:
+        """Starts (n,) whose lagged states of the day before are all there."""
+        assert self.lagged is not None
+        back = -self.lagged * self.store.stride(self.forecast.step)
+        return np.asarray(self.store.has(self.forecast.starts[starts], back).all(1))
+
+
+def lagged_row(forecast: Forecast, store: TrainingStore) -> np.ndarray | None:
+    """Lags (S,) of yesterday's state; None where there is none, or the data begin later."""
+    lagged = lagged_frames(forecast.step, forecast.leads) if LAGGED in store.channels else None
+    if lagged is None or not lagged.max():
+        return lagged
+    first = store.times[forecast.starts.min()]
+    return None if first - store.times[0] < lagged.max() * forecast.step else lagged
+
+
+class Sums:
+    """What pieces come to, to be merged.
+
+    Attributes:
+        totals: of each row and variable.
+        shapes: spectra and ranks.
+
+    Args:
+        blocks: (N,) of the starts that are taken in, increasing.
+        hours: (S,) the leads.
+    """
+
+    def __init__(self, blocks: np.ndarray, hours: list[int]) -> None:
+        self._first, self._count = int(blocks[0]), int(blocks[-1] - blocks[0]) + 1
+        self.totals: dict[tuple[str, str], BlockSums] = {}
+        self.shapes = Shapes(hours)
+
+    def total(self, row: str, variable: str) -> BlockSums:
+        """The sums of a row of a variable."""
+        empty = BlockSums(self._count, len(self.shapes.hours), self._first)
+        return self.totals.setdefault((row, variable), empty)
+
+    def merge(self, other: Sums) -> None:
+        """Take in the sums of another piece."""
+        for key, total in other.totals.items():
+            self.total(*key).merge(total)
+        self.shapes.merge(other.shapes)
+
+
+def score_piece(rows: Rows, piece: Piece) -> Sums:
+    """The sums of all rows over a piece."""
+    forecast, store = rows.forecast, rows.store
+    window = read_window(rows.truth, piece)
+    sums = Sums(rows.blocks[piece.starts], forecast.hours)
+    for c in range(piece.channels.start, piece.channels.stop):
+        series = Series(forecast, store, piece, window, c)
+        _add_valid_times(rows, series, sums)
+        for starts, leads in forecast.parts(piece):
+            _add_forecasts(rows, series, starts, leads, sums)
+    return sums
+
+
+def _add_valid_times(rows: Rows, series: Series, sums: Sums) -> None:
+    """The row of climatology and the spectra of the truth: what a valid time alone decides."""
+    area, spread, piece, valid = (
+        series.area,
+        rows.fit.spread[series.c],
+        series.piece,
+        series.window.valid,
+    )
+    parts = []
+    for times in series.times():
+        anomalies = series.anomalies[times]
+        statistics = pair_statistics(-anomalies[None], anomalies, area)
+        parts.append(statistics | normal_statistics(anomalies, spread, area))
+    found = {
+        name: np.concatenate([part[name] for part in parts])[valid] for name in STATISTIC_NAMES
+    }
+    blocks = rows.blocks[piece.starts]
+    sums.total("climatology", series.channel).add(blocks, found, piece.leads.start)
+    if has_spectra(area):
+        power = np.concatenate([zonal_spectrum(series.states[t], area) for t in series.times()])
+        total = np.stack([power[times].sum(0) for times in valid.T])
+        sums.shapes.add_truth(series.channel, piece.leads, total)
+
+
+def _add_forecasts(rows: Rows, series: Series, starts: slice, leads: slice, sums: Sums) -> None:
+    """The other rows of a part."""
+    part = PartStatistics(starts, leads)
+    for pairs in series.pairs(starts, leads):
+        truth = series.states[pairs.valid]
+        sums.shapes.add(series.channel, pairs.leads.start, pairs.members, truth, series.area)
+        for row, statistics in _rows_of(rows, series, pairs, truth):
+            part.put(row, pairs, statistics)
+    for row, statistics in part.rows.items():
+        blocks = rows.blocks[starts]
+        if row == "lagged_persistence":
+            kept = rows.has_past(starts)
+            blocks = blocks[kept]
+            statistics = {name: values[kept] for name, values in statistics.items()}
+        sums.total(row, series.channel).add(blocks, statistics, leads.start)
+
+
+def _rows_of(
+    rows: Rows, series: Series, pairs: Pairs, truth: np.ndarray
+) -> Iterator[tuple[str, Statistics]]:
+    """Statistics (s,) of each row from a start; ``truth`` (s, H, W)."""
+    area, window, leads = series.area, series.window, pairs.leads
+    place = pairs.start - series.piece.starts.start
+    anomalies, first = series.anomalies[pairs.valid], window.initial[place]
+    errors = pairs.members - truth
+    model = pair_statistics(errors, anomalies, area)
+    yield "model", model
+    if rows.dressing is not None:
+        width = rows.dressing[leads, series.c, :, None]
+        yield "model_dressed", model | normal_statistics(mean_of(errors), width, area)
+    error = persistence(series.states[first], truth)
+    yield "persistence", pair_statistics(error[None], anomalies, area)
+    damping = rows.fit.damping[leads, series.c].astype(np.float32)
+    error = damped_persistence(series.anomalies[first], anomalies, damping)
+    yield "damped_persistence", pair_statistics(error[None], anomalies, area)
+    if rows.lagged is not None and series.channel == LAGGED:
+        back = window.places[place, window.past - rows.lagged[leads]]
+        error = persistence(series.states[back], truth)
+        yield "lagged_persistence", pair_statistics(error[None], anomalies, area)
