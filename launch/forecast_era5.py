@@ -15,12 +15,14 @@ def main(cfg: DictConfig) -> None:
     from climate.conventions.calendar import parse_duration
     from climate.forecasts.writing import write_forecast
     from climate.models.weather_model import WeatherModel
+    from climate.operators.table_cache import tables_kept_in
     from climate.stream.views import open_for_model
     from vgbdm.loading import load, run_folder
     from vgbdm.training.run_folder import DERIVED
 
     device = cfg.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
+    with tables_kept_in(cfg.cache):
+        model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
     whose = "split" if cfg.starts is None else "starts"
     told = ("leads", whose, "members", "seed", "checkpoint", "precision")

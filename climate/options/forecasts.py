@@ -27,6 +27,7 @@ class ForecastEra5(Options):
         checkpoint: whose weights.
         batch: forecasts at a time, starts × members.
         institution: who makes it, written into the file; null: nobody.
+        cache: folder where tables of operators on fine grids are kept; null: the user's own.
         device: such as cpu or cuda; null: a GPU where there is one.
         precision: of the networks.
     """
@@ -45,6 +46,7 @@ class ForecastEra5(Options):
     checkpoint: Literal["best", "last"]
     batch: Count
     institution: Text | None
+    cache: Text | None
     device: Text | None
     precision: Precision
 
