@@ -15,6 +15,7 @@ def main(cfg: DictConfig) -> None:
     from climate.conventions.calendar import parse_duration
     from climate.forecasts.writing import write_forecast
     from climate.models.weather_model import WeatherModel
+    from climate.operators.table_cache import tables_kept_in
     from climate.stream.views import open_for_model
     from vgbdm.loading import load, run_folder
     from vgbdm.training.backends.torch import join
@@ -22,7 +23,8 @@ def main(cfg: DictConfig) -> None:
 
     group = join(precision=cfg.precision, clip=0.0, accumulation=1)
     device = cfg.device or str(group.device)
-    model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
+    with tables_kept_in(cfg.cache):
+        model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
     whose = "split" if cfg.starts is None else "starts"
     told = ("leads", whose, "members", "seed", "checkpoint", "precision")

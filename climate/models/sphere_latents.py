@@ -24,7 +24,7 @@ from climate.grids.features import position_features
 from climate.grids.grid import Grid
 from climate.models.domain import Domain
 from climate.models.networks import ResidualBlock, SphereConv
-from climate.operators.sphere import without_negligible
+from climate.operators.legendre import without_negligible
 from vgbdm.errors import InputError
 from vgbdm.latents.distributions import DiagonalGaussian, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, LatentSizes

@@ -17,23 +17,12 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch_harmonics.legendre import dlegpoly, legpoly
 
 from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
+from climate.operators.harmonics import harmonics_of
 from vgbdm.errors import InputError
 from vgbdm.registry.marks import model_part
-
-NEGLIGIBLE = 1e-15
-"""Part of the largest number of a table below which none counts."""
-
-
-def without_negligible(table: Tensor) -> Tensor:
-    """A table of any shape with 0 where it is too small to matter in float32.
-
-    Subnormal numbers make a processor multiply many times slower.
-    """
-    return table.where(table.abs() > NEGLIGIBLE * table.abs().max(), 0.0)
 
 
 def tangent_basis(grid: Grid) -> tuple[Tensor, Tensor]:
@@ -162,8 +151,9 @@ class SpectralOperators(ModalOperators):
     """Derivatives through spherical harmonics up to a truncation, exact below it.
 
     Analysis is an area-weighted least-squares fit per zonal wavenumber. Legendre functions are
-    torch-harmonics', evaluated at this grid's own latitudes. Everything is precomputed in float64
-    and applied as real matrix products in float32, also under autocast.
+    torch-harmonics', evaluated at this grid's own latitudes. Tables are made in float64 and applied
+    in float32, also under autocast; those of fine grids are kept in a cache, see
+    `climate.operators.table_cache`.
 
     Args:
         grid: the grid.
@@ -171,13 +161,6 @@ class SpectralOperators(ModalOperators):
         radius: of the sphere, m.
     """
 
-    dft: Tensor
-    idft: Tensor
-    idft_quadrature: Tensor
-    fit: Tensor
-    legendre: Tensor
-    legendre_north: Tensor
-    legendre_east: Tensor
     degree: Tensor
 
     def __init__(
@@ -191,66 +174,28 @@ class SpectralOperators(ModalOperators):
             raise InputError(
                 f"truncation={self.truncation}: a {height}×{width} grid resolves 1 to {limit}"
             )
-        self.radius, count = radius, self.truncation + 1
-        theta = torch.from_numpy(np.deg2rad(90.0 - grid.lat))
-        legendre = legpoly(count, count, torch.cos(theta), csphase=False)  # (M, L, H)
-        slopes = dlegpoly(count, count, theta, csphase=False)
-        weights = torch.from_numpy(np.sqrt(np.clip(grid.area_weights, 1e-12, None)))
-        fit = torch.zeros_like(legendre)
-        for m, table in enumerate(legendre):
-            basis, factor = torch.linalg.qr(table[m:].T * weights[:, None])
-            fit[m, m:] = torch.linalg.solve_triangular(factor, basis.T, upper=True) * weights
-        angle = torch.outer(
-            torch.from_numpy(np.deg2rad(grid.lon)), torch.arange(count, dtype=torch.float64)
-        )
-        cos, sin = angle.cos(), angle.sin()
-        scale = torch.full((count,), 2.0, dtype=torch.float64)
-        scale[0] = 1.0
-        tables = {
-            "dft": _interleaved(cos, -sin) / width,  # (2M, W)
-            "idft": _interleaved(cos * scale, -sin * scale),
-            "idft_quadrature": _interleaved(-sin * scale, -cos * scale),  # of i times them
-            "fit": fit.transpose(1, 2),  # (M, H, L)
-            "legendre": legendre,  # (M, L, H)
-            "legendre_north": -slopes[0] / radius,
-            "legendre_east": slopes[1] / radius,
-            "degree": torch.arange(count, dtype=torch.float64),
-        }
-        for name, table in tables.items():
-            self.register_buffer(
-                name, without_negligible(table.float()).contiguous(), persistent=False
-            )
+        self.radius = radius
+        self.harmonics = harmonics_of(grid, self.truncation, radius)
+        self.register_buffer("degree", torch.arange(self.truncation + 1.0), persistent=False)
 
     def analysis(self, field: Tensor) -> Tensor:
         """Harmonic coefficients of scalars (..., H, W): (M, 2·n, L) with n the leading axes."""
         with torch.autocast(field.device.type, enabled=False):
-            rows = field.float().reshape(-1, field.shape[-1])  # (n·H, W)
-            waves = self.dft @ rows.T  # (2M, n·H): in the order that the fit needs, uncopied
-            return torch.bmm(waves.view(len(self.fit), -1, field.shape[-2]), self.fit)
-
-    def _synthesis(self, coefficients: Tensor, legendre: Tensor, idft: Tensor) -> Tensor:
-        with torch.autocast(coefficients.device.type, enabled=False):
-            waves = torch.bmm(coefficients, legendre)  # (M, 2·n, H)
-            rows = waves.view(len(idft), -1).T @ idft  # (n·H, W)
-            return rows.view(-1, waves.shape[-1], idft.shape[-1])
+            return self.harmonics.analysis(field.float().reshape(-1, *field.shape[-2:]))
 
     def synthesis(self, coefficients: Tensor) -> Tensor:
         """Fields (n, H, W) of coefficients (M, 2·n, L)."""
-        return self._synthesis(coefficients, self.legendre, self.idft)
+        with torch.autocast(coefficients.device.type, enabled=False):
+            return self.harmonics.synthesis(coefficients)
 
     def gradient_of(self, coefficients: Tensor) -> tuple[Tensor, Tensor]:
         """∇ of the fields with coefficients (M, 2·n, L): east and north, each (n, H, W)."""
-        east = self._synthesis(coefficients, self.legendre_east, self.idft_quadrature)
-        return east, self._synthesis(coefficients, self.legendre_north, self.idft)
+        with torch.autocast(coefficients.device.type, enabled=False):
+            return self.harmonics.gradient(coefficients)
 
     def laplacian(self, coefficients: Tensor, power: int = 1) -> Tensor:
         """∇² applied ``power`` times to coefficients (M, 2·n, L), per metre^(2·power)."""
         return coefficients * (-self.degree * (self.degree + 1) / self.radius**2) ** power
-
-
-def _interleaved(real: Tensor, imaginary: Tensor) -> Tensor:
-    """What multiplies real and imaginary parts, (W, M) each, as (2M, W): one after the other."""
-    return torch.stack((real, imaginary), 2).flatten(1).T
 
 
 @model_part

@@ -29,6 +29,7 @@ class ForecastEra5(Options):
         batch: forecasts at a time, starts × members.
         resume: go on where the same forecast was stopped.
         institution: who makes it, written into the file; null: nobody.
+        cache: folder where tables of operators on fine grids are kept; null: the user's own.
         device: such as cpu or cuda; null: a GPU where there is one.
         precision: of the networks.
     """
@@ -48,6 +49,7 @@ class ForecastEra5(Options):
     batch: Count
     resume: bool
     institution: Text | None
+    cache: Text | None
     device: Text | None
     precision: Precision
 

@@ -115,6 +115,7 @@ class TrainEra5(Options):
         halo: grid points around the box.
         store: a finished training store.
         stage: local folder to copy the store to first, where it is elsewhere; null: none.
+        cache: folder where tables of operators on fine grids are kept; null: the user's own.
         run_dir: folder of this run: checkpoints, logs, config.
         resume: go on from the last checkpoint in run_dir, or start where there is none.
         init: run folder whose best weights to start from; null: none.
@@ -149,6 +150,7 @@ class TrainEra5(Options):
     halo: Annotated[Frames, With("region")] = 0
     store: Text
     stage: Text | None
+    cache: Text | None
     run_dir: Text
     resume: bool
     init: Text | None

@@ -20,6 +20,7 @@ from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
 from climate.models.step_change import step_change
 from climate.models.weather_model import WeatherModel
+from climate.operators.table_cache import tables_kept_in
 from climate.store.layout import TrainingStore, open_store
 from climate.store.mask import mask_lines
 from climate.store.staging import stage as stage_store
@@ -43,7 +44,7 @@ from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
 
-FREE = ("store", "stage", "stream.threads", "stream.memory_gib", "model.solver.gradient")
+FREE = ("store", "stage", "cache", "stream.threads", "stream.memory_gib", "model.solver.gradient")
 """Options that may differ when a run is resumed: what the store holds is compared, the rest is how
 the same is computed (of the gradients, `comparable` says which are the same)."""
 
@@ -143,7 +144,9 @@ def build_model(
         domain = replace(domain, seen=before.get("seen"))
     torch.manual_seed(cfg.seed)
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    return build(cfg.model, domain), {"model": model, "domain": domain.describe()}
+    with tables_kept_in(cfg.cache):
+        built = build(cfg.model, domain)
+    return built, {"model": model, "domain": domain.describe()}
 
 
 def domain_before(cfg: DictConfig, run_dir: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import forecast_era5
 import numpy as np
 import pytest
 import torch
@@ -10,9 +11,11 @@ from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
 from climate.conventions.calendar import parse_duration
+from climate.operators import harmonics
 from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model, parameter_groups
 from physics_systems.training import build_field
+from vgbdm import loading
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import FieldStatistics
 from vgbdm.registry.build import build, rebuild
@@ -52,6 +55,33 @@ def test_every_choice_of_training_builds(store, group, name):
     again = rebuild({**facts["model"], "domain": facts["domain"]})
     assert (again.statistics_hash, again.region) == (store.statistics.hash, None)
     again.load_state_dict(model.state_dict())
+
+
+def test_training_and_forecasts_keep_tables_of_fine_grids_where_they_are_told(
+    store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(harmonics, "FINE", 1)
+    cfg = compose_training("size=tiny", f"cache={tmp_path}/training")
+    model, facts = build_model(cfg, store)
+    assert len([*(tmp_path / "training").glob("*.safetensors")]) == 1
+    config = {**facts["model"], "domain": facts["domain"]}
+
+    class Enough(Exception):
+        pass
+
+    def load(*_):
+        again = rebuild(config)
+        again.load_state_dict(model.state_dict())
+        raise Enough
+
+    monkeypatch.setattr(loading, "load", load)
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        told = ["run_dir=r", "store=s", "out=o", f"cache={tmp_path}/forecast"]
+        forecast = compose("forecast_era5", told)
+    with pytest.raises(Enough):
+        forecast_era5.main(forecast)
+    assert len([*(tmp_path / "forecast").glob("*.safetensors")]) == 1
+    assert not any("harmonics" in name for name in model.state_dict())
 
 
 def test_the_finite_difference_operators_are_a_config(store):

@@ -7,6 +7,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from vgbdm.training.backends.deepspeed import WHOLE_BELOW, bucket_of
+from vgbdm.training.backends.learner import without_weights
 from vgbdm.training.memory import (
     checkpoint_bytes,
     free_bytes,
@@ -70,3 +71,14 @@ def test_ranks_of_a_machine_share_its_memory(monkeypatch):
 )  # fmt: skip
 def test_bytes_in_words(count, words):
     assert in_words(count) == words
+
+
+def test_the_copy_without_weights_has_the_same_tables():
+    """They may take 0.7 GiB; what the state holds is its own."""
+    field = torch.nn.Linear(3, 4)
+    field.register_buffer("table", torch.ones(5), persistent=False)
+    field.register_buffer("held", torch.ones(5))
+    copied = without_weights(field)
+    assert copied.table is field.table
+    assert copied.held is not field.held and torch.equal(copied.held, field.held)
+    assert copied.weight.numel() == 0 and field.weight.numel() == 12

@@ -45,9 +45,14 @@ class Learner(nn.Module):
 
 
 def without_weights(field: nn.Module) -> nn.Module:
-    """A copy of a module whose parameters hold nothing yet."""
+    """A copy of a module whose parameters hold nothing yet, with the same tables.
+
+    Tables are the buffers that its state leaves out.
+    """
+    own = {id(value) for value in field.state_dict(keep_vars=True).values()}
+    shared = {id(b): b for b in field.buffers() if id(b) not in own}
     empty = {id(p): nn.Parameter(p.detach().new_empty(0), False) for p in field.parameters()}
-    return copy.deepcopy(field, empty)
+    return copy.deepcopy(field, {**shared, **empty})
 
 
 def weighted_sums(
