@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from refusals import refused
 
+from climate.conversion.convert import _check_folder
 from climate.conversion.journal import Journal, digest_store, sync_tree
 from climate.store.mask import pack
 from climate.store.swap import pending, swap_file, swapping
+from vgbdm.errors import InputError
 from vgbdm.storage.files import aside_of
 from vgbdm.storage.sealing import digest_file
 
@@ -81,3 +83,16 @@ def test_what_is_written_is_synced_but_for_what_is_written_aside(begun, monkeypa
     assert synced == [begun.store] and not begun.folder.exists()
     begun.drop()
     assert synced == [begun.store]
+
+
+def test_a_store_that_another_finishes_meanwhile_is_finished(tmp_path, monkeypatch):
+    """Its manifest comes, and its records go, between the two looks at the folder."""
+    (tmp_path / "state").mkdir()
+
+    def finish(path):
+        (path / "manifest.json").write_text("{}")
+        return False
+
+    monkeypatch.setattr("climate.conversion.convert._is_marked", finish)
+    with pytest.raises(InputError, match="already finished"):
+        _check_folder(tmp_path)
