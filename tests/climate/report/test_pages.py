@@ -91,8 +91,8 @@ def test_maps_are_of_the_middle_start_a_day_ahead(monkeypatch):
     kept[1, 2] = False
     forecast = SimpleNamespace(
         starts=np.array([5, 9, 20]), hours=[6, 12, 18, 24, 30], area=area, step="six",
-        read=lambda start, stop, name: members[None, list(UNITS).index(name)]
-        if (start, stop) == (1, 2) else None,
+        read=lambda starts, leads, name: members[None, list(UNITS).index(name)][:, :, leads]
+        if starts == slice(1, 2) else None,
         area_of=lambda store, c: SimpleNamespace(kept=None if c == 0 else kept),
     )  # fmt: skip
     states = np.random.default_rng(1).normal(size=(60, 2, 3, 4))

@@ -50,7 +50,7 @@ class Off(Stepwise):
 
     def forecast_ensemble(self, states, times, steps, members, seed):
         one = self.forecast(states, times, steps)
-        return torch.stack([one + k - (members - 1) / 2 for k in range(members)], 1)
+        return torch.stack([one + k - (len(members) - 1) / 2 for k in members], 1)
 
 
 @pytest.fixture(scope="module")
