@@ -15,9 +15,11 @@ from vgbdm.randomness import checksum
 from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
+from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
 from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
+from vgbdm.training.shares import Share
 from vgbdm.training.transfer import arrive
 
 PLAIN = {"precision": "fp32", "clip": 1.0, "accumulation": 1}
@@ -87,6 +89,31 @@ def started(**options):
         return backend.step(arrived(Batch(ids, ids, torch.ones(8))), {}, 0.01)
 
     return toy, backend, step
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 5, 9])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_gradients_of_uneven_shares_are_those_of_one_rank(ranks, accumulation):
+    torch.manual_seed(0)
+    toy, batch = Toy().double(), 7
+    learner = Learner(toy, Objective(torch.float64), "fp32")
+
+    def gradient(shares):
+        toy.zero_grad()
+        for share in shares:
+            ids = torch.from_numpy(share.places)
+            own = Batch(ids, ids, torch.from_numpy(share.weights))
+            (weighted_sums(learner, own, {})["loss"] / batch).backward()
+        return torch.cat([p.grad.flatten() for p in toy.parameters()])
+
+    one = gradient([Share.of(batch, 1)])
+    more = gradient(Share.of(batch, 1, rank, ranks, accumulation) for rank in range(ranks))
+    assert torch.allclose(more, one, rtol=1e-12, atol=1e-15)
+
+
+def test_more_micro_batches_than_samples_of_a_rank_are_refused():
+    with pytest.raises(InputError, match="accumulation=9: a rank has 8 of a batch of 8"):
+        started(accumulation=9)
 
 
 def test_the_host_reads_the_device_once_a_step(monkeypatch):

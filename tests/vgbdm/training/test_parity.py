@@ -21,6 +21,8 @@ OPTIONS = {
     "offload": {"offload": "cpu"},
     "bf16": {"precision": "bf16"},
 }
+CROSSED = (*zip(LAYOUTS, (*LAYOUTS[1:], LAYOUTS[0]), strict=True), ("zero3", "zero3"))
+"""Layouts to go on in, and from."""
 FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
 
 
@@ -65,7 +67,7 @@ def second_half(of):
 def runs(tmp_path_factory):
     """Undisturbed runs ``RANKS-LAYOUT`` and resumed ones ``RANKS-LAYOUT-after-…``."""
     folder = tmp_path_factory.mktemp("parity")
-    whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2)}
+    whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2, 3)}
     plain = {"layout": "single"}
     controls = [
         {"name": "divisor", "wrong": "divisor"} | plain,
@@ -94,6 +96,16 @@ def runs(tmp_path_factory):
     }
     launch(folder, 1, [*whole[1], *controls, *resumed[1]])
     launch(folder, 2, resumed[2])
+    launch(folder, 3, [
+        *whole[3],
+        *({"name": f"3-parts-{at}", "layout": at, "options": OPTIONS["parts"]} for at in LAYOUTS),
+        {"name": "3-double", "double": True, "layout": "ddp"},
+        *({"name": f"3-{to}-after-2-{of}", "layout": to, "from": f"2-{of}"} for to, of in CROSSED),
+    ])  # fmt: skip
+    fewer = {m: [{"name": f"{m}-{to}-after-3-{of}", "layout": to, "from": f"3-{of}"}
+                 for to, of in CROSSED] for m in (1, 2)}  # fmt: skip
+    launch(folder, 1, fewer[1])
+    launch(folder, 2, fewer[2])
     return folder
 
 
@@ -102,8 +114,22 @@ def test_every_layout_makes_the_same_run(runs):
     reference = record(runs, "1-single")
     assert reference[0][-10:, 0].mean() <= 0.7 * reference[0][0, 0]
     assert len(np.unique(reference[1][:, 0])) == STEPS * 8
-    for ranks, layout in itertools.product((1, 2), LAYOUTS):
+    for ranks, layout in itertools.product((1, 2, 3), LAYOUTS):
         assert agree(record(runs, f"{ranks}-{layout}"), reference), (ranks, layout)
+
+
+@pytest.mark.slow
+def test_three_ranks_share_eight_samples_also_in_micro_batches(runs):
+    for layout in LAYOUTS:
+        assert agree(record(runs, f"3-parts-{layout}"), record(runs, "1-single")), layout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "before"), [(3, 2), (1, 3), (2, 3)])
+def test_ranks_that_do_not_divide_the_batch_go_on_from_others(runs, ranks, before):
+    for layout, source in CROSSED:
+        ours = record(runs, f"{ranks}-{layout}-after-{before}-{source}")
+        assert agree(ours, second_half(record(runs, f"{before}-{source}"))), (layout, source)
 
 
 @pytest.mark.slow
@@ -143,10 +169,11 @@ def test_half_precision_changes_little_in_any_layout(runs):
 
 
 @pytest.mark.slow
-def test_one_process_and_two_agree_in_double_precision(runs):
-    (one, drawn), (two, their_drawn) = record(runs, "1-double"), record(runs, "2-double")
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_one_process_and_more_agree_in_double_precision(runs, ranks):
+    (one, drawn), (more, their_drawn) = record(runs, "1-double"), record(runs, f"{ranks}-double")
     assert np.array_equal(drawn, their_drawn)
-    assert np.abs(one / two - 1).max() <= 1e-10
+    assert np.abs(one / more - 1).max() <= 1e-10
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from vgbdm.training.backends.allocator import keep_freed_memory
 from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
 from vgbdm.training.backends.learner import Learner, Objective, Trained, without_weights
 from vgbdm.training.backends.steps import ParameterGroup, StepResult
+from vgbdm.training.shares import share_size
 from vgbdm.training.transfer import Arrived, TrainingBatch, to_numbers
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -144,14 +145,14 @@ class Backend(ABC):
         """Take the module over; its weights must be loaded by now. *Collective.*
 
         Raises:
-            InputError: if the batch does not divide among ranks and micro-batches, or the field
-                has nothing to recompute where that is asked for.
+            InputError: if a rank has fewer samples than micro-batches, or the field has nothing to
+                recompute where that is asked for.
         """
-        share = self.world_size * self.accumulation
-        if global_batch % share:
+        most = share_size(global_batch, self.world_size)
+        if self.accumulation > most:
             raise InputError(
-                f"batch of {global_batch} does not divide by {self.world_size} ranks × "
-                f"{self.accumulation} micro-batches; choose a multiple of {share}"
+                f"backend.accumulation={self.accumulation}: a rank has {most} of a batch of "
+                f"{global_batch}; want at most {most}"
             )
         if self.compile == GRAPHS and self.device.type != "cuda":
             raise InputError(
@@ -160,6 +161,7 @@ class Backend(ABC):
         if self.device.type == "cpu":
             keep_freed_memory()
         self.field, self.global_batch, self.groups = field.to(self.device), global_batch, groups
+        self.share = share_size(global_batch, self.world_size, self.accumulation)
         self.shapes = {name: p.shape for name, p in field.named_parameters()}
         blocks = [module for module in field.modules() if isinstance(module, Blocks)]
         if self.recompute and not blocks:
@@ -216,7 +218,7 @@ class Backend(ABC):
             meanwhile: what the host can do while the device computes.
         """
         host, there = batch
-        assert len(host) * self.world_size == self.global_batch, "ranks must share alike"
+        assert len(host) == self.share, "ranks must compute equally many samples"
         self.drop_copy()
         size, before = len(host) // self.accumulation, self.calls
         sums: dict[str, Tensor] = {}

@@ -165,8 +165,7 @@ class DeepSpeedBackend(Backend):
 
         count = sum(p.numel() for p in self.field.parameters())
         config = {
-            "train_micro_batch_size_per_gpu": self.global_batch
-            // (self.world_size * self.accumulation),
+            "train_micro_batch_size_per_gpu": self.share // self.accumulation,
             "gradient_accumulation_steps": self.accumulation,
             "gradient_clipping": self.clip,
             "zero_optimization": zero_config(count, *self.asked),
