@@ -2,7 +2,8 @@
 
 Usage: parity_worker.py FOLDER JOBS, with the rank variables set; JOBS is a JSON list of jobs
     {"name", "layout": single | ddp | zero0 … zero3, "from": another job's name or null,
-     "wrong": a control's name or null, "double": whether in float64}
+     "wrong": a control's name or null, "double": whether in float64,
+     "frozen": whether the gain stands still}
 Each leaves FOLDER/NAME (a run folder) and FOLDER/NAME-rankR.json: losses, norms, and draws.
 """
 
@@ -168,11 +169,13 @@ def run(folder: Path, job) -> None:
     torch.manual_seed(0)
     dtype = torch.float64 if job.get("double") else torch.float32
     toy = Toy().to(dtype)
+    toy.gain.requires_grad_(not job.get("frozen"))
     objective = Objective(dtype)
     groups = [
         ParameterGroup(list(toy.net.parameters()), 1.0, 0.01),
-        ParameterGroup([toy.gain], 3.0, 0.0),
+        ParameterGroup([toy.gain] * toy.gain.requires_grad, 3.0, 0.0),
     ]
+    groups = [group for group in groups if group.parameters]
     order = Order(np.arange(97), 97, BATCH, BATCH, SEED)
     share = Share.of(BATCH, BATCH, rank, ranks, backend.accumulation)
     heard: list[list[float]] = []

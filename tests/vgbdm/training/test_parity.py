@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from processes import finish_ranks
-from safetensors.numpy import load_file
+
+from vgbdm.training import checkpoint
+from vgbdm.training.parts import stored
 
 REPO = Path(__file__).resolve().parents[3]
 WORKER = REPO / "tests" / "support" / "parity_worker.py"
@@ -23,7 +25,7 @@ OPTIONS = {
 }
 CROSSED = (*zip(LAYOUTS, (*LAYOUTS[1:], LAYOUTS[0]), strict=True), ("zero3", "zero3"))
 """Layouts to go on in, and from."""
-FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
+KINDS = ("model", "exp_avg", "exp_avg_sq", "ema")
 
 
 def launch(folder, ranks: int, jobs) -> None:
@@ -39,8 +41,8 @@ def record(folder, name):
 
 
 def tensors(folder, name):
-    place = folder / name / "checkpoints" / f"step-{STEPS:08d}"
-    return {(f, k): v for f in FILES for k, v in load_file(place / f"{f}.safetensors").items()}
+    held = stored(checkpoint.folder_of(folder / name, STEPS))
+    return {(kind, k): v.numpy() for kind in KINDS for k, v in held[kind].items()}
 
 
 def differences(ours, theirs):
@@ -80,6 +82,7 @@ def runs(tmp_path_factory):
         *whole[2],
         {"name": "gradient", "wrong": "gradient", "layout": "ddp"},
         {"name": "2-double", "double": True, "layout": "ddp"},
+        {"name": "2-frozen", "frozen": True, "layout": "zero3"},
         *(
             {"name": f"{name}-{at}", "layout": at, "options": options}
             for name, options in OPTIONS.items()
@@ -174,6 +177,22 @@ def test_one_process_and_more_agree_in_double_precision(runs, ranks):
     (one, drawn), (more, their_drawn) = record(runs, "1-double"), record(runs, f"{ranks}-double")
     assert np.array_equal(drawn, their_drawn)
     assert np.abs(one / more - 1).max() <= 1e-10
+
+
+@pytest.mark.slow
+def test_frozen_weights_in_parts_are_saved_too(runs):
+    held = stored(checkpoint.folder_of(runs / "2-frozen", STEPS))
+    assert held["model"]["gain"].tolist() == [1.0] * 7
+    assert "gain" not in held["exp_avg"] and held["exp_avg"].keys() < held["model"].keys()
+
+
+@pytest.mark.slow
+def test_ranks_write_about_as_much_each(runs):
+    for layout in LAYOUTS:
+        folder = checkpoint.folder_of(runs / f"3-{layout}", STEPS)
+        for kind in KINDS:
+            sizes = [p.stat().st_size for p in sorted(folder.glob(f"{kind}-0*.safetensors"))]
+            assert len(sizes) == 3 and max(sizes) < 0.7 * sum(sizes), (layout, kind)
 
 
 @pytest.mark.slow
