@@ -50,9 +50,9 @@ from vgbdm.training.state import check_kinds
 log = logging.getLogger(__name__)
 
 CHECKPOINT_FORMAT, WHOLE_FILES = 3, 2
-"""Of what is written; and the one before, whose kinds are a file each."""
+"""Of a run; and of an exported model, as once of runs, whose kinds are a file each."""
 CHECKPOINT_NAME = re.compile(r"step-[0-9]{8,}")
-STATE = "state.json"
+STATE, CHECKPOINTS = "state.json", "checkpoints"
 POINTERS = ("last", "best")
 
 
@@ -140,7 +140,7 @@ def write_checkpoint(
 
 def bytes_under_way(run_dir: Path) -> int:
     """Of the files of a checkpoint that is being written."""
-    files = (run_dir / "checkpoints").glob(".step-*/*")
+    files = (run_dir / CHECKPOINTS).glob(".step-*/*")
     with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
         return sum(path.stat().st_size for path in files)
     return -1
@@ -177,7 +177,7 @@ def keep_last(run_dir: Path, count: int) -> None:
 
 def folder_of(run_dir: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
-    return run_dir / "checkpoints" / f"step-{step:08d}"
+    return run_dir / CHECKPOINTS / f"step-{step:08d}"
 
 
 def step_of(folder: Path) -> int:
@@ -187,7 +187,7 @@ def step_of(folder: Path) -> int:
 
 def _folders(run_dir: Path) -> list[Path]:
     """Of all checkpoints, whole or not, the newest first."""
-    found = (run_dir / "checkpoints").glob("step-*")
+    found = (run_dir / CHECKPOINTS).glob("step-*")
     return sorted(
         (f for f in found if CHECKPOINT_NAME.fullmatch(f.name)), key=step_of, reverse=True
     )
@@ -216,7 +216,7 @@ def find(run_dir: Path, pointer: str) -> Path | None:
     if not path.exists():
         return None
     name = str(read_json(path).get("checkpoint"))
-    folder = run_dir / "checkpoints" / name
+    folder = run_dir / CHECKPOINTS / name
     if not CHECKPOINT_NAME.fullmatch(name) or folder.is_symlink() or not folder.is_dir():
         raise InputError(f"{path}: names {name}, which is not there; choose another checkpoint")
     return folder
