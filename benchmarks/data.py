@@ -76,7 +76,7 @@ def prove(cfg: DictConfig, store, values: np.ndarray) -> dict[int, int]:
     served: dict[int, int] = {}
     with open_small(cfg, store) as stream:
         order = stream.order
-        for _ in range(-(-order.slots // stream.rows)):
+        for _ in range(-(-order.slots * order.lanes // stream.share.batch)):
             batch = next(stream)
             places = index_of(batch.times.numpy())
             inside = (batch.weights > 0) & (batch.ids < order.slots * order.lanes)
@@ -155,7 +155,7 @@ def measure_stall(cfg: DictConfig, store, steps: int = 400) -> float:
     """
     waited, length = 0.0, cfg.small.step_milliseconds / 1000
     with open_small(cfg, store) as stream:
-        for _ in range(2 * stream.order.group_slots // stream.rows):
+        for _ in range(2 * stream.order.group_slots * stream.order.lanes // stream.share.batch):
             next(stream)
         begin = time.perf_counter()
         for _ in range(steps):

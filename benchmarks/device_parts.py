@@ -194,12 +194,12 @@ def resume_equal(machine: Machine) -> bool | str:
         step(whole)
     for _ in range(2):
         step(first)
-    kept = first.backend.state()
+    kept = first.backend.state().tensors
     second.field.load_state_dict(kept["model"])
     second.backend.load_moments(kept, 2)
     for _ in range(2):
         step(second)
-    mine, theirs = second.backend.state(), whole.backend.state()
+    mine, theirs = second.backend.state().tensors, whole.backend.state().tensors
     return all(torch.equal(mine[n][k], theirs[n][k]) for n in theirs for k in theirs[n])
 
 

@@ -96,7 +96,7 @@ def large(folder: Path) -> dict:
         "total_peak_bytes": {n: sum(r["peak_bytes"] for r in found) for n, found in rows.items()},
         "zero3_over_zero0": own / worst(whole)["state_bytes"],
         "state_bytes_error": parts[0]["state_bytes_formula"] / own - 1,
-        "checkpoint": {key: parts[0][key] for key in ("gather_seconds", "write_seconds",
+        "checkpoint": {key: parts[0][key] for key in ("copy_seconds", "write_seconds",
                                                       "lost_seconds", "first_lost_seconds")},
         "losses_undisturbed": whole[0]["losses"],
         "losses_resumed": again[0]["losses"],

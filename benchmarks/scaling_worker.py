@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,6 +22,7 @@ from climate.training.run import parameter_groups
 from vgbdm.registry.build import build
 from vgbdm.training import checkpoint
 from vgbdm.training.memory import live_bytes, peak_bytes, state_bytes
+from vgbdm.training.parts import stored
 from vgbdm.training.transfer import arrive
 
 CONFIGS = str(Path(__file__).resolve().parent.parent / "configs")
@@ -73,8 +75,7 @@ class Bench:
         self.batch, self.state, self.steps = job["batch"], 0, 0
         folder, tensors = job.get("resume"), {}
         if folder:
-            names = [path.stem for path in Path(folder).glob("*.safetensors")]
-            tensors = {name: checkpoint.read_tensors(Path(folder), name) for name in names}
+            tensors = {kind: dict(held) for kind, held in stored(Path(folder)).items()}
             self.field.load_state_dict(tensors.pop("model"))
             self.steps = checkpoint.read_state(Path(folder))["step"]
         groups = parameter_groups(self.field, **cfg.optimizer)
@@ -102,25 +103,28 @@ def save(bench: Bench, folder: Path, usual: float) -> dict[str, float]:
     """A checkpoint written beside training, and how long training waited for it. *Collective.*"""
     found: dict = {"step": bench.steps}
 
-    def gather() -> None:
-        found["tensors"] = bench.backend.state()
+    def copy() -> None:
+        part = bench.backend.state()
+        found["part"] = replace(part, token=int(bench.backend.broadcast(float(part.token))))
 
-    gathering = timed(gather)
+    copying = timed(copy)
 
     def write() -> None:
-        checkpoint.write_checkpoint(folder, found["tensors"], {"step": found["step"]})
+        if bench.backend.rank == 0:
+            checkpoint.write_checkpoint(folder, found["part"], {"step": found["step"]})
+        else:
+            checkpoint.contribute(folder, found["part"], found["step"])
 
-    writer = threading.Thread(target=write) if bench.backend.rank == 0 else None
+    writer = threading.Thread(target=write)
     begin, lost, busy = time.perf_counter(), 0.0, 1.0
-    if writer:
-        writer.start()
+    writer.start()
     while busy:
         lost += timed(bench.step) - usual
-        busy = bench.backend.broadcast(float(writer is not None and writer.is_alive()))
+        (busy,) = bench.backend.totals(writer.is_alive())
     return {
-        "gather_seconds": gathering,
+        "copy_seconds": copying,
         "write_seconds": time.perf_counter() - begin,
-        "lost_seconds": gathering + max(lost, 0.0),
+        "lost_seconds": copying + max(lost, 0.0),
     }
 
 

@@ -32,6 +32,7 @@ from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.order import Order
 from vgbdm.training.run_folder import owned
+from vgbdm.training.shares import Share
 from vgbdm.training.status import Status
 from vgbdm.training.transfer import to_numbers
 
@@ -217,8 +218,7 @@ def build_trainer(
             nodes,
             order,
             consumed,
-            backend.rank,
-            backend.world_size,
+            Share.of(batch, batch, backend.rank, backend.world_size, backend.accumulation),
             pin=backend.device.type == "cuda",
         ),
         validate=ForecastValidation(held_out, backend, cfg.validation.limit),

@@ -33,7 +33,7 @@ def load(
     the digest it was written with.
 
     Args:
-        path: a run folder, or one of the folders in its ``checkpoints``.
+        path: a run folder, one of the folders in its ``checkpoints``, or what `vgbdm export` made.
         pointer: ``best`` or ``last``, of a run folder.
         device: to put it on; None: a GPU where there is one.
         kind: class that is wanted.
@@ -116,4 +116,5 @@ def locate(path: Path, pointer: str = "best") -> Path:
 def run_folder(path: str | Path) -> Path:
     """The run folder that `load` would take a model from: itself, or that of a checkpoint."""
     folder = Path(path)
-    return folder.parent.parent if (folder / checkpoint.STATE).exists() else folder
+    in_run = folder.parent.name == checkpoint.CHECKPOINTS and (folder / checkpoint.STATE).exists()
+    return folder.parent.parent if in_run else folder

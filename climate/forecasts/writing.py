@@ -43,8 +43,9 @@ from vgbdm.storage.door import open_array
 from vgbdm.storage.files import aside_of, new_token, sync, token_of, write_json
 from vgbdm.storage.outputs import appearing, check_free
 from vgbdm.storage.sealing import digest_file, digest_tree, seal_folder
-from vgbdm.training.backends.group import Alone, Group, agree_on_any_error
+from vgbdm.training.backends.group import Alone, Group
 from vgbdm.training.run_folder import for_all
+from vgbdm.training.saving import agree_on_error
 
 log = logging.getLogger(__name__)
 RECORDS = "records"
@@ -340,7 +341,7 @@ def write_forecast(
             _finish(forecasting, ForecastJournal(aside, out), group)
         except Exception as caught:
             error = caught
-        agree_on_any_error(group, error, "forecast")
+        agree_on_error(group, error, "forecast")
         if group.rank == 0:
             seal_folder(aside, FORECAST_KIND, dict(forecasting.initial.sealed))
 

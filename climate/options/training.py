@@ -164,7 +164,7 @@ class TrainEra5(Options):
             "climate.stream.batches.WindowStream",
             (
                 "store", "split", "step", "history", "ahead", "global_batch", "rank", "ranks",
-                "seed", "consumed", "pin", "aside",
+                "accumulation", "seed", "consumed", "pin", "aside",
             ),
         ),
     ]  # fmt: skip

@@ -30,12 +30,15 @@ from climate.stream.pool import Aside, Direct, Pool, Source, WindowShape, Worker
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Count, Positive, Unit
 from vgbdm.training.order import PADDING, Group, Order
+from vgbdm.training.shares import Share
 
 log = logging.getLogger(__name__)
 GIB = 2**30
 RING = 4
 """Batch buffers: one at the consumer, one kept valid after it, two being filled."""
 LOOK_SECONDS = 0.2
+MUCH = 2.0
+"""Shares of the store above which what a rank reads is worth a line."""
 
 
 @dataclass
@@ -132,8 +135,9 @@ class WindowStream:
         global_batch: samples per batch over all ranks; a multiple of ``lanes``.
         rank: of this process.
         ranks: how many there are.
+        accumulation: micro-batches that this rank's samples are cut into.
         seed: of the order.
-        lanes: V of the order; divisible by the ranks.
+        lanes: V of the order; a rank reads those that its samples are from.
         block_steps: time steps per block.
         pool_blocks: blocks shuffled together; two pools of them are the memory used.
         consumed: samples of the whole sequence already taken.
@@ -157,6 +161,7 @@ class WindowStream:
         global_batch: int,
         rank: int = 0,
         ranks: int = 1,
+        accumulation: int = 1,
         seed: int = 0,
         lanes: Count = 8,
         block_steps: Count = 96,
@@ -167,11 +172,7 @@ class WindowStream:
         aside: Aside | None = None,
         memory_gib: Annotated[Positive, Unit("GiB")] = 4.0,
     ) -> None:
-        if global_batch % lanes:
-            raise InputError(
-                f"stream: a batch of {global_batch} does not divide by {lanes} lanes; choose a "
-                "multiple"
-            )
+        self.share = Share.of(global_batch, lanes, rank, ranks, accumulation)
         self.store, self.aside, self.pin = store, aside, pin
         self.window = WindowShape(store.stride(step), history, ahead)
         anchors = store.anchors(split, step, history, ahead)
@@ -181,8 +182,8 @@ class WindowStream:
                 f"{duration(step)} apart; choose a longer period or a shorter step"
             )
         self.order = Order(anchors, block_steps, lanes, pool_blocks, seed, self.window.before)
-        self.rank, self.ranks, self.consumed = rank, ranks, consumed
-        self.rows, self.size = global_batch // lanes, global_batch // ranks
+        self.ranks, self.consumed = ranks, consumed
+        self.blocks_held = self.order.blocks_held(self.share.lanes_read)
         self._check_memory(memory_gib)
         self._stop = threading.Event()
         self._workers = Workers(threads)
@@ -210,14 +211,21 @@ class WindowStream:
         state = 4 * int(np.prod(self.store.state.shape[1:]))
         frames = len(self.window.offsets)
         block = pool_steps(self.order, self.window) * state + self.order.block * (beside - 1)
-        blocks = self.order.blocks_held(self.ranks)
-        return self.pools * blocks * block + RING * self.size * (frames * state + 20 + beside - 1)
+        batch = len(self.share) * (frames * state + 20 + beside - 1)
+        return self.pools * self.blocks_held * block + RING * batch
+
+    @property
+    def reading(self) -> float:
+        """What this rank reads of the store, in shares of a rank; 1 where it is by map."""
+        if self.pools == 2:
+            return self.share.lanes_read * self.ranks / self.share.lanes
+        return 1.0
 
     def _check_memory(self, gib: float) -> None:
         if self.memory_bytes > gib * GIB:
             raise InputError(
-                f"stream: {self.pools} pools of {self.order.blocks_held(self.ranks)} blocks and "
-                f"{RING} batches of {self.size} need {self.memory_bytes / GIB:.2f} GiB, "
+                f"stream: {self.pools} pools of {self.blocks_held} blocks and "
+                f"{RING} batches of {len(self.share)} need {self.memory_bytes / GIB:.2f} GiB, "
                 f"memory_gib={gib}; lower pool_blocks, block_steps or the batch, or allow more"
             )
 
@@ -225,18 +233,16 @@ class WindowStream:
         """Take the memory and start the threads: when the first batch is asked for."""
         held = self.memory_bytes / GIB
         log.info("stream: %.2f GiB, %d pools and %d batches", held, self.pools, RING)
+        times = self.reading
+        if times > MUCH:
+            log.warning(
+                "stream: %d ranks share %d lanes, this one reads %.3g times its share of the "
+                "store; runs begun with more stream.lanes read less",
+                self.ranks, self.share.lanes, times,
+            )  # fmt: skip
         for _ in range(RING):
             self._free.put(self._buffer())
-        held = self.order.blocks_held(self.ranks)
-        pools = [
-            Pool(self.store, self.order, self.window, held, self.aside, self._workers)
-            for _ in range(self.pools)
-        ]
-        if len(pools) == 2:
-            pools[0].beside, pools[1].beside = reversed(pools)
-        self.sources = [*pools]
-        if not pools:
-            self.sources = [Direct(self.store, self.window, self.aside, self._workers)]
+        self.sources = self.make_sources()
         for source in self.sources:
             self._free_sources.put(source)
         for name, work, out in (
@@ -249,8 +255,18 @@ class WindowStream:
             self._threads.append(thread)
             thread.start()
 
+    def make_sources(self) -> list[Source]:
+        """What takes turns in loading groups: pools that copy from each other, or one for maps."""
+        pools = [
+            Pool(self.store, self.order, self.window, self.blocks_held, self.aside, self._workers)
+            for _ in range(self.pools)
+        ]
+        if len(pools) == 2:
+            pools[0].beside, pools[1].beside = reversed(pools)
+        return [*pools] or [Direct(self.store, self.window, self.aside, self._workers)]
+
     def _buffer(self) -> WeatherBatch:
-        frame, size, pin = self.store.state.shape[1:], self.size, self.pin
+        frame, size, pin = self.store.state.shape[1:], len(self.share), self.pin
         aside = None
         if self.aside is not None:
             aside = torch.zeros((size, *self.aside.shape), pin_memory=pin)
@@ -323,28 +339,28 @@ class WindowStream:
 
     def _load(self) -> None:
         """Read what group after group needs into whichever pool is free."""
-        for group in self.order.groups(self.consumed, self.rank, self.ranks):
+        for group in self.order.groups(self.consumed, self.share):
             source = self._get(self._free_sources)
             source.load(group.anchors)
             self._put(self._loaded, (group, source))
 
     def _assemble(self) -> None:
         """Cut the windows of group after group into batches, across groups and epochs."""
-        batch, row = self._next_buffer(), 0
+        batch, filled = self._next_buffer(), 0
         while True:
             loaded = self._get(self._loaded)
             if isinstance(loaded, BaseException):
                 raise loaded
             group, source = loaded
-            facts = self._facts(group)
             done = 0
-            while done < len(group.anchors):
-                count = min(self.rows - row, len(group.anchors) - done)
-                self._fill(batch, row, facts, slice(done, done + count), source)
-                row, done = row + count, done + count
-                if row == self.rows:
+            while done < len(group.ids):
+                count = min(len(batch) - filled, len(group.ids) - done)
+                part = slice(done, done + count)
+                self._fill(batch.part(filled, filled + count), group, part, source)
+                filled, done = filled + count, done + count
+                if filled == len(batch):
                     self._put(self._ready, batch)
-                    batch, row = self._next_buffer(), 0
+                    batch, filled = self._next_buffer(), 0
             self._free_sources.put(source)
 
     def _next_buffer(self) -> WeatherBatch:
@@ -355,30 +371,14 @@ class WindowStream:
             batch.copied = None
         return batch
 
-    def _facts(self, group: Group) -> tuple[np.ndarray, ...]:
-        """Anchors, ids, times and weights of a group: (slots, lanes of this rank) each."""
-        anchors = group.anchors
-        ids = self.order.sample_ids(group.first_slot, len(anchors), self.rank, self.ranks)
-        real = anchors != PADDING
-        times = np.where(real, self.store.times[anchors].astype(np.int64), 0)
-        return anchors, ids, times, real.astype(np.float32)
-
-    def _fill(
-        self,
-        batch: WeatherBatch,
-        row: int,
-        facts: tuple[np.ndarray, ...],
-        slots: slice,
-        source: Source,
-    ) -> None:
-        """Some slots of a group into a batch, from its row of slots on."""
-        anchors, ids, times, weights = (fact[slots].ravel() for fact in facts)
-        lanes = self.order.lanes // self.ranks
-        part = batch.part(row * lanes, row * lanes + len(anchors))
-        part.ids.numpy()[:] = ids
-        part.times.numpy()[:] = times
-        part.weights.numpy()[:] = weights
-        source.cut(anchors, part.states, part.aside)
+    def _fill(self, batch: WeatherBatch, group: Group, part: slice, source: Source) -> None:
+        """Some samples of a group into so many places of a batch."""
+        anchors = group.anchors[part]
+        batch.ids.numpy()[:] = group.ids[part]
+        seconds = self.store.times[anchors].astype(np.int64)
+        batch.times.numpy()[:] = np.where(anchors == PADDING, 0, seconds)
+        batch.weights.numpy()[:] = group.weights[part]
+        source.cut(anchors, batch.states, batch.aside)
 
 
 def zeros(shape: tuple[int, ...], pin: bool) -> Tensor:

@@ -19,6 +19,7 @@ from vgbdm.dynamics.rungekutta import METHODS
 from vgbdm.precision import computing
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.memory import HEADROOM, free_bytes, in_words, saved_bytes, state_bytes
+from vgbdm.training.shares import share_size
 from vgbdm.training.transfer import to_numbers
 
 log = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ def choose_gradient(field: nn.Module, ahead: int, batch: int, backend: Backend) 
     chosen: Gradient
     if field.solver.method in METHODS:
         free = free_bytes(backend)  # before anything of this is on the device
-        own = max(batch // (backend.world_size * backend.accumulation), 1)
+        own = share_size(batch, backend.world_size, backend.accumulation) // backend.accumulation
         sizes = {name: p.numel() for name, p in field.named_parameters() if p.requires_grad}
         held = state_bytes(sizes, backend.name, backend.world_size, backend.ema is not None)
         needed = held + own * ahead * step_bytes(field.to(backend.device), backend)

@@ -43,6 +43,7 @@ from vgbdm.training.memory import (
     state_bytes,
 )
 from vgbdm.training.run_folder import check_run_dir, for_all
+from vgbdm.training.shares import share_size
 from vgbdm.training.transfer import Arrived, Feed, to_numbers
 
 log = logging.getLogger(__name__)
@@ -220,10 +221,13 @@ def memory_of(backend: Backend) -> int:
 
 def arithmetic(cfg: DictConfig, backend: Backend, samples: int) -> str:
     """How the batch is shared."""
-    own = cfg.batch // (backend.world_size * backend.accumulation)
+    ranks, parts = backend.world_size, backend.accumulation
+    own = share_size(cfg.batch, ranks, parts)
+    padded = own * ranks - cfg.batch
+    more = f" less {padded} of weight 0" if padded else ""
     return (
-        f"batch: {cfg.batch} samples = {backend.world_size} rank(s) × {backend.accumulation} "
-        f"micro-batch(es) × {own}; {samples} samples in an epoch, {samples / cfg.batch:.1f} steps"
+        f"batch: {cfg.batch} samples = {ranks} rank(s) × {parts} micro-batch(es) × "
+        f"{own // parts}{more}; {samples} samples in an epoch, {samples / cfg.batch:.1f} steps"
     )
 
 

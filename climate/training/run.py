@@ -116,6 +116,7 @@ def open_stream(
         global_batch=cfg.batch,
         rank=backend.rank,
         ranks=backend.world_size,
+        accumulation=backend.accumulation,
         seed=cfg.seed,
         consumed=consumed,
         pin=backend.device.type == "cuda",

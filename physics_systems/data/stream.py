@@ -16,7 +16,8 @@ from torch import Tensor
 from physics_systems.data.trajectories import Trajectories
 from vgbdm.fields.latent_field import FieldStatistics
 from vgbdm.paths.path import Path
-from vgbdm.training.order import PADDING, Order
+from vgbdm.training.order import Order
+from vgbdm.training.shares import Share
 
 
 @dataclass
@@ -73,8 +74,7 @@ class TrajectoryStream:
         nodes: of the path, (N, L, k, C, ...).
         order: of the samples; its lanes are the global batch.
         consumed: samples already taken.
-        rank: of this process.
-        ranks: how many there are.
+        share: of this rank in a batch.
         pin: whether batches are pinned for copies to a GPU.
     """
 
@@ -84,23 +84,20 @@ class TrajectoryStream:
         nodes: Tensor,
         order: Order,
         consumed: int,
-        rank: int,
-        ranks: int,
+        share: Share,
         pin: bool = False,
     ) -> None:
         self.nodes, self.times = nodes, data.t
-        self.order, self.rank, self.ranks, self.pin = order, rank, ranks, pin
+        self.order, self.share, self.pin = order, share, pin
         self.batches = self._batches(consumed)
 
     def _batches(self, consumed: int) -> Iterator[TrajectoryBatch]:
-        for group in self.order.groups(consumed, self.rank, self.ranks):
-            count = len(group.anchors)
-            numbers = self.order.sample_ids(group.first_slot, count, self.rank, self.ranks)
-            for chosen, own in zip(group.anchors, numbers, strict=True):
-                weights = torch.from_numpy((chosen != PADDING).astype(np.float32))
-                rows = torch.from_numpy(np.maximum(chosen, 0))
-                ids, nodes, times = torch.from_numpy(own), self.nodes[rows], self.times[rows]
-                parts = (nodes, times, ids, weights, rows)
+        for group in self.order.groups(consumed, self.share):
+            for start in range(0, len(group.ids), len(self.share)):
+                own = slice(start, start + len(self.share))
+                rows = torch.from_numpy(np.maximum(group.anchors[own], 0))
+                ids, weights = (torch.from_numpy(x[own]) for x in (group.ids, group.weights))
+                parts = (self.nodes[rows], self.times[rows], ids, weights, rows)
                 yield TrajectoryBatch(*(x.pin_memory() if self.pin else x for x in parts))
 
     def __iter__(self) -> Iterator[TrajectoryBatch]:

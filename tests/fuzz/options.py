@@ -56,6 +56,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "evaluate_system": ("runs=r", "data.test=t", "out=o"),
     "compare_forecasts": ("a=a", "b=b", "truth=t", "out=o"),
     "choose_gauge": ("runs=r",),
+    "export": ("run_dir=r", "out=o"),
     "import_trajectories": ("file=f", "out=o"),
     "store": ("action=info", "store=s"),
 }

@@ -11,7 +11,8 @@ from typing import Any
 
 from fuzz.damage import replace
 from vgbdm.storage.sealing import BLANK, MANIFEST, describe_arrays, digest_file
-from vgbdm.training import checkpoint
+from vgbdm.training.parts import INDEX
+from vgbdm.training.parts import describe as describe_part
 
 OWN = re.compile(r'(?<=\n "digest": ")[^"\n]*(?=")')
 
@@ -25,6 +26,12 @@ def sign(kind: str, copy: Path, name: str) -> None:
         name: of the changed file or folder inside.
     """
     for folder in (copy / name, *(copy / name).parents):
+        if (
+            folder.is_relative_to(copy)
+            and (folder / INDEX).is_file()
+            and folder / INDEX != copy / name
+        ):
+            replace(folder / INDEX, _reindexed(folder).encode())
         manifest = folder / MANIFEST
         if not folder.is_relative_to(copy) or not manifest.is_file():
             continue
@@ -36,9 +43,18 @@ def sign(kind: str, copy: Path, name: str) -> None:
         replace(manifest, text.encode())
 
 
+def _reindexed(folder: Path) -> str:
+    """The index of a checkpoint with the digests of the parts that are there."""
+    index = json.loads((folder / INDEX).read_text())
+    for name in index["parts"]:
+        if (folder / name).is_file():
+            index["parts"][name] = describe_part(folder / name)
+    return json.dumps(index)
+
+
 def _renewed(kind: str, folder: Path, facts: dict[str, Any]) -> str:
     """A manifest's text with the digests of the files that are there; seals stay."""
-    describe = checkpoint._describe if kind == "run" else digest_file
+    describe = describe_part if kind == "run" else digest_file
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         name = str(path.relative_to(folder))
         told = facts["files"].get(name)

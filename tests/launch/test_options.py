@@ -33,6 +33,7 @@ NEEDED = {
     "evaluate_system": ["runs=r", "data.test=t", "out=o"],
     "compare_forecasts": ["a=a", "b=b", "truth=t", "out=o"],
     "choose_gauge": ["runs=r"],
+    "export": ["run_dir=r", "out=o"],
     "import_trajectories": ["file=f", "out=o"],
     "benchmark_data": ["out=o"],
     "benchmark_weather": ["store=s", "out=o"],

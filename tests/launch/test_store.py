@@ -34,7 +34,7 @@ def make(kind, base):
     if kind == "run":
         make_trainer(base / "run").fit()
         folder = base / "run/checkpoints/step-00000006"
-        return base / "run", folder / "model.safetensors"
+        return base / "run", folder / "model-00000.safetensors"
     if kind == "trajectories":
         write(dataset("lorenz"), base / "t")
         return base / "t", base / "t/x/c/0/0/0"

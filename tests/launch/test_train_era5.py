@@ -9,9 +9,11 @@ import shutil
 import numpy as np
 import pytest
 import runs_era5
+import torch
 from processes import Run, finish, starter
 from runs_era5 import losses
-from safetensors.numpy import load_file, save_file
+
+from vgbdm.training import checkpoint
 
 QUICK = ["size=tiny", "trainer.total_steps=50", "rate.peak=5e-3", "rate.warmup=5"]
 SPEED = ["trainer.validations=2", "validation.starts=4", "validation.lead=6h"]
@@ -92,10 +94,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(store, two_ranks, tmp_path):
     shutil.copytree(two_ranks, run_dir)
     folder = run_dir / "checkpoints" / "step-00000050"
     runs_era5.edit_state(folder, total_steps=60)
-    weights = load_file(folder / "model.safetensors")
-    weights["trunk.last.bias"] = np.full_like(weights["trunk.last.bias"], np.nan)
-    save_file(weights, folder / "model.safetensors")
-    runs_era5.sign(folder)
+    weights = checkpoint.read_tensors(folder, "model")
+    weights["trunk.last.bias"] = torch.full_like(weights["trunk.last.bias"], torch.nan)
+    runs_era5.replace_tensors(folder, "model", weights)
     result = train(store, run_dir, "resume=true", code=2)
     lines = [line for line in result.stderr.splitlines() if "error: " in line]
     assert len(lines) == 1

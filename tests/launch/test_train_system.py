@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from processes import finish
-from safetensors.numpy import load_file
+
+from vgbdm.training import checkpoint
+from vgbdm.training.parts import stored
 
 REPO = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -40,8 +42,10 @@ def data(folder):
 
 
 def trained(run_dir):
-    place = run_dir / "checkpoints" / "step-00000020"
-    return {n: load_file(place / f"{n}.safetensors") for n in ("model", "exp_avg", "exp_avg_sq")}
+    held = stored(checkpoint.folder_of(run_dir, 20))
+    return {
+        n: {k: v.numpy() for k, v in held[n].items()} for n in ("model", "exp_avg", "exp_avg_sq")
+    }
 
 
 def test_two_ranks_give_the_result_of_one(folder):

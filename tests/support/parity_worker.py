@@ -2,7 +2,8 @@
 
 Usage: parity_worker.py FOLDER JOBS, with the rank variables set; JOBS is a JSON list of jobs
     {"name", "layout": single | ddp | zero0 … zero3, "from": another job's name or null,
-     "wrong": a control's name or null, "double": whether in float64}
+     "wrong": a control's name or null, "double": whether in float64,
+     "frozen": whether the gain stands still}
 Each leaves FOLDER/NAME (a run folder) and FOLDER/NAME-rankR.json: losses, norms, and draws.
 """
 
@@ -28,8 +29,9 @@ from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
 from vgbdm.training.loop import Plan, Trainer
-from vgbdm.training.order import PADDING, Order
+from vgbdm.training.order import Order
 from vgbdm.training.schedules import WarmupCosine
+from vgbdm.training.shares import Share
 
 STEPS, HALF, BATCH, SEED = 50, 25, 8, 3
 STARTS = 37
@@ -93,13 +95,12 @@ class Objective:
         return {"loss": (field(state) - target.to(self.dtype)).square().mean(1)}
 
 
-def stream(order: Order, consumed: int, rank: int, ranks: int, swapped: bool):
+def stream(order: Order, consumed: int, share: Share, swapped: bool):
     def batches():
-        for group in order.groups(consumed, rank, ranks):
-            ids = order.sample_ids(group.first_slot, len(group.anchors), rank, ranks)
-            for own, anchors in zip(ids, group.anchors, strict=True):
-                weights = torch.from_numpy((anchors != PADDING).astype(np.float32))
-                yield Batch(torch.from_numpy(own), torch.from_numpy(anchors), weights)
+        for group in order.groups(consumed, share):
+            facts = (group.ids, group.anchors, group.weights)
+            parts = (torch.from_numpy(fact).split(len(share)) for fact in facts)
+            yield from map(Batch, *parts)
 
     def with_two_swapped(source):
         first, second = next(source), next(source)
@@ -168,12 +169,15 @@ def run(folder: Path, job) -> None:
     torch.manual_seed(0)
     dtype = torch.float64 if job.get("double") else torch.float32
     toy = Toy().to(dtype)
+    toy.gain.requires_grad_(not job.get("frozen"))
     objective = Objective(dtype)
     groups = [
         ParameterGroup(list(toy.net.parameters()), 1.0, 0.01),
-        ParameterGroup([toy.gain], 3.0, 0.0),
+        ParameterGroup([toy.gain] * toy.gain.requires_grad, 3.0, 0.0),
     ]
+    groups = [group for group in groups if group.parameters]
     order = Order(np.arange(97), 97, BATCH, BATCH, SEED)
+    share = Share.of(BATCH, BATCH, rank, ranks, backend.accumulation)
     heard: list[list[float]] = []
     drawn: list[list[float]] = []
 
@@ -191,9 +195,7 @@ def run(folder: Path, job) -> None:
         objective,
         groups=groups,
         backend=backend,
-        open_stream=lambda consumed: stream(
-            order, consumed, rank, ranks, job.get("wrong") == "swapped"
-        ),
+        open_stream=lambda consumed: stream(order, consumed, share, job.get("wrong") == "swapped"),
         validate=validate,
         rate=WarmupCosine(0.02, 5),
         schedules={},
@@ -208,7 +210,8 @@ def run(folder: Path, job) -> None:
         result = original(batch, values, rate, *rest, **more)
         host, (_, s, eps) = batch.host, objective.draw(batch.host)
         columns = (host.ids, host.anchors, s[:, 0], eps[:, 0])
-        drawn.extend(list(row) for row in zip(*(c.tolist() for c in columns), strict=True))
+        rows = zip(*(c[share.weights > 0].tolist() for c in columns), strict=True)
+        drawn.extend(list(row) for row in rows)
         heard.append([result.terms["loss"], result.gradient_norm, rate])
         return result
 

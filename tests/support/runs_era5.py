@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from processes import finish, finish_ranks
-from safetensors.numpy import load_file
+from torch import Tensor
 
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
+from vgbdm.training.parts import Part, describe, stored
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -33,7 +34,16 @@ def losses(run_dir) -> np.ndarray:
 
 
 def tensors(run_dir, step: int, name: str = "model") -> dict[str, np.ndarray]:
-    return load_file(run_dir / "checkpoints" / f"step-{step:08d}" / f"{name}.safetensors")
+    folder = checkpoint.folder_of(run_dir, step)
+    return {key: value.numpy() for key, value in checkpoint.read_tensors(folder, name).items()}
+
+
+def replace_tensors(folder: Path, kind: str, tensors: dict[str, Tensor]) -> None:
+    """Write a checkpoint again with other tensors of a kind, as one rank does."""
+    held = {k: dict(own) for k, own in stored(folder).items()} | {kind: tensors}
+    held = {k: {n: v.clone() for n, v in own.items()} for k, own in held.items()}
+    state = json.loads((folder / "state.json").read_text())
+    checkpoint.write_checkpoint(folder.parent.parent, Part(held), state)
 
 
 def edit_state(folder: Path, **changes) -> None:
@@ -44,7 +54,10 @@ def edit_state(folder: Path, **changes) -> None:
 
 
 def sign(folder: Path) -> None:
-    """Let the manifest of a checkpoint tell the digests that its files have now."""
+    """Let index and manifest of a checkpoint tell the digests that its files have now."""
+    index = json.loads((folder / "index.json").read_text())
+    index["parts"] = {name: describe(folder / name) for name in index["parts"]}
+    write_json(folder / "index.json", index)
     manifest = json.loads((folder / "manifest.json").read_text())
-    files = {name: checkpoint._describe(folder / name) for name in manifest["files"]}
+    files = {name: describe(folder / name) for name in manifest["files"]}
     write_json(folder / "manifest.json", manifest | {"files": files})

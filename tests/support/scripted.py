@@ -51,9 +51,9 @@ def watch_commits(monkeypatch):
     """(step, best, waited, looked, score as best) of each checkpoint, as it is written."""
     found, commit = [], checkpoint.commit
 
-    def watched(run_dir, tensors, state, score, keep):
+    def watched(run_dir, part, state, score, *rest):
         found.append((*(state[n] for n in ("step", "best", "waited", "looked")), score))
-        commit(run_dir, tensors, state, score, keep)
+        commit(run_dir, part, state, score, *rest)
 
     monkeypatch.setattr(checkpoint, "commit", watched)
     return found

@@ -100,7 +100,8 @@ def make_trainer(
 def record(trainer):
     """Weights and moments, to compare."""
     return {
-        n: {k: v.clone() for k, v in held.items()} for n, held in trainer.backend.state().items()
+        n: {k: v.clone() for k, v in held.items()}
+        for n, held in trainer.backend.state().tensors.items()
     }
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict
 import pytest
 import torch
 from refusals import refused
+from runs_era5 import sign
 from systems import SYSTEMS, make_field
 
 import vgbdm
@@ -18,6 +19,7 @@ from vgbdm.loading import load, placed, run_folder
 from vgbdm.networks import ResidualMLP
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
+from vgbdm.training.parts import Part
 
 CONFIG = {
     "_target_": "vgbdm.fields.latent_field.LatentField",
@@ -43,7 +45,7 @@ def write_run(run_dir, config=CONFIG, **more):
     field = make_field("pendulum", shake=0.1)
     tensors = {"model": field.state_dict(), "exp_avg": {}, **more}
     state = {"step": 3, "rebuild": config, "must_match": {}, "config": {}}
-    checkpoint.commit(run_dir, tensors, state, 0.5, 1)
+    checkpoint.commit(run_dir, Part(tensors), state, 0.5, 1)
     return field.eval()
 
 
@@ -154,9 +156,8 @@ def test_a_run_that_names_anything_else_is_refused(tmp_path, monkeypatch, name, 
 def test_a_pickle_in_place_of_weights_is_not_read(tmp_path):
     write_run(tmp_path)
     folder = checkpoint.find(tmp_path, "best")
-    (folder / "model.safetensors").write_bytes(pickle.dumps(Trap()))
-    files = {p.name: checkpoint._describe(p) for p in folder.iterdir() if p.name != "manifest.json"}
-    write_json(folder / "manifest.json", {"format": checkpoint.CHECKPOINT_FORMAT, "files": files})
+    (folder / "model-00000.safetensors").write_bytes(pickle.dumps(Trap()))
+    sign(folder)
     with pytest.raises(InputError, match="not a whole safetensors file"):
         load(tmp_path)
 
@@ -198,7 +199,7 @@ def test_a_value_of_another_kind_anywhere_in_a_config_is_one_line(tmp_path, odd)
 
 def test_a_damaged_best_is_said_and_no_other_model_taken(tmp_path):
     write_run(tmp_path)
-    checkpoint.commit(tmp_path, {"model": {}}, {"step": 4}, None, 1)
+    checkpoint.commit(tmp_path, Part({"model": {}}), {"step": 4}, None, 1)
     place = tmp_path / "checkpoints" / "step-00000003"
     state = json.loads((place / "state.json").read_text())
     write_json(place / "state.json", {**state, "step": 2})

@@ -1,93 +1,134 @@
 """Checkpoints in one form for every backend: safetensors by name, and JSON.
 
-    RUN/checkpoints/step-00001234/model.safetensors       float32 weights and buffers
-                                  exp_avg.safetensors     first moments
-                                  exp_avg_sq.safetensors  second moments
-                                  ema.safetensors         averaged weights, where they are kept
-                                  state.json              step, samples consumed, hashes, config
-                                  manifest.json           bytes and SHA-256 of each file
-    RUN/best.json, RUN/last.json                          which of them
+    RUN/checkpoints/step-00001234/
+        model-00000.safetensors       float32 weights and buffers
+        exp_avg-00000.safetensors     first moments
+        exp_avg_sq-00000.safetensors  second moments
+        ema-00000.safetensors         averaged weights, where they are kept
+        index.json                    what is where, see `vgbdm.training.parts`
+        state.json                    step, samples consumed, hashes, config
+        manifest.json                 bytes and SHA-256 of the two above
+    RUN/best.json, RUN/last.json      which of them
 
-Nothing here is collective: rank 0 alone writes what `Backend.state` gathered, so there are no other
-ranks' files to wait for. A folder gets its name when it is whole and on disk; that rename is the
-one mark that it is done, and the pointers move after it.
+Every rank writes a part (…-00001 and so on), rank 0 all else, the manifest last. Nothing here is
+collective. A folder gets its name when it is whole and on disk; that rename is the one mark that it
+is done, and the pointers move after it. Format 2, one file of whole tensors a kind, is read too.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from vgbdm.errors import InputError
 from vgbdm.registry.former import renewed
-from vgbdm.storage.files import follow_umask, read_json, sync, write_json
+from vgbdm.storage.files import aside_of, read_json, sync, write_json
 from vgbdm.storage.lock import check_held
+from vgbdm.training.parts import (
+    INDEX,
+    MANIFEST,
+    MOMENTS,
+    Part,
+    Stored,
+    check_shapes,
+    describe,
+    join_parts,
+    read_index,
+    stored,
+    write_part,
+)
 from vgbdm.training.state import check_kinds
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT, WHOLE_FILES = 3, 2
+"""Of a run; and of an exported model, as once of runs, whose kinds are a file each."""
 CHECKPOINT_NAME = re.compile(r"step-[0-9]{8,}")
-STATE, MANIFEST = "state.json", "manifest.json"
+STATE, CHECKPOINTS = "state.json", "checkpoints"
 POINTERS = ("last", "best")
-Tensors = Mapping[str, Mapping[str, Tensor]]
-"""File name → tensor name → tensor."""
 
 
 # --- writing --------------------------------------------------------------------------------------
 
 
+@contextlib.contextmanager
+def _one_line(run_dir: Path, step: int) -> Iterator[None]:
+    """What the disk says as an `InputError`."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"{run_dir}: the checkpoint of step {step} cannot be written ({error}); the "
+            "one before stands; make room on the disk and resume=true"
+        ) from None
+
+
+def contribute(run_dir: Path, part: Part, step: int) -> None:
+    """Write the part of a rank other than 0; an `InputError` if the disk does not take it."""
+    with _one_line(run_dir, step):
+        write_part(aside_of(folder_of(run_dir, step), part.token), part)
+
+
 def commit(
-    run_dir: Path, tensors: Tensors, state: Mapping[str, Any], score: float | None, keep: int
+    run_dir: Path,
+    part: Part,
+    state: Mapping[str, Any],
+    score: float | None,
+    keep: int,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Write a checkpoint, let the pointers name it, and drop those no longer kept.
 
     Args:
         run_dir: of the run.
-        tensors: what `Backend.state` gave.
+        part: of rank 0; the others `contribute` theirs.
         state: JSON values with ``step``.
         score: of this checkpoint where it is the best one so far; None: it is not.
         keep: see `keep_last`.
+        given_up: whether it is in vain to wait for other ranks.
 
     Raises:
         InputError: if the disk does not take it, or another process has taken the run over; what
             was there stands.
     """
-    try:
-        folder = write_checkpoint(run_dir, tensors, state)
+    with _one_line(run_dir, state["step"]):
+        folder = write_checkpoint(run_dir, part, state, given_up)
         if score is not None:
             point(run_dir, "best", folder, step=state["step"], score=score)
         point(run_dir, "last", folder, step=state["step"])
         keep_last(run_dir, keep)
-    except (OSError, SafetensorError) as error:
-        raise InputError(
-            f"{run_dir}: the checkpoint of step {state['step']} cannot be written ({error}); the "
-            "one before stands; make room on the disk and resume=true"
-        ) from None
 
 
-def write_checkpoint(run_dir: Path, tensors: Tensors, state: Mapping[str, Any]) -> Path:
+def write_checkpoint(
+    run_dir: Path,
+    part: Part,
+    state: Mapping[str, Any],
+    given_up: Callable[[], bool] = lambda: False,
+) -> Path:
     """Write one checkpoint and return its folder; what an interrupted one left is removed."""
     folder = folder_of(run_dir, state["step"])
+    aside = aside_of(folder, part.token)
+    old, gone = (folder.with_name(f".{folder.name}.{end}") for end in ("old", "gone"))
     for leftover in folder.parent.glob(".step-*"):
-        shutil.rmtree(leftover)
-    aside, old = (folder.with_name(f".{folder.name}.{end}") for end in ("tmp", "old"))
-    aside.mkdir(parents=True)
+        if leftover != aside:
+            shutil.rmtree(leftover)
     try:
-        _fill(aside, tensors, state)
+        write_part(aside, part)
+        join_parts(aside, part.ranks, given_up)
+        _finish(aside, state)
         check_held(run_dir)
     except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            aside.replace(gone)  # at once, for ranks that still write there to see it
+        shutil.rmtree(gone, ignore_errors=True)
         raise
     if folder.exists():  # the run went on from an earlier one
         folder.replace(old)
@@ -99,30 +140,18 @@ def write_checkpoint(run_dir: Path, tensors: Tensors, state: Mapping[str, Any]) 
 
 def bytes_under_way(run_dir: Path) -> int:
     """Of the files of a checkpoint that is being written."""
-    files = (run_dir / "checkpoints").glob(".step-*/*")
+    files = (run_dir / CHECKPOINTS).glob(".step-*/*")
     with contextlib.suppress(FileNotFoundError):  # it was finished meanwhile
         return sum(path.stat().st_size for path in files)
     return -1
 
 
-def _fill(folder: Path, tensors: Tensors, state: Mapping[str, Any]) -> None:
-    """The files of a checkpoint, on disk."""
-    for name, values in tensors.items():
-        path = folder / f"{name}.safetensors"
-        save_file({key: value.contiguous() for key, value in values.items()}, path)
-        follow_umask(path)
-        sync(path)
+def _finish(folder: Path, state: Mapping[str, Any]) -> None:
+    """What goes with the tensors, and last of all the manifest."""
     write_json(folder / STATE, state)
-    files = {path.name: _describe(path) for path in sorted(folder.iterdir())}
+    files = {name: describe(folder / name) for name in (INDEX, STATE)}
     write_json(folder / MANIFEST, {"format": CHECKPOINT_FORMAT, "files": files})
     sync(folder)
-
-
-def _describe(path: Path) -> dict[str, Any]:
-    """Size and digest of a file."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"bytes": path.stat().st_size, "sha256": digest}
 
 
 def point(run_dir: Path, pointer: str, folder: Path, **facts: Any) -> None:
@@ -148,7 +177,7 @@ def keep_last(run_dir: Path, count: int) -> None:
 
 def folder_of(run_dir: Path, step: int) -> Path:
     """Where the checkpoint of a step lies."""
-    return run_dir / "checkpoints" / f"step-{step:08d}"
+    return run_dir / CHECKPOINTS / f"step-{step:08d}"
 
 
 def step_of(folder: Path) -> int:
@@ -158,7 +187,7 @@ def step_of(folder: Path) -> int:
 
 def _folders(run_dir: Path) -> list[Path]:
     """Of all checkpoints, whole or not, the newest first."""
-    found = (run_dir / "checkpoints").glob("step-*")
+    found = (run_dir / CHECKPOINTS).glob("step-*")
     return sorted(
         (f for f in found if CHECKPOINT_NAME.fullmatch(f.name)), key=step_of, reverse=True
     )
@@ -187,7 +216,7 @@ def find(run_dir: Path, pointer: str) -> Path | None:
     if not path.exists():
         return None
     name = str(read_json(path).get("checkpoint"))
-    folder = run_dir / "checkpoints" / name
+    folder = run_dir / CHECKPOINTS / name
     if not CHECKPOINT_NAME.fullmatch(name) or folder.is_symlink() or not folder.is_dir():
         raise InputError(f"{path}: names {name}, which is not there; choose another checkpoint")
     return folder
@@ -202,16 +231,28 @@ def find_damage(folder: Path) -> str | None:
         held = read_json(manifest)
     except InputError:
         return f"{manifest}: is damaged"
-    if held.get("format") != CHECKPOINT_FORMAT:
+    if held.get("format") not in (WHOLE_FILES, CHECKPOINT_FORMAT):
         return f"{folder}: format {held.get('format')}, this version reads {CHECKPOINT_FORMAT}"
     files = held.get("files")
-    if not isinstance(files, dict) or STATE not in files:
+    whole_files = held["format"] == WHOLE_FILES
+    if not isinstance(files, dict) or STATE not in files or (INDEX in files) == whole_files:
         return f"{manifest}: is damaged"
+    wrong = _find_changed(folder, files)
+    if wrong or whole_files:
+        return wrong
+    try:
+        return _find_changed(folder, read_index(folder).parts)
+    except InputError as error:
+        return str(error)
+
+
+def _find_changed(folder: Path, files: Mapping[str, Any]) -> str | None:
+    """The first file that is not as it was described, in words."""
     for name, facts in files.items():
         path = folder / name
         if Path(name).name != name or path.is_symlink() or not path.is_file():
             return f"{path}: is missing"
-        if _describe(path) != facts:
+        if describe(path) != facts:
             return f"{path}: is damaged, its bytes are not those that were written"
     return None
 
@@ -295,44 +336,34 @@ def read_state(folder: Path, *needed: str) -> dict[str, Any]:
     return dict(renewed(state))
 
 
-def tensor_files(folder: Path) -> list[str]:
-    """Names of the files of tensors in a whole checkpoint."""
-    files = read_json(folder / MANIFEST)["files"]
-    return [name.removesuffix(".safetensors") for name in files if name.endswith(".safetensors")]
-
-
-def read_moments(folder: Path, field: nn.Module) -> dict[str, dict[str, Tensor]]:
-    """What a run goes on with besides `read_tensors` of ``model``: moments, and means of weights.
+def read_moments(folder: Path, field: nn.Module) -> dict[str, Stored]:
+    """What a run goes on with besides the weights: moments, and means of weights.
 
     Raises:
         InputError: naming the first tensor of a trained parameter that is missing or another.
     """
-    trained = {name: p for name, p in field.named_parameters() if p.requires_grad}
-    found = {}
-    for file in ("exp_avg", "exp_avg_sq", *(f for f in tensor_files(folder) if f == "ema")):
-        found[file] = read_tensors(folder, file)
-        own = {name: found[file][name] for name in trained if name in found[file]}
-        check_tensors(folder / f"{file}.safetensors", own, trained)
+    trained = {name: p.shape for name, p in field.named_parameters() if p.requires_grad}
+    held = stored(folder)
+    found = {kind: held[kind] for kind in (*MOMENTS, *(k for k in held if k == "ema"))}
+    for kind, tensors in found.items():
+        own = {name: shape for name, shape in tensors.shapes.items() if name in trained}
+        check_shapes(folder / kind, own, trained)
     return found
 
 
-def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
-    """One file of tensors, on the CPU.
+def read_tensors(folder: Path, kind: str) -> dict[str, Tensor]:
+    """All tensors of a kind, on the CPU.
 
     Raises:
-        InputError: if the file is missing, damaged or no safetensors file.
+        InputError: if a file is missing, damaged or no safetensors file.
     """
-    path = folder / f"{name}.safetensors"
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise InputError(f"{path}: not a whole safetensors file ({error})") from None
+    return dict(stored(folder)[kind])
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
     """Weights and buffers to forecast with: averaged ones where they are kept."""
-    averaged = read_tensors(folder, "ema") if "ema" in tensor_files(folder) else {}
-    return read_tensors(folder, "model") | averaged
+    held = stored(folder)
+    return dict(held["model"]) | dict(held.get("ema", {}))
 
 
 def start_from(field: nn.Module, init: str | Path, facts: Mapping[str, Any]) -> None:
@@ -363,29 +394,6 @@ def put_weights(field: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -
     Raises:
         InputError: naming the first tensor that is missing, is too much, or has another shape.
     """
-    check_tensors(folder / "model.safetensors", tensors, field.state_dict())
+    held, wanted = ({n: v.shape for n, v in x.items()} for x in (tensors, field.state_dict()))
+    check_shapes(folder / "model", held, wanted)
     field.load_state_dict(tensors)
-
-
-def check_tensors(path: Path, held: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not those of a model.
-
-    Args:
-        path: of their file.
-        held: in it.
-        wanted: by the model.
-
-    Raises:
-        InputError: naming the first one.
-    """
-    for name in sorted(held.keys() | wanted.keys()):
-        if name in held and name in wanted and held[name].shape == wanted[name].shape:
-            continue
-        has, wants = (
-            f"of shape {tuple(tensors[name].shape)}" if name in tensors else "not at all"
-            for tensors in (held, wanted)
-        )
-        raise InputError(
-            f"{path}: model and weights do not fit together, it has {name} {has}, the model "
-            f"{wants}; use another checkpoint, or the model options it was trained with"
-        )

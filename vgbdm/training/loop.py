@@ -257,7 +257,7 @@ class Trainer(Generic[Field, Batch]):
         """Step after step from where the run is, validating and saving on the way."""
         begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
-            stack.enter_context(self.saver.writer)
+            stack.enter_context(self.saver)
             records = None
             if self.backend.rank == 0:
                 records = stack.enter_context(Records(self.run_dir, self.step))
@@ -346,7 +346,7 @@ class Trainer(Generic[Field, Batch]):
 
     def describe_failure(self, batch: TrainingBatch, complaint: str) -> str:
         """One line: the step, the samples' times, the last good checkpoint."""
-        self.saver.writer.join()  # for the last checkpoint to be the last
+        self.saver.join()  # for the last checkpoint to be the last
         last = self.status.checkpoint
         skipped = self.guard.in_a_row - 1
         before = f" after {skipped} skipped" if skipped else ""
@@ -376,7 +376,7 @@ class Trainer(Generic[Field, Batch]):
         if records:
             records.validate(self.step, scores, better)
         if not math.isfinite(scores["score"]):
-            self.saver.writer.join()
+            self.saver.join()
             last = self.status.checkpoint
             raise InputError(
                 f"step {self.step}: the validation score is {scores['score']}; last good "

@@ -2,11 +2,12 @@
 
 The samples of an epoch, block by block in an order permuted by (seed, epoch), are cut into V
 *lanes* of equal length; each lane shuffles inside groups of successive samples. Number i of the
-endless sequence is number i // V of lane i mod V. Rank r of n serves the lanes l with l mod n = r,
-so that it reads only the blocks of its own lanes, and the number of samples consumed is a complete
-position at any number of ranks. Lanes one sample short end their epoch with a padding of weight 0.
+endless sequence is number i // V of lane i mod V. Which of them a rank serves is said by their
+places in the global batch (`vgbdm.training.shares`): those of few lanes, so that it reads few
+blocks. So the number of samples consumed is a complete position at any number of ranks. Lanes one
+sample short end their epoch with a padding of weight 0.
 
-Shapes: ``N`` samples of an epoch, ``V`` lanes.
+Shapes: ``N`` samples of an epoch, ``V`` lanes, ``K`` samples that a rank has of a group.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import numpy as np
 
 from vgbdm.errors import InputError
 from vgbdm.randomness import keyed_seed
+from vgbdm.training.shares import Share
 
 PADDING = -1
 """Stands for a sample that is none: its weight is 0."""
@@ -27,17 +29,19 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class Group:
-    """What a rank serves between two loads: the same slots of each of its lanes.
+    """What a rank serves between two loads: of some slots of all lanes what is in its share.
 
     Attributes:
         epoch: of the samples.
-        first_slot: position in the lanes, counted over all epochs.
-        anchors: (slots, lanes of the rank) positions in the data, or `PADDING`.
+        ids: (K,) numbers in the endless sequence of samples, batch after batch, ascending.
+        anchors: (K,) positions in the data, or `PADDING`.
+        weights: (K,) float32; 0 for `PADDING`, and for what evens out the ranks' shares.
     """
 
     epoch: int
-    first_slot: int
+    ids: np.ndarray
     anchors: np.ndarray
+    weights: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,14 +113,14 @@ class Order:
         """The block that each sample is from; block k begins at ``k * block + origin``."""
         return (anchors - self.origin) // self.block
 
-    def blocks_held(self, ranks: int) -> int:
-        """Blocks of the largest group that one of the ranks can meet, whatever the permutation."""
+    def blocks_held(self, lanes: int) -> int:
+        """Blocks of the largest group that so many lanes can meet, whatever the permutation."""
         if self.fits_pool:
             return len(self._blocks)
         sizes = np.sort([len(block) for block in self._blocks])
         # the smallest blocks that a lane's share can hold whole, and one cut at either end
         lane = int(np.searchsorted(sizes.cumsum(), self.group_slots, "right")) + 2
-        return min(len(self._blocks), self.lanes // ranks * lane)
+        return min(len(self._blocks), lanes * lane)
 
     @lru_cache(maxsize=2)  # noqa: B019 - an order lives as long as the program
     def epoch(self, epoch: int) -> np.ndarray:
@@ -137,30 +141,33 @@ class Order:
                 )
         return table
 
-    def groups(self, consumed: int, rank: int, ranks: int) -> Iterator[Group]:
+    def groups(self, consumed: int, share: Share) -> Iterator[Group]:
         """The endless groups of a rank, from a position on.
 
         Args:
-            consumed: samples of the whole sequence already taken; a multiple of V.
-            rank: of this process.
-            ranks: how many there are; divides V.
+            consumed: samples of the whole sequence already taken; whole batches.
+            share: of this rank.
 
         Raises:
-            InputError: if lanes, ranks and position do not fit together.
+            InputError: if share and position do not fit the order.
         """
-        if self.lanes % ranks or consumed % self.lanes:
+        if share.lanes != self.lanes or consumed % share.batch:
             raise InputError(
-                f"order: {self.lanes} lanes cannot be shared by {ranks} ranks from sample "
-                f"{consumed}; ranks must divide lanes, and lanes the global batch"
+                f"order: {self.lanes} lanes do not go on from sample {consumed} in batches of "
+                f"{share.batch} from {share.lanes} lanes; go on with the batch and lanes of before"
             )
+        rows, lanes = np.divmod(share.places, self.lanes)
+        rows_of_batch = share.batch // self.lanes
         slot = consumed // self.lanes
         while True:
             epoch, inside = divmod(slot, self.slots)
             end = min((inside // self.group_slots + 1) * self.group_slots, self.slots)
-            yield Group(epoch, slot, self.epoch(epoch)[inside:end, rank::ranks])
-            slot += end - inside
-
-    def sample_ids(self, first_slot: int, count: int, rank: int, ranks: int) -> np.ndarray:
-        """Numbers in the endless sequence of a rank's samples: (count, V / ranks)."""
-        slots = np.arange(first_slot, first_slot + count, dtype=np.int64)[:, None]
-        return slots * self.lanes + np.arange(rank, self.lanes, ranks)
+            stop = slot + end - inside
+            batches = np.arange(slot // rows_of_batch, -(-stop // rows_of_batch))[:, None]
+            slots = batches * rows_of_batch + rows
+            here = (slots >= slot) & (slots < stop)
+            own = (slots * self.lanes + lanes)[here]
+            anchors = self.epoch(epoch)[own // self.lanes - epoch * self.slots, own % self.lanes]
+            weights = np.broadcast_to(share.weights, here.shape)[here] * (anchors != PADDING)
+            yield Group(epoch, own, anchors, weights.astype(np.float32))
+            slot = stop

@@ -19,7 +19,7 @@ from vgbdm.storage.files import asides_in
 from vgbdm.storage.lock import LOCK, locked
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.group import Group
-from vgbdm.training.checkpoint import has_any
+from vgbdm.training.checkpoint import CHECKPOINTS, has_any
 from vgbdm.training.saving import agree_on_error
 from vgbdm.training.status import CLAIM, FILE, Status
 
@@ -27,7 +27,6 @@ DERIVED = "derived"
 """Folder of a run for what is made from read-only data; it may outlive a start that failed."""
 DATA = "data"
 """Folder of a run for stores of what it was given in memory."""
-CHECKPOINTS = "checkpoints"
 LEFT = {FILE, CLAIM, DATA, DERIVED, LOCK, CHECKPOINTS, "config.json", "log.csv", "validation.csv",
         "tensorboard"}  # fmt: skip
 """What a start leaves that ended before its first checkpoint."""

@@ -1,39 +1,50 @@
 """The checkpoints of a run: when one is due, written beside training, and the one to go on from.
 
-Rank 0 reads, writes and decides; what it finds, every rank learns.
+Every rank writes its part, rank 0 all else; it finds the checkpoint to go on from and decides. What
+it finds, every rank learns; what any rank cannot write, too.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.group import Group
+from vgbdm.training.parts import GivenUpError
 from vgbdm.training.watchdog import note_progress
 from vgbdm.training.writer import Writer
 
 POLL_SECONDS = 1.0
+STILL_LOOKS = 30
+"""Looks at what ranks write without a byte more, after which a run that ends waits for none."""
 
 
 def agree_on_error(group: Group, error: Exception | None, purpose: str) -> None:
-    """Raise rank 0's error on every rank, so that none waits for another. *Collective.*
+    """Raise the error of any rank on every rank. *Collective.*
 
     Args:
         group: the processes.
-        error: of this rank; only rank 0's counts.
+        error: of this rank; `GivenUpError` is none of its own.
         purpose: what cannot be done, a verb for the others' message.
     """
-    failed = group.broadcast(float(error is not None))
-    if error is not None:
+    own = error is not None and not isinstance(error, GivenUpError)
+    marks = [0.0] * group.world_size
+    marks[group.rank] = float(own)
+    failed = group.totals(*marks)
+    if own and error is not None:
         raise error
-    if failed:
-        raise InputError(f"rank 0 cannot {purpose}, its line says why")
+    if any(failed):
+        rank = next(k for k, mark in enumerate(failed) if mark)
+        raise InputError(f"rank {rank} cannot {purpose}, its line says why")
 
 
 class Saver:
@@ -50,6 +61,7 @@ class Saver:
         self.run_dir, self.backend, self.keep = run_dir, backend, keep
         self.seconds = math.inf if minutes is None else 60 * minutes
         self.writer, self.saved = Writer(), time.perf_counter()
+        self.given_up = threading.Event()
 
     def find_start(self) -> Path | None:
         """The checkpoint to go on from, or None where there is none yet. *Collective.*
@@ -75,15 +87,15 @@ class Saver:
     def is_due(self) -> bool:
         """Whether this rank wants a save: rank 0, where it is time and the last one is written.
 
-        It wants one, too, when the last one could not be written, for `save` says so on every rank.
+        Any rank wants one when it could not write, for `save` says so on every rank.
         """
         late = time.perf_counter() - self.saved >= self.seconds and not self.writer.is_busy
-        return self.backend.rank == 0 and (late or self.writer.has_failed)
+        return (self.backend.rank == 0 and late) or self.writer.has_failed
 
     def save(self, state: Mapping[str, Any], score: float | None) -> None:
         """Begin a checkpoint. *Collective.*
 
-        The tensors are gathered and copied here; they are written while training goes on.
+        Each rank copies here what it holds; that is written while training goes on.
 
         Args:
             state: what goes with the tensors, as JSON.
@@ -93,11 +105,17 @@ class Saver:
             InputError: on every rank, if the checkpoint before could not be written.
         """
         self.settle()
-        tensors = self.backend.state()
-        if self.backend.rank == 0:
+        part = self.backend.state()
+        part = replace(part, token=int(self.backend.broadcast(float(part.token))))
+        self.given_up.clear()
+        if part.rank == 0:
             self.writer.begin(
-                lambda: checkpoint.commit(self.run_dir, tensors, state, score, self.keep)
+                lambda: checkpoint.commit(
+                    self.run_dir, part, state, score, self.keep, self.given_up.is_set
+                )
             )
+        else:
+            self.writer.begin(lambda: checkpoint.contribute(self.run_dir, part, state["step"]))
         self.saved = time.perf_counter()
 
     def settle(self) -> None:
@@ -106,10 +124,15 @@ class Saver:
         While its files grow, every rank is getting on, however long that takes.
 
         Raises:
-            InputError: on every rank, if it could not be written.
+            InputError: on every rank, if any could not write.
         """
         seen = -1.0
-        while self.backend.broadcast(float(self.writer.is_busy)):
+        while True:
+            busy, failed = self.backend.totals(self.writer.is_busy, self.writer.has_failed)
+            if failed:
+                self.given_up.set()
+            if not busy:
+                break
             self.writer.join(POLL_SECONDS)
             held = checkpoint.bytes_under_way(self.run_dir) if self.backend.rank == 0 else 0
             now = self.backend.broadcast(float(held))
@@ -117,3 +140,26 @@ class Saver:
                 note_progress()
             seen = now
         agree_on_error(self.backend, self.writer.wait(), "save")
+
+    def __enter__(self) -> Saver:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.join()
+        self.writer.__exit__(kind, failure, place)
+
+    def join(self) -> None:
+        """Wait for the writer, but not for ranks that write no more, for they may be dead."""
+        still, seen = 0, -1
+        while self.writer.is_busy:
+            self.writer.join(POLL_SECONDS)
+            held = checkpoint.bytes_under_way(self.run_dir)
+            still, seen = (still + 1 if held == seen else 0), held
+            if still > STILL_LOOKS:
+                self.given_up.set()

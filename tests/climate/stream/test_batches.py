@@ -37,7 +37,10 @@ def take(store, batches, ranks=1, consumed=0, **options):
                 for k in range(len(batch)):
                     window = batch.states[k].numpy().copy()
                     key = int(batch.ids[k])
-                    assert key not in served
+                    if key in served and not batch.weights[k]:  # evens out the ranks' shares
+                        assert np.array_equal(window, served[key][2])
+                        continue
+                    assert key not in served or not served[key][1]
                     served[key] = (int(batch.times[k]), float(batch.weights[k]), window)
     return served
 
@@ -91,7 +94,7 @@ def check_ranks_and_resumes(store, ranks, pool):
 
 
 @pytest.mark.parametrize("pool", [{}, SMALL_POOL], ids=["whole", "blocks"])
-@pytest.mark.parametrize("ranks", [2, 4, 8])
+@pytest.mark.parametrize("ranks", [2, 3, 5])
 def test_ranks_and_resumes_do_not_change_the_sequence(store, ranks, pool):
     check_ranks_and_resumes(store, ranks, pool)
 
@@ -101,10 +104,10 @@ def test_two_samples_that_swap_fail_the_check(store, monkeypatch, resumed):
     """The control: one of two ranks serves two of its samples the other way round."""
     right = Order.groups
 
-    def swapped(order, consumed, rank, ranks):
-        for group in right(order, consumed, rank, ranks):
-            if rank == 1 and bool(consumed) == resumed and len(group.anchors) > 1:
-                group.anchors[[0, 1], 0] = group.anchors[[1, 0], 0]
+    def swapped(order, consumed, share):
+        for group in right(order, consumed, share):
+            if 1 in share.places and bool(consumed) == resumed and len(group.anchors) > 1:
+                group.anchors[[0, 1]] = group.anchors[[1, 0]]
             yield group
 
     monkeypatch.setattr(Order, "groups", swapped)
@@ -242,34 +245,6 @@ def test_a_latitude_band_of_big_maps_is_the_band_of_the_whole(store, big_store):
     assert part.statistics.hash == big_store.statistics.hash
     with pytest.raises(InputError, match="no row from 1 to 2 north"):
         band(big_store, 1, 2)
-
-
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_a_rank_reads_its_own_lanes(tmp_path, ranks):
-    root = write_folder(tmp_path / "files", days=200)
-    splits = {
-        "train": ["2016-01-01", "2016-06-30"], "val": ["2016-07-01", "2016-07-08"],
-        "test": ["2016-07-09", "2016-07-18"],
-    }  # fmt: skip
-    convert(source(root).open(), tmp_path / "store", splits, source={}, codec="none")
-
-    def bytes_of(rank, number):
-        """Read in one epoch, and what blocks without a halo would be."""
-        store = open_store(tmp_path / "store")
-        options = OPTIONS | {"block_steps": 48, "pool_blocks": 16}
-        stream = WindowStream(store, "train", rank=rank, ranks=number, **options)
-        with stream:
-            slots = stream.order.slots // stream.rows * stream.rows
-            for _ in range(slots // stream.rows):
-                next(stream)
-        return store.state.bytes_read
-
-    whole = bytes_of(0, 1)
-    blocks, state = 182 * 24 // 48, 4 * 3 * 8 * 16
-    ahead = 2 * 16 + 8  # two pools, and a block that each lane shares with the one before
-    assert whole <= 1.05 * (blocks + ahead) * (48 + 24) * state  # the halo is a chunk
-    for rank in range(ranks):
-        assert bytes_of(rank, ranks) <= 1.3 / ranks * whole
 
 
 @pytest.mark.parametrize("after", [0, 9])

@@ -74,7 +74,7 @@ def test_what_training_would_refuse_is_refused_and_leaves_nothing(store, tmp_pat
     for run_dir, options, words in (
         ("old", [], "resume=true"),
         ("run", ["batch=7"], "."),
-        ("run", ["backend.accumulation=3"], "does not divide"),
+        ("run", ["backend.accumulation=9"], "a rank has 8 of a batch of 8"),
     ):
         with pytest.raises(InputError, match=words):
             preflight.preflight(config(store, tmp_path / run_dir, *options))

@@ -12,6 +12,7 @@ from physics_systems.data.trajectories import Trajectories
 from vgbdm.paths.hermite import HermitePath
 from vgbdm.paths.linear import LinearPath
 from vgbdm.training.order import Order
+from vgbdm.training.shares import Share
 
 
 @pytest.mark.parametrize("name", ["rlc", "reaction_diffusion"])
@@ -55,7 +56,7 @@ def test_batches_are_the_rows_of_the_order_and_padding_weighs_nothing(rank, rank
     data, path = smooth("rlc", 7), LinearPath()
     nodes, order = path.nodes(data.x, data.t), Order(np.arange(7), 7, 4, 4, 3)
     table, batches = order.epoch(0), []
-    with TrajectoryStream(data, nodes, order, 4, rank, ranks) as stream:
+    with TrajectoryStream(data, nodes, order, 4, Share.of(4, 4, rank, ranks)) as stream:
         batches = list(itertools.islice(stream, 2))
     own = table[1, rank::ranks]
     first, second = batches

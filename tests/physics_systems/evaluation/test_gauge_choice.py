@@ -7,6 +7,7 @@ import pytest
 from physics_systems.evaluation.gauge_choice import choose_gauge
 from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
+from vgbdm.training.parts import Part
 
 CONFIG = {
     "seed": 1, "run_dir": "x", "batch": 8, "system": {"presets": {"gauge": 0.1}},
@@ -20,7 +21,7 @@ def run(place, gauge, seed, score, **changes):
     config["system"]["presets"]["gauge"] = gauge
     config["objective"]["places"]["seed"] = seed
     name = place / f"{gauge}-{seed}"
-    folder = checkpoint.write_checkpoint(name, {}, {"step": 1, "config": config})
+    folder = checkpoint.write_checkpoint(name, Part({}), {"step": 1, "config": config})
     checkpoint.point(name, "best", folder, score=score)
 
 

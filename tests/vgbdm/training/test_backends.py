@@ -15,9 +15,11 @@ from vgbdm.randomness import checksum
 from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend, bucket_of, zero_config
+from vgbdm.training.backends.learner import Learner, weighted_sums
 from vgbdm.training.backends.rendezvous import INIT_METHOD
 from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
+from vgbdm.training.shares import Share
 from vgbdm.training.transfer import arrive
 
 PLAIN = {"precision": "fp32", "clip": 1.0, "accumulation": 1}
@@ -89,6 +91,31 @@ def started(**options):
     return toy, backend, step
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5, 9])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_gradients_of_uneven_shares_are_those_of_one_rank(ranks, accumulation):
+    torch.manual_seed(0)
+    toy, batch = Toy().double(), 7
+    learner = Learner(toy, Objective(torch.float64), "fp32")
+
+    def gradient(shares):
+        toy.zero_grad()
+        for share in shares:
+            ids = torch.from_numpy(share.places)
+            own = Batch(ids, ids, torch.from_numpy(share.weights))
+            (weighted_sums(learner, own, {})["loss"] / batch).backward()
+        return torch.cat([p.grad.flatten() for p in toy.parameters()])
+
+    one = gradient([Share.of(batch, 1)])
+    more = gradient(Share.of(batch, 1, rank, ranks, accumulation) for rank in range(ranks))
+    assert torch.allclose(more, one, rtol=1e-12, atol=1e-15)
+
+
+def test_more_micro_batches_than_samples_of_a_rank_are_refused():
+    with pytest.raises(InputError, match="accumulation=9: a rank has 8 of a batch of 8"):
+        started(accumulation=9)
+
+
 def test_the_host_reads_the_device_once_a_step(monkeypatch):
     _, _, plain = started()
     _, backend, step = started(accumulation=2, ema=0.9)
@@ -130,10 +157,10 @@ def test_averaged_weights_are_what_they_say_and_what_validation_sees():
         step(k)
         decay = min(0.5, (2 + k) / (11 + k))
         mean = decay * mean + (1 - decay) * toy.gain.detach()
-    state = backend.state()
+    state = backend.state().tensors
     assert torch.allclose(state["ema"]["gain"].double(), mean, rtol=1e-6)
     assert not torch.allclose(state["model"]["gain"].double(), mean, rtol=1e-3)
-    assert state["ema"].keys() == state["model"].keys()
+    assert state["ema"].keys() == dict(toy.named_parameters()).keys()
     assert torch.equal(backend.whole_field().gain.data, state["ema"]["gain"])
     assert torch.equal(toy.gain.data, state["model"]["gain"])
 
@@ -142,27 +169,27 @@ def test_averaged_weights_go_on_where_they_were():
     _, whole, step = started(ema=0.9)
     for k in range(3):
         step(k)
-    kept = copy.deepcopy(whole.state())
+    kept = copy.deepcopy(whole.state().tensors)
     step(3)
     toy, again, step_again = started(ema=0.9)
     toy.load_state_dict(kept["model"])
     again.load_moments(kept, 3)
     step_again(3)
-    for name, values in whole.state().items():
-        ours = again.state()[name]
+    for name, values in whole.state().tensors.items():
+        ours = again.state().tensors[name]
         assert all(torch.equal(ours[key], values[key]) for key in values), name
 
 
 def test_a_state_is_of_its_time_and_the_next_takes_its_memory():
     """A save must not cost new memory each time, nor show weights that moved on since."""
     toy, backend, step = started(ema=0.9)
-    first = backend.state()
+    first = backend.state().tensors
     assert not any(values.any() for values in first["exp_avg"].values())
     step(0)
     assert not torch.equal(first["model"]["gain"], toy.gain)
     places = {n: {k: v.data_ptr() for k, v in file.items()} for n, file in first.items()}
     moved = first["model"]["gain"].clone()
-    second = backend.state()
+    second = backend.state().tensors
     assert torch.equal(second["model"]["gain"], toy.gain.data)
     assert not torch.equal(second["model"]["gain"], moved)
     assert second["exp_avg"]["gain"].any()
@@ -174,7 +201,7 @@ def test_a_state_is_of_its_time_and_the_next_takes_its_memory():
 def test_without_averages_nothing_is_copied():
     toy, backend, _ = started()
     assert backend.whole_field() is toy
-    assert set(backend.state()) == {"model", "exp_avg", "exp_avg_sq"}
+    assert set(backend.state().tensors) == {"model", "exp_avg", "exp_avg_sq"}
 
 
 def test_recomputing_changes_nothing_but_the_work(monkeypatch):

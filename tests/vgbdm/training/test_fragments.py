@@ -7,7 +7,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
+from vgbdm.training.backends.fragments import (
+    Collector,
+    Copies,
+    Fragment,
+    scatter,
+    share_out,
+    whole_parameters,
+)
 
 
 @given(
@@ -32,25 +39,49 @@ def test_any_cut_into_flat_tensors_comes_back(shapes, cuts):
     scatter(fragments, whole, lambda flat: flat)
     assert not any(flat[[0, -1]].any() for flat in flats)
     collector = Collector(named, 0, 1, torch.device("cpu"))
-    found = collector.collect(None, fragments, lambda flat: 2 * flat, True, False)
+    found = collector.collect(fragments, lambda flat: 2 * flat, True)
     assert list(found) == list(named)
     assert all(torch.equal(found[name], 2 * value) for name, value in whole.items())
 
 
-def test_memory_with_a_key_is_taken_once_and_what_nobody_holds_is_zero():
+def test_what_nobody_holds_is_zero():
     named = {"a": torch.Size((2,)), "b": torch.Size((3,))}
-    flat = torch.tensor([1.0, 2.0])
-    fragments = [Fragment("a", flat, slice(0, 2), 0)]
-    collector = Collector(named, 0, 1, torch.device("cpu"))
-    first = collector.collect("m", fragments, lambda f: f, False, True)
-    assert first["a"].tolist() == [1, 2] and first["b"].tolist() == [0, 0, 0]
+    fragments = [Fragment("a", torch.tensor([1.0, 2.0]), slice(0, 2), 0)]
+    found = Collector(named, 0, 1, torch.device("cpu")).collect(fragments, lambda f: f, False)
+    assert found["a"].tolist() == [1, 2] and found["b"].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5, 40])
+def test_ranks_share_out_what_all_hold(ranks):
+    named = {"a": torch.Size((3, 4)), "b": torch.Size((1,)), "none": torch.Size((0,)),
+             "c": torch.Size((17,))}  # fmt: skip
+    wholes = {name: torch.randn(shape) for name, shape in named.items()}
+    own = [Fragment(name, x, slice(0, x.numel()), 0) for name, x in wholes.items()]
+    found = {name: torch.full((shape.numel(),), torch.nan) for name, shape in named.items()}
+    counts, seen = [], set()
+    for rank in range(ranks):
+        pieces, cuts = Copies(named).take("m", share_out(own, rank, ranks), lambda flat: flat)
+        counts.append(sum(piece.numel() for piece in pieces.values()))
+        for name, piece in pieces.items():
+            shape, offset = cuts[name]
+            assert shape == tuple(named[name])
+            assert piece.shape == shape or piece.dim() == 1
+            found[name][offset : offset + piece.numel()] = piece.flatten()
+        seen |= set(pieces)
+    assert max(counts) - min(counts) <= 1 and sum(counts) == 30 and seen == set(named)
+    assert all(torch.equal(found[name], x.flatten()) for name, x in wholes.items())
+
+
+def test_copies_take_their_memory_once():
+    flat = torch.tensor([1.0, 2.0, 3.0])
+    copies, fragments = Copies({"a": torch.Size((2,))}), [Fragment("a", flat, slice(1, 3), 0)]
+    first, _ = copies.take("m", fragments, lambda f: f)
+    assert first["a"].tolist() == [2, 3]
     flat.mul_(3)
-    again = collector.collect("m", fragments, lambda f: f, False, True)
-    fresh = collector.collect(None, fragments, lambda f: f, False, True)
-    assert first["a"].tolist() == [3, 6] and again["a"].data_ptr() == first["a"].data_ptr()
-    assert fresh["a"].data_ptr() != first["a"].data_ptr()
-    other = Collector(named, 1, 2, torch.device("cpu"))
-    assert other.collect("m", fragments, lambda f: f, parts=False, everywhere=False) == {}
+    assert first["a"].tolist() == [2, 3]
+    again, _ = copies.take("m", fragments, lambda f: f)
+    assert first["a"].tolist() == [6, 9] and again["a"].data_ptr() == first["a"].data_ptr()
+    assert copies.take("v", fragments, lambda f: f)[0]["a"].data_ptr() != first["a"].data_ptr()
 
 
 @pytest.mark.parametrize("frozen", [False, True])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from vgbdm.errors import InputError
 from vgbdm.training.order import PADDING, Order
+from vgbdm.training.shares import Share
 
 ANCHORS = np.concatenate((np.arange(30, 500), np.arange(540, 1003)))
 
@@ -18,17 +19,21 @@ def make_order(**options) -> Order:
     return Order(**settings)
 
 
-def sequence(order: Order, slots: int, ranks: int, consumed: int = 0) -> dict[int, int]:
-    """Sample id → anchor of the first ``slots`` slots after ``consumed``, all ranks together."""
-    served = {}
+def sequence(
+    order: Order, samples: int, ranks: int, consumed: int = 0, batch: int = 8
+) -> dict[int, int]:
+    """Sample id → anchor of so many samples after ``consumed``, of all ranks together."""
+    served: dict[int, int] = {}
     for rank in range(ranks):
-        left = slots
-        for group in order.groups(consumed, rank, ranks):
-            rows = group.anchors[:left]
-            ids = order.sample_ids(group.first_slot, len(rows), rank, ranks)
-            served.update(zip(ids.ravel().tolist(), rows.ravel().tolist(), strict=True))
-            left -= len(rows)
-            if not left:
+        share = Share.of(batch, order.lanes, rank, ranks)
+        for group in order.groups(consumed, share):
+            own = (group.ids < consumed + samples) & (
+                (group.weights > 0) | (group.anchors == PADDING)
+            )
+            found = dict(zip(group.ids[own].tolist(), group.anchors[own].tolist(), strict=True))
+            assert all(served.get(i, a) == a for i, a in found.items())
+            served |= found
+            if group.ids.size and group.ids[-1] >= consumed + samples:
                 break
     return served
 
@@ -46,7 +51,7 @@ def test_an_epoch_holds_every_sample_once(pool):
 def test_a_wrong_order_is_noticed():
     """The control: swapping two samples changes what the checks above and below compare."""
     order = make_order()
-    right = sequence(order, order.slots, 1)
+    right = sequence(order, 8 * order.slots, 1)
     wrong = dict(right) | {3: right[4], 4: right[3]}
     assert wrong != right
     doubled = dict(right) | {3: right[4]}
@@ -54,19 +59,23 @@ def test_a_wrong_order_is_noticed():
 
 
 @pytest.mark.parametrize("pool", [16, 1000])
-@pytest.mark.parametrize("ranks", [2, 4, 8])
-def test_ranks_do_not_change_the_order(ranks, pool):
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8, 48])
+@pytest.mark.parametrize("batch", [8, 24])
+def test_ranks_do_not_change_the_order(ranks, pool, batch):
     order = make_order(pool=pool)
-    slots = 2 * order.slots + 5
-    assert sequence(order, slots, ranks) == sequence(order, slots, 1)
+    samples = 8 * (2 * order.slots + 5) // batch * batch
+    whole = sequence(order, samples, 1)
+    assert list(whole) == list(range(samples))
+    assert sequence(order, samples, ranks, batch=batch) == whole
 
 
 @pytest.mark.parametrize("consumed", [8, 96, 8 * 117, 8 * 118, 8 * 300])
 def test_resuming_continues_at_any_number_of_ranks(consumed):
     order = make_order()
-    whole = sequence(order, 400, 1)
-    rest = sequence(order, 400 - consumed // 8, 4, consumed)
-    assert rest == {i: a for i, a in whole.items() if i >= consumed}
+    whole = sequence(order, 3200, 1)
+    for ranks in (4, 5):
+        rest = sequence(order, 3200 - consumed, ranks, consumed)
+        assert rest == {i: a for i, a in whole.items() if i >= consumed}
 
 
 def test_epochs_and_seeds_differ_and_the_digest_tells_seeds_apart():
@@ -122,22 +131,35 @@ def test_the_digest_tells_every_option_apart():
     assert len({make_order(**change).digest for change in changes}) == len(changes)
 
 
-def test_sample_numbers_count_through_lanes_and_ranks():
-    order = make_order()
-    assert order.sample_ids(3, 2, 0, 1).tolist() == [[*range(24, 32)], [*range(32, 40)]]
-    assert order.sample_ids(3, 2, 1, 4).tolist() == [[25, 29], [33, 37]]
+def test_the_digest_is_that_of_runs_begun_before():
+    """Of 47f9d50: ranks were never in it, lanes are, so those runs go on at any number of ranks."""
+    assert make_order().digest == (
+        "ccfd14a6d53ddd1ce70fe51a33aad6098b1ae0b636db0bf751b2ea3e9eb54bb9"
+    )
 
 
 def test_groups_end_with_their_epoch_and_begin_anywhere():
     order = make_order(anchors=np.arange(96), block=12, lanes=2, pool=2)
-    found = list(itertools.islice(order.groups(2 * 5, 0, 1), 6))
-    assert [(g.epoch, g.first_slot, len(g.anchors)) for g in found] == [
-        (0, 5, 7), (0, 12, 12), (0, 24, 12), (0, 36, 12), (1, 48, 12), (1, 60, 12),
+    found = list(itertools.islice(order.groups(2 * 5, Share.of(2, 2)), 6))
+    assert [(g.epoch, g.ids[0], len(g.ids)) for g in found] == [
+        (0, 10, 14), (0, 24, 24), (0, 48, 24), (0, 72, 24), (1, 96, 24), (1, 120, 24),
     ]  # fmt: skip
-    assert np.array_equal(found[0].anchors, order.epoch(0)[5:12])
-    assert np.array_equal(found[4].anchors, order.epoch(1)[:12])
-    second = next(order.groups(2 * 5, 1, 2))
-    assert np.array_equal(second.anchors, order.epoch(0)[5:12, 1:])
+    assert all(np.array_equal(g.ids, g.ids[0] + np.arange(len(g.ids))) for g in found)
+    assert np.array_equal(found[0].anchors, order.epoch(0)[5:12].ravel())
+    assert np.array_equal(found[4].anchors, order.epoch(1)[:12].ravel())
+    second = next(order.groups(2 * 5, Share.of(2, 2, 1, 2)))
+    assert np.array_equal(second.anchors, order.epoch(0)[5:12, 1])
+    assert second.ids.tolist() == [*range(11, 25, 2)]
+
+
+def test_padding_and_what_evens_shares_out_weigh_nothing():
+    order = make_order(anchors=np.arange(10), block=10, lanes=4, pool=4)
+    share = Share.of(4, 4, 1, 3)
+    assert share.places.tolist() == [3, 3] and share.weights.tolist() == [1, 0]
+    group = next(order.groups(0, share))
+    assert group.ids.tolist() == [3, 3, 7, 7, 11, 11]
+    assert group.anchors[-1] == PADDING != group.anchors[0] == group.anchors[1]
+    assert group.weights.tolist() == [1, 0, 1, 0, 0, 0] and group.weights.dtype == np.float32
 
 
 @given(
@@ -159,16 +181,17 @@ def test_a_rank_reads_its_own_share_of_the_blocks():
     order, ranks = make_order(block=8), 4
     for rank in range(ranks):
         seen: set[tuple[int, int]] = set()
-        for group in itertools.takewhile(lambda g: g.epoch == 0, order.groups(0, rank, ranks)):
+        groups = order.groups(0, Share.of(8, 8, rank, ranks))
+        for group in itertools.takewhile(lambda g: g.epoch == 0, groups):
             inside = group.anchors[group.anchors != PADDING]
-            seen |= {(group.first_slot, int(b)) for b in np.unique(inside // order.block)}
+            seen |= {(int(group.ids[0]), int(b)) for b in np.unique(inside // order.block)}
         total = len(np.unique(ANCHORS // order.block))
         assert len(seen) <= 1.3 * total / ranks + order.lanes
 
 
 def test_a_group_needs_no_more_blocks_than_the_pool_and_the_borders_of_its_lanes():
     order = make_order()
-    for group in itertools.takewhile(lambda g: g.epoch < 2, order.groups(0, 0, 1)):
+    for group in itertools.takewhile(lambda g: g.epoch < 2, order.groups(0, Share.of(8, 8))):
         inside = group.anchors[group.anchors != PADDING]
         assert len(np.unique(inside // order.block)) <= order.pool + 3 * order.lanes
 
@@ -176,19 +199,19 @@ def test_a_group_needs_no_more_blocks_than_the_pool_and_the_borders_of_its_lanes
 def test_no_group_needs_more_blocks_than_are_held():
     """Blocks of very different sizes, as gaps make them, are counted as they are."""
     ragged = np.concatenate([np.arange(24 * k, 24 * k + (24 if k % 3 else 1)) for k in range(90)])
-    for ranks in (1, 4):
-        order = make_order(anchors=ragged)
-        held = order.blocks_held(ranks)
-        for group in itertools.takewhile(lambda g: g.epoch < 5, order.groups(0, 0, ranks)):
+    for ranks in (1, 3, 4):
+        order, share = make_order(anchors=ragged), Share.of(24, 8, 0, ranks)
+        held = order.blocks_held(share.lanes_read)
+        for group in itertools.takewhile(lambda g: g.epoch < 5, order.groups(0, share)):
             assert len(order.blocks_of(group.anchors)) <= held
-    assert order.blocks_held(8) < order.blocks_held(1) <= 90
+    assert order.blocks_held(1) < order.blocks_held(8) <= 90
 
 
 def test_a_late_position_needs_no_earlier_epoch():
     order = make_order()
     with_epochs = order.epoch.cache_info().misses
-    group = next(order.groups(8 * order.slots * 10**6 + 8 * 50, 0, 1))
-    assert (group.epoch, group.first_slot) == (10**6, order.slots * 10**6 + 50)
+    group = next(order.groups(8 * order.slots * 10**6 + 8 * 50, Share.of(8, 8)))
+    assert (group.epoch, group.ids[0]) == (10**6, 8 * (order.slots * 10**6 + 50))
     assert order.epoch.cache_info().misses == with_epochs + 1
 
 
@@ -219,8 +242,8 @@ def test_orders_that_cannot_be_are_refused(options):
         make_order(**options)
 
 
-def test_ranks_that_do_not_divide_the_lanes_are_refused():
-    with pytest.raises(InputError, match="3 ranks"):
-        next(make_order().groups(0, 0, 3))
-    with pytest.raises(InputError, match="sample 4"):
-        next(make_order().groups(4, 0, 1))
+def test_shares_of_other_lanes_and_positions_inside_a_batch_are_refused():
+    with pytest.raises(InputError, match="from 4 lanes"):
+        next(make_order().groups(0, Share.of(8, 4)))
+    with pytest.raises(InputError, match="from sample 8"):
+        next(make_order().groups(8, Share.of(16, 8)))

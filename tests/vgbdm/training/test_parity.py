@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from processes import finish_ranks
-from safetensors.numpy import load_file
+
+from vgbdm.training import checkpoint
+from vgbdm.training.parts import stored
 
 REPO = Path(__file__).resolve().parents[3]
 WORKER = REPO / "tests" / "support" / "parity_worker.py"
@@ -21,7 +23,9 @@ OPTIONS = {
     "offload": {"offload": "cpu"},
     "bf16": {"precision": "bf16"},
 }
-FILES = ("model", "exp_avg", "exp_avg_sq", "ema")
+CROSSED = (*zip(LAYOUTS, (*LAYOUTS[1:], LAYOUTS[0]), strict=True), ("zero3", "zero3"))
+"""Layouts to go on in, and from."""
+KINDS = ("model", "exp_avg", "exp_avg_sq", "ema")
 
 
 def launch(folder, ranks: int, jobs) -> None:
@@ -37,8 +41,8 @@ def record(folder, name):
 
 
 def tensors(folder, name):
-    place = folder / name / "checkpoints" / f"step-{STEPS:08d}"
-    return {(f, k): v for f in FILES for k, v in load_file(place / f"{f}.safetensors").items()}
+    held = stored(checkpoint.folder_of(folder / name, STEPS))
+    return {(kind, k): v.numpy() for kind in KINDS for k, v in held[kind].items()}
 
 
 def differences(ours, theirs):
@@ -65,7 +69,7 @@ def second_half(of):
 def runs(tmp_path_factory):
     """Undisturbed runs ``RANKS-LAYOUT`` and resumed ones ``RANKS-LAYOUT-after-…``."""
     folder = tmp_path_factory.mktemp("parity")
-    whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2)}
+    whole = {n: [{"name": f"{n}-{at}", "layout": at} for at in LAYOUTS] for n in (1, 2, 3)}
     plain = {"layout": "single"}
     controls = [
         {"name": "divisor", "wrong": "divisor"} | plain,
@@ -78,6 +82,7 @@ def runs(tmp_path_factory):
         *whole[2],
         {"name": "gradient", "wrong": "gradient", "layout": "ddp"},
         {"name": "2-double", "double": True, "layout": "ddp"},
+        {"name": "2-frozen", "frozen": True, "layout": "zero3"},
         *(
             {"name": f"{name}-{at}", "layout": at, "options": options}
             for name, options in OPTIONS.items()
@@ -94,6 +99,16 @@ def runs(tmp_path_factory):
     }
     launch(folder, 1, [*whole[1], *controls, *resumed[1]])
     launch(folder, 2, resumed[2])
+    launch(folder, 3, [
+        *whole[3],
+        *({"name": f"3-parts-{at}", "layout": at, "options": OPTIONS["parts"]} for at in LAYOUTS),
+        {"name": "3-double", "double": True, "layout": "ddp"},
+        *({"name": f"3-{to}-after-2-{of}", "layout": to, "from": f"2-{of}"} for to, of in CROSSED),
+    ])  # fmt: skip
+    fewer = {m: [{"name": f"{m}-{to}-after-3-{of}", "layout": to, "from": f"3-{of}"}
+                 for to, of in CROSSED] for m in (1, 2)}  # fmt: skip
+    launch(folder, 1, fewer[1])
+    launch(folder, 2, fewer[2])
     return folder
 
 
@@ -102,8 +117,22 @@ def test_every_layout_makes_the_same_run(runs):
     reference = record(runs, "1-single")
     assert reference[0][-10:, 0].mean() <= 0.7 * reference[0][0, 0]
     assert len(np.unique(reference[1][:, 0])) == STEPS * 8
-    for ranks, layout in itertools.product((1, 2), LAYOUTS):
+    for ranks, layout in itertools.product((1, 2, 3), LAYOUTS):
         assert agree(record(runs, f"{ranks}-{layout}"), reference), (ranks, layout)
+
+
+@pytest.mark.slow
+def test_three_ranks_share_eight_samples_also_in_micro_batches(runs):
+    for layout in LAYOUTS:
+        assert agree(record(runs, f"3-parts-{layout}"), record(runs, "1-single")), layout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "before"), [(3, 2), (1, 3), (2, 3)])
+def test_ranks_that_do_not_divide_the_batch_go_on_from_others(runs, ranks, before):
+    for layout, source in CROSSED:
+        ours = record(runs, f"{ranks}-{layout}-after-{before}-{source}")
+        assert agree(ours, second_half(record(runs, f"{before}-{source}"))), (layout, source)
 
 
 @pytest.mark.slow
@@ -143,10 +172,27 @@ def test_half_precision_changes_little_in_any_layout(runs):
 
 
 @pytest.mark.slow
-def test_one_process_and_two_agree_in_double_precision(runs):
-    (one, drawn), (two, their_drawn) = record(runs, "1-double"), record(runs, "2-double")
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_one_process_and_more_agree_in_double_precision(runs, ranks):
+    (one, drawn), (more, their_drawn) = record(runs, "1-double"), record(runs, f"{ranks}-double")
     assert np.array_equal(drawn, their_drawn)
-    assert np.abs(one / two - 1).max() <= 1e-10
+    assert np.abs(one / more - 1).max() <= 1e-10
+
+
+@pytest.mark.slow
+def test_frozen_weights_in_parts_are_saved_too(runs):
+    held = stored(checkpoint.folder_of(runs / "2-frozen", STEPS))
+    assert held["model"]["gain"].tolist() == [1.0] * 7
+    assert "gain" not in held["exp_avg"] and held["exp_avg"].keys() < held["model"].keys()
+
+
+@pytest.mark.slow
+def test_ranks_write_about_as_much_each(runs):
+    for layout in LAYOUTS:
+        folder = checkpoint.folder_of(runs / f"3-{layout}", STEPS)
+        for kind in KINDS:
+            sizes = [p.stat().st_size for p in sorted(folder.glob(f"{kind}-0*.safetensors"))]
+            assert len(sizes) == 3 and max(sizes) < 0.7 * sum(sizes), (layout, kind)
 
 
 @pytest.mark.slow

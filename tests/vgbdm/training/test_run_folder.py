@@ -39,14 +39,14 @@ def test_a_second_training_is_refused_and_touches_nothing(tmp_path, backend):
 
 
 class OtherRank(SingleBackend):
-    """Rank 1 of two, to which rank 0 has told a number."""
+    """Rank 1 of two, to which rank 0 has told whether it failed."""
 
     def __init__(self, heard):
         super().__init__(precision="fp32", clip=1.0, accumulation=1)
-        self.rank, self.heard = 1, heard
+        self.rank, self.world_size, self.heard = 1, 2, heard
 
-    def broadcast(self, value):
-        return self.heard
+    def totals(self, *numbers):
+        return [self.heard, 0.0]
 
 
 def test_only_the_first_rank_locks_and_the_others_are_refused_with_it(tmp_path):

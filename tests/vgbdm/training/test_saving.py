@@ -14,6 +14,7 @@ from tiny import alike, make_trainer, record
 from vgbdm.errors import InputError, RunError
 from vgbdm.origin import software
 from vgbdm.training import checkpoint, saving
+from vgbdm.training.parts import stored
 from vgbdm.training.saving import Saver
 from vgbdm.training.transfer import Feed
 
@@ -27,11 +28,11 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
     events, reached = [], threading.Event()
     commit = checkpoint.commit
 
-    def slow(run_dir, tensors, state, score, keep):
+    def slow(run_dir, part, state, *rest):
         if state["step"] == 2:
             assert reached.wait(60)
             events.append("written 2")
-        commit(run_dir, tensors, state, score, keep)
+        commit(run_dir, part, state, *rest)
 
     monkeypatch.setattr(checkpoint, "commit", slow)
     trainer = make_trainer(tmp_path, total_steps=4, validations=1)
@@ -52,7 +53,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
         trainer.saver.settle()
     assert events == ["step 3", "written 2", "save 4"]
     folder = checkpoint.folder_of(tmp_path, 2)
-    held = {name: checkpoint.read_tensors(folder, name) for name in checkpoint.tensor_files(folder)}
+    held = {kind: dict(tensors) for kind, tensors in stored(folder).items()}
     assert alike(before, held) and not alike(before, record(trainer))
 
 
@@ -60,9 +61,9 @@ def test_saves_come_by_the_clock_and_not_on_top_of_validations(tmp_path, monkeyp
     saved = []
     commit = checkpoint.commit
 
-    def watched(run_dir, tensors, state, score, keep):
+    def watched(run_dir, part, state, *rest):
         saved.append(state["step"])
-        commit(run_dir, tensors, state, score, keep)
+        commit(run_dir, part, state, *rest)
 
     monkeypatch.setattr(checkpoint, "commit", watched)
     trainer = make_trainer(tmp_path, save_minutes=ALWAYS)
@@ -102,7 +103,9 @@ def test_resuming_in_the_middle_is_as_if_nothing_had_been(tmp_path):
     assert alike(record(whole), record(again)) and again.best == whole.best
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.json", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model-00000.safetensors", "index.json", "state.json", "manifest.json"]
+)
 def test_a_damaged_checkpoint_is_named_and_the_one_before_is_taken(tmp_path, caplog, name):
     whole = make_trainer(tmp_path)
     whole.fit()
@@ -145,14 +148,14 @@ def test_no_whole_checkpoint_is_one_line(tmp_path):
 
 def fill_disk(monkeypatch, from_step):
     """Let the disk be full from a step on."""
-    describe = checkpoint._fill
+    finish = checkpoint._finish
 
-    def full(folder, tensors, state):
-        describe(folder, tensors, state)
+    def full(folder, state):
+        finish(folder, state)
         if state["step"] >= from_step:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint, "_fill", full)
+    monkeypatch.setattr(checkpoint, "_finish", full)
 
 
 @pytest.mark.parametrize(("step", "seen"), [(3, 4), (6, 6)])
@@ -176,34 +179,41 @@ def test_a_full_disk_ends_a_run_with_a_line_and_what_was_there(tmp_path, monkeyp
     assert alike(record(again), record(whole))
 
 
-def test_other_ranks_raise_with_rank_0(tmp_path, monkeypatch):
+def test_all_ranks_raise_with_one(tmp_path, monkeypatch):
     trainer = make_trainer(tmp_path)
-    trainer.backend.rank, saver = 1, trainer.saver
-    idle, failed = 0.0, 1.0
+    trainer.backend.rank, trainer.backend.world_size, saver = 1, 3, trainer.saver
+    idle, of_2 = [0.0, 0.0], [0.0, 0.0, 1.0]
     for collective, said in (
-        (saver.settle, [idle, failed]),
-        (trainer.save, [idle, failed]),
-        (saver.find_start, [failed]),
+        (saver.settle, [idle, of_2]),
+        (trainer.save, [idle, of_2]),
+        (saver.find_start, [of_2]),
     ):
         answers = iter(said)
-        monkeypatch.setattr(trainer.backend, "broadcast", lambda value, a=answers: next(a))
-        with pytest.raises(InputError, match="rank 0"):
+        monkeypatch.setattr(trainer.backend, "totals", lambda *numbers, a=answers: next(a))
+        with pytest.raises(InputError, match="rank 2 cannot"):
             collective()
 
 
 @pytest.mark.slow
-def test_two_ranks_save_fail_and_go_on_alike(tmp_path):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_two_ranks_save_fail_and_go_on_alike(tmp_path, rank):
     def run(full_from):
-        worker = [str(SUPPORT / "saving_worker.py"), str(tmp_path / "run"), str(full_from)]
+        worker = [
+            str(SUPPORT / "saving_worker.py"),
+            str(tmp_path / "run"),
+            str(full_from),
+            str(rank),
+        ]
         finish_ranks(worker, 2)
         return [json.loads((tmp_path / f"run-rank{r}.json").read_text()) for r in (0, 1)]
 
     failed = run(4)
-    assert "step 4 cannot be written" in failed[0]["error"] and "rank 0" in failed[1]["error"]
+    assert "step 4 cannot be written" in failed[rank]["error"]
+    assert f"rank {rank} cannot save" in failed[1 - rank]["error"]
     assert {end["error"].split(":")[0] for end in failed} == {"RunError"}
     last = checkpoint.find_whole(tmp_path / "run", "last")
     assert failed[0]["ended"] == failed[1]["ended"] == 5 and last.name == "step-00000003"
-    (last / "exp_avg.safetensors").write_bytes(b"")
+    (last / "exp_avg-00000.safetensors").write_bytes(b"")
     done = run(99)
     assert [(end["began"], end["ended"], end["error"]) for end in done] == [(2, 6, "")] * 2
     whole = make_trainer(tmp_path / "whole")
@@ -245,7 +255,7 @@ def test_a_long_write_is_progress_as_long_as_its_files_grow(tmp_path, monkeypatc
     def slow(run_dir, *_):
         aside = run_dir / "checkpoints/.step-00000000.tmp"
         aside.mkdir(parents=True)
-        with (aside / "model.safetensors").open("wb", buffering=0) as file:
+        with (aside / "model-00000.safetensors").open("wb", buffering=0) as file:
             writing.set()
             for _ in range(8):
                 time.sleep(0.1)

@@ -293,7 +293,7 @@ def test_steps_are_those_of_adamw_by_hand(tmp_path, accumulation):
     assert min(norms) < 0.9 * CLIP and max(norms) > 1.5 * CLIP  # some are clipped, some are not
     for name, values in exact.items():
         for key, value in values.items():
-            found = trainer.backend.state()[name][key].double()
+            found = trainer.backend.state().tensors[name][key].double()
             assert torch.allclose(found, value, rtol=2e-5, atol=2e-6), (name, key)
     assert torch.allclose(seen[-1].double(), exact["ema"]["layer.weight"], atol=2e-6)
     log = rows(tmp_path / "log.csv")

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from refusals import refused
-from runs_era5 import edit_state, sign
-from safetensors.torch import load_file, save_file
+from runs_era5 import edit_state, replace_tensors, sign
 from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError
@@ -225,15 +224,14 @@ def test_a_state_that_lacks_something_is_named(finished):
 @pytest.mark.parametrize("name", ["model", "exp_avg", "exp_avg_sq"])
 def test_a_tensor_that_is_missing_or_another_is_named(finished, name):
     folder = checkpoint.find(finished, "last")
-    path = folder / f"{name}.safetensors"
-    tensors = load_file(path)
+    path = folder / name
+    tensors = checkpoint.read_tensors(folder, name)
     weight = tensors.pop("layer.weight")
     for held, words in (
         (tensors, "layer.weight not at all"),
         (tensors | {"layer.weight": torch.zeros(5)}, "layer.weight of shape (5,)"),
     ):
-        save_file(held, path)
-        sign(folder)
+        replace_tensors(folder, name, held)
         refused(lambda: go_on(finished, told(12)), str(path), words, str(tuple(weight.shape)))
     if name == "model":
         sign(checkpoint.find(finished, "best"))

@@ -22,12 +22,20 @@ from vgbdm.options.kinds import Count, NotNegative, Precision
 from vgbdm.precision import allow_tf32, check_precision, computing
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.allocator import keep_freed_memory
-from vgbdm.training.backends.fragments import Collector, Fragment, scatter, whole_parameters
+from vgbdm.training.backends.fragments import (
+    Collector,
+    Copies,
+    Fragment,
+    scatter,
+    share_out,
+    whole_parameters,
+)
 from vgbdm.training.backends.learner import Learner, Objective, Trained, without_weights
 from vgbdm.training.backends.steps import ParameterGroup, StepResult
+from vgbdm.training.parts import MOMENTS, Part
+from vgbdm.training.shares import share_size
 from vgbdm.training.transfer import Arrived, TrainingBatch, to_numbers
 
-MOMENTS = ("exp_avg", "exp_avg_sq")
 GRAPHS = "graphs"
 WISHES = ("stop", "save")
 """What a rank may ask of all others with a step."""
@@ -144,14 +152,14 @@ class Backend(ABC):
         """Take the module over; its weights must be loaded by now. *Collective.*
 
         Raises:
-            InputError: if the batch does not divide among ranks and micro-batches, or the field
-                has nothing to recompute where that is asked for.
+            InputError: if a rank has fewer samples than micro-batches, or the field has nothing to
+                recompute where that is asked for.
         """
-        share = self.world_size * self.accumulation
-        if global_batch % share:
+        most = share_size(global_batch, self.world_size)
+        if self.accumulation > most:
             raise InputError(
-                f"batch of {global_batch} does not divide by {self.world_size} ranks × "
-                f"{self.accumulation} micro-batches; choose a multiple of {share}"
+                f"backend.accumulation={self.accumulation}: a rank has {most} of a batch of "
+                f"{global_batch}; want at most {most}"
             )
         if self.compile == GRAPHS and self.device.type != "cuda":
             raise InputError(
@@ -160,6 +168,7 @@ class Backend(ABC):
         if self.device.type == "cpu":
             keep_freed_memory()
         self.field, self.global_batch, self.groups = field.to(self.device), global_batch, groups
+        self.share = share_size(global_batch, self.world_size, self.accumulation)
         self.shapes = {name: p.shape for name, p in field.named_parameters()}
         blocks = [module for module in field.modules() if isinstance(module, Blocks)]
         if self.recompute and not blocks:
@@ -184,6 +193,7 @@ class Backend(ABC):
             )
         self.wrap(self.learner, optimizer)
         self.collector = Collector(self.shapes, self.rank, self.world_size, self.device)
+        self.copies = Copies(self.shapes)
         self.means = {}
         if self.ema is not None:
             self.means = {f.flat: f.flat.detach().clone() for f in self.fragments()}
@@ -216,7 +226,7 @@ class Backend(ABC):
             meanwhile: what the host can do while the device computes.
         """
         host, there = batch
-        assert len(host) * self.world_size == self.global_batch, "ranks must share alike"
+        assert len(host) == self.share, "ranks must compute equally many samples"
         self.drop_copy()
         size, before = len(host) // self.accumulation, self.calls
         sums: dict[str, Tensor] = {}
@@ -269,56 +279,58 @@ class Backend(ABC):
 
     # --- state ----------------------------------------------------------------------------------
 
-    def weights(self, key: str | None = None, everywhere: bool = True) -> dict[str, Tensor]:
-        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*
+    def weight_fragments(self) -> list[Fragment]:
+        """Where this rank keeps which weights, the frozen among them."""
+        return whole_parameters(self.field, frozen=True)
 
-        Args:
-            key: of the memory they are put into, see `Collector`.
-            everywhere: whether every rank wants them, or rank 0 alone.
-        """
-        split = self.split_weights
-        own = self.fragments() if split else whole_parameters(self.field, frozen=True)
-        return self.collector.collect(key, own, torch.detach, split, everywhere) | self.buffers()
+    def weights(self) -> dict[str, Tensor]:
+        """The field's weights and buffers, whole, by name, on the CPU. *Collective.*"""
+        own = self.weight_fragments()
+        return self.collector.collect(own, torch.detach, self.split_weights) | self.buffers()
 
     def buffers(self) -> dict[str, Tensor]:
         """The persistent buffers of the field that validation saw, by name, on the CPU."""
         keep = set(self.field.state_dict())
         return {n: b.cpu().clone() for n, b in self.validated.named_buffers() if n in keep}
 
-    def averaged(self, key: str | None = None, everywhere: bool = True) -> dict[str, Tensor]:
+    def averaged(self) -> dict[str, Tensor]:
         """The means of the trained weights, whole, by name, on the CPU. *Collective.*"""
         trained = {n for n, p in self.field.named_parameters() if p.requires_grad}
-        means = self.collector.collect(
-            key, self.fragments(), self.means.__getitem__, self.sharded, everywhere
-        )
+        means = self.collector.collect(self.fragments(), self.means.__getitem__, self.sharded)
         return {name: value for name, value in means.items() if name in trained}
 
-    def state(self) -> dict[str, dict[str, Tensor]]:
-        """On rank 0 ``model`` (see `weights`), moments, and ``ema`` where it is on. *Collective.*
+    def state(self) -> Part:
+        """What this rank saves: of ``model``, moments, and ``ema`` where it is on.
 
-        All by name, on the CPU, valid until the next call. Before the first step there are no
-        moments: they are zero.
+        On the CPU, valid until the next call. What every rank holds is shared out among them.
+        Before the first step there are no moments: they are zero. ``ema`` has trained weights only.
         """
-        inner, fragments = self.inner.state, self.fragments()
+        inner = self.inner.state
 
         def moment(name: str) -> Callable[[Tensor], Tensor]:
             return lambda flat: inner[flat][name] if flat in inner else torch.zeros_like(flat)
 
-        state = {"model": self.weights("saved weights", everywhere=False)}
-        for name in MOMENTS:
-            state[name] = self.collector.collect(
-                name, fragments, moment(name), self.sharded, everywhere=False
-            )
+        def own(fragments: list[Fragment], parts: bool) -> list[Fragment]:
+            return fragments if parts else share_out(fragments, self.rank, self.world_size)
+
+        trained = own(self.fragments(), self.sharded)
+        weights = own(self.weight_fragments(), self.split_weights)
+        taken = {"model": self.copies.take("model", weights, torch.detach)}
+        taken |= {name: self.copies.take(name, trained, moment(name)) for name in MOMENTS}
         if self.ema is not None:
-            state["ema"] = state["model"] | self.averaged("saved means", everywhere=False)
-        return state
+            taken["ema"] = self.copies.take("ema", trained, self.means.__getitem__)
+        tensors = {kind: pieces for kind, (pieces, _) in taken.items()}
+        if self.rank == 0:
+            tensors["model"] = tensors["model"] | self.buffers()
+        cuts = {kind: cut for kind, (_, cut) in taken.items()}
+        return Part(tensors, cuts, self.rank, self.world_size)
 
     def load_moments(self, state: Mapping[str, Mapping[str, Tensor]], step: int) -> None:
         """Give the optimiser its moments and step count; weights went in before `start`.
 
         Args:
-            state: as `state` gave it; ``model`` is not looked at, and without ``ema`` the means
-                start at the weights.
+            state: whole tensors by kind and name; ``model`` is not looked at, and without ``ema``
+                the means start at the weights.
             step: how many were made.
         """
         inner, fragments = self.inner.state, self.fragments()
@@ -366,6 +378,10 @@ class Backend(ABC):
         shared = torch.tensor([value], dtype=torch.float64, device=self.device)
         torch.distributed.broadcast(shared, 0)
         return float(shared.item())
+
+    def totals(self, *numbers: float) -> list[float]:
+        """Sums over ranks of numbers of the host. *Collective.*"""
+        return to_numbers(self.sum(torch.tensor(numbers, dtype=torch.float64, device=self.device)))
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over ranks of a tensor, in place. *Collective.*"""

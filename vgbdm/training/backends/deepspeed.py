@@ -165,8 +165,7 @@ class DeepSpeedBackend(Backend):
 
         count = sum(p.numel() for p in self.field.parameters())
         config = {
-            "train_micro_batch_size_per_gpu": self.global_batch
-            // (self.world_size * self.accumulation),
+            "train_micro_batch_size_per_gpu": self.share // self.accumulation,
             "gradient_accumulation_steps": self.accumulation,
             "gradient_clipping": self.clip,
             "zero_optimization": zero_config(count, *self.asked),
@@ -244,6 +243,19 @@ class DeepSpeedBackend(Backend):
         outer = self.optimizer
         inner: torch.optim.Optimizer = outer.optimizer if self.stage else outer
         return inner
+
+    def weight_fragments(self) -> list[Fragment]:
+        """See `Backend`; at stage 3 frozen parameters are in parts too, and no optimiser's."""
+        if not self.split_weights:
+            return super().weight_fragments()
+        found = self.fragments()
+        for name, parameter in self.field.named_parameters():
+            if not parameter.requires_grad:
+                part: Any = parameter
+                flat, start = part.ds_tensor, self.rank * int(part.ds_tensor.ds_numel)
+                size = min(int(flat.ds_numel), self.shapes[name].numel() - start)
+                found.append(Fragment(name, flat, slice(0, max(size, 0)), start))
+        return found
 
     def fragments(self) -> list[Fragment]:
         """See `Backend`."""

@@ -15,6 +15,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from vgbdm.training.parts import Cut
+
 
 class Fragment(NamedTuple):
     """The part of a parameter whose optimiser state this rank holds.
@@ -41,8 +43,63 @@ def whole_parameters(field: nn.Module, frozen: bool = False) -> list[Fragment]:
     ]
 
 
+def share_out(fragments: Sequence[Fragment], rank: int, ranks: int) -> list[Fragment]:
+    """What one of the ranks saves of fragments that all hold: about as many numbers each."""
+    total = sum(place.stop - place.start for _, _, place, _ in fragments)
+    low, high = (total * at // ranks for at in (rank, rank + 1))
+    own, begin = [], 0
+    for name, flat, place, start in fragments:
+        count = place.stop - place.start
+        first, last = (min(max(edge - begin, 0), count) for edge in (low, high))
+        if first < last or not (count or rank):
+            cut = slice(place.start + first, place.start + last)
+            own.append(Fragment(name, flat, cut, start + first))
+        begin += count
+    return own
+
+
+class Copies:
+    """A rank's fragments as pieces on the CPU, for saves in memory that is taken once.
+
+    Args:
+        shapes: of all parameters, by name.
+    """
+
+    def __init__(self, shapes: Mapping[str, torch.Size]) -> None:
+        self.shapes = shapes
+        self._kept: dict[str, Tensor] = {}
+
+    def take(
+        self, kind: str, fragments: Sequence[Fragment], value_of: Callable[[Tensor], Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Cut]]:
+        """Pieces by name, and where they are in what; valid until the next call with this kind.
+
+        Args:
+            kind: of what is saved; its memory is kept.
+            fragments: of this rank.
+            value_of: a flat tensor → the values wanted, laid out like it.
+        """
+        sizes = [place.stop - place.start for _, _, place, _ in fragments]
+        if kind not in self._kept:
+            like = fragments[0].flat.dtype if fragments else torch.float32
+            self._kept[kind] = torch.empty(sum(sizes), dtype=like)
+        flats = {fragment.flat for fragment in fragments}
+        values = {flat: value_of(flat).detach().flatten() for flat in flats}
+        pieces, cuts = {}, {}
+        for piece, (name, flat, place, start) in zip(
+            self._kept[kind].split(sizes), fragments, strict=True
+        ):
+            shape = self.shapes[name]
+            if len(piece) or not shape.numel():
+                piece.copy_(values[flat][place])
+                whole = len(piece) == shape.numel()
+                pieces[name] = piece.reshape(shape) if whole else piece
+                cuts[name] = Cut(tuple(shape), start)
+        return pieces, cuts
+
+
 class Collector:
-    """Puts whole tensors together on the CPU, for saves in memory that is taken once.
+    """Puts whole tensors together on the CPU of every rank.
 
     Other ranks send rank 0 their flat tensors as they lie, and a table of what is where in them.
 
@@ -57,36 +114,28 @@ class Collector:
         self, shapes: Mapping[str, torch.Size], rank: int, ranks: int, device: torch.device
     ) -> None:
         self.shapes, self.rank, self.ranks, self.device = shapes, rank, ranks, device
-        self._kept: dict[str, Tensor] = {}
         self._received = torch.empty(0)
 
     def collect(
         self,
-        key: str | None,
         fragments: Sequence[Fragment],
         value_of: Callable[[Tensor], Tensor],
         parts: bool,
-        everywhere: bool,
     ) -> dict[str, Tensor]:
-        """Whole tensors by name, valid until the next call with this key. *Collective.*
+        """Whole tensors by name. *Collective.*
 
         Args:
-            key: of the memory, which is kept; None: it is new, and given back with the tensors.
             fragments: of this rank.
             value_of: a flat tensor → the values wanted, laid out like it.
             parts: whether each rank holds only some; else nothing is sent.
-            everywhere: whether every rank wants them; else the others get nothing.
 
         Returns:
             On the CPU; zero where no rank holds anything.
         """
-        if self.rank and not everywhere and not parts:
-            return {}
+        joined = self._memory(fragments)
         if self.rank and parts:
             self._send(fragments, value_of)
-            joined = self._memory(key, fragments) if everywhere else torch.empty(0)
         else:
-            joined = self._memory(key, fragments)
             whole = self._named(joined)
             flats = {fragment.flat for fragment in fragments}
             values = {flat: value_of(flat).detach().flatten() for flat in flats}
@@ -94,22 +143,16 @@ class Collector:
                 whole[name][start : start + place.stop - place.start] = values[flat][place]
             for other in range(1, self.ranks if parts else 1):
                 self._receive(other, whole)
-        if everywhere and parts and self.ranks > 1:
+        if parts and self.ranks > 1:
             shared = joined.to(self.device)
             torch.distributed.broadcast(shared, 0)
             joined = shared.cpu()
-        named = self._named(joined) if len(joined) else {}
-        return {name: value.reshape(self.shapes[name]) for name, value in named.items()}
+        return {n: value.reshape(self.shapes[n]) for n, value in self._named(joined).items()}
 
-    def _memory(self, key: str | None, fragments: Sequence[Fragment]) -> Tensor:
+    def _memory(self, fragments: Sequence[Fragment]) -> Tensor:
         """Flat, of all parameters one after the other."""
-        if key is not None and key in self._kept:
-            return self._kept[key]
         kind = fragments[0].flat.dtype if fragments else torch.float32
-        fresh = torch.zeros(sum(shape.numel() for shape in self.shapes.values()), dtype=kind)
-        if key is not None:
-            self._kept[key] = fresh
-        return fresh
+        return torch.zeros(sum(shape.numel() for shape in self.shapes.values()), dtype=kind)
 
     def _named(self, joined: Tensor) -> dict[str, Tensor]:
         """Its parts (n,) by name."""
