@@ -199,11 +199,11 @@ class Failing:
         self.inner, self.left = state, after
         self.shape, self.chunks = state.shape, state.chunks
 
-    def read(self, start, stop, out=None):
+    def read(self, *which):
         self.left -= 1
         if self.left < 0:
             raise OSError("the disk is gone")
-        return self.inner.read(start, stop, out)
+        return self.inner.read(*which)
 
 
 @pytest.fixture(scope="module")

@@ -231,11 +231,13 @@ def test_forecast_stores_hold_nan_there_and_say_so(sea, tmp_path, kind):
 
 def test_a_model_whose_numbers_are_finite_there_is_masked_too(sea, tmp_path):
     field, _ = shaken(sea, "gbdm")
-    forecast = field.forecast
-    field.forecast = lambda *args: forecast(*args).nan_to_num(5.0)
+    steps = field.forecast_steps
+    field.forecast_steps = lambda *args: (x.nan_to_num(5.0) for x in steps(*args))
     write_forecast(field, sea, tmp_path / "out", lead=SIX)
     assert np.isnan(xr.open_zarr(tmp_path / "out", consolidated=False)["sst"].values).any()
-    field.forecast = lambda *args: forecast(*args).masked_fill(~field.mask[2], torch.nan)
+    field.forecast_steps = lambda *args: (
+        x.masked_fill(~field.mask[2], torch.nan) for x in steps(*args)
+    )
     refused(lambda: write_forecast(field, sea, tmp_path / "bad", lead=SIX), "is not finite")
 
 
