@@ -20,9 +20,10 @@ def main(cfg: DictConfig) -> None:
     from vgbdm.tasks import Dask
     from vgbdm.training.run_folder import DERIVED
 
-    out, dask = Path(cfg.out), Dask(cfg.dask.scheduler, cfg.workers)
-    a, b = dask.path(cfg.a), dask.path(cfg.b)
+    out = Path(cfg.out)
     with locked(out):
+        dask = Dask(cfg.dask.scheduler, cfg.workers)
+        a, b = dask.path(cfg.a), dask.path(cfg.b)
         store = open_for_forecast(dask.path(cfg.truth), a, dask.path(out / DERIVED))
         first, second = open_forecast(a, store), open_forecast(b, store)
         comparison = compare(first, second, store, cfg.seed, dask)

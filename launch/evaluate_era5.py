@@ -24,8 +24,8 @@ def main(cfg: DictConfig) -> None:
 
     out = Path(cfg.out)
     aside = Path(cfg.run_dir or out) / DERIVED
-    dask = Dask(cfg.dask.scheduler, cfg.workers)
     with locked(out):
+        dask = Dask(cfg.dask.scheduler, cfg.workers)
         place = dask.path(cfg.forecast)
         store = open_for_forecast(dask.path(cfg.store), place, dask.path(aside))
         forecast = open_forecast(place, store)

@@ -109,8 +109,10 @@ class Sums:
 
     def total(self, row: str, variable: str) -> BlockSums:
         """The sums of a row of a variable."""
-        empty = BlockSums(self._count, len(self.shapes.hours), self._first)
-        return self.totals.setdefault((row, variable), empty)
+        key = row, variable
+        if key not in self.totals:
+            self.totals[key] = BlockSums(self._count, len(self.shapes.hours), self._first)
+        return self.totals[key]
 
     def merge(self, other: Sums) -> None:
         """Take in the sums of another piece."""
@@ -134,13 +136,8 @@ def score_piece(rows: Rows, piece: Piece) -> Sums:
 
 def _add_valid_times(rows: Rows, series: Series, sums: Sums) -> None:
     """The row of climatology and the spectra of the truth: what a valid time alone decides."""
-    area, spread, piece, valid = (
-        series.area,
-        rows.fit.spread[series.c],
-        series.piece,
-        series.window.valid,
-    )
-    parts = []
+    area, piece, valid = series.area, series.piece, series.window.valid
+    spread, parts = rows.fit.spread[series.c], []
     for times in series.times():
         anomalies = series.anomalies[times]
         statistics = pair_statistics(-anomalies[None], anomalies, area)

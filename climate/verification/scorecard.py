@@ -88,14 +88,9 @@ def score(
         InputError: if ``dress`` is not of the validation period or does not fit the forecast.
     """
     blocks = assign_blocks(store.times[forecast.starts], forecast.longest)
-    rows = Rows(
-        forecast,
-        store,
-        blocks,
-        trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask),
-        None if dress is None else validation_spread(dress, forecast, store, dask),
-        lagged_row(forecast, store),
-    )
+    dressing = None if dress is None else validation_spread(dress, forecast, store, dask)
+    fit = trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask)
+    rows = Rows(forecast, store, blocks, fit, dressing, lagged_row(forecast, store))
     sums = Sums(blocks, forecast.hours)
     parts = pieces(rows.truth, forecast.together[0])
     over_pieces(score_piece, rows, parts, sums.merge, dask, "scoring")
