@@ -2,7 +2,7 @@
 
 The file is in the format of safetensors and is mapped into memory, so that the processes of a
 machine share its pages. Its header holds the key, which is all that the tables follow from, and the
-SHA-256 of their bytes, which is compared whenever it is opened (0.5 s at 0.25°, a sixteenth of what
+SHA-256 of their bytes, which is compared whenever it is opened (0.5 s at 0.25°, a twentieth of what
 making them takes). A file that is cut short, damaged or of another key is made again. One process
 of a machine makes it while the others wait; it appears whole, under its name. Where the folder
 cannot be written, each process makes its own tables and keeps none.
@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
+import torch
 import torch_harmonics
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -82,6 +83,9 @@ def cached_tables(
         radius: of the sphere, m.
         make: them, by name, as tensors of float32 on the CPU.
     """
+    probe = torch.empty(0)
+    if type(probe) is not Tensor or probe.device.type != "cpu":  # built for its shapes alone
+        return make()
     key, make_once = _key(grid, truncation, radius), functools.cache(make)
     name = f"harmonics-{len(grid.lat)}x{len(grid.lon)}-{truncation}"
     try:
