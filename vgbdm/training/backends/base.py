@@ -381,7 +381,10 @@ class Backend(ABC):
 
     def totals(self, *numbers: float) -> list[float]:
         """Sums over ranks of numbers of the host. *Collective.*"""
-        return to_numbers(self.sum(torch.tensor(numbers, dtype=torch.float64, device=self.device)))
+        if self.world_size == 1:
+            return [float(number) for number in numbers]
+        shared = torch.tensor(numbers, dtype=torch.float64, device=self.device)
+        return to_numbers(self.sum(shared))
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over ranks of a tensor, in place. *Collective.*"""
