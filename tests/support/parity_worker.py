@@ -35,8 +35,6 @@ from vgbdm.training.shares import Share
 
 STEPS, HALF, BATCH, SEED = 50, 25, 8, 3
 STARTS = 37
-zero.WHOLE_BELOW, zero.LEAST = 0, 64
-"""So that even a toy's weights are in parts, and in many of them."""
 
 
 class Toy(nn.Module):
@@ -222,6 +220,7 @@ def run(folder: Path, job) -> None:
 
 
 if __name__ == "__main__":
+    zero.WHOLE_BELOW, zero.LEAST = 0, 64  # even a toy's weights are in parts, and in many of them
     place, jobs = Path(sys.argv[1]), json.loads(sys.argv[2])
     for one in jobs:
         run(place, one)
