@@ -13,12 +13,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from vgbdm.origin import BUILT_FROM, commit
 
 REPO = Path(__file__).resolve().parent.parent
 SPLITS = (
@@ -116,6 +119,18 @@ def build(place: Path) -> Path:
     return next(place.glob("vgbdm-*.whl"))
 
 
+def check_contents(wheel: Path) -> None:
+    """The wheel says what it was built from, and holds no config of what stays in the checkout."""
+    with zipfile.ZipFile(wheel) as held:
+        names = held.namelist()
+        told = held.read(f"vgbdm/{BUILT_FROM}").decode().strip()
+    assert told == commit(), told
+    assert "vgbdm/configs/train_era5.yaml" in names, names
+    strays = [name for name in names if "configs/benchmark" in name]
+    assert not strays, strays
+    assert not list(REPO.glob(f"**/{BUILT_FROM}"))
+
+
 def required(own: metadata.Distribution, extras: Sequence[str]) -> set[str]:
     """Names of all distributions that one with extras requires, near and far."""
     waiting = list(_requirements(own, extras))
@@ -187,10 +202,12 @@ def main() -> None:
         place = Path(folder)
         (place / "work").mkdir()
         wheel = build(place)
+        check_contents(wheel)
         full = Environment(place / "full", place / "work", wheel, ["train", "report"])
         base = Environment(place / "base", place / "work", wheel, [])
         for environment in (full, base):
             environment.run("-c", SEEN, environment.home, REPO)
+            assert str(commit()) in environment.vgbdm("--version")
         check_main_job(full)
         check_examples(full)
         check_base(base)

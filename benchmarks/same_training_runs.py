@@ -10,14 +10,14 @@ LAYOUTS = {"single": 1, "ddp": 2}
 """Configs of the group `backend`, and ranks."""
 
 WEATHER = (
-    "size=tiny", "batch=8", "trainer.validations=1", "validation.starts=2", "validation.lead=6h",
-    "validation.members=2",
+    "size=tiny", "batch=8", "trainer.validations=1", "validation.starts=2", "validation.members=2",
 )  # fmt: skip
 LATENTS = ("model.latents.points=12", "model.latents.width=8")
 SHORT = ("objective.ahead=2", "model.solver.substeps=2")
 TUNE = ("finetune=rollout", "finetune.objective.ahead=2")
 REGION = ("task=regional", "region=[-35,50,340,60]", "halo=2")
 """Crosses Greenwich."""
+HOURS = ("validation.lead=6h",)
 MONTHS = ("task=monthly", "validation.lead=1mo", "stream.block_steps=12")
 SYSTEM = (
     "batch=8", "trainer.validations=1", "validation.limit=4", "system.presets.horizon=4",
@@ -66,10 +66,11 @@ def weather() -> list[Run]:
     runs = []
     for model, more in variants:
         name = " ".join(["weather", model, *more[: 1 if more in (REGION, MONTHS) else None]])
-        options = (f"model={model}", *WEATHER, *plain[model], *more)
+        lead = () if more is MONTHS else HOURS
+        options = (f"model={model}", *WEATHER, *plain[model], *lead, *more)
         runs.append(Run(name, "train_era5", options, "months" if more is MONTHS else "hours"))
     for model in ("gbdm", "vgbdm", "blackbox"):
-        options = (f"model={model}", *WEATHER, *plain[model], *TUNE)
+        options = (f"model={model}", *WEATHER, *HOURS, *plain[model], *TUNE)
         name, first = f"weather {model} finetune=rollout", f"weather {model}"
         runs.append(Run(name, "train_era5", options, "hours", first))
     return runs

@@ -40,10 +40,11 @@ def train_and_score(cfg: DictConfig, row: str, seed: int) -> None:
     if (folder / "scores" / "scorecard.csv").exists():
         return
     store, model = f"store={cfg.store}", folder / "run"
+    options = {o.partition("=")[0]: o for o in (*cfg.options, *cfg.row_options.get(row, []))}
     run(
         "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}",
         f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=single", "resume=true",
-        *cfg.options, *cfg.row_options.get(row, []),
+        *options.values(),
     )  # fmt: skip
     for split in ("val", "test"):
         out = folder / split

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 from torch import nn
 
-from climate.conventions.calendar import parse_duration
+from climate.conventions.calendar import as_step, parse_duration
+from climate.conventions.wording import setting_of
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.starts import LATEST, Starts, from_store
 from climate.forecasts.states import from_arrays
@@ -23,15 +25,17 @@ from climate.forecasts.writing import Settings, make_forecast, write_forecast
 from climate.models.weather_model import WeatherModel
 from climate.stream.views import open_for_model
 from climate.verification.scorecard import score
+from climate.verification.trivial import ROWS
 from vgbdm.errors import InputError
 
-LEADS = "42h"
+STEPS = 7
+"""Of a forecast where no leads are given: 42 h of a six-hourly model."""
 
 
 def handles(thing: object) -> bool:
     """Whether a model, or a forecast in memory, is of weather."""
     if isinstance(thing, xr.Dataset):
-        return {"lead_time", "lat", "lon"} <= {*thing.dims}
+        return "lead_time" in thing.variables
     return isinstance(thing, WeatherModel)
 
 
@@ -52,13 +56,15 @@ def forecast(
     """See `vgbdm.api.forecast`; ``aside`` is a folder for what is made from a read-only store."""
     if t is not None:
         raise InputError("t: states of weather have their times as the coordinate time")
-    leads = LEADS if leads is None else leads
-    settings = Settings(
-        parse_duration("leads", leads), members, seed, batch, device, precision
-    )  # fmt: skip
+    settings = Settings(_longest(model, leads), members, seed, batch, device, precision)
     if isinstance(states, str | Path):
+        if Path(states).is_file():
+            raise InputError(
+                f"states: {states} is a file; give the path of a training store, or the Dataset "
+                "that xarray.open_dataset makes of it"
+            )
         store = open_for_model(states, model, aside)
-        initial = from_store(store, model, leads=0, starts=start)
+        initial = from_store(store, model, leads=0, starts=start, argument="start")
     elif isinstance(states, xr.Dataset | xr.DataArray):
         initial = from_arrays(states, model, start)
     else:
@@ -66,9 +72,19 @@ def forecast(
             f"states: want the path of a training store, or a Dataset or DataArray with the axes "
             f"time, lat and lon, not {type(states).__name__}; numbers alone have no names and units"
         )
-    told = {"leads": leads, "members": members, "seed": seed, "precision": precision}
+    told = {
+        "leads": setting_of(settings.lead),
+        "members": members,
+        "seed": seed,
+        "precision": precision,
+    }
     text = ", ".join(f"{key}={value!r}" for key, value in told.items() if value is not None)
     return make_forecast(model, initial, settings, {"history": f"vgbdm.forecast({text})"})
+
+
+def _longest(model: Any, leads: Any) -> np.timedelta64:
+    """The longest lead that is asked for, or that there is by default."""
+    return STEPS * as_step(model.step_seconds) if leads is None else parse_duration("leads", leads)
 
 
 def infer(model: nn.Module, x: Any, t: Any, **_: Any) -> xr.Dataset:
@@ -90,6 +106,7 @@ def evaluate(
     batch: int = 16,
     device: str = "cpu",
     aside: Path | None = None,
+    **_: Any,
 ) -> pd.DataFrame:
     """See `vgbdm.api.evaluate`; of a model, it is forecasts from every start of the test period."""
     if not isinstance(truth, str | Path):
@@ -97,10 +114,13 @@ def evaluate(
             f"truth: want the path of a training store, not {type(truth).__name__}: climatology "
             "and damping come from its training period; convert with vgbdm convert-era5"
         )
+    unknown = [name for name in baselines or () if name not in ROWS]
+    if unknown:
+        raise InputError(f"baselines: no {unknown[0]}; there are {', '.join(ROWS)}")
     if not isinstance(what, WeatherModel):
         return _scorecard(what, truth, baselines, seed, aside)
     model: Any = what
-    lead = parse_duration("leads", LEADS if leads is None else leads)
+    lead = _longest(model, leads)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "forecast"
         write_forecast(
@@ -121,5 +141,7 @@ def _scorecard(
     held = [row for row in scored["row"].unique() if row != "model"]
     unknown = [name for name in baselines if name not in held]
     if unknown:
-        raise InputError(f"baselines: no {unknown[0]}; there are {', '.join(held)}")
+        raise InputError(
+            f"baselines: {unknown[0]} cannot be made for this forecast, only {', '.join(held)}"
+        )
     return scored[scored["row"].isin(["model", *baselines])].reset_index(drop=True)

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from catalog import Launcher, launchers
 from pages import described, shown
-from reading import Told, read_choices, read_told
+from reading import Told, read_choices, read_options, read_told
 
-from vgbdm.options.option import REQUIRED, Option, options_of
+from vgbdm.options.option import REQUIRED, Option
 
 TOP = """\
 # Options
@@ -33,7 +33,7 @@ def reference() -> str:
     for config_name, others in by_config.items():
         alike = sorted(others, key=lambda launcher: launcher.name != config_name)
         told = read_told(config_name)
-        options = options_of(config_name, told.cfg)
+        options = read_options(told)
         of_groups = {key for g in told.names for key in _keys_of(g, told)}
         own = [option for option in options if option.key not in of_groups]
         names = " and ".join(f"`{launcher.command}`" for launcher in alike)
@@ -60,16 +60,16 @@ def _first(alike: Sequence[Launcher]) -> str:
 def _keys_of(group: str, told: Told) -> set[str]:
     """What the chosen file of a group is about."""
     made = told.chosen[group]
-    return {key for choice in read_choices(group, [made] if made else []) for key in choice.keys}
+    return {key for one in read_choices(told, group) if one.name == made for key in one.keys}
 
 
 def _group(group: str, told: Told) -> str:
     """The section of a group: its choices, each with the options that it brings."""
     parts = [f"## {group}\n"]
-    for choice in read_choices(group, told.names[group]):
+    for choice in read_choices(told, group):
         chosen = choice.name == told.chosen[group]
         made = told if chosen else read_told(told.config_name, [f"{group}={choice.name}"])
-        options = options_of(told.config_name, made.cfg)
+        options = read_options(made)
         inside = tuple(f"{key}." for key in choice.keys)
         parts.append(f"### {group}={choice.name}\n\n{choice.sentence}.\n")
         about = [o for o in options if o.key in choice.keys or o.key.startswith(inside)]

@@ -6,6 +6,7 @@ eval "$(python launch/completion.py)"            the same where vgbdm is no comm
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
 from collections.abc import Sequence
@@ -74,25 +75,33 @@ def candidates(before: Sequence[str], current: str) -> list[str]:
         return commands() if words is not None and not words else []
     if current.startswith("-"):
         return list(FLAGS)
-    from reading import read_told
-
-    try:
-        told = read_told(launcher.config_name, [word for word in words if "=" in word])
-    except InputError:
-        told = read_told(launcher.config_name)
+    told = as_far_as_told(launcher.config_name, [word for word in words if "=" in word])
     if words and words[-1] in ("--help", "-h"):
         return told.blocks()
     key, equals, _ = current.partition("=")
     return [f"{key}={value}" for value in values(told, key)] if equals else keys(told, current)
 
 
+def as_far_as_told(config_name: str, overrides: Sequence[str]) -> Told:
+    """The config of arguments; where it cannot be composed, of those that bring configs."""
+    from reading import read_told
+
+    from vgbdm.registry.search_path import NAMED, SEARCHED
+
+    searched = [o for o in overrides if o.partition("=")[0] in (NAMED, SEARCHED)]
+    for given in (overrides, searched):
+        with contextlib.suppress(InputError):
+            return read_told(config_name, given)
+    return read_told(config_name)
+
+
 def values(told: Told, key: str) -> list[str]:
     """What may be told of a key, where that is one of a few names."""
-    from vgbdm.options.option import options_of
+    from reading import read_options
 
     if key in told.names:
         return told.names[key]
-    for option in options_of(told.config_name, told.cfg):
+    for option in read_options(told):
         if option.key == key:
             return ["false", "true"] if option.kind == "yes or no" else list(option.choices)
     return []

@@ -14,13 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from explaining import check_references, how_to_quote, missing_keys
+from arguments import check_references, check_resolved
+from explaining import how_to_quote, missing_keys
 from hydra.errors import HydraException
 from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from ranks import Ranks, discover
-from reading import at_configs, compose_told, read_told
+from reading import compose_told, read_told
 
 from vgbdm.errors import (
     FULL,
@@ -157,14 +158,14 @@ def compose_config(config_name: str, overrides: list[str]) -> DictConfig:
     if unknown:
         raise InputError(how_to_quote(unknown[0]))
     overrides = [expand_home(a) for a in overrides]
-    with at_configs():
-        cfg = compose_told(config_name, overrides)
+    cfg = compose_told(config_name, overrides)
     check_references(cfg, overrides)
     missing = missing_keys(cfg)
     if missing:
         raise InputError(f"argument {missing[0]}=… is missing; --help says what it means")
+    check_resolved(cfg)
     remember(OmegaConf.to_container(cfg))
-    check(config_name, cfg)
+    check(config_name, cfg, [o.lstrip("+").partition("=")[0] for o in overrides])
     return cfg
 
 
@@ -263,15 +264,14 @@ def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[s
         words: of the command line.
     """
     from pages import composed, overview, page
+    from reading import read_options
 
     told = read_told(config_name, [word for word in words if "=" in word])
     if "--cfg" in words:
         print(composed(told.cfg), end="")
         return
-    from vgbdm.options.option import options_of
-
     width = min(shutil.get_terminal_size((100, 24)).columns, 100)
-    options = options_of(config_name, told.cfg)
+    options = read_options(told)
     place = next(i for i, word in enumerate(words) if word in HELP)
     names = [word for word in words[place + 1 :] if "=" not in word and not word.startswith("-")]
     about = (sys.modules[main.__module__].__doc__ or main.__doc__ or "").strip()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import TypeGuard
 
 from hydra import compose
@@ -13,18 +12,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, Node
+from omegaconf.errors import GrammarParseError
 
-from vgbdm.errors import InputError
-from vgbdm.registry.search_path import SEARCHED
+from vgbdm.options.nearest import one_of
 
 KEY = re.compile(r"(\+\+|\+|~)?[A-Za-z_][\w./@:-]*")
 """What may stand before the ``=`` of an argument."""
 TEXT = re.compile(r"[^\[\]{},:\s][^\[\]{},:]*")
 """One text in a list or a mapping."""
-REFERENCE = re.compile(r"\$\{([A-Za-z_][\w.]*)\}")
-"""Another option's value in a value."""
-LISTED = 40
-"""Names that a line lists at most."""
+NO_REFERENCE = re.compile(r"(?<!\\)\$\{(?![A-Za-z_.][\w.:,]*\w\})")
+"""What begins as one option's value in another's, and is none."""
+WAYS = "another option's value is ${OPTION}, an environment variable's ${oc.env:NAME}"
+"""How a value refers to another."""
 
 
 def explain(error: Exception, config_name: str, overrides: Sequence[str]) -> str:
@@ -50,6 +49,9 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
     if guilty is None:
         return f"{first or type(error).__name__}; --help lists what there is"
     key, _, value = guilty.lstrip("+~").partition("=")
+    if isinstance(error.__cause__, GrammarParseError):
+        plain = quoted(key, value.strip("\"'"))
+        return f"argument {guilty}: ${{ begins no reference; {WAYS}; as text it is {plain}"
     if first.startswith("Ambiguous value"):
         listed = shlex.quote(f"{key}=[{value}]")
         return (
@@ -60,10 +62,11 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
         return f"argument {guilty}: {key} is there already; give it without +: {key}={value}"
     if first.startswith("Could not delete"):
         return f"argument {guilty}: options cannot be taken away; give {key}= another value"
-    if key in chosen(config_name):
-        return (
-            f"argument {guilty}: {key} takes the name of a choice{one_of(value, choices_of(key))}"
-        )
+    groups = chosen(config_name)
+    if key in groups:
+        none = "" if groups[key] else "; for none leave it out"
+        choices = one_of(value, choices_of(key))
+        return f"argument {guilty}: {key} takes the name of a choice{choices}{none}"
     return unknown_key(key, config_name, overrides)
 
 
@@ -73,7 +76,9 @@ def _is_named(override: str, line: str) -> bool:
     quoted_names = re.findall(r"'([^']*)'", line)
     if line.startswith("Config group override"):  # names nothing, and is of what is no text
         return _is_other_than_text(override)
-    return override in line or key in quoted_names or line.startswith(f"{key} appears")
+    value = override.partition("=")[2]
+    named = key in quoted_names or ("${" in value and value in quoted_names)
+    return override in line or named or line.startswith(f"{key} appears")
 
 
 def _is_other_than_text(override: str) -> bool:
@@ -104,7 +109,7 @@ def how_to_quote(override: str) -> str:
 
 def quoted(key: str, value: str) -> str:
     """An argument with its value as a text, as a shell takes it."""
-    value = value.replace('"', '\\"')
+    value = NO_REFERENCE.sub(r"\\${", value.replace('"', '\\"'))
     return shlex.quote(f'{key}="{value}"')
 
 
@@ -134,26 +139,15 @@ def unknown_key(key: str, config_name: str, overrides: Sequence[str]) -> str:
     others = choices_with(key, groups)
     if others:
         return f"argument {key}: only {' or '.join(others)} has it; give that too"
+    if node._is_interpolation():
+        source = str(node._value())[2:-1]
+        return f"argument {key}: {path} is taken from {source}; give {source}{key[len(path) :]}=…"
+    if _is_mapping(node) and not here:
+        return f"argument {key}: {path} is empty; what is new in it is given with +: +{key}=…"
     if not here:
         return f"argument {key}: no such option; {path} is one value, without parts"
     listed = here if path else sorted({*here, *groups})
     return f"argument {key}: no such option{one_of(key, listed, [*dotted(known), *groups])}"
-
-
-def check_references(cfg: DictConfig, overrides: Iterable[str]) -> None:
-    """Refuse arguments whose values refer to what is not there.
-
-    Raises:
-        InputError: with what may have been meant.
-    """
-    for override in overrides:
-        for name in REFERENCE.findall(override.partition("=")[2]):
-            if deepest(cfg, name)[1] != name:
-                listed = list(map(str, cfg))
-                raise InputError(
-                    f"argument {override}: there is no option {name} to refer to"
-                    f"{one_of(name, listed, dotted(cfg))}"
-                )
 
 
 def missing_keys(cfg: DictConfig) -> list[str]:
@@ -177,8 +171,7 @@ def compose_choices(
     config_name: str, overrides: Iterable[str], groups: Iterable[str]
 ) -> DictConfig:
     """The config with the choices that arguments make, where they can be made."""
-    kept = {*groups, SEARCHED}
-    made = [o for o in overrides if o.lstrip("+~").partition("=")[0] in kept]
+    made = [o for o in overrides if o.lstrip("+~").partition("=")[0] in groups]
     try:
         return compose(config_name, made)
     except (HydraException, ValueError):
@@ -227,21 +220,3 @@ def dotted(node: DictConfig, path: str = "") -> list[str]:
         if _is_mapping(held):
             keys += dotted(held, f"{key}.")
     return keys
-
-
-def one_of(name: str, listed: Sequence[str], known: Sequence[str] = ()) -> str:
-    """The end of a line on an unknown name: the nearest that there is, and the list.
-
-    Args:
-        name: that is not known.
-        listed: what is known in its place.
-        known: what is known elsewhere too, and may have been meant.
-    """
-    last = name.rpartition(".")[2]
-    same = [k for k in known if k.rpartition(".")[2] == last]
-    near = same or get_close_matches(name, [*listed, *known], 1, 0.6)
-    guess = f"; did you mean {' or '.join(near[:3])}?" if near else ""
-    rest = "" if len(listed) <= LISTED else ", …"
-    return f"{guess or ';'} there {'is' if len(listed) == 1 else 'are'} " + (
-        ", ".join(listed[:LISTED]) + rest
-    )

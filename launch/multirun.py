@@ -17,14 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from arguments import check_arguments
 from explaining import how_to_quote
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from reading import at_configs
 
 from vgbdm.errors import InputError
+from vgbdm.registry.search_path import searching, with_plugins
+from vgbdm.resources import configs_folder
 from vgbdm.storage.masking import mask_text
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
@@ -109,7 +111,9 @@ def _own_folder(run: Run) -> str:
 
 def sweep(overrides: Sequence[str]) -> list[tuple[list[str], list[str]]]:
     """Every combination: all of its arguments, and those that vary, as Hydra reads them."""
-    with at_configs():
+    check_arguments(overrides)
+    _, folders = with_plugins(overrides, configs_folder())
+    with searching(folders):
         parser = OverridesParser.create(GlobalHydra.instance().config_loader())
         try:
             parsed = parser.parse_overrides(list(overrides))

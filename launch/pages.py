@@ -8,11 +8,12 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import yaml
-from explaining import missing_keys, one_of
+from explaining import missing_keys
 from omegaconf import DictConfig, OmegaConf
 from reading import Choice, Told, read_choices
 
 from vgbdm.errors import InputError
+from vgbdm.options.nearest import one_of
 from vgbdm.options.option import REQUIRED, Option
 from vgbdm.storage.masking import mask
 
@@ -75,7 +76,7 @@ def page(name: str, told: Told, options: Sequence[Option], width: int) -> str:
     Raises:
         InputError: where there is nothing of that name; with the nearest.
     """
-    choices = read_choices(name, told.names.get(name, ()))
+    choices = read_choices(told, name)
     made = next((choice for choice in choices if choice.name == told.chosen.get(name)), None)
     about = set(made.keys) if made is not None else set()
     inside = [o for o in options if o.key.startswith(f"{name}.") or o.key in about]
@@ -106,10 +107,12 @@ def row(option: Option, width: int) -> list[str]:
 
 
 def described(option: Option) -> str:
-    """What an option is for, and its type, range, unit and choices in brackets."""
-    kind = " | ".join(option.choices) if option.choices else option.kind
+    """What an option is for, and in brackets its type, range, unit, choices, and what it needs."""
+    null = ["null"] if option.nullable and "null" not in option.choices else []
+    kind = " | ".join([*option.choices, *null]) if option.choices else option.kind
     bounds = HUGE.sub(r"≥ \1", option.bounds)
-    wanted = ", ".join(filter(None, (f"{kind} {bounds}".strip(), option.unit)))
+    only = f"only with {option.only}" if option.only else ""
+    wanted = ", ".join(filter(None, (f"{kind} {bounds}".strip(), option.unit, only)))
     return f"{option.sentence.rstrip('.')} ({wanted})" if option.sentence else f"({wanted})"
 
 

@@ -3,54 +3,53 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlparse
 
+from arguments import check_arguments
 from explaining import (
     choices_of,
     choices_with,
     chosen,
     compose_choices,
+    deepest,
     dotted,
     explain,
 )
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.default_element import ConfigDefault
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from vgbdm.errors import InputError
-from vgbdm.options.option import options_of
-from vgbdm.registry.search_path import with_plugins
+from vgbdm.options.option import Option, options_of
+from vgbdm.registry.search_path import searching, with_plugins
 from vgbdm.resources import configs_folder
-
-
-@contextmanager
-def at_configs() -> Iterator[None]:
-    """Hydra at the folder of the configs, for ``compose``."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(configs_folder()), version_base="1.3"):
-        yield
 
 
 def compose_told(config_name: str, overrides: Sequence[str], whole: bool = False) -> DictConfig:
     """The config of arguments, also of those that the schema knows and the config does not say.
 
     Args:
-        config_name: of the launcher; Hydra is at the configs.
+        config_name: of the launcher.
         overrides: the arguments.
         whole: with Hydra's own part.
 
     Raises:
         InputError: where it cannot be; with what to give instead.
     """
-    overrides = with_plugins(overrides, configs_folder())
+    check_arguments(overrides)
+    overrides, folders = with_plugins(overrides, configs_folder())
+    with searching(folders):
+        return _compose(config_name, overrides, whole)
+
+
+def _compose(config_name: str, overrides: Sequence[str], whole: bool) -> DictConfig:
     try:
-        return compose(config_name, overrides, return_hydra_config=whole)
+        return compose(config_name, list(overrides), return_hydra_config=whole)
     except (HydraException, ValueError) as error:
         added = _add_unsaid(config_name, overrides) if "Could not override" in str(error) else None
         try:
@@ -67,6 +66,7 @@ def _add_unsaid(config_name: str, overrides: Sequence[str]) -> list[str] | None:
     known = compose_choices(config_name, overrides, groups)
     unsaid = {option.key for option in options_of(config_name, known)} - {*dotted(known)}
     new = {key for o in overrides if (key := o.partition("=")[0]) in unsaid}
+    new = {key for key in new if not deepest(known, key)[0]._is_interpolation()}
     new -= {key for key in new if choices_with(key, groups)}
     return [f"+{o}" if o.partition("=")[0] in new else o for o in overrides] if new else None
 
@@ -95,12 +95,14 @@ class Told:
         cfg: composed.
         chosen: group → choice; None where none is made.
         names: group → of all that there are.
+        folders: that hold them.
     """
 
     config_name: str
     cfg: DictConfig
     chosen: dict[str, str | None]
     names: dict[str, list[str]]
+    folders: list[Path]
 
     def blocks(self) -> list[str]:
         """Names of groups, and of mappings of options."""
@@ -119,17 +121,28 @@ def read_told(config_name: str, overrides: Sequence[str] = ()) -> Told:
     Raises:
         InputError: where it cannot be composed of them.
     """
-    with at_configs():
-        cfg = compose_told(config_name, overrides, whole=True)
-        choices = cfg.hydra.runtime.choices
-        made = {str(g): choices[g] for g in choices if not str(g).startswith("hydra/")}
-        plain = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
-        return Told(config_name, plain, made, {group: choices_of(group) for group in made})
+    cfg = compose_told(config_name, overrides, whole=True)
+    choices = cfg.hydra.runtime.choices
+    made = {str(g): choices[g] for g in choices if not str(g).startswith("hydra/")}
+    plain = OmegaConf.masked_copy(cfg, [name for name in cfg if name != "hydra"])
+    folders = with_plugins(overrides, configs_folder())[1]
+    with searching(folders):
+        return Told(config_name, plain, made, {g: choices_of(g) for g in made}, folders)
 
 
-def read_choices(group: str, names: Iterable[str]) -> list[Choice]:
-    """What the files of a group's choices say."""
-    with at_configs():
+def read_options(told: Told) -> list[Option]:
+    """Every option of a launcher; of one that is a group, the names of its choices."""
+    options = options_of(told.config_name, told.cfg)
+    return [
+        replace(o, choices=tuple(told.names[o.key]), nullable=False) if o.key in told.names else o
+        for o in options
+    ]
+
+
+def read_choices(told: Told, group: str) -> list[Choice]:
+    """What the files of a group's choices say; of what is no group, nothing."""
+    names = told.names.get(group, ())
+    with searching(told.folders):
         return [
             Choice(name, _first_sentence(group, name), tuple(_keys(group, name))) for name in names
         ]

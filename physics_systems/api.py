@@ -32,6 +32,8 @@ from vgbdm.inference.calibration import LEVEL, NORMAL_QUANTILE
 from vgbdm.inference.refinement import posterior_of
 from vgbdm.latents.distributions import DiagonalGaussian
 from vgbdm.latents.latents import Latents
+from vgbdm.loading import locate, placed
+from vgbdm.storage.sealed import WHOLE_BYTES
 
 ENSEMBLE, SCORED_MEMBERS = 16, 32
 GRID = ("y_cell", "x_cell")
@@ -70,9 +72,15 @@ def _window(data: Trajectories, count: int, start: Any = "latest") -> Trajectori
     return Trajectories(data.x[rows, places], data.t[rows, places])
 
 
-def _leads(leads: Any, interval: float) -> Tensor:
-    """Times (n,) after the last frame."""
-    if isinstance(leads, int | np.integer) and not isinstance(leads, bool):
+def _leads(leads: Any, interval: float, most: int) -> Tensor:
+    """Times (n,) after the last frame; ``most`` are as many as memory takes."""
+    whole = isinstance(leads, int | np.integer) and not isinstance(leads, bool)
+    if (whole and leads > most) or (not whole and np.size(leads) > most):
+        raise InputError(
+            f"leads={leads if whole else np.size(leads)}: at most {most} frames at once of so many "
+            "trajectories and members; forecast them in parts"
+        )
+    if whole:
         after = interval * torch.arange(1, max(int(leads), 0) + 1, dtype=torch.float64)
     else:
         try:
@@ -106,8 +114,8 @@ def forecast(
     if precision != "fp32":
         raise InputError(f"precision={precision}: models of systems forecast in fp32")
     count = ENSEMBLE if members is None else members
-    after = _leads(leads, model.interval)
     context = _window(_observed(model, states, t, model.window), model.window, start)
+    after = _leads(leads, model.interval, WHOLE_BYTES // (context.x[:, 0].nbytes * (count + 1)))
     times = torch.cat((context.t, context.t[:, -1:] + after), 1)
     both = Trajectories(context.x.to(device), times.to(device))
     rows = max(1, batch // count)
@@ -180,12 +188,15 @@ def fit(
     run_dir: str | Path | None = None,
     seed: int = 0,
     options: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> Path:
     """See `vgbdm.api.fit`."""
     from physics_systems import fitting  # what trains is an extra
 
+    if not isinstance(physics, System):
+        raise InputError(f"physics: want a System, not {type(physics).__name__}")
     data = load_trajectories(as_dataset(x, t), physics, 2)
-    return fitting.fit(physics, data, objective, minutes, run_dir, seed, options)
+    return fitting.fit(physics, data, objective, minutes, run_dir, seed, options, plugins)
 
 
 def evaluate(
@@ -198,8 +209,9 @@ def evaluate(
     leads: Any = None,
     device: str = "cpu",
     aside: Path | None = None,
+    run: Path | None = None,
 ) -> pd.DataFrame:
-    """See `vgbdm.api.evaluate`; all that follows the context is scored."""
+    """See `vgbdm.api.evaluate`; all that follows the context is scored, on the CPU."""
     if not isinstance(what, LatentField):
         raise InputError(
             "evaluate: of a system want a run folder or a loaded model: its forecasts are scored "
@@ -207,12 +219,14 @@ def evaluate(
         )
     if leads is not None:
         raise InputError(f"leads={leads}: of a system all that follows the context is scored")
-    field, system = what.to("cpu"), _system(what)
+    field, system = placed(what, "cpu"), _system(what)
     source = as_dataset(truth, None)
     data = load_trajectories(source, system, field.window + 1)
     known = read_parameters(source, system)
     count = SCORED_MEMBERS if members is None else members
     rows = [scoring.score_field(field, data, known, count, seed)]
+    if run is not None:
+        rows[0].numbers |= scoring.about_run(locate(run))
     mean = field.mean[: field.size].flatten()
     rows += scoring.sanity_rows(system, data, field.window, known, mean)
     table, _ = scoring.tabulate(rows)
@@ -221,4 +235,5 @@ def evaluate(
     if unknown:
         raise InputError(f"baselines: no {unknown[0]}; there are {', '.join(held)}")
     kept = table["row"].isin(["model", *(held if baselines is None else baselines)])
-    return table[kept].dropna(axis=1, how="all").reset_index(drop=True)
+    unsaid = [] if run is not None else list(scoring.OF_RUNS)
+    return table[kept].drop(columns=unsaid).reset_index(drop=True)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +27,7 @@ from physics_systems.training import fingerprint, run_dir_of, train
 from vgbdm import plugins
 from vgbdm.errors import InputError
 from vgbdm.options.check import check
+from vgbdm.registry.search_path import searching, with_plugins
 from vgbdm.resources import configs_folder
 from vgbdm.training.run_folder import DATA, check_run_dir
 
@@ -45,6 +46,7 @@ def fit(
     run_dir: str | Path | None,
     seed: int,
     options: Sequence[str],
+    named: Sequence[str],
 ) -> Path:
     """Train on trajectories, some of them held out, and return the run folder.
 
@@ -56,6 +58,7 @@ def fit(
         run_dir: to make; None: a new one below ``outputs``.
         seed: of weights, of the order of samples and of what is held out.
         options: of ``train-system``.
+        named: plugins, whose configs and classes may be used.
 
     Raises:
         InputError: one line, for what cannot be trained on or could not be loaded again.
@@ -65,7 +68,7 @@ def fit(
             "x: holds 1 trajectory; want at least 2, one of which is held out: cut it into pieces "
             "(trajectory, time, component)"
         )
-    cfg = config_of(physics, data, objective, minutes, seed, options)
+    cfg = config_of(physics, data, objective, minutes, seed, options, named)
     if run_dir is not None and "${" in str(run_dir):
         raise InputError(f"run_dir={run_dir}: want a folder without ${{")
     folder = run_dir_of(cfg) if run_dir is None else Path(run_dir)
@@ -94,14 +97,17 @@ def config_of(
     minutes: float | None,
     seed: int,
     options: Sequence[str],
+    named: Sequence[str],
 ) -> DictConfig:
     """The config of ``train-system``, for this system and these data; see `fit`."""
     refused = [option for option in options if option.partition("=")[0].lstrip("+~") in ARGUMENTS]
     if refused:
         raise InputError(f"options: {refused[0]}: is not for options; see the arguments of fit")
+    plugins.use(named)
     groups = {place.name for place in configs_folder().iterdir() if place.is_dir()}
     own, name = system_config(physics), config_name_of(physics)
     given = [f"objective={objective}", f"seed={seed}", "backend=single"]
+    given += [f"plugins=[{','.join(named)}]"] if named else []
     for option in options:  # what is no option is found by the check, which names the nearest
         plain = "=" in option and option[0] not in "+~" and option.partition("=")[0] not in groups
         given.append(f"++{option}" if plain else option)
@@ -182,8 +188,9 @@ def target_of(physics: System) -> str:
 
 
 def config_name_of(physics: System) -> str | None:
-    """The name of the config of our own that builds this class; None where there is none."""
-    for file in sorted((configs_folder() / "system").glob("*.yaml")):
+    """The name of the config, ours or a plugin's, that builds this class; None: there is none."""
+    folders = (configs_folder(), *plugins.config_folders())
+    for file in (file for folder in folders for file in sorted(folder.glob("system/*.yaml"))):
         if cast(DictConfig, OmegaConf.load(file)).get("_target_") == target_of(physics):
             return file.stem
     return None
@@ -205,10 +212,11 @@ def _plain(value: Any) -> Any:
 
 
 def _compose(name: str, overrides: Sequence[str]) -> DictConfig:
-    """A config of ours; whatever the caller does with Hydra is left as it is."""
-    with _hydra_of_its_own(), initialize_config_dir(str(configs_folder()), version_base="1.3"):
+    """A config, in which plugins' ones are found; the caller's use of Hydra is left as it is."""
+    told, folders = with_plugins(overrides, configs_folder())
+    with _hydra_of_its_own(), searching(folders):
         try:
-            cfg = compose(name, list(overrides))
+            cfg = compose(name, told)
             OmegaConf.set_struct(cfg, False)
             return cfg
         except (HydraException, OmegaConfBaseException) as error:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from vgbdm.errors import InputError
+from vgbdm.options.backends import check_backend
 from vgbdm.options.kinds import (
     Count,
     Node,
@@ -41,6 +42,11 @@ def check_system(system: Mapping[str, Any]) -> None:
                 raise InputError(
                     f"system.{what}.{name}: no such parameter (there are {', '.join(known)})"
                 )
+    for name, (mean, spread) in (system.get("prior") or {}).items():
+        if not spread > 0:
+            raise InputError(
+                f"system.prior.{name}=[{mean}, {spread}]: want [mean, standard deviation > 0]"
+            )
     ranges: Mapping[str, Any] = system.get("ranges", {})
     for name in known if "ranges" in system else ():
         if name not in ranges:
@@ -204,6 +210,11 @@ class TrainSystem(Options):
                     f"model.residual_inputs={seen}: {name} is no component of the system (there "
                     f"are {', '.join(components)}; or state, or everything)"
                 )
+        if isinstance(seen, list) and len(set(seen)) != len(seen):
+            raise InputError(f"model.residual_inputs={seen}: want each component once")
+        if seen == []:
+            raise InputError("model.residual_inputs=[]: want state, everything, or components")
+        check_backend(values["backend"], values["batch"])
         objective = values["objective"]
         check_schedules("objective.schedules", objective["schedules"], objective, ("encoder",))
 

@@ -11,15 +11,14 @@ parameters.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import torch
 from torch import nn
 
 from vgbdm.errors import InputError
-from vgbdm.loading import load, run_folder
+from vgbdm.loading import device_of, load, placed, run_folder
 from vgbdm.options.arguments import hold
 from vgbdm.options.kinds import Count, Names, Positive, Precision, Seed, Text
 from vgbdm.plugins import DOMAINS, registered
@@ -32,11 +31,13 @@ if TYPE_CHECKING:
 
 KINDS: Mapping[str, Any] = {
     "members": Count | None, "seed": Seed, "batch": Count, "precision": Precision,
-    "minutes": Positive | None, "objective": Text, "options": list[Text], "baselines": Names | None,
+    "minutes": Positive | None, "objective": Text, "options": list[Text],
+    "plugins": list[Text], "baselines": Names | None,
 }  # fmt: skip
 """Of arguments, as options of commands have them."""
 Run = str | Path | nn.Module
-"""A run folder or one of its checkpoints, or the model that `vgbdm.load` made of it."""
+"""A run folder or one of its checkpoints, or the model that `vgbdm.load` made of it, which stays
+where and as it is."""
 
 
 class Domain(Protocol):
@@ -89,8 +90,9 @@ def forecast(
         states: to start from.
         start: ``latest``, or times: of weather one or many dates; of systems one number, in the
             unit of ``t``, up to which frames are taken.
-        leads: of weather the longest, such as ``10d`` or ``6mo``, by default 42h; of systems how
-            many frames, each the model's interval after the last, or their times after the last.
+        leads: of weather the longest, such as ``10d``, ``6mo`` or a timedelta, by default seven
+            steps of the model; of systems how many frames, each the model's interval after the
+            last, or their times after the last.
         members: of an ensemble; 1: one forecast without draws; None: 16 of a model that has
             latents, 1 of any other.
         t: of systems: times (L,) or (N, L) of x, where its own coordinates do not tell them.
@@ -102,7 +104,7 @@ def forecast(
     Raises:
         InputError: one line, for a run or states that cannot be used together.
     """
-    device = _device(device)
+    device = _computing_device(device)
     options = hold(KINDS, members=members, seed=seed, batch=batch, precision=precision)
     model = _model(run, device)
     options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
@@ -118,8 +120,8 @@ def infer(run: Run, x: Any, t: Any = None, *, device: str | None = None) -> xr.D
 
     Args:
         run: a run folder, or a model that was loaded.
-        x: (N, L, C, …) array, DataArray, Dataset of ``x`` and ``t``, or path of a store of
-            trajectories; the last T frames are read.
+        x: (N, L, C, …) array, DataArray, Dataset of ``x`` with ``t`` or a coordinate ``time``, or
+            path of a store of trajectories; the last T frames are read.
         t: times (L,) or (N, L), where x does not tell them.
         device: None: a GPU where there is one.
 
@@ -131,7 +133,7 @@ def infer(run: Run, x: Any, t: Any = None, *, device: str | None = None) -> xr.D
     Raises:
         InputError: one line, for a model of weather, or data that do not fit the model.
     """
-    device = _device(device)
+    device = _computing_device(device)
     model = _model(run, device)
     return _domain_of(model, "run").infer(model, x, t, device=device)
 
@@ -146,6 +148,7 @@ def fit(
     *,
     seed: int = 0,
     options: Sequence[str] = (),
+    plugins: Sequence[str] = (),
 ) -> Path:
     """Fit known physics and a network to trajectories, as ``train-system`` does.
 
@@ -156,14 +159,15 @@ def fit(
         physics: a `System`. A class of a package or module of one's own needs
             ``vgbdm.load(RUN, plugins=[…])`` to be loaded again in another process; one that is
             defined in a script or notebook itself is refused, for nobody could load the run.
-        x: (N, L, C, …) array, DataArray, Dataset of ``x`` and ``t``, or path of a store of
-            trajectories; N ≥ 2.
+        x: (N, L, C, …) array, DataArray, Dataset of ``x`` with ``t`` or a coordinate ``time``, or
+            path of a store of trajectories; N ≥ 2.
         t: times (L,) or (N, L), where x does not tell them; in the unit of the physics.
-        objective: ``vgbdm``, ``blackbox``, ``node``, ``physvae``, ``aphynity``.
+        objective: ``vgbdm``, ``blackbox``, ``node``, ``physvae``, ``aphynity``, or one of a plugin.
         minutes: of training; the number of steps is fixed after the first ones are timed.
         run_dir: to make; None: a new one below ``outputs``.
         seed: of weights, of the order of samples and of what is held out.
         options: of ``train-system``, as on its command line: ``["batch=32"]``.
+        plugins: packages of others, whose configs and classes may be used.
 
     Returns:
         The run folder, to be given to `load`, `forecast`, `infer` and `evaluate`.
@@ -171,7 +175,14 @@ def fit(
     Raises:
         InputError: one line, for data or options that cannot be trained on.
     """
-    given = hold(KINDS, objective=objective, minutes=minutes, seed=seed, options=options)
+    if isinstance(physics, type):
+        name = physics.__name__
+        raise InputError(f"physics: {name} is a class; give an object of it: {name}(prior=…)")
+    if not isinstance(run_dir, str | Path | None):
+        raise InputError(f"run_dir={run_dir}: want the path of a folder to make, or None")
+    given = hold(
+        KINDS, objective=objective, minutes=minutes, seed=seed, options=options, plugins=plugins
+    )
     return _domain_of(physics, "physics").fit(physics, x, t, **given, run_dir=run_dir)
 
 
@@ -194,13 +205,15 @@ def evaluate(
             trajectories, or a Dataset of ``x``, ``t`` and, where they are known, ``params``.
         baselines: names of rows, such as ``["persistence"]``; None: all that can be made.
         leads: longest one, of a run on weather.
-        members: of a run's ensemble; None: as many as there are by default.
+        members: of a run's ensemble; None: as many as there are by default; 1 has no spread to
+            score.
         seed: of draws and of the bootstrap.
-        device: of a run; None: a GPU where there is one.
+        device: of a run on weather; None: a GPU where there is one. Systems are scored on the CPU.
 
     Returns:
         A line of each row, of weather of each (row, variable, lead), with the columns of
-        ``scorecard.csv`` or ``scores.csv``.
+        ``scorecard.csv`` or ``scores.csv``, NaN for what cannot be known. A loaded model has no
+        columns ``objective``, ``variant``, ``seed`` and ``steps``, which its run folder tells.
 
     Raises:
         InputError: one line, for what cannot be scored against this truth.
@@ -215,21 +228,29 @@ def evaluate(
     else:
         model = isinstance(forecast, str | Path | nn.Module)
         aside = _aside(forecast) if model else None
-        device = _device(device)
+        device = _computing_device(device)
         what = _model(forecast, device) if model else what
         options |= {"leads": leads, "device": device} if model else {}
+        options["run"] = Path(forecast) if isinstance(forecast, str | Path) else None
         domain = _domain_of(what, "run" if model else "forecast")
+    if "leads" not in options:
+        _refuse_of_a_run(leads=leads, members=members)
     return domain.evaluate(what, truth, **options, aside=aside)
 
 
-def _device(name: str | None) -> str:
-    """A device that is there; by default a GPU, where there is one."""
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device={name}: {str(error).splitlines()[0]}") from None
-    return name
+def _refuse_of_a_run(**given: Any) -> None:
+    """Refuse what says how a run is to forecast, where the forecast is made already."""
+    for name, value in given.items():
+        if value is not None:
+            raise InputError(f"{name}={value}: is of a run; select from the forecast instead")
+
+
+def _computing_device(name: str | None) -> str:
+    """A device that is there and holds numbers; by default a GPU, where there is one."""
+    device = device_of(name)
+    if device.type == "meta":
+        raise InputError("device=meta: holds no numbers; give one that does, such as cpu")
+    return str(device)
 
 
 def _is_run(path: Path) -> bool:
@@ -237,9 +258,9 @@ def _is_run(path: Path) -> bool:
 
 
 def _model(run: Run, device: str) -> nn.Module:
-    """A loaded model, on a device."""
+    """A loaded model, on a device; a caller's own stays where and as it is."""
     if isinstance(run, nn.Module):
-        return run.to(device).eval()
+        return placed(run, device)
     if not isinstance(run, str | Path):
         raise InputError(f"run: want a run folder or a loaded model, not {type(run).__name__}")
     if not Path(run).exists():
@@ -262,24 +283,30 @@ def _opened(path: Path) -> Any:
     return open_netcdf(path, remedy)
 
 
-def _domains() -> Iterator[tuple[str, Domain]]:
-    """The back ends, ours first: others are imported only for what none of ours handles."""
-    found: Mapping[str, str] = registered(DOMAINS)
-    for name, module in found.items():
-        yield name, importlib.import_module(module)
-
-
 def _domain_of(thing: object, what: str) -> Domain:
     """The back end of a model, of known physics, or of a forecast.
 
+    Ours are asked first: others are imported only for what none of ours handles.
+
     Raises:
-        InputError: if there is none.
+        InputError: if there is none; it names those that could not be imported.
     """
-    names = []
-    for name, domain in _domains():
+    names, broken = [], ""
+    for name, module in registered(DOMAINS).items():
+        try:
+            domain: Domain = importlib.import_module(module)
+        except Exception as error:  # somebody else's code
+            broken += f"; {DOMAINS} {name} = {module} cannot be imported ({_first_line(error)}): "
+            broken += "mend or uninstall the package that registers it"
+            continue
         if domain.handles(thing):
             return domain
         names.append(name)
     raise InputError(
         f"{what}: {type(thing).__name__} is none that a domain here takes ({', '.join(names)})"
+        f"{broken}"
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

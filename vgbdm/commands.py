@@ -10,7 +10,6 @@ Commands are the entry points of the group ``vgbdm.commands``.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import os
 import runpy
@@ -21,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 from vgbdm.errors import InputError
+from vgbdm.options.nearest import nearest
 from vgbdm.origin import software
 from vgbdm.plugins import COMMANDS, registered
 from vgbdm.resources import launch_folder
@@ -71,9 +71,8 @@ def find(name: str, commands: Mapping[str, str]) -> str:
     """
     if name in commands:
         return commands[name]
-    near = difflib.get_close_matches(name.replace("_", "-"), commands, n=1, cutoff=0.5)
-    meant = f"did you mean {near[0]}? " if near else ""
-    raise InputError(f"command {name}: there is none; {meant}vgbdm --help lists them")
+    meant = nearest(name.replace("_", "-"), list(commands)) or ";"
+    raise InputError(f"command {name}: there is none{meant} vgbdm --help lists them")
 
 
 def run(place: str, arguments: Sequence[str]) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import subprocess
-from importlib import metadata
+from pathlib import Path
 
 from vgbdm.resources import checkout
 from vgbdm.version import __version__
 
 SECONDS = 10
 """That git may take."""
+PACKAGE = Path(__file__).resolve().parent
+BUILT_FROM = "built_from.txt"
+"""In the built package: its commit; a checkout has no such file."""
 
 
 def software() -> str:
@@ -23,15 +25,13 @@ def software() -> str:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the checkout, or that an installed package was built from; None: not known.
+    """The commit of the checkout, or that the package was built from; None: not known.
 
     It ends in ``-dirty`` where tracked files of the checkout were changed.
     """
     root = checkout()
-    if root is None:
-        return _installed_commit()
-    if not (root / ".git").exists():
-        return None  # a repository further up is another one
+    if root is None or not (root / ".git").exists():  # a repository further up is another one
+        return _built_from()
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
@@ -43,11 +43,9 @@ def commit() -> str | None:
     return told.stdout.strip() or None
 
 
-def _installed_commit() -> str | None:
-    """As pip notes it where it installed from a repository (PEP 610)."""
+def _built_from() -> str | None:
+    """As the build of a wheel or of an archive of sources has noted it, see setup.py."""
     try:
-        noted = metadata.distribution("vgbdm").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
+        return (PACKAGE / BUILT_FROM).read_text().strip() or None
+    except (OSError, UnicodeDecodeError):
         return None
-    known = json.loads(noted or "{}").get("vcs_info", {}).get("commit_id")
-    return str(known) if known else None

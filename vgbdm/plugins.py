@@ -13,7 +13,7 @@ import importlib.metadata
 import importlib.util
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from vgbdm.errors import InputError
@@ -86,7 +86,7 @@ def trusted_packages() -> tuple[str, ...]:
     return (OWN, *_own(PLUGINS).values())
 
 
-def use(names: Sequence[str]) -> None:
+def use(names: Iterable[str]) -> None:
     """Let classes of these packages or modules be built, from now on in this process.
 
     Nothing is imported yet. A package stands for all modules in it. What is built must be marked,
@@ -98,7 +98,8 @@ def use(names: Sequence[str]) -> None:
     Raises:
         InputError: for a name that is none, or that Python does not find.
     """
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+    listed = isinstance(names, Iterable) and not isinstance(names, str)
+    if not listed or not all(isinstance(name, str) for name in names):
         raise InputError(f"plugins={names}: want a list of packages: plugins=[mylab.systems]")
     for name in names:
         if file_of(name) is None:

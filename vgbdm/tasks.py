@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 TOGETHER = 16
 """Tasks for each thread that are planned together: a plan of all takes memory."""
+ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
 WAIT_SECONDS = "30s"
 """For a cluster to answer."""
 
@@ -41,7 +43,9 @@ class Dask:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.scheduler not in ("threads", "synchronous") and not self.is_cluster:
+        if self.scheduler not in ("threads", "synchronous") and not ADDRESS.fullmatch(
+            self.scheduler
+        ):
             raise InputError(
                 f"dask.scheduler={self.scheduler}: want threads, synchronous or tcp://HOST:PORT"
             )

@@ -7,6 +7,7 @@ month is the mean Gregorian one.
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -83,15 +84,31 @@ def count_steps(name: str, length: np.timedelta64, step: np.timedelta64, whose: 
     return int(length // step)
 
 
-def parse_duration(name: str, text: str) -> np.timedelta64:
+def in_utc(time: dt.datetime) -> dt.datetime:
+    """The time in UTC, without a zone; one without any is in UTC already."""
+    return time if time.tzinfo is None else time.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def parse_duration(name: str, given: str | dt.timedelta | np.timedelta64) -> np.timedelta64:
     """A duration such as ``6h``, ``5d`` or ``2mo``, of calendar months.
+
+    Args:
+        name: for the message.
+        given: such a text, or a duration of Python, pandas or numpy, in whole seconds or months.
 
     Raises:
         InputError: for anything else.
     """
-    found = re.fullmatch(r"([1-9][0-9]*)(h|d|mo)", str(text))
+    exact = np.timedelta64(given, "us") if isinstance(given, dt.timedelta) else given  # pandas' too
+    if isinstance(exact, np.timedelta64) and exact > np.timedelta64(0):
+        unit = "M" if np.datetime_data(exact.dtype)[0] in ("M", "Y") else "s"
+        length: np.timedelta64 = exact.astype(f"timedelta64[{unit}]")
+        if length == exact:
+            return length
+    text = " ".join(str(given).split())
+    found = re.fullmatch(r"([1-9][0-9]{0,5})(h|d|mo)", text)
     if not found:
-        raise InputError(f"{name}={text}: want a duration such as 6h, 5d or 2mo")
+        raise InputError(f"{name}={text[:40]}: want a duration such as 6h, 5d or 2mo")
     count, unit = int(found[1]), found[2]
     if unit == "mo":
         return np.timedelta64(count, "M")

@@ -113,19 +113,24 @@ def convert(
 
 
 def _check_folder(path: Path) -> None:
-    """Refuse what is not ours to overwrite."""
-    if (path / MANIFEST).exists() and not Journal(path).folder.exists():
-        raise InputError(
-            f"store {path}: already finished; remove it, choose another store=, or give "
-            "append=true to add later times"
-        )
+    """Refuse what is not ours to overwrite; another process may finish there meanwhile."""
+    _refuse_finished(path)
     ours = {LOCK, LOG}
     if not path.exists() or Journal(path).folder.exists():
         return
     others = {entry.name for entry in path.iterdir() if not is_aside(entry)} - ours
     if not others or _is_marked(path):
         return
+    _refuse_finished(path)  # its records went between the two looks
     raise InputError(f"store {path}: holds other files; choose an empty or new folder")
+
+
+def _refuse_finished(path: Path) -> None:
+    if (path / MANIFEST).exists() and not Journal(path).folder.exists():
+        raise InputError(
+            f"store {path}: already finished; remove it, choose another store=, or give "
+            "append=true to add later times"
+        )
 
 
 def _is_marked(path: Path) -> bool:

@@ -7,9 +7,12 @@ from pathlib import Path
 import xarray as xr
 
 from vgbdm.errors import InputError
-from vgbdm.storage.datasets import open_group
+from vgbdm.storage.datasets import open_group, open_netcdf
 
 FORECAST_KIND = "forecast"
+MEMBER = "realization"
+AXES = ("time", "lead_time", "lat", "lon")
+REMEDY = "remove it and make it again with vgbdm forecast-era5"
 
 
 def name_of(forecast: str | Path | xr.Dataset) -> Path:
@@ -29,9 +32,39 @@ def open_forecast_dataset(forecast: str | Path | xr.Dataset) -> xr.Dataset:
         InputError: one line, if it is missing, damaged, or may not be decoded.
     """
     if isinstance(forecast, xr.Dataset):
-        return forecast.copy(deep=False)  # closing it leaves the caller's open
+        return _with_axes(
+            forecast.copy(deep=False), "(dataset)"
+        )  # closing leaves the caller's open
     place = Path(forecast)
+    if place.is_file():
+        return _with_axes(open_netcdf(place, REMEDY), str(place))
     if not place.is_dir():
         raise InputError(f"forecast={place}: no such store; make it with vgbdm forecast-era5")
-    remedy = "remove it and make it again with launch/forecast_era5.py"
-    return open_group(place, FORECAST_KIND, remedy)
+    return _with_axes(open_group(place, FORECAST_KIND, REMEDY), str(place))
+
+
+def _with_axes(dataset: xr.Dataset, name: str) -> xr.Dataset:
+    """A forecast with its axes, whose leads are durations.
+
+    Raises:
+        InputError: if there is no such axis, or nothing along it.
+    """
+    absent = [axis for axis in AXES if axis not in dataset.dims or axis not in dataset.coords]
+    if absent:
+        raise InputError(
+            f"forecast={name}: has the dimensions {', '.join(map(str, dataset.dims))}, no "
+            f"{absent[0]} with its values; want {', '.join(AXES)}, and {MEMBER} of an ensemble: "
+            "rename, or select by lists, which keeps dimensions"
+        )
+    empty = [axis for axis in (*AXES, MEMBER) if dataset.sizes.get(axis) == 0]
+    if empty:
+        raise InputError(f"forecast={name}: holds no {empty[0]}; select at least one")
+    if dataset["lead_time"].dtype.kind in "fiu":
+        leads = xr.decode_cf(dataset[["lead_time"]], decode_timedelta=True)["lead_time"]
+        dataset = dataset.assign_coords(lead_time=leads)
+    if dataset["lead_time"].dtype.kind != "m":
+        raise InputError(
+            f"forecast={name}: its lead_time are no durations but {dataset['lead_time'].dtype}; "
+            "give timedeltas, or numbers with the attribute units, such as hours"
+        )
+    return dataset

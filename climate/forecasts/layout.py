@@ -12,8 +12,12 @@ import numpy as np
 import xarray as xr
 
 from climate.conventions.calendar import in_unit_of, is_monthly, step_seconds
+from climate.conventions.wording import duration
 from climate.forecasts.starts import InitialStates
+from vgbdm.errors import InputError
 
+LAST = np.datetime64("2261")
+"""A year that nanoseconds since 1970 reach."""
 EPOCH = "seconds since 1970-01-01"
 
 
@@ -34,29 +38,35 @@ def forecast_layout(
         step: between leads.
         attributes: global ones.
         make: shape → an array.
+
+    Raises:
+        InputError: for valid times that files of nanoseconds do not reach.
     """
     coords = _coordinates(initial, leads, step)
-    dims: tuple[str, ...] = ("lead_time", "lat", "lon")
+    sizes = {dim: len(coords[dim][1]) for dim in ("time", "lead_time", "lat", "lon")}
     if members > 1:
-        number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
-        coords["realization"] = ("realization", np.arange(members, dtype=np.int32), number)
-        dims = ("realization", *dims)
-    dims = ("time", *dims)
-    shape = tuple(len(coords[dim][1]) for dim in dims)
+        sizes = {"time": sizes["time"], "realization": members, **sizes}
+    dims, shape = tuple(sizes), tuple(sizes.values())
     masked = initial.masked
     fields = {
         name: (dims, make(shape), _channel_attributes(name, held, masked))
         for name, held in initial.channel_attrs.items()
     }
+    if members > 1:
+        number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
+        coords["realization"] = ("realization", np.arange(members, dtype=np.int32), number)
     return xr.Dataset(fields, coords, {"Conventions": "CF-1.11", **attributes})
 
 
 def _coordinates(initial: InitialStates, leads: int, step: np.timedelta64) -> dict[str, Any]:
     """Initial times, leads, valid times, and the grid without its halo."""
+    if in_unit_of(step, initial.times)[-1] + leads * step > LAST:
+        longest = duration(leads * step)
+        raise InputError(f"leads: {longest} go beyond the year {LAST}; choose shorter leads")
     times = initial.times.astype("datetime64[ns]")
     count = np.arange(1, leads + 1)
     lead_times = (count * np.timedelta64(step_seconds(step), "s")).astype("timedelta64[ns]")
-    valid_times = in_unit_of(step, times)[:, None] + count * step
+    valid_times = in_unit_of(step, initial.times)[:, None] + count * step
     unit = "seconds" if is_monthly(step) else "hours"  # a mean month is no whole number of hours
     rows, columns = initial.interior
     lat, lon = initial.grid.lat[rows], initial.grid.lon[columns]

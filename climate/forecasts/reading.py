@@ -16,8 +16,8 @@ import xarray as xr
 
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
-from climate.conventions.wording import date
-from climate.forecasts.access import name_of, open_forecast_dataset
+from climate.conventions.wording import date, period
+from climate.forecasts.access import MEMBER, name_of, open_forecast_dataset
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
@@ -26,8 +26,6 @@ from climate.store.mask import area_lines, in_one_line, not_finite
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
-
-MEMBER = "realization"
 
 
 @dataclass(frozen=True)
@@ -191,7 +189,13 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     """The forecast, if the store holds its truth."""
     missing = [name for name in store.channels if name not in dataset]
     if missing:
-        raise InputError(f"forecast={path}: holds no {', '.join(missing)}; the store does")
+        raise InputError(
+            f"forecast={path}: holds no {', '.join(missing)}, which {store.path} does; score it "
+            "against a store of its own variables"
+        )
+    for name in store.channels:
+        if dataset[name].dtype.kind not in "fiu":
+            raise InputError(f"forecast={path}: {name} holds {dataset[name].dtype}, not numbers")
     area = Area.of(dataset["lat"].values, dataset["lon"].values, store.lat, store.lon)
     if area is None:
         raise InputError(
@@ -200,18 +204,28 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
         )
     times = dataset["time"].values.astype("datetime64[s]")
     starts = np.searchsorted(store.times, times)
-    if (starts >= len(store.times)).any() or not np.array_equal(store.times[starts], times):
-        raise InputError(f"forecast={path}: has initial times that {store.path} does not hold")
+    strange = ~np.isin(times, store.times)
+    if strange.any():
+        raise InputError(
+            f"forecast={path}: has initial times that {store.path} does not hold, such as "
+            f"{date(times[strange][0])}; it holds {period(store.times[0], store.times[-1])}"
+        )
     if (np.diff(starts) <= 0).any():
         raise InputError(f"forecast={path}: its initial times do not increase; sort them")
     leads = dataset["lead_time"].values.astype("timedelta64[s]")
     if not np.array_equal(leads, leads[0] * np.arange(1, len(leads) + 1)):
-        raise InputError(f"forecast={path}: its leads are not multiples of the first")
-    step = as_step(int(leads[0].astype(np.int64)))
-    if not store.has(starts, store.stride(step) * np.arange(len(leads) + 1)).all():
         raise InputError(
-            f"{store.path}: the truth of some forecasts of {path} is missing; score them against "
-            "the store they were made from"
+            f"forecast={path}: its leads are not multiples of the first, each once; sort or "
+            "select them"
+        )
+    step = as_step(int(leads[0].astype(np.int64)))
+    frames = store.stride(step) * np.arange(len(leads) + 1)
+    known = np.asarray(store.has(starts, frames).all(1))
+    if not known.all():
+        raise InputError(
+            f"{store.path}: holds no truth of {int((~known).sum())} of {len(known)} forecasts of "
+            f"{path}, such as that from {date(times[~known][0])}; leave these out, or shorten "
+            "their leads"
         )
     for name in store.channels:
         dims = [str(dim) for dim in dataset[name].dims]

@@ -7,13 +7,15 @@ channels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from climate.conventions.calendar import as_step, in_unit_of
+from climate.conventions.calendar import as_step, in_unit_of, in_utc, usual_step
 from climate.conventions.wording import date, duration, period
 from climate.forecasts.compatibility import check_model, check_unseen, periods_of
 from climate.grids.grid import Grid
@@ -25,6 +27,8 @@ from climate.stream.batches import read_windows
 from vgbdm.errors import InputError
 
 LATEST = "latest"
+MONTH = re.compile(r"\d{4}-\d{2}")
+DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}(?!\d)")
 Starts = str | Iterable[Any] | np.datetime64
 """``latest``, a time, or times: ISO 8601, ``datetime``, ``datetime64``."""
 
@@ -80,6 +84,7 @@ def from_store(
     leads: int,
     split: str = "test",
     starts: Starts | None = None,
+    argument: str = "starts",
 ) -> InitialStates:
     """The states of a store that a model is to forecast from.
 
@@ -89,6 +94,7 @@ def from_store(
         leads: model steps that lie in the split as well.
         split: whose starts, all that have their leads in it; not where there are ``starts``.
         starts: these, whether or not the store holds what comes after them.
+        argument: what the caller gives them by, for messages.
 
     Raises:
         InputError: one line, for a model that does not fit or was trained on the split, times that
@@ -105,7 +111,8 @@ def from_store(
             ends = store.times[[index[0], index[-1] + leads * stride]]
             check_unseen(str(store.path), split, ends, periods)
     else:
-        windows = find_windows(store.times, step, model.history, starts, f"store {store.path}")
+        where = f"store {store.path}"
+        windows = find_windows(store.times, step, model.history, starts, where, argument)
         index = windows[:, -1]
         told = {"title": title_of(store.times[index])}
 
@@ -158,7 +165,12 @@ def data_attributes(about: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def find_windows(
-    times: np.ndarray, step: np.timedelta64, history: int, starts: Starts, where: str
+    times: np.ndarray,
+    step: np.timedelta64,
+    history: int,
+    starts: Starts,
+    where: str,
+    argument: str = "starts",
 ) -> np.ndarray:
     """Where the frames of each start are: (N, F) indices into the times, starts increasing.
 
@@ -168,6 +180,7 @@ def find_windows(
         history: frames before the current one.
         starts: ``latest``: the last time that has its history; or times.
         where: the times are from, for messages.
+        argument: what the starts are given by, for messages.
 
     Raises:
         InputError: naming a start that cannot be read, is not there, or lacks its history.
@@ -179,46 +192,66 @@ def find_windows(
         wanted = clock[:, None] + back
         whole = np.flatnonzero(np.isin(wanted, clock).all(1))
         if not len(whole):
-            held = f"{len(times)} times" if len(times) != 1 else f"only {date(times[0])}"
-            raise InputError(f"{where}: holds {held}; {want or 'give at least one'}")
+            raise InputError(f"{where}: holds {_held(times)}; {want or 'give at least one'}")
         return np.searchsorted(clock, wanted[whole[-1:]])
-    chosen = in_unit_of(step, np.unique(parse_starts(starts)))
+    chosen = np.unique(in_unit_of(step, parse_starts(starts, argument)))
     wanted = chosen[:, None] + back
     there = np.isin(wanted, clock)
     if not there[:, -1].all():
         absent = chosen[~there[:, -1]][0].astype("datetime64[s]")
-        ends = period(times[0], times[-1]) if len(times) else "no times"
-        raise InputError(f"starts: {where} has no state of {date(absent)}; it holds {ends}")
+        raise InputError(
+            f"{argument}: {where} has no state of {date(absent)}; it holds {_held(times)}"
+        )
     if not there.all():
         k = np.flatnonzero(~there.all(1))[0]
         absent = wanted[k][~there[k]][-1].astype("datetime64[s]")
         raise InputError(
-            f"starts: from {date(chosen[k].astype('datetime64[s]'))} {want}, and {where} has no "
+            f"{argument}: from {date(chosen[k].astype('M8[s]'))} {want}, and {where} has no "
             f"state of {date(absent)}; choose a later start, or give the states before it"
         )
     return np.searchsorted(clock, wanted)
 
 
-def parse_starts(starts: Starts) -> np.ndarray:
-    """Times (N,) datetime64[s] of a time or of times.
+def _held(times: np.ndarray) -> str:
+    """How many times (T,), how far apart, and from when to when, for messages."""
+    if not len(times):
+        return "no times"
+    if len(times) == 1:
+        return f"only {date(times[0])}"
+    apart = duration(usual_step(times))
+    return f"{len(times)} times {apart} apart, {period(times[0], times[-1])}"
+
+
+def parse_starts(starts: Starts, argument: str = "starts") -> np.ndarray:
+    """Times (N,) datetime64[s] of a time or of times; with a time zone they become UTC.
+
+    Args:
+        starts: see `Starts`.
+        argument: what they are given by, for messages.
 
     Raises:
         InputError: for what is no time, or for none at all.
     """
-    one = isinstance(starts, str) or np.ndim(starts) == 0  # type: ignore[arg-type]
-    given = [starts] if one else list(starts)  # type: ignore[arg-type]
-    found = []
-    for value in given:
-        text = str(getattr(value, "values", value)).removesuffix("Z").replace("+00:00", "")
-        time: np.datetime64 = np.datetime64("NaT", "s")
-        with contextlib.suppress(ValueError):
-            time = np.datetime64(text, "s")
-        if np.isnat(time) or text.isdigit():
-            raise InputError(
-                f"starts={text}: want {LATEST}, or dates in ISO 8601 such as 2018-01-01 or "
-                "2018-01-01T06"
-            )
-        found.append(time)
+    many = isinstance(starts, Iterable) and not isinstance(starts, str | bytes | Mapping)
+    given: Iterable[Any] = starts if many and getattr(starts, "ndim", 1) != 0 else [starts]  # type: ignore[assignment]
+    found = [_parse_start(value, argument) for value in given]
     if not found:
-        raise InputError(f"starts=[]: want {LATEST}, or at least one date such as 2018-01-01")
+        raise InputError(f"{argument}=[]: want {LATEST}, or at least one date such as 2018-01-01")
     return np.array(found)
+
+
+def _parse_start(value: Any, argument: str) -> np.datetime64:
+    """One time; a month or a day stands for its beginning."""
+    text = " ".join(str(value.values if hasattr(value, "dims") else value).split())
+    time: np.datetime64 = np.datetime64("NaT", "s")
+    with contextlib.suppress(ValueError):
+        if MONTH.fullmatch(text):
+            time = np.datetime64(text, "s")
+        elif DAY.match(text):
+            time = np.datetime64(in_utc(dt.datetime.fromisoformat(text)), "s")
+    if np.isnat(time):
+        raise InputError(
+            f"{argument}={text[:40]}: want {LATEST}, or dates in ISO 8601 such as 2018-01-01 or "
+            "2018-01-01T06"
+        )
+    return time

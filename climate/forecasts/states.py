@@ -10,15 +10,20 @@ latitudes, ``W`` longitudes of the model.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from climate.conventions.calendar import as_step, in_unit_of
+from climate.conventions.calendar import as_step, in_unit_of, is_monthly, usual_step
 from climate.conventions.units import Conversion, conversion, unit_of
-from climate.conventions.variables import channel_attributes, channel_unit, is_geopotential
-from climate.conventions.wording import date
+from climate.conventions.variables import (
+    CHANNELS,
+    channel_attributes,
+    channel_unit,
+    is_geopotential,
+)
+from climate.conventions.wording import date, duration
 from climate.forecasts.starts import (
     InitialStates,
     Starts,
@@ -28,7 +33,8 @@ from climate.forecasts.starts import (
 )
 from climate.grids.area import Area
 from climate.models.domain import Domain
-from climate.sources.axes import AXIS_NAMES, Oriented, Part, open_part, orient, same
+from climate.sources.axes import AXIS_NAMES, PRESSURE, Oriented, Part, open_part, orient, same
+from climate.sources.meaning import is_difference
 from climate.sources.plausibility import QUANTITY, fitting, limits_of
 from climate.sources.select import Frame
 from climate.store.mask import not_finite
@@ -70,8 +76,8 @@ def from_arrays(
     times = in_unit_of(step, stored[order])
     again = np.flatnonzero(np.diff(times) == np.timedelta64(0))
     if len(again):
-        raise InputError(f"{WHERE}: the time {date(times[again[0]].astype('M8[s]'))} comes twice")
-    windows = find_windows(times.astype("M8[s]"), step, domain.history, starts, WHERE)
+        _refuse_twice(stored[order], again[0], step)
+    windows = find_windows(times.astype("M8[s]"), step, domain.history, starts, WHERE, "start")
     wanted, places = np.unique(windows, return_inverse=True)
     places, rows = places.reshape(windows.shape), order[wanted]
     mask = None if model.mask is None else model.mask.cpu().numpy()
@@ -92,6 +98,17 @@ def from_arrays(
         WHERE, chosen, lambda at: states[places[at]], domain.grid, attributes,
         interior, mask, domain.region, told,
     )  # fmt: skip
+
+
+def _refuse_twice(stored: np.ndarray, place: int, step: np.timedelta64) -> None:
+    """Why times (T,) of which the next is in the same step are not taken."""
+    if is_monthly(step) and stored[place] != stored[place + 1]:
+        raise InputError(
+            f"{WHERE}: are {duration(usual_step(stored))} apart, the model's are monthly means; "
+            "give these, such as resample(time='MS').mean() makes"
+        )
+    remedy = "drop one, e.g. by drop_duplicates('time')"
+    raise InputError(f"{WHERE}: the time {date(stored[place])} comes twice; {remedy}")
 
 
 def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> xr.Dataset:
@@ -116,11 +133,20 @@ def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> x
             f"{', '.join(channels)}"
         )
     split = data.to_dataset(dim=axis)
-    return split.rename({name: str(name) for name in split.data_vars})
+    split = split.rename({name: str(name) for name in split.data_vars})
+    unit = unit_of(data.attrs)  # of all of them
+    if unit is None:
+        return split
+    return split.assign({n: field.assign_attrs(units=unit) for n, field in split.items()})
 
 
 def _with_time(dataset: xr.Dataset) -> xr.Dataset:
-    """The dataset with an axis of time, where it has one time only."""
+    """The dataset with an axis of time, in UTC, where it has one time only as well."""
+    zoned = [n for n, v in dataset.coords.items() if getattr(v.dtype, "tz", None) is not None]
+    for name in zoned:  # a time zone of pandas
+        index: Any = dataset[name].variable.to_index()
+        utc = index.tz_convert("UTC").tz_localize(None)
+        dataset = dataset.assign_coords({name: (dataset[name].dims, utc)})
     bare = [d for d in dataset.dims if str(d).lower() in AXIS_NAMES["time"]]
     if any(d not in dataset.coords for d in bare):
         raise InputError(f"{WHERE}: its axis {bare[0]} has no times; give them as coordinate")
@@ -141,13 +167,16 @@ def _parts(dataset: xr.Dataset, channels: tuple[str, ...]) -> tuple[list[Part], 
             raise InputError(f"{WHERE}: {part.name} has no time; give it a coordinate time")
         for axis in ("times", "lat", "lon"):
             if parts and not same(getattr(part, axis), getattr(parts[0], axis)):
-                raise InputError(f"{part.what} has other {axis} than {parts[0].name}")
+                raise InputError(
+                    f"{part.what} has other {axis} than {parts[0].name}; select those of both"
+                )
         parts.append(part)
         levels.append(level)
     return parts, levels
 
 
 def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple[Part, int]:
+    found = None if channel in CHANNELS else re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
     if channel in dataset.data_vars:
         part = open_part(dataset, channel, WHERE)
         if part.levels is not None and len(part.levels) > 1:
@@ -155,28 +184,39 @@ def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple
                 f"{part.what} has the levels {part.levels_text}, the model's has one; choose it by "
                 "sel"
             )
+        if found and part.level_unit == PRESSURE:
+            _level(part, channel, float(found[2]))
         return part, 0
-    found = re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
     if found and found[1] in dataset.data_vars:
-        part, level = open_part(dataset, found[1], WHERE), float(found[2])
-        held = np.zeros(0) if part.levels is None else part.levels
-        near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
-        if len(near):
-            return part, int(near[0])
-        raise InputError(
-            f"{part.what} has the levels {part.levels_text or 'of nothing'}, the model wants "
-            f"{level:g} hPa; give {channel}, or that level"
-        )
+        part = open_part(dataset, found[1], WHERE)
+        return part, _level(part, channel, float(found[2]))
     raise InputError(
         f"{WHERE}: holds {', '.join(map(str, dataset.data_vars)) or 'nothing'}, no {channel}; the "
         f"model wants {', '.join(channels)}"
     )
 
 
+def _level(part: Part, channel: str, level: float) -> int:
+    """Where a level, hPa, lies."""
+    held = np.zeros(0) if part.levels is None else part.levels
+    near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
+    if part.level_unit not in (PRESSURE, None) or len(near) != 1:
+        levels = f"the levels {part.levels_text}" if len(held) else "no levels"
+        raise InputError(
+            f"{part.what} has {levels}, the model wants {level:g} hPa; give {channel} without "
+            "levels, or that level once"
+        )
+    return int(near[0])
+
+
 def _frame(part: Part, domain: Domain) -> Frame:
     """Where the rows and columns of the model's grid are stored."""
-    held = orient(part.lat, part.lon, WHERE)
     lat, lon = np.array(domain.lat), np.array(domain.lon)
+    own = f"the model's are {_ends(lat, lon)}"
+    try:
+        held = orient(part.lat, part.lon, WHERE)
+    except InputError as error:
+        raise InputError(f"{str(error).partition(';')[0]}; {own}: interpolate to them") from None
     area = Area.of(lat, lon, held.grid.lat, held.grid.lon)
     width = len(held.grid.lon)
     if (
@@ -185,17 +225,20 @@ def _frame(part: Part, domain: Domain) -> Frame:
         or (np.diff(area.columns) % width != 1).any()
         or (domain.region is None and not area.whole)
     ):
-        ends = [
-            f"{len(v)} {name} from {v[0]:g} to {v[-1]:g}"
-            for name, v in (("lat", lat), ("lon", lon), ("lat", held.grid.lat),
-                            ("lon", held.grid.lon))
-        ]  # fmt: skip
-        raise InputError(
-            f"{WHERE}: on {ends[2]} and {ends[3]}; the model's are {ends[0]} and {ends[1]}; "
-            "interpolate to its grid first"
-        )
+        remedy = "interpolate to its grid first"
+        if domain.region is not None:
+            remedy = f"give these, {domain.region.halo} points around its box, or the globe's"
+        raise InputError(f"{WHERE}: on {_ends(held.grid.lat, held.grid.lon)}; {own}; {remedy}")
     stored = Oriented(held.grid, held.rows[area.rows], held.columns[area.columns])
     return Frame(lat, lon, stored, None, None)
+
+
+def _ends(lat: np.ndarray, lon: np.ndarray) -> str:
+    """How many points a grid has and between which degrees they lie."""
+    return " and ".join(
+        f"{len(values)} {name} from {values[0]:g} to {values[-1]:g}"
+        for name, values in (("lat", lat), ("lon", lon))
+    )
 
 
 def _values(
@@ -218,8 +261,7 @@ def _values(
     if own is not None and unit:
         remedy = f"give it in {unit}, and say so in its attribute units"
         change = conversion(own, unit, what=part.what, remedy=remedy, height=is_geopotential(name))
-    if part.variable.dtype.kind not in "fiu":
-        raise InputError(f"{part.what} holds {part.variable.dtype}, not numbers")
+    _check_values(part)
     chosen = {"time": rows, "level": np.array([level])}
     raw = frame.read(part, {k: v for k, v in chosen.items() if k in part.variable.dims})[:, 0]
     assert part.times is not None
@@ -232,10 +274,21 @@ def _values(
     if bad.any():
         missing = int((~np.isfinite(values[bad][0]) & (True if mask is None else ~mask)).sum())
         raise InputError(
-            f"{part.what} at {date(times[bad][0])}: {missing} points have no number; fill them, "
-            "e.g. by interpolate_na, or choose another start"
+            f"{part.what} at {date(times[bad][0])}: no number at {missing} of {values[0].size} "
+            "points; fill in, e.g. by interpolate_na, or choose another start"
         )
     return values
+
+
+def _check_values(part: Part) -> None:
+    """Refuse what are no states, though they may be numbers."""
+    attributes, kind = part.variable.attrs, part.variable.dtype
+    if kind.kind not in "fiu":
+        raise InputError(f"{part.what} holds {kind}, not numbers; give floats by astype")
+    if {"scale_factor", "add_offset"} & {*attributes}:
+        raise InputError(f"{part.what} is packed; unpack it first, by xarray.decode_cf")
+    if is_difference(part):
+        raise InputError(f"{part.what} says of itself to be differences or spreads; give states")
 
 
 def _check_possible(
@@ -244,13 +297,17 @@ def _check_possible(
     """Refuse numbers that no atmosphere holds, which tell of another unit."""
     low, high = limits_of(name, change, difference=False)
     with np.errstate(invalid="ignore"):
-        bad = (values < low) | (values > high)
+        bad = ((values < low) | (values > high)) & ~np.isinf(values)
     if not bad.any():
         return
     k = int(np.flatnonzero(bad.any((1, 2)))[0])
     target = str(channel_unit(name))
     fits = fitting(float(np.nanmin(values[k])), float(np.nanmax(values[k])), target)
-    remedy = f"the values would fit {fits[0]}: say so in its attribute units" if fits else "mend it"
+    remedy = (
+        f"the values would fit {fits[0]}: say so in its attribute units"
+        if fits
+        else "choose another start"
+    )
     raise InputError(
         f"{part.what} at {date(times[k])} is {values[k][bad[k]][0]:.4g} {unit}, no "
         f"{QUANTITY[target]} ({low:g} … {high:g} {unit} are); {remedy}"

@@ -121,6 +121,7 @@ class Forecasting:
         self, model: EnsembleForecaster, initial: InitialStates, settings: Settings
     ) -> None:
         check_precision("precision", settings.precision)
+        _check_weights(model)
         self.model, self.initial, self.settings = model, initial, settings
         self.members = count_members(model, settings.members)
         self.step = as_step(model.step_seconds)
@@ -211,9 +212,28 @@ def make_forecast(
         InputError: for settings that do not fit the model, or a forecast that is not finite.
     """
     forecasting = Forecasting(model, initial, settings)
-    made = forecasting.empty(lambda shape: np.empty(shape, np.float32), about or {})
+    made = forecasting.empty(_in_memory, about or {})
     forecasting.fill([made[name].values for name in initial.channels])
     return made
+
+
+def _check_weights(model: object) -> None:
+    """Refuse a model that its caller has turned to another precision; autocast is ours."""
+    weights = model.parameters() if isinstance(model, torch.nn.Module) else []
+    other = [weight.dtype for weight in weights if weight.dtype != torch.float32]
+    if other:
+        raise InputError(f"run: its weights are {other[0]}; give model.float(), or load it again")
+
+
+def _in_memory(shape: tuple[int, ...]) -> np.ndarray:
+    try:
+        return np.empty(shape, np.float32)
+    except (MemoryError, ValueError):  # of more values than there are addresses
+        sizes = " × ".join(map(str, shape))
+        raise InputError(
+            f"forecasts of {sizes} values do not fit in memory; give fewer members, leads or "
+            "starts, or write them to disk by vgbdm forecast-era5"
+        ) from None
 
 
 def write_forecast(

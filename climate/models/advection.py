@@ -32,7 +32,7 @@ from climate.models.wind import Wind, bounded, potential_unit, wind_of
 from vgbdm.dynamics.parameters import LogNormalParameters, Theta
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.dynamics.tendency import Context, Tendency
-from vgbdm.options.kinds import Pair, Positive, Text, Unit
+from vgbdm.options.kinds import Pair, Positive, Text, Unit, With
 from vgbdm.registry.marks import model_part
 
 RK4_LIMIT = 2.5
@@ -79,7 +79,7 @@ class GreyBoxAdvection(WeatherField):
         wind_limit: Annotated[Positive, Unit("m/s")],
         divergence_limit: Annotated[Positive, Unit("1/s")],
         source: bool,
-        source_limit: Positive,
+        source_limit: Annotated[Positive, With("source", True)],
         priors: Mapping[str, Pair],
         **options: Any,
     ) -> None:

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Len, MinLen
 
-from climate.options.words import Duration, Hours
-from vgbdm.options.kinds import Count, Names, Positive, Text, Unit
+from climate.options.words import DistinctNames, Duration, Hours
+from vgbdm.options.kinds import Budget, Count, Positive, Text, Unit
 from vgbdm.options.shapes import Options
 
 
@@ -97,10 +97,10 @@ class BenchmarkWeather(Options):
 
     store: Text
     out: Text
-    minutes: Annotated[Positive, Unit("minutes")]
+    minutes: Budget
     seeds: Count
     threads: Count
-    rows: Names
+    rows: DistinctNames
     leads: Duration
     shown_hours: Hours
     options: list[Text]

@@ -9,11 +9,24 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from climate.conventions.calendar import SPLITS, parse_period
-from climate.options.words import Date, Duration, Period, Region, Variables
+from climate.options.words import Date, DistinctNames, Duration, Period, Region
 from climate.options.workers import Dask
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Count, Frames, Node_, Seed, Share, Text, Unit, WholeNumber
+from vgbdm.options.kinds import (
+    Count,
+    Frames,
+    Node_,
+    Seed,
+    Share,
+    Text,
+    Unit,
+    WholeNumber,
+    With,
+)
 from vgbdm.options.shapes import Options
+
+Coarsening = Annotated[int, Interval(ge=1, le=2**16)]
+REPAIR = With("action", "repair")
 
 
 class Selection(Options):
@@ -32,12 +45,12 @@ class Selection(Options):
     """
 
     plugins: list[Text] = []  # noqa: RUF012
-    variables: Variables
+    variables: DistinctNames
     period: Period | None
     step: Duration | None
-    coarsen: Annotated[int, Interval(ge=1, le=2**16)] | None
+    coarsen: Coarsening | None
     region: Region | None
-    halo: Frames
+    halo: Annotated[Frames, With("region")]
     store: Text
     force_unlock: bool
 
@@ -78,9 +91,9 @@ class ConvertEra5(Selection):
 
     source: Node_
     split: Split
-    nan_allowance: Share
+    nan_allowance: Annotated[Share, With("append", False)]
     odd_maps: Literal["refuse", "keep"]
-    codec: Literal["lz4", "none"]
+    codec: Annotated[Literal["lz4", "none"], With("append", False)]
     workers: Count | None
     dask: Dask
     append: bool
@@ -114,7 +127,14 @@ class Store(Selection):
     """
 
     action: Literal["info", "verify", "upgrade", "repair"]
-    source: Node_ | None = None
+    source: Annotated[Node_ | None, REPAIR] = None
+    variables: Annotated[DistinctNames, REPAIR]
+    period: Annotated[Period | None, REPAIR]
+    step: Annotated[Duration | None, REPAIR]
+    coarsen: Annotated[Coarsening | None, REPAIR]
+    region: Annotated[Region | None, REPAIR]
+    halo: Annotated[Frames, REPAIR, With("region")]
+    force_unlock: Annotated[bool, With("action", "upgrade", "repair")]
 
 
 class MakeSample(Options):

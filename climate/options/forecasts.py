@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from climate.options.words import Dates, Duration, Hours
 from climate.options.workers import Dask
-from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit
+from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
 from vgbdm.options.shapes import Options
 
 Members = Annotated[Count, Unit("members")]
@@ -39,7 +39,7 @@ class ForecastEra5(Options):
     store: Text
     out: Text
     leads: Duration
-    split: Literal["train", "val", "test"]
+    split: Annotated[Literal["train", "val", "test"], With("starts", None)]
     starts: Literal["latest"] | Dates | None = None
     members: Members | None
     seed: Seed

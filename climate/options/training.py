@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
+from annotated_types import Len
+
+from climate.conventions.calendar import count_steps, parse_duration
 from climate.options.words import Duration, Region, Vectors
 from vgbdm.errors import InputError
+from vgbdm.options.backends import check_backend
 from vgbdm.options.kinds import (
     Count,
     Divides,
@@ -15,12 +19,12 @@ from vgbdm.options.kinds import (
     Node_,
     NodesByName,
     Of,
-    Pair,
     Positive,
     Seed,
     Size,
     Text,
     Unit,
+    With,
 )
 from vgbdm.options.schedules import check_schedules
 from vgbdm.options.shapes import Options
@@ -63,7 +67,7 @@ class Physics(Options):
 
     wind_limit: Annotated[Positive, Unit("m/s")]
     divergence_limit: Annotated[Positive, Unit("1/s")]
-    priors: dict[str, Pair]
+    priors: dict[str, Annotated[list[Positive], Len(2, 2)]]
 
 
 class Validation(Options):
@@ -142,7 +146,7 @@ class TrainEra5(Options):
     finetune: FineTuning | None = None
     step: Duration
     region: Region | None = None
-    halo: Frames = 0
+    halo: Annotated[Frames, With("region")] = 0
     store: Text
     stage: Text | None
     run_dir: Text
@@ -176,13 +180,21 @@ class TrainEra5(Options):
 
     @classmethod
     def check_relations(cls, values: Mapping[str, Any]) -> None:
-        """Lanes and micro-batches divide the batch; schedules are those that something reads."""
+        """Lanes and micro-batches divide the batch, the step the lead; schedules are read."""
         lanes, batch = values["stream"]["lanes"], values["batch"]
         if batch % lanes:
             raise InputError(f"stream.lanes={lanes}: want a divisor of batch={batch}")
-        parts = values["backend"].get("accumulation", 1)
-        if batch % parts:
-            raise InputError(f"backend.accumulation={parts}: want a divisor of batch={batch}")
+        check_backend(values["backend"], batch)
+        step, lead = parse_duration("step", values["step"]), values["validation"]["lead"]
+        count_steps("validation.lead", parse_duration("validation.lead", lead), step, "the model's")
+        if values.get("halo") and values.get("region") is None:
+            raise InputError(
+                f"halo={values['halo']}: does nothing with region=null; give task=regional and a "
+                "region, or leave it out"
+            )
+        wind = values["model"].get("wind")
+        if wind is not None and wind[0] == wind[1]:
+            raise InputError(f"model.wind={wind}: want two names, the eastward part first")
         check_schedules("schedules", values["schedules"], values["objective"])
         stage = values.get("finetune")
         if stage is not None:

@@ -28,13 +28,19 @@ def _tried(parse: Callable[[Any], object]) -> AfterValidator:
     return AfterValidator(same)
 
 
-def _once(names: Sequence[str]) -> None:
-    if len(set(names)) != len(names):
+def _once(values: Sequence[object]) -> None:
+    if len(set(values)) != len(values):
         raise InputError("named twice")
+
+
+def _once_in_pairs(pairs: Sequence[Sequence[str]]) -> None:
+    _once([name for pair in pairs for name in pair])
 
 
 def _date(value: int | str) -> None:
     text = str(value)
+    if not text[:4].isdigit():  # numpy knows now and today too
+        raise InputError("no date")
     if not date.min.year <= np.datetime64(text, "Y").astype(int) + 1970 <= date.max.year:
         raise InputError("no year of four digits")
     if np.isnat(np.datetime64(text)):
@@ -62,7 +68,13 @@ Region = Annotated[
     _tried(_region),
     Words("a region's name or [south, north, west, east] in degrees"),
 ]
-Dates = Annotated[list[Date], MinLen(1), Words("a list of dates in ISO 8601")]
-Variables = Annotated[list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")]
-Vectors = Annotated[list[Annotated[list[Text], Len(2, 2)]], Words("a list of pairs of names")]
-Hours = Annotated[list[Count], Words("a list of whole hours")]
+Dates = Annotated[
+    list[Date], MinLen(1), _tried(_once), Words("a list of dates in ISO 8601, each once")
+]
+DistinctNames = Annotated[list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")]
+Vectors = Annotated[
+    list[Annotated[list[Text], Len(2, 2)]],
+    _tried(_once_in_pairs),
+    Words("a list of pairs of names, each name once"),
+]
+Hours = Annotated[list[Count], _tried(_once), Words("a list of whole hours, each once")]

@@ -244,13 +244,23 @@ def _horizontal(
 ) -> tuple[Hashable, np.ndarray]:
     found = _find(dataset, variable, axis)
     if found is None or found[1].ndim == 0:
+        named = [dim for dim in variable.dims if str(dim).lower() in AXIS_NAMES[axis]]
+        if named and found is None:
+            raise InputError(
+                f"{where}: its dimension {named[0]} has no numbers; give its degrees as the "
+                f"coordinate {named[0]}"
+            )
         raise InputError(
             f"{where}: no {STANDARD_NAMES[axis]} along any of its dimensions "
             f"{', '.join(map(str, variable.dims))}; {REGRID}"
         )
     if found[1].ndim > 1:
         raise InputError(f"{where}: a curvilinear grid ({axis} has two dimensions); {REGRID}")
-    return found[0], found[1].values.astype(np.float64)
+    degrees = found[1].values.astype(np.float64)
+    if not degrees.size or not np.isfinite(degrees).all():
+        wrong = "missing numbers" if degrees.size else "no points"
+        raise InputError(f"{where}: its {STANDARD_NAMES[axis]} has {wrong}; choose other points")
+    return found[0], degrees
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.select import Selection
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 from vgbdm.storage.datasets import open_netcdf
 
@@ -41,8 +42,8 @@ class CFFilesSource:
 
     def __init__(
         self,
-        root: str,
-        pattern: str,
+        root: Text,
+        pattern: Text,
         variables: Sequence[str],
         fields: Mapping[str, Mapping[str, Any]],
         static: Mapping[str, Mapping[str, Any]],

@@ -5,6 +5,7 @@ Shapes: ``T`` times.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -12,11 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from climate.conventions.calendar import count_steps, is_monthly, usual_step
+from climate.conventions.calendar import count_steps, in_utc, is_monthly, usual_step
 from climate.conventions.wording import date, duration, setting_of
 from vgbdm.errors import InputError
 
 SECOND = np.timedelta64(1, "s")
+GREGORIAN = {"standard", "gregorian", "proleptic_gregorian"}
 CLOCK_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 AT_AN_END, ANYWHERE = 3, 8
 """Equal intervals in a row that are a spacing and not gaps: first or last ones, or any."""
@@ -29,20 +31,41 @@ MOST = 0.9
 
 
 def decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
-    """Times (T,) in whole seconds; what is stored as a fraction of days is rounded.
+    """Times (T,) in whole seconds UTC; what is stored as a fraction of days is rounded.
 
     Raises:
         InputError: for another calendar than the Gregorian one, or what is no time.
     """
     values = coordinate.values
-    if values.dtype.kind == "O" and len(values):
-        calendar = getattr(values[0], "calendar", "unknown")
+    if values.dtype.kind == "O" and values.size:
+        values = _of_objects(values, where)
+    elif values.dtype.kind in "SUT":
         raise InputError(
-            f"{where}: its calendar is not the Gregorian one ({calendar}); convert the times first"
+            f"{where}: its times are text such as {str(values.flat[0])[:20]!r}; give CF units, or "
+            "in memory what pandas.to_datetime makes of them"
         )
     if values.dtype.kind != "M" or bool(np.isnat(values).any()):
         raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
     return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+def _of_objects(values: np.ndarray, where: str) -> np.ndarray:
+    """Times of datetimes with a time zone, or of the Gregorian calendar before or after ns."""
+    calendars = {str(getattr(value, "calendar", "")) for value in values.flat} - {""}
+    if calendars - GREGORIAN:
+        raise InputError(
+            f"{where}: its calendar is not the Gregorian one ({min(calendars - GREGORIAN)}); "
+            "convert the times first, in memory by convert_calendar('standard')"
+        )
+    times = [in_utc(value) if isinstance(value, dt.datetime) else value for value in values.flat]
+    try:
+        made = np.array([time.isoformat() for time in times], "datetime64[us]")
+    except (AttributeError, ValueError):
+        raise InputError(
+            f"{where}: its times cannot be read, the first is {str(values.flat[0])[:20]!r}; give "
+            "CF units, or in memory what pandas.to_datetime makes of them"
+        ) from None
+    return made.reshape(values.shape)
 
 
 def read_bounds(dataset: xr.Dataset, coordinate: xr.Variable, where: str) -> np.ndarray | None:
@@ -98,6 +121,10 @@ def refuse_dimension(
     lead = str(dim).lower() in ("step", "lead_time", "leadtime", "prediction_timedelta") or (
         about.get("standard_name") == "forecast_period"
     )
+    clocks = [n for n, v in dataset.variables.items() if v.dims == (dim,) and v.dtype.kind == "M"]
+    if clocks and not lead:
+        remedy = "rename it" if clocks[0] == dim else f"swap_dims({dim}={str(clocks[0])!r}) first"
+        return InputError(f"{what} has times along {dim}, which is not named time; {remedy}")
     if not lead or not initial.size:
         return InputError(
             f"{what} has {count} of {dim} besides time, level, latitude and longitude; choose one "

@@ -22,6 +22,7 @@ from climate.sources.select import Selection
 from climate.sources.series import Series
 from climate.sources.static import StaticField
 from vgbdm.errors import InputError
+from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 
 SETTINGS = ("level", "level_units", "units", "method")
@@ -45,12 +46,12 @@ class WeatherBenchSource:
 
     def __init__(
         self,
-        root: str,
+        root: Text,
         variables: Sequence[str],
         folders: Mapping[str, str],
         constants: str,
         static: Sequence[str],
-        pattern: str,
+        pattern: Text,
         fields: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.root, self.variables, self.folders = Path(root), list(variables), dict(folders)

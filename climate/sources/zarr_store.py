@@ -26,6 +26,7 @@ from climate.sources.presence import WatchedStore, presence_of, sentinel_of
 from climate.sources.select import Selection
 from vgbdm.errors import InputError
 from vgbdm.extras import how_to_install
+from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 from vgbdm.storage.door import open_foreign
 
@@ -46,7 +47,7 @@ class ZarrStoreSource:
 
     def __init__(
         self,
-        root: str,
+        root: Text,
         variables: Sequence[str],
         fields: Mapping[str, Mapping[str, Any]],
         static: Mapping[str, Mapping[str, Any]],

@@ -283,7 +283,8 @@ def open_folder(path: Path, facts: Mapping[str, Any] | None = None) -> Sealed:
             raise InputError(f"store {path}: no such folder; make it with vgbdm convert-era5")
         if not (path / MANIFEST).exists():
             raise InputError(
-                f"store {path}: not finished; run the same conversion again to finish it"
+                f"store {path}: not finished, or no training store; run the same conversion again "
+                "to finish it, or make one of these data with vgbdm convert-era5"
             )
         facts = read_facts(path)
     remedy = f"mend it with launch/store.py repair {path} source=…"

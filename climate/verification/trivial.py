@@ -17,6 +17,8 @@ from climate.store.layout import TrainingStore
 from climate.verification.tasks import HERE, over_pieces
 from vgbdm.tasks import Dask
 
+ROWS = ("persistence", "damped_persistence", "lagged_persistence", "climatology")
+"""Their names in a scorecard."""
 DAY_SECONDS = np.timedelta64(86400, "s")
 
 

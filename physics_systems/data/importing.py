@@ -44,6 +44,8 @@ def load_pt(path: str | Path) -> dict[str, np.ndarray]:
         InputError: if the file is missing, names anything but numpy arrays, or lacks one of them.
     """
     place = Path(path)
+    if place.is_dir():
+        raise InputError(f"{place}: is a folder; give the .pt file itself")
     if not place.is_file():
         raise InputError(f"{place}: is not there")
     try:

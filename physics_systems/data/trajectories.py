@@ -128,7 +128,7 @@ def open_dataset(source: Source) -> xr.Dataset:
     place = Path(source)
     if not place.exists():
         raise InputError(f"{place}: is not there; make it with vgbdm simulate-system")
-    remedy = "remove it and make it again with launch/simulate_system.py"
+    remedy = "give a store of trajectories, such as vgbdm simulate-system makes"
     if place.is_dir():
         return open_group(place, TRAJECTORIES_KIND, remedy, decode_times=False)
     return open_netcdf(place, remedy, decode_times=False)
@@ -155,7 +155,7 @@ def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
 
 
 def load_trajectories(source: Source, system: System, at_least: int) -> Trajectories:
-    """The observations of a store.
+    """The observations of a store; times are ``t``, or the coordinate ``time`` of the states.
 
     Args:
         source: a Zarr store or NetCDF file, or a dataset like theirs.
@@ -168,26 +168,23 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
     """
     path = name_of(source)
     with open_dataset(source) as dataset:
-        missing = [name for name in ("x", "t") if name not in dataset]
-        if missing:
-            raise InputError(
-                f"{path}: has no variable {missing[0]}; want x(trajectory, time, ...) and "
-                "t(trajectory, time)"
-            )
+        times = _times_of(dataset, str(path))
         named = dataset.attrs.get("system", system.name)
         if named != system.name:
             raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
         states = arrange(dataset["x"], AXES, str(path))
         x = _values(order_by(states, "component", system.components, str(path)), path)
-        times = arrange(dataset["t"], AXES[:2], str(path))
         t = clock_of(times.copy(data=_values(times, path)), str(path))
+        held = f"x is {x.shape} and t is {t.shape}"
         if times.dims == ("time",):  # one clock for all
             t = np.broadcast_to(t, (len(x), len(t))).copy()
+    if x.shape[1:] == system.shape:
+        held += ", as of one trajectory (which is x[None])"
     if x.shape[2:] == () and system.shape == (1,):
         x = x[..., None]
     if x.ndim < 2 or x.shape[2:] != system.shape or t.shape != x.shape[:2] or not len(x):
         raise InputError(
-            f"{path}: x is {x.shape} and t is {t.shape}; {system.name} wants x of "
+            f"{path}: {held}; {system.name} wants x of "
             f"(trajectory, time, {', '.join(map(str, system.shape))}) and t of (trajectory, time)"
         )
     if x.shape[1] < at_least:
@@ -199,6 +196,28 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
         x = x.astype(np.float32)
     check_finite(path, x, t)
     return Trajectories(torch.from_numpy(x), torch.from_numpy(t.astype(float)))
+
+
+def _times_of(dataset: xr.Dataset, path: str) -> xr.DataArray:
+    """The times of the states.
+
+    Raises:
+        InputError: where states or times are missing, or times are dates.
+    """
+    own = "x" in dataset and "t" not in dataset and "time" in dataset["x"].coords
+    missing = [name for name in ("x", "t") if name not in dataset and not (name == "t" and own)]
+    if missing:
+        raise InputError(
+            f"{path}: has no variable {missing[0]}; want x(trajectory, time, ...) and "
+            "t(trajectory, time), or a coordinate time of x"
+        )
+    held = dataset["x"].coords["time"] if own else dataset["t"]
+    if held.dtype.kind in "mM":
+        raise InputError(
+            f"{path}: {held.name} holds {held.dtype}, not numbers; give seconds: "
+            f"({held.name} - {held.name}[0]) / np.timedelta64(1, 's')"
+        )
+    return arrange(held, AXES[:2], path)
 
 
 def check_finite(path: str | Path, x: np.ndarray, t: np.ndarray) -> None:

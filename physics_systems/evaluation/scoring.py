@@ -39,6 +39,8 @@ RUN_COLUMNS = (
     "n_failed", "relative_mse", "mae", "theta_error", "crps", "spread_skill",
     "forecast_coverage_90", "theta_coverage_90", "nfe", "seconds", "parameters", "steps",
 )  # fmt: skip
+OF_RUNS = ("objective", "variant", "seed", "steps")
+"""Columns that a run says of itself; a model alone cannot."""
 SANITY = ("oracle", "physics_only", "persistence", "training_mean")
 
 
@@ -102,7 +104,7 @@ def score(
         "relative_mse": scores.relative_mean_square_error(forecasts.mean, target),
         "mae": float((forecasts.mean - target).abs().mean()),
     }
-    if forecasts.members is not None:
+    if forecasts.members is not None and len(forecasts.members) > 1:  # one draw has no spread
         numbers["crps"] = float(scores.crps(forecasts.members, target).mean())
         numbers["spread_skill"] = scores.spread_skill(forecasts.members, target)
         numbers["forecast_coverage_90"] = scores.coverage(forecasts.members, target)
@@ -111,26 +113,24 @@ def score(
         each = scores.theta_errors(forecasts.theta.double(), true)
         numbers["theta_error"] = float(each.mean())
         numbers |= {f"theta_error_{n}": float(e) for n, e in zip(names, each, strict=True)}
-        if forecasts.theta_draws is not None:
+        if forecasts.theta_draws is not None and len(forecasts.theta_draws) > 1:
             numbers["theta_coverage_90"] = scores.coverage(forecasts.theta_draws.double(), true)
     return numbers, errors.numpy()
 
 
 def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
     """Forecast with a run's best checkpoint, and score."""
-    row, state = (
-        score_field(load(run, kind=LatentField), data, truth, members, seed),
-        read_state(find_whole(run, "best")),
-    )
-    config = state["config"]
-    row.numbers.update(
-        row=run.name,
-        objective=config["objective"]["name"],
-        variant=variant(config),
-        seed=config["seed"],
-        steps=state["step"],
-    )
+    row = score_field(load(run, kind=LatentField), data, truth, members, seed)
+    row.numbers |= {"row": run.name, **about_run(find_whole(run, "best"))}
     return row
+
+
+def about_run(checkpoint: Path) -> dict[str, Any]:
+    """What a checkpoint says of its training, by column of `OF_RUNS`."""
+    state = read_state(checkpoint)
+    config = state["config"]
+    told = (config["objective"]["name"], variant(config), config["seed"], state["step"])
+    return dict(zip(OF_RUNS, told, strict=True))
 
 
 def score_field(field: LatentField, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
@@ -143,9 +143,11 @@ def score_field(field: LatentField, data: Trajectories, truth: Any, members: int
 
     hook = field.register_forward_hook(count)
     begin = time.perf_counter()
-    protocol.forecast_means(field, data, batch=len(data))
+    try:
+        protocol.forecast_means(field, data, batch=len(data))
+    finally:
+        hook.remove()
     seconds = time.perf_counter() - begin
-    hook.remove()
     forecasts = protocol.forecast_ensemble(field, data, members, seed)
     names = field.parameter_names
     numbers, errors = score(forecasts, data, field.window, names, truth)

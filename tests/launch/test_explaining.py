@@ -4,6 +4,7 @@ import re
 import shlex
 
 import entry
+import explaining
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from refusals import refused
@@ -19,6 +20,7 @@ CASES = {
     "model=oracle": ["model=oracle: no such choice; there are blackbox, climode, gbdm, vgbdm"],
     "model=gbmd": ["model=gbmd: no such choice; did you mean gbdm?"],
     "model=null": ["model=null: model takes the name of a choice; there are blackbox,"],
+    "finetune=null": ["finetune takes the name of a choice; there is rollout; for none leave it"],
     "size=3": ["size=3: size takes the name of a choice; there are large, published"],
     "objective=node": ["objective: takes no choice; give its parts: objective._target_, objec"],
     "region=Europe": ["argument region: only task=regional has it; give that too"],
@@ -33,6 +35,21 @@ CASES = {
     "batch=[1,2": ["argument batch=[1,2: not readable; close its brackets"],
     "init='a": ["argument init='a: not readable; close its quotes"],
     "init=R-${sed}": ["R-${sed}: there is no option sed to refer to; did you mean seed?"],
+    "init=${batch.x}": ["no option batch.x to refer to; did you mean batch?"],
+    "init=${.x}": ["argument init=${.x}: there is no option x to refer to; another option's value"],
+    "seed=${oc.env:NOPE}": ["${oc.env:NOPE}: there is no environment variable NOPE; set it, or sa"],
+    "init=a-${oc.env:NOPE}": ["argument init=a-${oc.env:NOPE}: there is no environment variable"],
+    "seed=${oc.nope:x}": ["seed=${oc.nope:x}: oc.nope is no kind of reference; another option's"],
+    "init=${oc.decode:}": ["argument init=${oc.decode:}: it refers to nothing; another option's"],
+    "seed=${seed}": ["argument seed=${seed}: its value is taken from itself; give it one"],
+    'init="${"': ["${ begins no reference; another option's value is ${OPTION}", "'init=\"\\${\"'"],
+    "seed=${": ["argument seed=${: not readable; quote the value: 'seed=\"\\${\"'"],
+    "model=${oc.env:X}": ["model=${oc.env:X}: model takes the name of a choice; there are black"],
+    "hydra.run.dir=x": ["argument hydra.run.dir=x: does nothing here, leave it out; of Hydra's o"],
+    "+hydra.verbose=true": ["argument +hydra.verbose=true: does nothing here, leave it out"],
+    "hydra/launcher=basic": ["argument hydra/launcher=basic: does nothing here, leave it out"],
+    "store=t": ["argument store=t: store is given twice, before as store=s; give it once"],
+    "++store=t": ["argument ++store=t: store is given twice, before as store=s; give it once"],
     "seed=???": ["argument seed=… is missing"],
 }
 
@@ -56,6 +73,19 @@ def test_an_option_that_the_schema_alone_knows_needs_no_plus():
     refused(lambda: entry.compose_config("train_era5", told), "argument stroe: no such option")
 
 
+def test_what_is_taken_from_elsewhere_and_what_is_new_in_a_mapping_are_said_so():
+    given = ["data.train=a", "data.val=b"]
+    told = [*given, "model.encoder.width=3"]
+    line = "model.encoder is taken from system.presets.encoder; give system.presets.encoder.width=…"
+    refused(lambda: entry.compose_config("train_system", told), line)
+    line = "batch: ${system.presets.batch} is not there to take it from; give batch=…"
+    refused(lambda: entry.compose_config("train_system", [*given, "system.presets=null"]), line)
+    told = ["store=s", "source.root=r", "source=weatherbench2", "source.storage_options.token=x"]
+    line = "is empty; what is new in it is given with +: +source.storage_options.token=…"
+    refused(lambda: entry.compose_config("convert_era5", told), line)
+    assert entry.compose_config("convert_era5", [*told[:-1], f"+{told[-1]}"])
+
+
 UNREADABLE = [
     "source.fields.z.units=(0 - 1)",
     "regrid=like=STORE",
@@ -70,7 +100,7 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("told", UNREADABLE)
 def test_what_is_said_of_quotes_can_be_read_and_means_what_was_told(told):
-    given = ["store=s", "source.root=r"]
+    given = ["store=s"]
     with pytest.raises(entry.InputError) as caught:
         entry.compose_config("convert_era5", [*given, told])
     line = str(caught.value)
@@ -80,6 +110,19 @@ def test_what_is_said_of_quotes_can_be_read_and_means_what_was_told(told):
     key, _, value = told.partition("=")
     assert parsed.key_or_group == key
     assert re.sub(r"['\s]", "", str(parsed.value())) == re.sub(r"\s", "", value)
+
+
+def test_what_nothing_was_said_of_can_refer_to_nothing_too():
+    told = [*GIVEN, "size.width=${oc.env:NOPE}", "init=${vectors.0.1}"]
+    refused(
+        lambda: entry.compose_config("train_era5", told), "argument size.width=${oc.env:NOPE}: "
+    )
+    assert entry.compose_config("train_era5", [*GIVEN, told[-1]]).init == "v10"
+
+
+def test_a_text_that_looks_like_a_reference_is_taken_as_it_is_quoted():
+    (better,) = shlex.split(explaining.quoted("init", "a${b"))
+    assert entry.compose_config("train_era5", [*GIVEN, better]).init == "a${b"
 
 
 def test_a_long_line_stays_one_line():

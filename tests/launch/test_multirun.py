@@ -49,6 +49,13 @@ def test_one_wrong_run_is_named_and_none_begins():
     refused(lambda: plan(*TWO, "days"), "want key=value")
 
 
+def test_arguments_that_do_nothing_are_refused_before_runs_are_counted():
+    line = "argument seed=3: seed is given twice, before as seed=1,2; give it once"
+    assert refused(lambda: plan(*TWO, "out=D-${seed}", "seed=3")) == line
+    line = refused(lambda: plan(*TWO, "out=D-${seed}", "hydra.sweep.dir=x"), "does nothing here")
+    assert line.startswith("argument hydra.sweep.dir=x: ")
+
+
 def test_two_runs_into_one_folder_are_refused():
     refused(
         lambda: plan(*TWO, "out=D"),

@@ -145,15 +145,21 @@ REFUSED = [
     ("train_era5", "seed=1.5", r"^seed=1\.5: want a whole number ≥ 0, < 2\^63$"),
     ("train_era5", "stream.memory_gib=nan", r"^stream\.memory_gib=nan: want a number > 0 \(GiB\)$"),
     ("train_era5", "stream.threads=nan", r"^stream\.threads=nan: want a whole number 1 … 1024$"),
-    ("train_era5", "trainer.hang_minutes=120", r"^trainer\.hang_minutes=120: want a number > 0"),
+    ("train_era5", "trainer.hang_minutes=120", r"^trainer\.hang_minutes=120: want a number ≥ 0\.1"),
     ("train_era5", "run_dir=2024", r"as text it is written '\"2024\"'$"),
     ("train_era5", "store=''", r"^store=: want text that is not empty$"),
     ("train_era5", "stream=3", r"^stream=3: want its options, as stream\.NAME=VALUE$"),
     ("train_era5", "model.latents=3", r"^model\.latents=3: want a class, as model\.latents\._tar"),
     ("train_era5", "model._target_=os.system", r"^config model: _target_=os\.system is none of"),
     ("train_era5", "+stream.lains=3", r"^stream\.lains: no such option; did you mean stream\.la"),
-    ("train_era5", "+stroe=x", r"^stroe: no such option; did you mean store\? \(there are"),
-    ("train_era5", "vectors=[[u10]]", r"^vectors=\[\['u10'\]\]: want a list of pairs of names$"),
+    ("train_era5", "+stroe=x", r"^stroe: no such option; did you mean store\? there are pl"),
+    ("train_era5", "vectors=[[u10]]", r"^vectors=\[\['u10'\]\]: want a list of pairs of n"),
+    ("train_era5", "vectors=[[u10,u10]]", r"^vectors=\[\['u10', 'u10'\]\]: want .* each name on"),
+    ("train_era5", "vectors=[[u10,v10],[v10,t]]", r"each name once$"),
+    ("train_era5", "vectors=[u10,v10]", r"^vectors=\['u10', 'v10'\]: want a list of pairs of nam"),
+    ("forecast_era5", "starts=[2018-01-01,2018-01-01]", r"^starts=.*dates in ISO 8601, each once"),
+    ("evaluate_era5", "must_beat=[6,6]", r"^must_beat=\[6, 6\]: want a list of whole hours, each"),
+    ("benchmark_weather", "rows=[gbdm,gbdm]", r"^rows=\['gbdm', 'gbdm'\]: want a list of name"),
     ("train_era5", "physics.priors.diffusion=[1]", r"^physics\.priors\.diffusion=\[1\]: want a l"),
     ("train_era5", "+schedules.nois={_target_: vgbdm.training.schedules.Constant, value: 1}",
      r"^schedules\.nois: Matching reads no such schedule; did you mean noise\?"),
@@ -174,6 +180,31 @@ REFUSED = [
     ("make_sample", "days=1e9", r"^days=1000000000\.0: want a whole number 1 … 100000 \(days\)$"),
     ("make_sample", "start=2006-13-01", r"^start=2006-13-01: want a date in ISO 8601$"),
     ("forecast_era5", "leads=42", r"^leads=42: want a duration such as 6h, 5d or 2mo$"),
+    ("train_era5", "trainer.max_minutes=1e-9", r"max_minutes=1e-09: want a number ≥ 0\.01 \(minut"),
+    ("train_era5", "trainer.hang_minutes=1e-9", r"hang_minutes=1e-09: want a number ≥ 0\.1, < 120"),
+    ("train_era5", "trainer.save_minutes=1e-9", r"save_minutes=1e-09: want a number ≥ 0\.001 \(mi"),
+    ("train_era5", "trainer.max_skips=0", r"^trainer\.max_skips=0: want a whole number ≥ 1"),
+    ("train_era5", "schedules.noise.value=-1", r"^schedules\.noise\.value=-1: want a number ≥ 0$"),
+    ("train_era5", "physics.priors.diffusion=[1,0]", r"=\[1, 0\]: want a list of 2 numbers > 0$"),
+    ("train_era5", "model.wind=[u10,u10]", r"^model\.wind=\['u10', 'u10'\]: want two names, the e"),
+    ("train_era5", "backend.offload=cpu", r"^backend\.offload=cpu: needs backend\.stage=1$"),
+    ("train_era5", "backend.nvme_path=d", r"^backend\.nvme_path: does nothing without backend\.of"),
+    ("train_era5", "halo=2", r"^halo=2: does nothing with region=null; give task=regional and"),
+    ("train_era5", "step=1mo", r"^validation\.lead=24h: not a multiple of the model's step"),
+    ("train_era5", "finetune=3", r"^finetune=3: want its options"),
+    ("train_system", "backend.accumulation=3", r"^backend\.accumulation=3: want a divisor of batc"),
+    ("train_system", "system.prior.sigma=[1,0]", r"=\[1, 0\]: want \[mean, standard deviation > 0"),
+    ("train_system", "model.residual_inputs=[X,X]", r"=\['X', 'X'\]: want each component once$"),
+    ("train_system", "model.residual_inputs=[]", r"=\[\]: want state, everything, or components$"),
+    ("train_system", "trainer.total_steps=1e3", r"; as a whole number it is written 1000$"),
+    ("convert_era5", "source.root=''", r"^source\.root=: want text that is not empty$"),
+    ("convert_era5", "source.fields.q=3", r"^source\.fields\.q=3: want a mapping of names$"),
+    ("convert_era5", "variables=z", r"^variables=z: want a list of names, each once$"),
+    ("convert_era5", "split.val=2016", r"^split\.val=2016: want \[START, END\], dates in ISO 8601"),
+    ("convert_era5", "dask.scheduler=tcp://", r"^dask\.scheduler=tcp://: want threads, synchronou"),
+    ("make_sample", "start=now", r"^start=now: want a date in ISO 8601$"),
+    ("forecast_era5", "checkpoint=BEST", r"^checkpoint=BEST: want one of best, last; did you mean"),
+    ("benchmark_data", "parts=[all]", r"^parts=\['all'\]: want a list of conversion \| small \| b"),
     ("store", "action=mend", r"^action=mend: want one of info, verify, upgrade, repair$"),
 ]  # fmt: skip
 
@@ -183,6 +214,69 @@ def test_what_makes_no_sense_is_refused_in_one_line(launcher, override, line):
     with pytest.raises(InputError, match=line) as refusal:
         check(launcher, changed(launcher, override))
     assert "\n" not in str(refusal.value)
+
+
+IDLE = [
+    (
+        "train_era5",
+        "trainer.max_skips=3",
+        r"^trainer\.max_skips: does nothing with trainer\.nonfini",
+    ),
+    (
+        "convert_era5",
+        "halo=2",
+        r"^halo: does nothing with region=null; leave it out, or give region$",
+    ),
+    ("store", "period=[2006,2007]", r"^period: does nothing with action=info; leave it out, or gi"),
+    (
+        "store",
+        "halo=2",
+        r"^halo: does nothing with action=info; leave it out, or give action=repair$",
+    ),
+    ("store", "force_unlock=true", r"or give action=upgrade or action=repair$"),
+]
+"""Options that do nothing with what others are where nothing is said of those."""
+WITH = [
+    (
+        "convert_era5",
+        {"append": True, "codec": "none"},
+        "codec",
+        r"^codec: does nothing with append",
+    ),
+    (
+        "forecast_era5",
+        {"starts": "latest"},
+        "split",
+        r"^split: does nothing with starts=latest; le",
+    ),
+    (
+        "train_era5",
+        {"model": {"source": False}},
+        "model.source_limit",
+        r"^model\.source_limit: does",
+    ),
+]
+
+
+@pytest.mark.parametrize(("launcher", "override", "line"), IDLE)
+def test_what_does_nothing_is_refused_where_it_is_given(launcher, override, line):
+    config, key = changed(launcher, override), override.partition("=")[0]
+    check(launcher, config)
+    with pytest.raises(InputError, match=line):
+        check(launcher, config, [key])
+
+
+@pytest.mark.parametrize(("launcher", "others", "key", "line"), WITH)
+def test_what_another_option_makes_idle_is_refused_where_it_is_given(launcher, others, key, line):
+    check(launcher, composed_once(launcher), [key])
+    config = OmegaConf.merge(composed_once(launcher), others)
+    check(launcher, config)
+    with pytest.raises(InputError, match=line):
+        check(launcher, config, [key])
+
+
+def test_null_is_given_for_an_option_that_does_nothing():
+    check("store", changed("store", "region=null"), ["region"])
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)

@@ -6,7 +6,7 @@ import yaml
 from catalog import FOLDER, launchers
 from omegaconf import OmegaConf
 from pages import composed, described, overview, row
-from reading import read_choices, read_told
+from reading import read_choices, read_options, read_told
 from refusals import refused
 
 from vgbdm.options.option import REQUIRED, Option, options_of
@@ -93,12 +93,26 @@ def test_an_unknown_name_is_answered_with_the_nearest(capsys):
     refused(lambda: helped("train_era5", "model", "model=oracle", capsys=capsys), "no such choice")
 
 
+def test_an_option_that_a_group_or_a_class_gives_says_so():
+    facts = {"choices": ("x", "y"), "bounds": "", "sentence": ""}
+    assert described(option(**facts, nullable=True)) == "(x | y | null)"
+    (finetune,) = (o for o in read_options(read_told("train_era5")) if o.key == "finetune")
+    assert described(finetune) == "a stage after matching; null: none (rollout)"
+    for name in NAMES:
+        options = read_options(read_told(launchers()[name].config_name))
+        assert [o.key for o in options if o.kind == "value" and not o.choices] == []
+    assert described(options[[o.key for o in options].index("model.head")]).endswith("(class)")
+
+
 def test_a_row_says_type_range_unit_default_and_sentence():
     assert row(option(unit="hours"), 100) == [
         "  a.b=3                     how many there are (whole number ≥ 1, hours)"
     ]
     assert described(option(kind="text", choices=("x", "y"), bounds="", sentence="")) == "(x | y)"
     assert row(option(), 50)[1].strip() == "(whole number ≥ 1)" and len(row(option(), 50)) == 2
+    assert described(option(only="region")).endswith("(whole number ≥ 1, only with region)")
+    halo = next(o for o in read_options(read_told("train_era5")) if o.key == "halo")
+    assert halo.only == "region"
     long = row(option(key="a.very.long.key.of.an.option"), 100)
     assert long[0] == "  a.very.long.key.of.an.option=3" and long[1].strip().startswith("how many")
 
@@ -113,11 +127,13 @@ def test_defaults_stand_as_they_would_be_told(value, text):
 
 
 def test_choices_have_the_sentence_of_their_files():
-    (regional,) = read_choices("task", ["regional"])
+    (regional,) = (c for c in read_choices(read_told("train_era5"), "task") if c.name == "regional")
     assert regional.sentence == "States hours apart in a box"
     assert {"region", "halo", "step", "physics.wind_limit"} <= set(regional.keys)
-    for group, names in read_told("train_era5").names.items():
-        assert all(choice.sentence for choice in read_choices(group, names))
+    told = read_told("train_era5")
+    for group, names in told.names.items():
+        choices = read_choices(told, group)
+        assert [choice.name for choice in choices if choice.sentence] == names
 
 
 def test_the_config_is_resolved_and_what_is_missing_stays_so():

@@ -1,5 +1,7 @@
 """Systems from Python: arrays in, datasets out, and the numbers are those of the launchers."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,10 @@ from hydra.core.global_hydra import GlobalHydra
 from systems import dataset, trajectories
 
 import vgbdm
+from physics_systems.api import evaluate
 from physics_systems.data.arrays import as_dataset
 from physics_systems.data.trajectories import load_trajectories
+from physics_systems.evaluation import scoring
 from physics_systems.evaluation.protocol import forecast_ensemble
 from physics_systems.fitting import check_known, system_config
 from physics_systems.systems.lorenz import Lorenz
@@ -122,6 +126,15 @@ def test_however_trajectories_lie(field, change):
     (np.full((2, 12, 3), np.nan), np.arange(12.0), "not finite"),
     (np.zeros((2, 12, 3)), -np.arange(12.0), "do not increase"),
     (np.zeros(12), np.arange(12.0), "want x of"),
+    (np.zeros((12, 3)), np.arange(12.0), r"a single trajectory is x\[None\]"),
+    (xr.DataArray(np.zeros((12, 3)), {"time": np.arange(12.0)}, ("time", "component")), None,
+     r"x is \(12, 3\) and t is \(12,\), as of one trajectory \(which is x\[None\]\)"),
+    (np.zeros((2, 12, 3)), np.arange(12).astype("M8[s]"), r"t: want numbers of \(time\) or "),
+    (np.ma.masked_less(np.zeros((2, 12, 3)), 1.0), np.arange(12.0), "not finite"),
+    (dataset("lorenz", 2)[["x"]].assign_coords(time=np.arange(30).astype("M8[ns]")), None,
+     r"time holds datetime64\[ns\], not numbers; give seconds: \(time - time\[0\]\) / "),
+    (dataset("lorenz", 2).drop_vars("x"), None, "has no variable x"),
+    (dataset("lorenz", 2)[["x", "t"]], np.arange(30.0), "x has its own times; leave t out"),
     (None, np.arange(12.0), "x: want numbers"),
     ("nowhere", None, "nowhere: is not there"),
     (np.full((2, 12, 3), "a"), np.arange(12.0), "x: want numbers"),
@@ -137,6 +150,78 @@ def test_clocks_of_a_dataarray_and_their_units_are_read():
     minutes = x.assign_coords(time=("time", [0.0, 1.0, 2.0], {"units": "minutes"}))
     read = load_trajectories(as_dataset(minutes, None), lorenz(), 2)
     assert read.t.tolist() == [[0.0, 60.0, 120.0]] * 2
+
+
+def test_a_dataset_may_have_its_times_as_a_coordinate(field):
+    made = dataset("lorenz", 4)
+    one_clock = made[["x"]].assign_coords(time=made["t"].values[0])
+    wanted = vgbdm.infer(field, made[["x", "t"]])
+    xr.testing.assert_allclose(vgbdm.infer(field, one_clock), wanted)
+    xr.testing.assert_allclose(vgbdm.infer(field, made[["x"]], made["t"].values), wanted)
+    in_minutes = one_clock.assign_coords(time=one_clock["time"] / 60)
+    in_minutes["time"].attrs["units"] = "minutes"
+    xr.testing.assert_allclose(vgbdm.infer(field, in_minutes), wanted, rtol=1e-4)
+    with pytest.raises(InputError, match="trajectories of pendulum, not of lorenz"):
+        vgbdm.infer(field, one_clock.assign_attrs(system="pendulum"), made["t"].values)
+
+
+@pytest.mark.parametrize("change", [
+    lambda values: values.tolist(), lambda values: values.astype(np.float64),
+    lambda values: torch.from_numpy(values), lambda values: values.astype(np.longdouble),
+])  # fmt: skip
+def test_numbers_may_be_lists_or_of_any_width(field, change):
+    data = trajectories("lorenz", 3)
+    x, t = data.x.numpy(), data.t.numpy()
+    xr.testing.assert_allclose(vgbdm.infer(field, change(x), t), vgbdm.infer(field, x, t))
+
+
+@pytest.mark.parametrize(("physics", "line"), [
+    (Lorenz, r"physics: Lorenz is a class; give an object of it: Lorenz\(prior=…\)$"),
+    ("lorenz", r"physics: str is none that a domain here takes"),
+])  # fmt: skip
+def test_what_is_no_physics_is_one_line(physics, line):
+    data = trajectories("lorenz", 3)
+    with pytest.raises(InputError, match=line):
+        vgbdm.fit(physics, data.x.numpy(), data.t.numpy())
+
+
+def test_a_model_is_no_physics(field):
+    data = trajectories("lorenz", 3)
+    with pytest.raises(InputError, match="physics: want a System, not LatentField"):
+        vgbdm.fit(field, data.x.numpy(), data.t.numpy())
+
+
+def test_a_callers_model_stays_as_it_is(field):
+    held = copy.deepcopy(field).train()
+    data = trajectories("lorenz", 3)
+    x, t = data.x.numpy(), data.t.numpy()
+    xr.testing.assert_allclose(vgbdm.infer(held, x, t), vgbdm.infer(field, x, t))
+    vgbdm.evaluate(held, dataset("lorenz", 3), members=2)
+    vgbdm.forecast(held, x, t=t, leads=2, members=2)
+    assert all(module.training for module in held.modules()) and not held._forward_hooks
+    away = copy.deepcopy(field).to("meta")
+    with pytest.raises(NotImplementedError):  # nothing is there to be copied
+        evaluate(away, dataset("lorenz", 3), members=2)
+    assert {p.device.type for p in away.parameters()} == {"meta"}
+
+
+def test_one_draw_has_no_spread_to_be_scored(run, field):
+    told = ["crps", "spread_skill", "forecast_coverage_90", "theta_coverage_90"]
+    scores = vgbdm.evaluate(run, dataset("lorenz", 12), members=1).set_index("row").loc["model"]
+    assert scores[told].isna().all()
+    more = vgbdm.evaluate(field, dataset("lorenz", 12), members=2).set_index("row").loc["model"]
+    assert more[told].notna().all()
+    assert more["forecast_mse"] == scores["forecast_mse"]
+
+
+def test_the_columns_are_those_of_the_file_of_scores(run, field):
+    truth = dataset("lorenz", 3)
+    table = vgbdm.evaluate(run, truth.drop_vars(["params", "param"]), members=2)
+    assert list(table) == list(scoring.RUN_COLUMNS)
+    model = table.set_index("row").loc["model"]
+    assert (model["objective"], model["seed"]) == ("vgbdm", 0) and model["steps"] in (0, 3, 6)
+    alone = vgbdm.evaluate(field, truth.drop_vars(["params", "param"]), members=2)
+    assert set(table) - set(alone) == {"objective", "variant", "seed", "steps"}
 
 
 def test_scores_are_beside_their_baselines(run, field):
@@ -202,6 +287,7 @@ def test_a_second_fit_in_the_same_folder_is_refused(run):
     ({"minutes": True}, r"minutes=true: want a number > 0"),
     ({"seed": -1}, r"seed=-1: want a whole number"),
     ({"seed": 1.5}, r"seed=1.5: want a whole number"),
+    ({"run_dir": 3}, r"run_dir=3: want the path of a folder"),
     ({"run_dir": "a${b}"}, r"run_dir=a\$\{b\}: want a folder"),
 ])  # fmt: skip
 def test_arguments_and_options_of_a_fit_are_held_to_their_types(tmp_path, given, line):
@@ -239,6 +325,7 @@ def test_known_dynamics_are_asked_once_before_training(answer, line):
     ({"batch": 0}, r"batch=0: want"),
     ({"seed": None}, r"seed=null: want"),
     ({"leads": None}, r"leads=None: of a system want how many frames"),
+    ({"leads": 10**12}, r"leads=1000000000000: at most \d+ frames at once"),
     ({"leads": -3}, r"leads=-3: of a system want"),
     ({"leads": [0.1, np.inf]}, r"leads=.*: of a system want"),
     ({"device": "gpu"}, r"device=gpu: "),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from omegaconf import OmegaConf
 from processes import finish
 
@@ -24,7 +24,7 @@ from physics_systems.training import train
 from vgbdm import plugins
 from vgbdm.errors import InputError
 from vgbdm.registry.build import build
-from vgbdm.registry.search_path import with_plugins
+from vgbdm.registry.search_path import searching, with_plugins
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = REPO / "configs"
@@ -37,8 +37,9 @@ SHORT = (
 
 
 def composed(name, *overrides):
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return compose(name, with_plugins(overrides, CONFIGS))
+    rest, folders = with_plugins(overrides, CONFIGS)
+    with searching(folders):
+        return compose(name, rest)
 
 
 def make_stores(folder):

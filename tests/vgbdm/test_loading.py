@@ -14,7 +14,7 @@ from systems import SYSTEMS, make_field
 import vgbdm
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
-from vgbdm.loading import load, run_folder
+from vgbdm.loading import load, placed, run_folder
 from vgbdm.networks import ResidualMLP
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
@@ -57,6 +57,41 @@ def test_a_loaded_model_is_the_one_that_was_trained(tmp_path):
         assert {p.device.type for p in model.parameters()} == {"cpu"}
     assert load(tmp_path, device="meta").mean.device.type == "meta"
     assert vgbdm.load is load
+
+
+def test_a_device_that_is_not_here_is_refused_by_name(tmp_path):
+    for name in ("gpu", "cuda:99", "mps:7"):
+        refused(lambda: load(tmp_path, device=name), f"device={name}: ", "such as cpu")  # noqa: B023
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    ({"path": None}, "path: want the folder of a run, not NoneType"),
+    ({"path": 3}, "path: want the folder of a run, not int"),
+    ({"path": b"run"}, "path: want the folder of a run, not bytes"),
+    ({"plugins": 3}, r"plugins=3: want a list of packages: plugins=\[mylab.systems\]"),
+    ({"plugins": "mylab"}, "plugins=mylab: want a list of packages"),
+    ({"device": "gpu"}, "device=gpu: Expected one of cpu"),
+])  # fmt: skip
+def test_arguments_that_are_none_are_one_line(tmp_path, arguments, line):
+    with pytest.raises(InputError, match=line) as caught:
+        load(**{"path": tmp_path} | arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_plugins_and_any_device_may_be_said(tmp_path):
+    trained = write_run(tmp_path)
+    held = load(tmp_path, device=None, plugins=None)
+    torch.testing.assert_close(held.state_dict(), trained.state_dict(), check_device=False)
+
+
+def test_a_model_is_placed_without_being_touched(tmp_path):
+    trained = write_run(tmp_path)
+    assert placed(trained, "cpu") is trained
+    assert placed(trained, "meta").mean.device.type == "meta"
+    assert trained.mean.device.type == "cpu"
+    trained.network.train()
+    assert not any(module.training for module in placed(trained, "cpu").modules())
+    assert trained.network.training
 
 
 def test_averaged_weights_are_preferred(tmp_path):

@@ -1,11 +1,16 @@
 """Which version and commit made something."""
 
+import runpy
 import subprocess
-from importlib import metadata
+import sys
+from pathlib import Path
 
 import pytest
+import setuptools
 
 from vgbdm import __version__, origin
+
+REPO = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -55,30 +60,51 @@ def test_without_git_nothing_is_told(anew, tmp_path):
     assert origin.commit() is None
 
 
-@pytest.mark.parametrize(
-    ("noted", "told"),
-    [
-        (None, None),
-        ('{"url": "file:///x", "dir_info": {}}', None),
-        ('{"url": "https://x", "vcs_info": {"vcs": "git", "commit_id": "6ae1f0e"}}', "6ae1f0e"),
-    ],
-)
-def test_an_installed_package_tells_what_pip_noted(anew, tmp_path, noted, told):
-    anew.setattr(origin, "checkout", lambda: None)
-    folder = tmp_path / "vgbdm-0.1.0.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text("Name: vgbdm")
+@pytest.mark.parametrize(("noted", "told"), [(None, None), ("6ae1f0e\n", "6ae1f0e"), ("", None)])
+@pytest.mark.parametrize("unpacked", [True, False])  # sources of an archive, or a wheel
+def test_what_was_built_tells_what_the_build_noted(anew, tmp_path, noted, told, unpacked):
+    anew.setattr(origin, "checkout", lambda: tmp_path if unpacked else None)
+    anew.setattr(origin, "PACKAGE", tmp_path)
     if noted is not None:
-        (folder / "direct_url.json").write_text(noted)
-    anew.setattr(metadata, "distribution", lambda _: metadata.PathDistribution(folder))
+        (tmp_path / origin.BUILT_FROM).write_text(noted)
     assert origin.commit() == told
 
 
-def test_a_package_that_nobody_installed_tells_none(anew):
-    anew.setattr(origin, "checkout", lambda: None)
+@pytest.fixture
+def builder(anew, tmp_path):
+    """setup.py, with what it gives to setuptools, and a folder for what it builds."""
+    given = {}
+    anew.setattr(setuptools, "setup", given.update)
+    anew.setattr(sys, "path", sys.path[:])
+    made = runpy.run_path(str(REPO / "setup.py"))
+    (tmp_path / "vgbdm").mkdir()
+    anew.setitem(made["note_commit"].__globals__, "commit", lambda: "6ae1f0e")
+    for command in given["cmdclass"].values():
+        for step in ("run", "make_release_tree"):
+            anew.setattr(command.__base__, step, lambda *_: None, raising=False)
+    return given["cmdclass"], tmp_path / "vgbdm"
 
-    def missing(_):
-        raise metadata.PackageNotFoundError
 
-    anew.setattr(metadata, "distribution", missing)
-    assert origin.commit() is None
+@pytest.mark.parametrize("editable", [True, False])
+def test_a_build_notes_its_commit_but_not_in_a_checkout(builder, editable):
+    commands, package = builder
+    build = commands["build_py"](setuptools.Distribution())
+    build.build_lib, build.editable_mode = str(package.parent), editable
+    (package / origin.BUILT_FROM).write_text("stale")
+    build.run()
+    assert (package / origin.BUILT_FROM).read_text() == ("stale" if editable else "6ae1f0e\n")
+
+
+def test_sources_note_the_commit_that_they_leave_behind(builder):
+    commands, package = builder
+    commands["sdist"](setuptools.Distribution()).make_release_tree(str(package.parent), [])
+    assert (package / origin.BUILT_FROM).read_text() == "6ae1f0e\n"
+
+
+def test_a_build_that_knows_no_commit_leaves_none_of_an_earlier_one(builder, anew):
+    commands, package = builder
+    step = commands["sdist"].make_release_tree
+    anew.setitem(step.__globals__["note_commit"].__globals__, "commit", lambda: None)
+    (package / origin.BUILT_FROM).write_text("stale")
+    step(commands["sdist"](setuptools.Distribution()), str(package.parent), [])
+    assert not (package / origin.BUILT_FROM).exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import operator
 import sys
@@ -12,12 +11,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Len
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 from pydantic_core import ErrorDetails
 
 from vgbdm.errors import InputError
 from vgbdm.options.describing import describe, written
-from vgbdm.options.kinds import Below, Divides
+from vgbdm.options.kinds import Below, Divides, With
+from vgbdm.options.nearest import nearest, one_of
 from vgbdm.options.shapes import Options, Shape, Spec, schema_of, shape_of
 from vgbdm.options.signatures import REQUIRED, marks_of
 from vgbdm.options.sources import ClassText, Made, Marked, OneOf
@@ -30,12 +30,13 @@ class Open(Options, extra="allow"):
     """Where a class takes options that its signature does not name."""
 
 
-def check(launcher: str, config: DictConfig) -> None:
+def check(launcher: str, config: DictConfig, given: Sequence[str] = ()) -> None:
     """Refuse what a launcher's schema does not allow; opens nothing, imports no torch.
 
     Args:
         launcher: name of its config, such as ``train_era5``; without a schema nothing is checked.
         config: composed, every value given.
+        given: keys that a user gave; one that does nothing with the others is refused.
 
     Raises:
         InputError: one line with the dotted key, its value and what is wanted.
@@ -44,12 +45,33 @@ def check(launcher: str, config: DictConfig) -> None:
         return
     values: Any = OmegaConf.to_container(config, resolve=True)
     try:
-        check_values(shape_of(launcher, values), values)
+        shape = shape_of(launcher, values)
+        check_values(shape, values)
+        for key in given:
+            _check_idle(shape, values, key)
     except InputError as error:
         source = _reference(config, str(error).partition("=")[0])
         if not source:
             raise
         raise InputError(f"{error}; it is taken from {source}") from None
+
+
+def _check_idle(shape: Shape, values: Any, key: str) -> None:
+    """Refuse an option that was given and does nothing with the values of others."""
+    within: Shape | None = shape
+    for name in key.split("."):
+        spec = within.specs.get(name) if within is not None else None
+        if spec is None:
+            return
+        for mark in marks_of(spec.annotation):
+            if isinstance(mark, With) and not mark.holds(values.get(mark.other)):
+                place = f"{key.rpartition('.')[0]}." if "." in key else ""
+                now = f"{place}{mark.other}={show(values.get(mark.other))}"
+                if values[name] is not None:
+                    raise InputError(
+                        f"{key}: does nothing with {now}; leave it out, or give {place}{mark}"
+                    )
+        within, values = spec.shape, values[name]
 
 
 def _reference(config: DictConfig, key: str) -> str:
@@ -134,35 +156,49 @@ def _line(told: ErrorDetails, shape: Shape, values: Any) -> str:
     for name in told["loc"][len(place) :]:
         if not isinstance(values, Mapping) or name not in values:
             break
-        key, values, annotation = f"{key}.{name}", values[name], get_args(annotation)[-1]
+        key, values, annotation = f"{key}.{name}", values[name], _item_of(annotation)
     wanted = str(describe(annotation))
     if values is REQUIRED:
         return f"{key}=… is missing: want {wanted}"
     return f"{key}={show(values)}: want {wanted}{_advice(values, spec)}"
 
 
+def _item_of(annotation: Any) -> Any:
+    """The type of the values of a mapping, which may be one part of a union."""
+    parts = [part for part in get_args(annotation) if part is not type(None)]
+    union = get_origin(annotation) in (Union, types.UnionType)
+    return get_args(parts[0])[-1] if union else parts[-1]
+
+
 def _advice(value: Any, spec: Spec) -> str:
     """What else may be said: the nearest choice, or how a number is written as text."""
     told = describe(spec.annotation)
     if told.choices and isinstance(value, str):
-        near = difflib.get_close_matches(value, told.choices, 1)
-        return f"; did you mean {near[0]}?" if near else ""
+        return nearest(value, told.choices)
     if told.kind == "number" and isinstance(value, int) and abs(value) > sys.float_info.max:
         return " that a double holds"
+    if told.kind == "whole number" and isinstance(value, float) and value.is_integer():
+        whole = _is_valid(spec.annotation, int(value))
+        return f"; as a whole number it is written {int(value)}" if whole else ""
     texts = told.kind.startswith("text") or told.kind.endswith("text")
     if texts and isinstance(value, int | float) and not isinstance(value, bool):
         return f"; as text it is written '\"{value}\"'"
     return ""
 
 
+def _is_valid(annotation: Any, value: Any) -> bool:
+    try:
+        TypeAdapter(type_of(annotation)).validate_python(value)
+    except ValidationError:
+        return False
+    return True
+
+
 def unknown(key: str, known: Sequence[str]) -> str:
     """One line for a key that is none."""
-    above, _, name = key.rpartition(".")
-    shown = [one for one in known if not one.startswith("_")]
-    near = difflib.get_close_matches(name, shown, 1)
-    meant = f"; did you mean {f'{above}.' if above else ''}{near[0]}?" if near else ""
-    where = f"{above} has" if above else "there are"
-    return f"{show(key)}: no such option{meant} ({where} {', '.join(shown) or 'none'})"
+    above, dot, _ = key.rpartition(".")
+    shown = [f"{above}{dot}{one}" for one in known if not one.startswith("_")]
+    return f"{show(key)}: no such option{one_of(key, shown)}"
 
 
 def show(value: Any) -> str:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Interval, Le, Len, Lt, MaxLen, MinLen
+from pydantic import BaseModel
 
-from vgbdm.options.kinds import MOST, Unit, Words
-from vgbdm.options.sources import Marked, OneOf
+from vgbdm.options.kinds import MOST, Node, Unit, With, Words
+from vgbdm.options.sources import ClassText, Made, Marked, OneOf
 
 POWERS = {MOST: "2^31", 2**63 - 1: "2^63"}
 """Ends of ranges in fewer digits."""
 PLAIN = {int: "whole number", float: "number", bool: "yes or no", str: "text"}
 ARTICLES = {"whole number": "a whole number", "number": "a number", "yes or no": "true or false"}
+ARTICLES |= {"class": "a class", "options": "its options"}
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Description:
         unit: of a number.
         choices: all values, as they are written.
         nullable: whether null may stand for none.
+        only: with which other option it does something, such as ``region``; empty for any.
     """
 
     kind: str
@@ -35,6 +38,7 @@ class Description:
     unit: str = ""
     choices: tuple[str, ...] = ()
     nullable: bool = False
+    only: str = ""
 
     def __str__(self) -> str:
         """What is wanted, for an error."""
@@ -44,7 +48,7 @@ class Description:
             told = " ".join(filter(None, (ARTICLES.get(self.kind, self.kind), self.bounds)))
             if self.kind.startswith("list of") and self.bounds.startswith("of"):
                 told = f"a list {self.bounds} {self.kind.removeprefix('list of ')}"
-            told = f"a {told}" if told.startswith("list ") else told
+            told = f"a {told}" if told.startswith(("list ", "mapping ")) else told
             told += f" ({self.unit})" if self.unit else ""
         return told + (", or null" if self.nullable and "null" not in self.choices else "")
 
@@ -55,6 +59,8 @@ def describe(annotation: Any) -> Description:
         return _union(annotation.parts)
     if isinstance(annotation, Marked):
         return _with_marks(describe(annotation.kind), annotation.marks)
+    if isinstance(annotation, ClassText | Made):
+        return Description("class")
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _with_marks(describe(args[0]), annotation.__metadata__)
@@ -67,6 +73,8 @@ def describe(annotation: Any) -> Description:
     if origin is not None and args:
         fixed = origin is tuple and Ellipsis not in args
         return Description("list" + _of(args[:1]), f"of {len(args)}" if fixed else "")
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return Description("options")
     return Description(PLAIN.get(annotation, "value"))
 
 
@@ -83,7 +91,10 @@ def _of(args: tuple[Any, ...]) -> str:
     inner = describe(args[0]) if args and args[0] is not Any else None
     if inner is None or inner.kind == "value":
         return ""
-    return f" of {inner.kind}s" if inner.kind.endswith(("number", "text")) else f" of {inner.kind}"
+    if inner.choices:
+        return f" of {' | '.join(inner.choices)}"
+    many = f"{inner.kind}s" if inner.kind.endswith(("number", "text")) else inner.kind
+    return f" of {many} {inner.bounds}".rstrip() if inner.kind == "number" else f" of {many}"
 
 
 def _union(parts: tuple[Any, ...]) -> Description:
@@ -107,12 +118,16 @@ def _with_marks(told: Description, marks: tuple[Any, ...]) -> Description:
             told = replace(told, unit=mark.name)
         elif isinstance(mark, Words):
             told = replace(told, kind=mark.text)
+        elif isinstance(mark, With):
+            told = replace(told, only=" and ".join(filter(None, (told.only, str(mark)))))
+        elif isinstance(mark, Node):
+            told = replace(told, kind="class")
         else:
             bounds = " ".join(filter(None, (told.bounds, _bounds(mark))))
             told = replace(told, bounds=bounds)
     # words of its own say how long it is
     worded = any(isinstance(mark, Words) for mark in marks)
-    lengths = all(isinstance(mark, Words | Unit | Len | MinLen | MaxLen) for mark in marks)
+    lengths = all(isinstance(mark, Len | MinLen | MaxLen) for mark in marks if _bounds(mark))
     return replace(told, bounds="") if worded and lengths else told
 
 

@@ -48,6 +48,33 @@ class Below:
     equal: bool = False
 
 
+@dataclass(frozen=True, init=False)
+class With:
+    """An option that does something only with another of the same node.
+
+    Attributes:
+        other: its name.
+        values: it must have one of these; where there are none, any but null.
+    """
+
+    other: str
+    values: tuple[Any, ...]
+
+    def __init__(self, other: str, *values: Any) -> None:
+        object.__setattr__(self, "other", other)
+        object.__setattr__(self, "values", values)
+
+    def holds(self, other: Any) -> bool:
+        """Whether the other option has such a value."""
+        return other in self.values if self.values else other is not None
+
+    def __str__(self) -> str:
+        """What must be given."""
+        plain = {None: "null", True: "true", False: "false"}
+        told = [plain.get(v, v) if isinstance(v, bool | None) else v for v in self.values]
+        return " or ".join(f"{self.other}={value}" for value in told) or self.other
+
+
 @dataclass(frozen=True)
 class Words:
     """What a text or value is, in words that stand for its type, such as ``a date``."""
@@ -99,6 +126,8 @@ Frames = Annotated[int, Interval(ge=0, le=LARGEST)]
 Seed = Annotated[int, Interval(ge=0, le=2**63 - 1)]
 AtLeastTwo = Annotated[int, Interval(ge=2, le=LARGEST)]
 Positive = Annotated[float, Gt(0)]
+Budget = Annotated[float, Ge(0.01), Unit("minutes")]
+"""Of time."""
 NotNegative = Annotated[float, Ge(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Precision = Literal["fp32", "bf16"]

@@ -29,6 +29,7 @@ class Option:
         common: whether most users meet it.
         group: the first part of its key; empty at the top.
         nullable: whether null may be given, for none.
+        only: with which other option it does something; empty for any.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Option:
     common: bool
     group: str
     nullable: bool = False
+    only: str = ""
 
 
 def options_of(launcher: str, config: DictConfig) -> list[Option]:
@@ -79,6 +81,7 @@ def _listed(shape: Shape, above: str, common: frozenset[str]) -> list[Option]:
                 key in common or spec.value is REQUIRED,
                 key.partition(".")[0] if "." in key else "",
                 told.nullable,
+                told.only,
             )
         )
     return found

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vgbdm.errors import InputError
+from vgbdm.options.nearest import one_of
 from vgbdm.options.signatures import constant_of
 
 
@@ -35,9 +35,7 @@ def check_schedules(
     known = tuple(dict.fromkeys((*known, *more)))
     for name in schedules:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            meant = f"; did you mean {near[0]}?" if near else ""
             raise InputError(
-                f"{place}.{name}: {target.rpartition('.')[2]} reads no such schedule{meant} "
-                f"(it reads {', '.join(known)})"
+                f"{place}.{name}: {target.rpartition('.')[2]} reads no such schedule"
+                f"{one_of(name, known)}"
             )

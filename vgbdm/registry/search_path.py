@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -41,12 +45,15 @@ def config_dirs(arguments: Sequence[str]) -> list[str]:
     return [*rest, _override(folders)] if folders else rest
 
 
-def with_plugins(overrides: Sequence[str], own: Path) -> list[str]:
-    """Overrides with which the configs of plugins are found; the plugins are named by it.
+def with_plugins(overrides: Sequence[str], own: Path) -> tuple[list[str], list[Path]]:
+    """Overrides and the folders in which their configs are found; the plugins are named by it.
 
     Args:
         overrides: of the command line: ``plugins=[…]`` and ``hydra.searchpath=[…]`` among them.
         own: the folder that is searched first.
+
+    Returns:
+        The overrides without ``hydra.searchpath``; the folders in their order, ``own`` first.
 
     Raises:
         InputError: for a plugin that is not installed, a config of one that is not named, a folder
@@ -57,8 +64,22 @@ def with_plugins(overrides: Sequence[str], own: Path) -> list[str]:
     folders = [*plugins.config_folders(), *map(_folder, _values(overrides, SEARCHED))]
     _refuse_same_names([own, *folders])
     _refuse_unnamed(overrides, [own, *folders])
-    rest = [override for override in overrides if not override.startswith(f"{SEARCHED}=")]
-    return [*rest, _override(map(str, folders))] if folders else rest
+    rest = [o for o in overrides if o.lstrip("+").partition("=")[0] != SEARCHED]
+    return rest, list(dict.fromkeys([own, *folders]))
+
+
+@contextmanager
+def searching(folders: Sequence[Path]) -> Iterator[None]:
+    """Hydra at folders of configs, the first of a name counts; for ``compose``."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(folders[0]), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        assert isinstance(loader, ConfigLoaderImpl)
+        path = loader.get_search_path()
+        for folder in folders[1:]:
+            path.prepend("plugins", f"{SCHEME}{folder}", "schema")  # that must be last
+        loader.repository.initialize_sources(path)
+        yield
 
 
 def _override(folders: Any) -> str:

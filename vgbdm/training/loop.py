@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
-from annotated_types import Gt, Interval
+from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
-from vgbdm.options.kinds import Count, Positive, Unit, WholeNumber
+from vgbdm.options.kinds import Budget, Count, Unit, With
 from vgbdm.origin import software
 from vgbdm.registry.build import check_parts
 from vgbdm.storage.files import write_json
@@ -60,7 +60,8 @@ class Plan:
 
     Attributes:
         total_steps: optimiser steps, unless ``max_minutes`` is given.
-        max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good.
+        max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good;
+            one that ends before that ends the run at the next step.
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
         save_minutes: time between checkpoints, besides those of validations; None: only those.
@@ -73,14 +74,14 @@ class Plan:
     """
 
     total_steps: Count = 1000
-    max_minutes: Annotated[Positive, Unit("minutes")] | None = None
+    max_minutes: Budget | None = None
     validations: Count = 5
     keep: Count = 1
-    save_minutes: Annotated[Positive, Unit("minutes")] | None = 10.0
+    save_minutes: Annotated[float, Ge(0.001), Unit("minutes")] | None = 10.0
     patience: Count | None = None
-    hang_minutes: Annotated[float, Interval(gt=0, lt=COLLECTIVE_MINUTES), Unit("minutes")] = 10.0
+    hang_minutes: Annotated[float, Interval(ge=0.1, lt=COLLECTIVE_MINUTES), Unit("minutes")] = 10.0
     nonfinite: Literal["stop", "skip"] = "stop"
-    max_skips: WholeNumber = 5
+    max_skips: Annotated[Count, With("nonfinite", "skip")] = 5
     explosion: Annotated[float, Gt(1)] | None = None
 
     def __post_init__(self) -> None:
@@ -271,7 +272,7 @@ class Trainer(Generic[Field, Batch]):
                 result = self.train_step(next(feed), feed.prepare, records, started)
                 if self.total is None:
                     seconds.append(time.perf_counter() - started)
-                    if self.step == UNTIMED_STEPS + TIMED_STEPS:
+                    if self.step == UNTIMED_STEPS + TIMED_STEPS or self.is_spent(begin, looking):
                         self.fix_total(begin, looking, typical(seconds[-TIMED_STEPS:]))
                 if "stop" in result.wishes:
                     self.stop()
@@ -294,12 +295,19 @@ class Trainer(Generic[Field, Batch]):
             return self.step == 0
         return self.step in [round(total * k / count) for k in range(1, count + 1)]
 
-    def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
-        """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
+    def seconds_left(self, begin: float, looking: float) -> float:
+        """Of the wall-clock budget, for steps."""
         assert self.plan.max_minutes is not None
         spent = time.perf_counter() - begin
-        left = 60 * self.plan.max_minutes - spent - looking * self.plan.validations
-        steps = self.step + max(left, 0.0) / step_seconds
+        return 60 * self.plan.max_minutes - spent - looking * self.plan.validations
+
+    def is_spent(self, begin: float, looking: float) -> bool:
+        """Whether the budget ends while the first steps are timed. *Collective.*"""
+        return self.backend.broadcast(self.seconds_left(begin, looking)) <= 0
+
+    def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
+        """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
+        steps = self.step + max(self.seconds_left(begin, looking), 0.0) / step_seconds
         self.total = int(self.backend.broadcast(max(math.floor(steps), self.step + 1)))
         log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
 

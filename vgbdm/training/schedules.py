@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 from vgbdm.errors import InputError
-from vgbdm.options.kinds import Below, Count, Positive, Share, WholeNumber
+from vgbdm.options.kinds import Below, Count, NotNegative, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Constant:
         value: at every step.
     """
 
-    value: float
+    value: NotNegative
 
     def __call__(self, step: int, total_steps: int | None) -> float:
         """The value."""
@@ -54,7 +54,7 @@ class Every:
         period: how many steps one of them stands for.
     """
 
-    value: float
+    value: NotNegative
     period: Count
 
     def __post_init__(self) -> None:
@@ -79,8 +79,8 @@ class Linear:
         finish: share of the run at which it ends.
     """
 
-    start: float
-    end: float
+    start: NotNegative
+    end: NotNegative
     begin: Annotated[Share, Below("finish")] = 0.0
     finish: Share = 1.0
 

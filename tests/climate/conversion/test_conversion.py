@@ -233,6 +233,21 @@ def test_one_of_two_converters_works(files, whole, tmp_path):
     assert contents(path) == contents(whole)
 
 
+def test_a_store_that_another_finishes_meanwhile_is_finished(files, whole, tmp_path, monkeypatch):
+    """Its manifest comes, and its records go, between the two looks at the folder."""
+    path = tmp_path / "store"
+    shutil.copytree(whole, path)
+    (path / "manifest.json").unlink()
+
+    def finish(_):
+        shutil.copy(whole / "manifest.json", path)
+        return False
+
+    monkeypatch.setattr("climate.conversion.convert._is_marked", finish)
+    with pytest.raises(InputError, match="already finished"):
+        convert(source(files).open(), path, SPLITS, source=ABOUT)
+
+
 def flip(path):
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import archive
-from builders import hours
+from builders import LAT, hours
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refused
@@ -143,6 +143,19 @@ def test_what_is_on_other_axes_is_refused():
     several = content.expand_dims(number=[0, 1])
     refused(lambda: open_part(several, "geopotential", "file"), "has 2 of number besides time")
     refused(lambda: open_part(content, "t", "file"), "file: holds geopotential, ", ", not t")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda d: d.drop_vars("longitude"), "x: its dimension longitude has no numbers; give"),
+        (lambda d: d.isel(longitude=slice(0, 0)), "x: its longitude has no points"),
+        (lambda d: d.assign_coords(latitude=[np.nan, *LAT[1:]]), "its latitude has missing"),
+    ],
+)
+def test_an_axis_without_its_numbers_is_named(change, words):
+    data = archive(hours("2016-01-01", 2))
+    refused(lambda: open_part(change(data), "geopotential", "x"), words)
 
 
 def test_a_level_is_known_by_five_digits():

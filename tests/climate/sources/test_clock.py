@@ -1,7 +1,9 @@
 """Spacings that change, times of few digits, forecasts and months: said, and the remedies work."""
 
+import datetime as dt
 import re
 
+import cftime
 import numpy as np
 import pytest
 import xarray as xr
@@ -10,9 +12,11 @@ from builders import hours
 from refusals import refused
 
 from climate.conversion.convert import convert
-from climate.sources.clock import check_calendar, spacings
+from climate.sources.axes import open_part
+from climate.sources.clock import check_calendar, decode_times, spacings
 from climate.sources.select import parse_selection
 from climate.store.layout import open_store
+from vgbdm.errors import InputError
 
 HOUR = np.timedelta64(3600, "s")
 MIXED = np.concatenate((hours("2016-01-01", 21, 6), hours("2016-01-06T03", 59, 3)))
@@ -95,6 +99,41 @@ def test_an_odd_time_is_named_and_the_step_leaves_it_out(tmp_path):
 def test_a_step_of_only_one_part_is_refused(tmp_path):
     write(MIXED, tmp_path / "a.nc")
     refused(lambda: opened(tmp_path, "3h"), "step=3h: not a multiple of the source's step, 6 h")
+
+
+def test_times_of_gregorian_calendars_and_of_zones_are_read():
+    wanted = hours("2016-02-28", 3, 12).astype("M8[s]")
+    zone = dt.timezone(dt.timedelta(hours=-3))
+    stamps = [time.replace(tzinfo=dt.UTC).astimezone(zone) for time in wanted.tolist()]
+    for values in (
+        cftime.num2date([0, 12, 24], "hours since 2016-02-28", only_use_cftime_datetimes=True),
+        np.array(stamps, object),
+    ):
+        assert np.array_equal(decode_times(xr.Variable("time", values), "x"), wanted)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["2016-01-01"], "its times are text such as '2016-01-01'"),
+        (np.array(["2016-01-01"], object), "cannot be read, the first is '2016-01-01'"),
+        ([cftime.Datetime360Day(2016, 2, 30)], r"\(360_day\)"),
+        ([0, 1], "its times cannot be read"),
+    ],
+)
+def test_what_is_no_time_says_what_is_wanted(values, words):
+    with pytest.raises(InputError, match=words):
+        decode_times(xr.Variable("time", values), "x")
+
+
+def test_times_of_another_name_are_to_be_renamed():
+    data = archive(hours("2016-01-01", 2))
+    for change, words in (
+        (data.rename(time="date"), "times along date, which is not named time; rename it"),
+        (data.rename_dims(time="i"), "times along i, .* swap_dims\\(i='time'\\)"),
+    ):
+        with pytest.raises(InputError, match=words):
+            open_part(change, "geopotential", "x")
 
 
 def test_float32_days(case):

@@ -78,6 +78,8 @@ def test_what_does_not_fit_is_refused(change, words, tmp_path):
 
 
 def test_files_of_other_kinds_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder; give the \.pt file itself"):
+        import_file(tmp_path)
     with pytest.raises(InputError, match="is not there"):
         import_file(tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("hello")

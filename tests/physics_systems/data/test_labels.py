@@ -67,7 +67,7 @@ def test_axes_of_other_names_are_believed_in_place_and_refused_out_of_it(tmp_pat
     want = dataset("lorenz").rename(trajectory="run", component="part").drop_vars("part")
     (tmp_path / "a").mkdir()
     assert same(loaded(want, tmp_path / "a"), want)
-    with pytest.raises(InputError, match=r"rename run, part to what they are of trajectory, time"):
+    with pytest.raises(InputError, match="rename run"):
         loaded(want.transpose("time", "run", "part", "param"), tmp_path)
 
 

@@ -1,11 +1,11 @@
 """Configs are found in ours, in those of plugins and in folders that are given."""
 
 import pytest
-from hydra import compose, initialize_config_dir
+from hydra import compose
 
 from vgbdm import plugins
 from vgbdm.errors import InputError
-from vgbdm.registry.search_path import config_dirs, with_plugins
+from vgbdm.registry.search_path import config_dirs, searching, with_plugins
 
 
 @pytest.fixture
@@ -30,8 +30,9 @@ def strange(tmp_path, monkeypatch):
 
 
 def a_of(own, *overrides):
-    with initialize_config_dir(str(own), version_base="1.3"):
-        return compose("run", with_plugins(overrides, own)).system.a
+    rest, folders = with_plugins(overrides, own)
+    with searching(folders):
+        return compose("run", rest).system.a
 
 
 def test_a_plugin_brings_its_configs(own):

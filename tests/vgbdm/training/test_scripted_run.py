@@ -171,6 +171,18 @@ def test_a_budget_rounds_down_and_leaves_one_step_at_least(tmp_path, monkeypatch
         assert trainer.total == total, minutes
 
 
+def test_a_budget_that_ends_while_steps_are_timed_ends_the_run(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    trainer = make_trainer(
+        tmp_path, score=Script(*[2.0] * 3, clock=clock, seconds=1.0),
+        objective=clock.steps(lambda call: 10.0), max_minutes=0.5, validations=1,
+    )  # fmt: skip
+    trainer.fit()
+    # a look of 1 s and three steps of 10 s are more than 30 s; the fourth ends it, with its look
+    assert trainer.total == trainer.step == 4
+    assert [row["step"] for row in rows(tmp_path / "validation.csv")] == [0, 4]
+
+
 def test_the_log_tells_rates_and_speed_of_each_step(tmp_path, monkeypatch):
     clock = Clock(monkeypatch)
     seconds = [0.5, 0.25, 2.0, 1.0]
