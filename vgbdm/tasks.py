@@ -24,6 +24,7 @@ ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
 """Of a cluster."""
 TOGETHER = 16
 """Tasks for each thread that are planned together: a plan of all takes memory."""
+ADDRESS = re.compile(r"[a-z]+://[^\s/]+:[0-9]+")
 WAIT_SECONDS = "30s"
 """For a cluster to answer."""
 
@@ -44,7 +45,9 @@ class Dask:
     workers: int | None = None
 
     def __post_init__(self) -> None:
-        if self.scheduler not in ("threads", "synchronous") and not self.is_cluster:
+        if self.scheduler not in ("threads", "synchronous") and not ADDRESS.fullmatch(
+            self.scheduler
+        ):
             raise InputError(
                 f"dask.scheduler={self.scheduler}: want threads, synchronous or tcp://HOST:PORT"
             )

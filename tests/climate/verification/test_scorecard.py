@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from builders import make_store
 from forecasters import Calibrated, Oracle
+from uneven_forecasts import forecast as uneven_forecast
 
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
@@ -252,6 +253,24 @@ def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeyp
         score(part, store, dask=Dask("synchronous"))  # files are compared at their first read
         tracemalloc.start()
         score(part, store, dask=Dask("synchronous"))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.2 * peaks[0]
+
+
+def test_memory_hardly_grows_with_leads(store, tmp_path, monkeypatch):
+    """Only the sums do: all leads of all starts are held nowhere."""
+    made, _ = uneven_forecast(store, np.arange(360, 376), leads=8, members=1)
+    monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
+    monkeypatch.setattr("climate.forecasts.reading.JOINED_BYTES", 2**16)
+    monkeypatch.setattr("vgbdm.tasks.TOGETHER", 1)
+    peaks = []
+    for leads in (4, 8):
+        part = made.select(np.arange(16), leads)
+        fit = {"kept": tmp_path, "dask": Dask("synchronous")}
+        score(part, store, **fit)  # fits the trivial rows
+        tracemalloc.start()
+        score(part, store, **fit)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
