@@ -135,7 +135,7 @@ def _scorecard(
 ) -> pd.DataFrame:
     """The rows of the forecast and of some baselines; all of them where none are named."""
     store = open_for_forecast(truth, forecast, aside)
-    scored = score(open_forecast(forecast, store), store, seed=seed).scorecard
+    scored = score(open_forecast(forecast, store), store, seed=seed, kept=aside).scorecard
     if baselines is None:
         return scored
     held = [row for row in scored["row"].unique() if row != "model"]

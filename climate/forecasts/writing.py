@@ -370,7 +370,7 @@ def _begin(forecasting: Forecasting, about: Mapping[str, str], journal: Journal)
     """
     initial, jobs, how = forecasting.initial, forecasting.jobs, forecasting.settings
     # never computed
-    made = forecasting.empty(lambda shape: da.zeros(shape, np.float32, chunks=shape), about)
+    made = forecasting.empty(lambda shape: da.zeros(shape, dtype=np.float32, chunks=shape), about)
     identity = {
         "model or settings": {name: str(value) for name, value in made.attrs.items()},
         "states": dict(initial.sealed),

@@ -45,6 +45,7 @@ def test_every_start_of_the_period_is_forecast(store, forecast):
     starts = store.anchors("test", SIX, 3, 7)
     assert np.array_equal(dataset["time"].values, store.times[starts].astype("M8[ns]"))
     assert dataset["u10"].dims == ("time", "lead_time", "lat", "lon")
+    assert dataset["u10"].dtype == np.float32
     for lead in (0, 6):
         assert np.array_equal(dataset["z"].values[:, lead], store.read(0, 480)[starts, 0])
 
