@@ -33,9 +33,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WIND_MARGIN = 1.5
+"""Bound of a wind ÷ its largest component in training; no wind of training exceeds √2 of that."""
+USUAL_WIND = 40.0
+"""Largest component of a wind, m/s, where training has none."""
 BLOCK = 720
 """Time steps read at once for statistics."""
-CARRIED = ("seen", "units", "periods", "mask")
+CARRIED = ("seen", "units", "periods", "mask", "winds")
 """What a model carries of its training for its forecasts; the data are the same without it, but for
 the mask, which is compared by itself, so that a message can say it."""
 
@@ -70,6 +74,7 @@ class Domain:
         units: of the channels, in their order; None: unknown.
         periods: first and last times of training and validation, by split; None: unknown.
         mask: which points of which channels hold no values, see `climate.store.mask`; empty: none.
+        winds: of each vector the largest component in training, in its unit; None: unknown.
     """
 
     lat: tuple[float, ...]
@@ -86,6 +91,7 @@ class Domain:
     units: tuple[str, ...] | None = None
     periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
     mask: str = ""
+    winds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):  # JSON knows only lists
@@ -140,6 +146,7 @@ class Domain:
             tuple(store.channel_attrs[name].get("units", "") for name in store.channels),
             {name: tuple(map(str, store.splits[name])) for name in ("train", "val")},
             describe_mask(store.channels, store.mask),
+            tuple(largest_component(store, pair) for pair in held),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -187,6 +194,14 @@ class Domain:
                     f"{', '.join(self.channels)}; name a pair of vectors="
                 )
         return tuple(wind) in self.vectors
+
+    def wind_limit(self, wind: Sequence[str]) -> float:
+        """Bound of the wind that a pair of channels is, m/s: 1.5 × its largest in training.
+
+        Its largest component, that is. Where the state does not hold the pair: 60 m/s.
+        """
+        known = dict(zip(self.vectors, self.winds or (), strict=False))
+        return WIND_MARGIN * (known.get((wind[0], wind[1])) or USUAL_WIND)
 
     @property
     def vector_channels(self) -> list[int]:
@@ -301,6 +316,13 @@ def cycles_seen(store: TrainingStore, step: np.timedelta64, history: int) -> dic
         )
     times, seconds = store.times[anchors], step_seconds(step)
     return {cycle: arcs_seen(times, seconds, cycle) for cycle in calendar_features_of(step).cycles}
+
+
+def largest_component(store: TrainingStore, pair: Sequence[str]) -> float:
+    """Of a vector in training: the larger of the largest of its two parts."""
+    at = [store.channels.index(name) for name in pair]
+    statistics = store.statistics
+    return float(np.abs([statistics.min[at], statistics.max[at]]).max())
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

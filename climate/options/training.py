@@ -56,12 +56,14 @@ class Physics(Options):
     """What the models are told of the time scale; see the group `task`.
 
     Attributes:
-        wind_limit: bound of the advecting wind.
+        wind_limit: bound of the advecting wind; null: 1.5 × its largest component in training.
+        fitted_wind_limit: bound of winds that are fitted rather than in the state.
         divergence_limit: bound of its divergence.
         priors: of θ, name → [median, spread of the logarithm].
     """
 
-    wind_limit: Annotated[Positive, Unit("m/s")]
+    wind_limit: Annotated[Positive, Unit("m/s")] | None
+    fitted_wind_limit: Annotated[Positive, Unit("m/s")]
     divergence_limit: Annotated[Positive, Unit("1/s")]
     priors: dict[str, Pair]
 
