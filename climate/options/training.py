@@ -58,13 +58,15 @@ class Physics(Options):
     Attributes:
         wind_limit: bound of the advecting wind; null: 1.5 × its largest component in training.
         fitted_wind_limit: bound of winds that are fitted rather than in the state.
-        divergence_limit: bound of its divergence.
+        divergence_limit: bound of its divergence; null: half of that limit at the smallest scale.
+        fitted_divergence_limit: bound of the divergence of those.
         priors: of θ, name → [median, spread of the logarithm].
     """
 
     wind_limit: Annotated[Positive, Unit("m/s")] | None
     fitted_wind_limit: Annotated[Positive, Unit("m/s")]
-    divergence_limit: Annotated[Positive, Unit("1/s")]
+    divergence_limit: Annotated[Positive, Unit("1/s")] | None
+    fitted_divergence_limit: Annotated[Positive, Unit("1/s")]
     priors: dict[str, Pair]
 
 

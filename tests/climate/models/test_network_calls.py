@@ -100,9 +100,11 @@ def test_a_model_from_before_keeps_the_network_at_each_stage():
 
 
 def test_the_bound_is_that_of_training_s_largest_wind():
-    domain = replace(make_domain(GRIDS["coarse"]), winds=(30.0,))
+    domain = replace(make_domain(GRIDS["coarse"]), largest_winds=(30.0,))
     model = make_model(GRIDS["coarse"], wind_limit=None, alter=lambda _: domain)
-    assert model.wind_limit == 45.0
-    assert make_model(GRIDS["coarse"], wind_limit=None, channels=("z",)).wind_limit == 60.0
-    fast = replace(domain, winds=(300.0,))
+    assert model.wind_limit.flatten().tolist() == [45.0] * 3
+    assert make_model(GRIDS["coarse"], wind_limit=None, channels=("z",)).wind_limit.tolist() == [
+        [[60.0]]
+    ]
+    fast = replace(domain, largest_winds=(300.0,))
     assert make_model(GRIDS["coarse"], wind_limit=None, alter=lambda _: fast).solver.substeps == 4
