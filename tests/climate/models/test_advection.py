@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from weather import (
@@ -19,6 +20,7 @@ from weather import (
 )
 
 from climate.conventions.earth import EARTH_RADIUS
+from climate.grids.grid import Grid
 from climate.models.networks import SphereConv
 from climate.models.wind import strained, wind_of
 from climate.operators.sphere import FiniteDifferenceOperators
@@ -218,3 +220,16 @@ def test_the_courant_number_is_logged_and_stays_below_its_limit():
     terms = matching(HermitePath(), 0)(model, Batch(states(model)), VALUES)
     assert terms["courant"].shape == (2,)
     assert 0 < terms["courant"].max().item() < 2 * math.sqrt(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("height", "spacing"), [(121, 1.5), (181, 1.0)])
+def test_thirty_day_rollouts_of_fine_grids_with_random_last_layers_stay_finite(height, spacing):
+    grid = Grid(np.linspace(-90, 90, height), spacing * np.arange(2 * height - 2))
+    model = make_model(grid, channels=("u10", "v10"), width=4, history_width=4)
+    shake(model)
+    rollout = model.simulate(states(model, batch=1, frames=4), torch.zeros(1), 120)
+    with torch.no_grad():
+        largest = [float(x.abs().max()) for x in rollout]
+    assert len(largest) == 120
+    assert max(largest) < 100
