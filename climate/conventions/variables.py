@@ -22,6 +22,10 @@ CHANNELS: dict[str, dict[str, str]] = {
     },
 }
 """CF attributes by short name; a name with a level, such as z850, is what it is without."""
+USUAL_LEVELS = {"z": 500.0, "t": 850.0}
+"""hPa."""
+GROUND = 1013.25
+"""hPa."""
 STATIC_UNITS = {"orography": "m", "lsm": "1"}
 """Units of the static fields that are known."""
 
@@ -32,6 +36,15 @@ def known_channel(name: str) -> dict[str, str] | None:
         return CHANNELS[name]
     found = re.fullmatch(r"([ztuv])_?\d+", name)
     return CHANNELS[found[1]] if found else None
+
+
+def pressure_of(name: str) -> float:
+    """Where a channel lies, hPa: the level in its name; near the ground without one.
+
+    Geopotential and temperature without a level are those of 500 and 850 hPa, as in WeatherBench.
+    """
+    found = None if name in CHANNELS else re.fullmatch(r"[a-z]_?(\d{1,4})", name)
+    return float(found[1]) if found and int(found[1]) else USUAL_LEVELS.get(name, GROUND)
 
 
 def channel_unit(name: str) -> str | None:

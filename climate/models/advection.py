@@ -8,6 +8,8 @@ truncation N, λ_N = N(N+1)/R². The network gives the stream function ψ and po
 correction to the state's own wind, and the source S. θ = (a, κ, r, q), one of each per variable.
 The half divergence makes the advection skew: it moves the square of x about and creates none.
 VGB-DM is the same with latents: θ is then drawn per sample, and fields ζ enter the network.
+A model step asks the network twice, whatever the truncation (`vgbdm.dynamics.splitting`); the
+state, its own wind and what they advect move in as many substeps as the bound of c needs.
 
 Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``G`` variables (a vector pair is
 one), ``T`` transported scalars (a vector pair is three), ``H`` latitudes, ``W`` longitudes.
@@ -28,11 +30,21 @@ from climate.models.domain import Domain
 from climate.models.field import WeatherField
 from climate.models.networks import soft_bound
 from climate.models.transport import Resolved
-from climate.models.wind import Wind, bounded, potential_unit, wind_of
+from climate.models.wind import (
+    Strain,
+    Wind,
+    bounded,
+    locally_bounded,
+    potential_unit,
+    spread_bounded,
+    strained,
+    wind_of,
+)
 from vgbdm.dynamics.parameters import LogNormalParameters, Theta
 from vgbdm.dynamics.rollout import Solver
-from vgbdm.dynamics.tendency import Context, Tendency
-from vgbdm.options.kinds import Pair, Positive, Text, Unit, With
+from vgbdm.dynamics.splitting import SplitSolver
+from vgbdm.dynamics.tendency import Context, Slow, SplitDynamics, Tendency
+from vgbdm.options.kinds import AtLeastTwo, Pair, Positive, Text, Unit, With
 from vgbdm.registry.marks import model_part
 
 RK4_LIMIT = 2.5
@@ -43,106 +55,177 @@ class Closure(NamedTuple):
     """What the network says of a state.
 
     Attributes:
-        state: the state up to the truncation.
-        potentials: (B, 2·G, H, W) stream function of each variable's correcting wind, then velocity
-            potential of each, network units.
+        wind: the parts of the correction of each variable's wind, (B, G, H, W) each: those of
+            `Wind`, before the bound, and those of its `Strain` where the bound is local.
         source: (B, C, H, W) in units of the change per model step, bounded; None without source.
     """
 
-    state: Resolved
-    potentials: Tensor
+    wind: tuple[Tensor, ...]
     source: Tensor | None
 
 
+def integration(calls: int | None, courant: float) -> Solver | SplitSolver:
+    """As many steps of Runge–Kutta (rk4) as the fastest allowed wind needs.
+
+    Args:
+        calls: of the network in a model step; None: one at each stage.
+        courant: Courant number of that wind, at the smallest scale, of a model step.
+    """
+    if calls is None:
+        return Solver("rk4", max(1, math.ceil(courant / RK4_LIMIT)))
+    return SplitSolver(calls, max(1, math.ceil(courant / calls / RK4_LIMIT)))
+
+
 @model_part
-class GreyBoxAdvection(WeatherField):
+class GreyBoxAdvection(WeatherField, SplitDynamics):
     """Advection by the state's own wind and a learned correction, with a learned source.
 
     Args:
         domain: grid, channels, static fields and statistics.
-        wind: the vector pair that advects, where the state holds it.
-        wind_limit: bound of |c|, m/s.
-        divergence_limit: bound of |∇·c|, 1/s.
+        wind: the vector pair that advects all variables, where the state holds it; None: each is
+            advected by the pair of the nearest level.
+        wind_limit: bound of |c|, m/s; None: 1.5 × the largest component of that pair in training.
+        divergence_limit: bound of |∇·c|, 1/s; None: half of |c|'s at the smallest scale.
         source: whether there is a learned source.
         source_limit: bound of |S| in standard deviations of the change per model step.
         priors: of θ, name → [median, spread of the logarithm]: ``wind_factor`` (no unit),
             ``diffusion`` (1/day, damping of the smallest scale kept), ``relaxation`` (1/day),
             ``unresolved`` (1/day, damping beyond the truncation).
+        network_calls: how often a model step asks the network, an even number; None, as in models
+            from before it was kept: at each stage of Runge–Kutta.
+        local_bound: whether c is bounded point by point; else, as in models from before, the whole
+            wind of a variable by one factor.
         options: of `WeatherField`; ``truncation`` is the largest degree that is advected.
+
+    Raises:
+        InputError: for an odd number of calls.
     """
+
+    carrier: Tensor
+    """(G,) which of the pairs of winds that advect carries each variable; empty without."""
+    eastward: Tensor
+    """(G,) channel of its eastward part."""
+    wind_limit: Tensor
+    """(G, 1, 1) m/s."""
+    divergence_limit: Tensor
+    """(G, 1, 1) 1/s."""
 
     def __init__(
         self,
         domain: Domain,
         *,
-        wind: Annotated[Sequence[Text], Len(2, 2)],
-        wind_limit: Annotated[Positive, Unit("m/s")],
-        divergence_limit: Annotated[Positive, Unit("1/s")],
+        wind: Annotated[Sequence[Text], Len(2, 2)] | None,
+        wind_limit: Annotated[Positive, Unit("m/s")] | None,
+        divergence_limit: Annotated[Positive, Unit("1/s")] | None,
         source: bool,
         source_limit: Annotated[Positive, With("source", True)],
         priors: Mapping[str, Pair],
+        network_calls: AtLeastTwo | None = None,
+        local_bound: bool = False,
         **options: Any,
     ) -> None:
-        count, own = len(domain.variables), domain.holds_wind(wind)
+        count, carriers = len(domain.variables), domain.carriers(wind)
+        own = [g for g in carriers if g is not None]
         used = {k: (v[0], v[1]) for k, v in priors.items() if own or k != "wind_factor"}
         outputs = 2 * count + (len(domain.channels) if source else 0)
         super().__init__(domain, outputs, LogNormalParameters(used, (count,)), **options)
-        self.wind_limit, self.divergence_limit = wind_limit, divergence_limit
-        self.source, self.source_limit = source, source_limit
-        names = [domain.channels[v[0]] for v in domain.variables]
-        self.wind = names.index(wind[0]) if own else None
+        self.source, self.source_limit, self.local_bound = source, source_limit, local_bound
+        self.winds = sorted(set(own))
+        carrier = torch.tensor([self.winds.index(g) for g in own], dtype=torch.long)
+        self.register_buffer("carrier", carrier, False)
+        eastward = torch.tensor([domain.variables[g][0] for g in own], dtype=torch.long)
+        self.register_buffer("eastward", eastward, False)
+        limits = domain.wind_limits(carriers) if wind_limit is None else [wind_limit] * count
+        sphere = self.transport.spectral
+        rate = sphere.truncation / sphere.radius
+        spreads = [c * rate / 2 if divergence_limit is None else divergence_limit for c in limits]
+        self.register_buffer("wind_limit", torch.tensor(limits)[:, None, None], False)
+        self.register_buffer("divergence_limit", torch.tensor(spreads)[:, None, None], False)
+        self._solver = integration(network_calls, max(limits) * rate * self.step_seconds)
 
     @property
-    def solver(self) -> Solver:
-        """Classical Runge–Kutta with as many steps as the fastest allowed wind needs."""
-        sphere = self.transport.spectral
-        courant = self.wind_limit * sphere.truncation / sphere.radius * self.step_seconds
-        return Solver("rk4", max(1, math.ceil(courant / RK4_LIMIT)))
+    def solver(self) -> Solver | SplitSolver:
+        """Classical Runge–Kutta of what moves, the network asked as seldom as was wanted."""
+        return self._solver
 
-    def closure(self, x: Tensor, seconds: Tensor, context: Context) -> Closure:
-        """The correcting wind and the source at standardised states (B, C, H, W)."""
+    def closure(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Closure]:
+        """Standardised states (B, C, H, W) up to the truncation, and what the network says."""
         state, out = self.network(x, seconds, context)
-        count = len(self.domain.variables)
-        if not self.source:
-            return Closure(state, out, None)
-        potentials, source = out.split((2 * count, out.shape[1] - 2 * count), 1)
-        return Closure(state, potentials, soft_bound(source, self.source_limit))
+        sphere, count, source = self.transport.spectral, len(self.domain.variables), None
+        if self.source:
+            out, source = out.split((2 * count, out.shape[1] - 2 * count), 1)
+            source = soft_bound(source, self.source_limit)
+        unit = potential_unit(sphere, self.wind_limit).repeat(2, 1, 1)
+        wind = wind_of(sphere, out * unit)
+        if not self.local_bound:
+            return state, Closure(wind, source)
+        return state, Closure(strained(sphere, spread_bounded(wind, self.divergence_limit)), source)
 
-    def advecting_wind(self, theta: Theta, closure: Closure) -> tuple[Wind, Tensor]:
-        """The wind of each variable, and the squared size ÷ ``wind_limit``² of its learned part.
+    def advecting_wind(self, theta: Theta, state: Resolved, wind: Sequence[Tensor]) -> Wind:
+        """The wind of each variable: the state's own and a correction, within their limits."""
+        sphere = self.transport.spectral
+        if self.winds:
+            factor = theta["wind_factor"][..., None, None] * self.scale[self.eastward]
+            own = self.own_winds(state)
+            if len(self.winds) > 1:  # one alone is broadcast
+                own = [part.index_select(1, self.carrier) for part in own]
+            wind = [torch.addcmul(a, factor, b) for a, b in zip(wind, own, strict=True)]
+        if self.local_bound:
+            inside = locally_bounded(Wind(*wind[:3]), Strain(*wind[3:]), self.wind_limit)
+            return Wind(*sphere.confine(*inside))
+        return bounded(sphere, Wind(*wind), self.wind_limit, self.divergence_limit)
 
-        Both (B, G, H, W); one factor per sample and variable bounds |c| and |∇·c|.
-        """
-        sphere, state = self.transport.spectral, closure.state
-        wind = wind_of(sphere, closure.potentials * potential_unit(sphere, self.wind_limit))
-        correction = (wind.east.square() + wind.north.square()) / self.wind_limit**2
-        if self.wind is not None:
-            own = sphere.to_tangent(state.smooth[:, self.transport.slices[self.wind]])
-            factor = theta["wind_factor"][..., None, None]
-            factor = factor * self.scale[self.domain.variables[self.wind][0]]
-            parts = zip(wind, (*own, self.transport.divergence(state, self.wind)), strict=True)
-            wind = Wind(*(torch.addcmul(part, factor, more.unsqueeze(1)) for part, more in parts))
-        return bounded(sphere, wind, self.wind_limit, self.divergence_limit), correction
+    def own_winds(self, state: Resolved) -> list[Tensor]:
+        """The pairs of winds that advect, standardised: parts as of `Closure`, (B, pairs, H, W)."""
+        transport, winds = self.transport, []
+        for g in self.winds:
+            parts = transport.spectral.to_tangent(state.smooth[:, transport.slices[g]])
+            strain = transport.strain(state, g) if self.local_bound else ()
+            winds.append((*parts, transport.divergence(state, g), *strain))
+        return [torch.stack(parts, 1) for parts in zip(*winds, strict=True)]
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; the formula stands at the top of this file."""
-        return self.combine(x, context.theta, self.closure(x, t, context), weight)
+        state, closure = self.closure(x, t, context)
+        wind = self.advecting_wind(context.theta, state, closure.wind)
+        total = self.rate(x, context.theta, state, wind, closure.source, weight)
+        square = closure.wind[0].square() + closure.wind[1].square()
+        residual = {"wind": (square / self.wind_limit**2).mean(1, keepdim=True)}
+        if closure.source is not None:
+            residual["source"] = self.effort(closure.source)
+        seconds = self.step_seconds / self.solver.steps
+        courant = wind.courant(self.transport.spectral, seconds)
+        return Tendency(total, residual, context.theta, {"courant": courant})
 
-    def combine(self, x: Tensor, theta: Theta, closure: Closure, weight: float) -> Tendency:
-        """Physics, scaled by ``weight``, with what the network said."""
-        transport, state, days = self.transport, closure.state, self.step_seconds / SECONDS_PER_DAY
-        wind, correction = self.advecting_wind(theta, closure)
+    def slow(self, x: Tensor, t: Tensor, context: Context) -> Slow:
+        """See `SplitDynamics`: what the network says."""
+        _, closure = self.closure(x, t, context)
+        return (*closure.wind, *(() if closure.source is None else (closure.source,)))
+
+    def fast(self, x: Tensor, slow: Slow, context: Context) -> Tensor:
+        """See `SplitDynamics`: advection by the state's own wind and by the correction, damping."""
+        learned, source = (slow[:-1], slow[-1]) if self.source else (slow, None)
+        state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes)
+        wind = self.advecting_wind(context.theta, state, learned)
+        return self.rate(x, context.theta, state, wind, source)
+
+    def rate(
+        self,
+        x: Tensor,
+        theta: Theta,
+        state: Resolved,
+        wind: Wind,
+        source: Tensor | None,
+        weight: float = 1.0,
+    ) -> Tensor:
+        """Dx (B, C, H, W) per model step of the physics, scaled by ``weight``, and a source."""
+        transport, days = self.transport, self.step_seconds / SECONDS_PER_DAY
         moved = transport.advection(state, wind) * self.step_seconds
         damped = transport.damping(state, theta["diffusion"] * days)
         physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
-        physics = physics - relaxed[..., None, None] * (x - self.climate)
-        total, residual = weight * physics, {"wind": correction.mean(1, keepdim=True)}
-        if closure.source is not None:
-            total = total + closure.source * self.change
-            residual["source"] = self.effort(closure.source)
-        courant = wind.courant(transport.spectral, self.step_seconds / self.solver.substeps)
-        return Tendency(self.present(total), residual, theta, {"courant": courant})
+        total = weight * (physics - relaxed[..., None, None] * (x - self.climate))
+        return self.present(total if source is None else total + source * self.change)
 
     def effort(self, source: Tensor) -> Tensor:
         """Squares (B, 1, C, H, W) of the source, whose mean is that over the points that count."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
@@ -19,7 +20,7 @@ from torch import Tensor
 from climate.conventions.calendar import as_step, is_monthly, step_seconds
 from climate.conventions.cycles import Arcs, arcs_seen
 from climate.conventions.units import find_conversion, unit_of
-from climate.conventions.variables import CHANNELS, known_channel
+from climate.conventions.variables import CHANNELS, known_channel, pressure_of
 from climate.grids.features import CalendarFeatures, MonthFeatures
 from climate.grids.grid import Grid
 from climate.grids.regions import Region
@@ -35,7 +36,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-CARRIED = ("seen", "units", "periods", "mask")
+WIND_MARGIN = 1.5
+"""Bound of a wind ÷ its largest component in training; no wind of training exceeds √2 of that."""
+USUAL_WIND = 40.0
+"""Largest component of a wind, m/s, where training has none."""
+CARRIED = ("seen", "units", "periods", "mask", "largest_winds")
 """What a model carries of its training for its forecasts; the data are the same without it, but for
 the mask, which is compared by itself, so that a message can say it."""
 
@@ -70,6 +75,7 @@ class Domain:
         units: of the channels, in their order; None: unknown.
         periods: first and last times of training and validation, by split; None: unknown.
         mask: which points of which channels hold no values, see `climate.store.mask`; empty: none.
+        largest_winds: of each vector the largest component in training, in its unit; None: unknown.
     """
 
     lat: tuple[float, ...]
@@ -86,6 +92,7 @@ class Domain:
     units: tuple[str, ...] | None = None
     periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
     mask: str = ""
+    largest_winds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):  # JSON knows only lists
@@ -148,6 +155,7 @@ class Domain:
             tuple(store.channel_attrs[name].get("units", "") for name in store.channels),
             {name: tuple(map(str, store.splits[name])) for name in ("train", "val")},
             describe_mask(store.channels, store.mask),
+            tuple(largest_component(store, pair) for pair in held),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -195,6 +203,40 @@ class Domain:
                     f"{', '.join(self.channels)}; name a pair of vectors="
                 )
         return tuple(wind) in self.vectors
+
+    def carriers(self, wind: Sequence[str] | None) -> tuple[int | None, ...]:
+        """The variable whose wind carries each variable; None where the state holds no wind.
+
+        Args:
+            wind: a pair of channels that carries them all; None: to each the nearest, in height.
+
+        Raises:
+            InputError: as `holds_wind`.
+        """
+        names = [self.channels[v[0]] for v in self.variables]
+        if wind is not None:
+            return (names.index(wind[0]) if self.holds_wind(wind) else None,) * len(names)
+        winds = [names.index(u) for u, _ in self.vectors if is_wind(u)]
+        heights = [-math.log(pressure_of(name)) for name in names]
+
+        def nearest(g: int) -> int | None:
+            return min(winds, key=lambda w: abs(heights[w] - heights[g]), default=None)
+
+        return tuple(nearest(g) for g in range(len(names)))
+
+    def wind_limits(self, carriers: Sequence[int | None]) -> list[float]:
+        """Bounds of the winds that carry each variable, m/s: 1.5 × their largest in training.
+
+        Their largest component, that is; 60 m/s where it is unknown.
+        """
+        known = dict(zip(self.vectors, self.largest_winds or (), strict=False))
+        by_variable = {
+            self.variables.index((self.channels.index(u), self.channels.index(v))): largest
+            for (u, v), largest in known.items()
+        }
+        return [
+            WIND_MARGIN * ((g is not None and by_variable.get(g)) or USUAL_WIND) for g in carriers
+        ]
 
     @property
     def vector_channels(self) -> list[int]:
@@ -309,6 +351,18 @@ def cycles_seen(store: TrainingStore, step: np.timedelta64, history: int) -> dic
         )
     times, seconds = store.times[anchors], step_seconds(step)
     return {cycle: arcs_seen(times, seconds, cycle) for cycle in calendar_features_of(step).cycles}
+
+
+def is_wind(name: str) -> bool:
+    """Whether a channel is known as an eastward wind."""
+    return (known_channel(name) or {}).get("standard_name") == "eastward_wind"
+
+
+def largest_component(store: TrainingStore, pair: Sequence[str]) -> float:
+    """Of a vector in training: the larger of the largest of its two parts."""
+    at = [store.channels.index(name) for name in pair]
+    statistics = store.statistics
+    return float(np.abs([statistics.min[at], statistics.max[at]]).max())
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from climate.grids.grid import Grid
-from climate.models.wind import Wind
+from climate.models.wind import Strain, Wind, strain_of
 from climate.operators.limited_area import modal_operators
 from climate.operators.sphere import TangentBasis
 
@@ -129,6 +129,11 @@ class Transport(nn.Module):
         east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
         turned = torch.addcmul(east * self.spectral.north, north, self.spectral.east, value=-1)
         return turned.sum(1)
+
+    def strain(self, state: Resolved, g: int) -> Strain:
+        """How vector variable ``g`` deforms what it would carry: two of (B, H, W), per metre."""
+        at = self.slices[g]
+        return strain_of(self.spectral, state.east[:, at], state.north[:, at])
 
     def slopes(self, state: Resolved) -> Tensor:
         """Two features per variable (B, 2·G, H, W), of size about 1.

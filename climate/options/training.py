@@ -60,13 +60,17 @@ class Physics(Options):
     """What the models are told of the time scale; see the group `task`.
 
     Attributes:
-        wind_limit: bound of the advecting wind.
-        divergence_limit: bound of its divergence.
+        wind_limit: bound of the advecting wind; null: 1.5 × its largest component in training.
+        fitted_wind_limit: bound of winds that are fitted rather than in the state.
+        divergence_limit: bound of its divergence; null: half of that limit at the smallest scale.
+        fitted_divergence_limit: bound of the divergence of those.
         priors: of θ, name → [median, spread of the logarithm].
     """
 
-    wind_limit: Annotated[Positive, Unit("m/s")]
-    divergence_limit: Annotated[Positive, Unit("1/s")]
+    wind_limit: Annotated[Positive, Unit("m/s")] | None
+    fitted_wind_limit: Annotated[Positive, Unit("m/s")]
+    divergence_limit: Annotated[Positive, Unit("1/s")] | None
+    fitted_divergence_limit: Annotated[Positive, Unit("1/s")]
     priors: dict[str, Annotated[list[Positive], Len(2, 2)]]
 
 

@@ -25,6 +25,10 @@ from vgbdm.training.transfer import to_numbers
 log = logging.getLogger(__name__)
 
 
+UNSAID = (("network_calls", None), ("local_bound", False))
+"""Options of models, with the values that stand for their absence."""
+
+
 def choose_gradient(field: nn.Module, ahead: int, batch: int, backend: Backend) -> None:
     """Decide ``model.solver.gradient=auto``: ``direct`` or ``checkpoint``. *Collective.*
 
@@ -79,8 +83,9 @@ def comparable(model: dict[str, Any]) -> dict[str, Any]:
     """A model's config as runs that go on from each other must share it.
 
     Ways to the same gradient are one: a run that has met the end of the memory can go on by
-    ``checkpoint``.
+    ``checkpoint``. What a model from before did not say, and does, may be said.
     """
+    model = {name: value for name, value in model.items() if (name, value) not in UNSAID}
     solver = model.get("solver")
     if not isinstance(solver, dict) or solver.get("gradient") not in ALIKE_GRADIENTS:
         return model

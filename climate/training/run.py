@@ -44,9 +44,9 @@ from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
 
-FREE = ("store", "stage", "cache", "stream.threads", "stream.memory_gib", "model.solver.gradient")
-"""Options that may differ when a run is resumed: what the store holds is compared, the rest is how
-the same is computed (of the gradients, `comparable` says which are the same)."""
+FREE = ("store", "stage", "cache", "stream.threads", "stream.memory_gib", "model.", "physics.")
+"""Options that may differ when a run is resumed: what the store holds is compared, and the model,
+as `comparable` says, with what ``physics`` sets; the rest is how the same is computed."""
 
 
 def parameter_groups(

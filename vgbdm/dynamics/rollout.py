@@ -11,10 +11,11 @@ from typing import Literal, get_args
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint as recomputed
 from torchdiffeq import odeint
 
+from vgbdm.dynamics.interval import Interval
 from vgbdm.dynamics.rungekutta import METHODS, integrate
+from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Size
@@ -49,6 +50,19 @@ class Solver:
         if self.substeps < 1:
             raise InputError(f"solver.substeps={self.substeps}: at least 1 is needed")
 
+    @property
+    def steps(self) -> int:
+        """Of a fixed-step method in one model step."""
+        return self.substeps
+
+    def advance(self, interval: Interval, state: Tensor) -> Tensor:
+        """States (B, ...) at s = 0 → those at s = 1."""
+        if self.method in METHODS:
+            return integrate(interval, state, self.method, self.substeps, 1.0 / self.substeps)
+        ends = torch.tensor([0.0, 1.0], dtype=state.dtype, device=state.device)
+        solved: Tensor = odeint(interval, state, ends, method=self.method)[-1]
+        return solved
+
 
 def rollout(
     field: Dynamics,
@@ -57,7 +71,7 @@ def rollout(
     history: Tensor,
     times: Tensor,
     lengths: Tensor,
-    solver: Solver,
+    solver: Solver | SplitSolver,
     checkpoint: bool = False,
 ) -> Iterator[Tensor]:
     """Integrate from time to time; the history slides over the predictions and ends at the current.
@@ -82,34 +96,7 @@ def rollout(
     for k in range(lengths.shape[1]):
         gap = times[:, k + 1] - times[:, k]
         scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
-        interval = _Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
-        if solver.method in METHODS:
-            size = 1.0 / solver.substeps
-            state = integrate(interval, state, solver.method, solver.substeps, size)
-        else:
-            ends = torch.tensor([0.0, 1.0], dtype=start.dtype, device=start.device)
-            state = odeint(interval, state, ends, method=solver.method)[-1]
+        interval = Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
+        state = solver.advance(interval, state)
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
-
-
-@dataclass(frozen=True)
-class _Interval:
-    """The field of one interval as a function of s, a number or what torchdiffeq makes of it."""
-
-    field: Dynamics
-    context: Context
-    begin: Tensor
-    gap: Tensor
-    scale: Tensor
-    checkpoint: bool
-
-    def __call__(self, s: float | Tensor, x: Tensor) -> Tensor:
-        time = self.begin + s * self.gap
-        if self.checkpoint and torch.is_grad_enabled():
-            return recomputed(self._rate, time, x, use_reentrant=False) * self.scale
-        return self._rate(time, x) * self.scale
-
-    def _rate(self, time: Tensor, x: Tensor) -> Tensor:
-        total: Tensor = self.field(x, time, self.context).total
-        return total

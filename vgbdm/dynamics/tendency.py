@@ -45,6 +45,10 @@ class Context(NamedTuple):
     history: tuple[Tensor, ...]
 
 
+Slow = tuple[Tensor, ...]
+"""What moves slowly in a field: tensors, each with a first axis N."""
+
+
 class Dynamics(nn.Module, ABC):
     """dx/dt of states, given a context."""
 
@@ -62,3 +66,18 @@ class Dynamics(nn.Module, ABC):
     def observe(self, x: Tensor) -> Tensor:
         """The part of an integrated state (N, ...) that a frame of the data shows."""
         return x
+
+
+class SplitDynamics(Dynamics):
+    """Dynamics of a slow part that is costly and a fast one that is not (`splitting`).
+
+    Its rate, without warm-up, is ``fast(x, slow(x, t, context), context)``.
+    """
+
+    @abstractmethod
+    def slow(self, x: Tensor, t: Tensor, context: Context) -> Slow:
+        """The slow part at states (N, ...) and times (N,) in the data's clock, float64."""
+
+    @abstractmethod
+    def fast(self, x: Tensor, slow: Slow, context: Context) -> Tensor:
+        """dx/dt (N, ...) at states (N, ...), with a slow part that is known."""

@@ -16,6 +16,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from torch import Tensor
 
 from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents, LatentSizes
@@ -116,7 +117,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
 
     @property
     @abstractmethod
-    def solver(self) -> Solver:
+    def solver(self) -> Solver | SplitSolver:
         """How one interval is integrated."""
 
     # --- frames and units ----------------------------------------------------------------------
@@ -216,7 +217,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         clock: Tensor,
         lengths: Tensor,
         latents: Latents | Members | None,
-        solver: Solver | None = None,
+        solver: Solver | SplitSolver | None = None,
         checkpoint: bool = False,
     ) -> Iterator[Tensor]:
         """Integrate from time to time, with gradients where they are enabled.

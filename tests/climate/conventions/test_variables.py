@@ -8,6 +8,7 @@ from climate.conventions.variables import (
     is_geopotential,
     is_state,
     known_channel,
+    pressure_of,
 )
 
 
@@ -36,3 +37,10 @@ def test_a_channel_keeps_what_its_file_says_and_gets_what_is_known():
     }  # fmt: skip
     assert channel_attributes("q", {}) == {"long_name": "q", "units": "1"}
     assert channel_attributes("q", {"long_name": "humidity"})["long_name"] == "humidity"
+
+
+def test_a_channel_lies_at_the_level_of_its_name_or_near_the_ground():
+    names = ("z500", "u_850", "q70", "v1000", "z", "t", "t2m", "u10", "v10", "u", "tp24", "q0")
+    ground = 1013.25
+    expected = [500, 850, 70, 1000, 500, 850, *[ground] * 6]
+    assert [pressure_of(name) for name in names] == expected

@@ -35,6 +35,7 @@ def test_a_vector_keeps_its_zero_and_has_one_scale(store):
     assert made.static_names == tuple(sorted(store.static))
     assert (made.history, made.step_seconds) == (2, 21600)
     assert made.vector_channels == [1, 2]
+    assert made.largest_winds == pytest.approx([np.abs(train[:, 1:]).max()])
     for name, held in made.buffers().items():
         assert np.allclose(held.numpy().ravel(), arrays[name].ravel(), atol=1e-5), name
         assert held.dtype == torch.float32

@@ -107,3 +107,10 @@ def test_ways_to_one_gradient_are_alike_to_a_checkpoint_and_the_adjoint_is_not()
     seen = [comparable(config(way)) for way in ("auto", "direct", "checkpoint", "adjoint")]
     assert seen[0] == seen[1] == seen[2] != seen[3]
     assert comparable({"width": 8}) == {"width": 8}
+
+
+def test_a_model_from_before_may_say_what_it_does():
+    before = {"width": 8, "wind": ["u10", "v10"]}
+    assert comparable(before | {"network_calls": None, "local_bound": False}) == before
+    for changed in ({"network_calls": 2}, {"local_bound": True}, {"wind": None}):
+        assert comparable(before | changed) != comparable(before)
