@@ -74,6 +74,7 @@ def started(tmp_path, *deeds):
     first = os.fork()
     if not first:
         code = 99
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
         try:
             run = multirun.start_each(runs)
             if run is None:

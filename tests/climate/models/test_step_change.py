@@ -38,9 +38,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self.state, name)
 
-    def read(self, start, stop, out=None):
+    def read(self, start, stop, *rest):
         self.reads, self.most = self.reads + 1, max(self.most, stop - start)
-        return self.state.read(start, stop, out)
+        return self.state.read(start, stop, *rest)
 
 
 @pytest.mark.parametrize("states", [1, 7, 50, 720])
