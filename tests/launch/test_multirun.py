@@ -74,7 +74,8 @@ def started(tmp_path, *deeds):
     first = os.fork()
     if not first:
         code = 99
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests run under nohup
+        for ignored in (signal.SIGHUP, signal.SIGINT):  # where tests run in the background
+            signal.signal(ignored, signal.SIG_DFL)
         try:
             run = multirun.start_each(runs)
             if run is None:
