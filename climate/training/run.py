@@ -188,8 +188,9 @@ def open_task_store(cfg: DictConfig, run_dir: Path | None = None) -> TrainingSto
 
 def derive(cfg: DictConfig, run_dir: Path) -> None:
     """Make what is made once from a store, and kept: monthly means, and changes per step."""
-    store = open_task_store(cfg, run_dir)
-    step_change(store, parse_duration("step", cfg.step), run_dir / DERIVED)
+    with starting(Status(run_dir)):
+        store = open_task_store(cfg, run_dir)
+        step_change(store, parse_duration("step", cfg.step), run_dir / DERIVED)
 
 
 def bring_store(cfg: DictConfig) -> None:

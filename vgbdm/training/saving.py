@@ -19,13 +19,15 @@ from vgbdm.errors import InputError
 from vgbdm.training import checkpoint
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.group import Group
+from vgbdm.training.faults import is_peer_loss
 from vgbdm.training.parts import GivenUpError
 from vgbdm.training.watchdog import note_progress
 from vgbdm.training.writer import Writer
 
 POLL_SECONDS = 1.0
-STILL_LOOKS = 30
-"""Looks at what ranks write without a byte more, after which a run that ends waits for none."""
+STILL_LOOKS, DEAD_LOOKS = 30, 3
+"""Looks at what ranks write without a byte more, after which a run that ends waits for none; where
+a rank is dead, launchers soon kill the others."""
 
 
 def agree_on_error(group: Group, error: Exception | None, purpose: str) -> None:
@@ -151,15 +153,19 @@ class Saver:
         failure: BaseException | None,
         place: TracebackType | None,
     ) -> None:
-        self.join()
+        self.join(DEAD_LOOKS if failure is not None and is_peer_loss(failure) else STILL_LOOKS)
         self.writer.__exit__(kind, failure, place)
 
-    def join(self) -> None:
-        """Wait for the writer, but not for ranks that write no more, for they may be dead."""
+    def join(self, looks: int = STILL_LOOKS) -> None:
+        """Wait for the writer, but not for ranks that write no more, for they may be dead.
+
+        Args:
+            looks: without a byte more, after which nobody is waited for.
+        """
         still, seen = 0, -1
         while self.writer.is_busy:
             self.writer.join(POLL_SECONDS)
             held = checkpoint.bytes_under_way(self.run_dir)
             still, seen = (still + 1 if held == seen else 0), held
-            if still > STILL_LOOKS:
+            if still > looks:
                 self.given_up.set()
