@@ -154,6 +154,10 @@ def nodes(tree: Any) -> Iterator[Mapping[str, Any]]:
             yield from nodes(child)
 
 
+BESIDE = re.compile(r": want (less|more) than [a-z_.]+=")
+"""A refusal of a value that would be right if another option had another one."""
+
+
 def judge(name: str, key: str, value: Any, stated: bool | None) -> Result:
     """Set one value, check, and hold what came of it against the option's words."""
     shown = f"{value!r:.60}" if not isinstance(value, int) or abs(value) < 10**40 else "10**400"
@@ -177,7 +181,8 @@ def judge(name: str, key: str, value: Any, stated: bool | None) -> Result:
 
 def refusal(what: str, key: str, line: str, stated: bool | None) -> Result:
     """Whether a refusal is one short line that names the option, and is meant."""
-    if stated and line.startswith(f"{key}=") and ": want " in line and "divisor" not in line:
+    by_another = "divisor" in line or BESIDE.search(line)
+    if stated and line.startswith(f"{key}=") and ": want " in line and not by_another:
         return Result(SILENT, what, f"refused what it says it takes: {line}")
     named = key.rpartition(".")[2] in line
     right = named and len(line) < 1200 and line.isprintable()
