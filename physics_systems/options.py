@@ -207,11 +207,11 @@ class TrainSystem(Options):
         for name in (seen if isinstance(seen, list) else [seen]) if components else ():
             if name not in (*components, *rates, *whole):
                 raise InputError(
-                    f"model.residual_inputs={seen}: {name} is no component of the system (there "
-                    f"are {', '.join(components)}; or state, or everything)"
+                    f"model.residual_inputs={seen!s:.200}: {name:.60} is no component of the "
+                    f"system (there are {', '.join(components)}; or state, or everything)"
                 )
         if isinstance(seen, list) and len(set(seen)) != len(seen):
-            raise InputError(f"model.residual_inputs={seen}: want each component once")
+            raise InputError(f"model.residual_inputs={seen!s:.200}: want each component once")
         if seen == []:
             raise InputError("model.residual_inputs=[]: want state, everything, or components")
         check_backend(values["backend"], values["batch"])
