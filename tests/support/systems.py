@@ -1,6 +1,7 @@
 """Systems, trajectories and small fields for tests; and problems with exact answers."""
 
 import functools
+from dataclasses import asdict
 
 import torch
 
@@ -142,3 +143,23 @@ def make_field(
             field.network.last.weight.normal_(0, shake)
             field.network.last.bias.normal_(0, shake)
     return field
+
+
+PENDULUM_FIELD = {
+    "_target_": "vgbdm.fields.latent_field.LatentField",
+    "physics": {
+        "_target_": "physics_systems.systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"]),
+    },
+    "statistics": {
+        "_target_": "vgbdm.fields.latent_field.FieldStatistics",
+        "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
+    },
+    "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
+    "features": 12, "refinement": 2, "unmixing": None,
+    "encoder": {"_target_": "vgbdm.latents.encoders.WindowMLP", "_partial_": True, "width": 8},
+    "network": {
+        "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,
+    },
+    "solver": {"_target_": "vgbdm.dynamics.rollout.Solver", "method": "rk4", "substeps": 1},
+}  # fmt: skip
+"""A small model of the pendulum, as a checkpoint records what it is built from."""

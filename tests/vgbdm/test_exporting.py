@@ -7,7 +7,7 @@ import pytest
 import torch
 from refusals import refused
 from safetensors.torch import load_file
-from systems import SYSTEMS, make_field
+from systems import PENDULUM_FIELD, make_field
 
 from vgbdm.errors import InputError
 from vgbdm.exporting import export
@@ -19,27 +19,6 @@ from vgbdm.training.verify import verify_run
 NAME = "network.last.weight"
 
 
-def config():
-    """Of a pendulum's field as a run keeps it."""
-    target = "vgbdm.fields.latent_field."
-    system = SYSTEMS["pendulum"]
-    return {
-        "_target_": f"{target}LatentField",
-        "physics": {"_target_": f"{type(system).__module__}.Pendulum", **vars(system)},
-        "statistics": {
-            "_target_": f"{target}FieldStatistics", "mean": [0.0, 0.0], "std": [1.0, 1.0],
-            "rate": [1.0], "interval": 0.1,
-        },
-        "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
-        "features": 12, "refinement": 2, "unmixing": None,
-        "encoder": {"_target_": "vgbdm.latents.encoders.WindowMLP", "_partial_": True, "width": 8},
-        "network": {
-            "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,
-        },
-        "solver": {"_target_": "vgbdm.dynamics.rollout.Solver", "method": "rk4", "substeps": 1},
-    }  # fmt: skip
-
-
 @pytest.fixture
 def run(tmp_path):
     """A run of two ranks, whose last bias only the second has, with an averaged weight; weights."""
@@ -48,7 +27,13 @@ def run(tmp_path):
     first = Part({"model": weights, "ema": {NAME: weights[NAME] + 1}}, {}, 0, 2, 7)
     cuts = {"model": {"network.last.bias": Cut(tuple(own.shape), 0)}}
     second = Part({"model": {"network.last.bias": own.flatten()}}, cuts, 1, 2, 7)
-    state = {"step": 3, "rebuild": config(), "must_match": {}, "config": {"seed": 1}, "waited": 2}
+    state = {
+        "step": 3,
+        "rebuild": PENDULUM_FIELD,
+        "must_match": {},
+        "config": {"seed": 1},
+        "waited": 2,
+    }
     checkpoint.contribute(tmp_path / "run", second, 3)
     checkpoint.commit(tmp_path / "run", first, state, 0.5, 1)
     return tmp_path / "run", weights | {"network.last.bias": own, NAME: weights[NAME] + 1}

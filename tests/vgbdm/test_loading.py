@@ -4,13 +4,13 @@ import json
 import pickle
 import subprocess
 import sys
-from dataclasses import asdict
 
 import pytest
 import torch
 from refusals import refused
 from runs_era5 import sign
-from systems import SYSTEMS, make_field
+from systems import PENDULUM_FIELD as CONFIG
+from systems import make_field
 
 import vgbdm
 from vgbdm.errors import InputError
@@ -20,24 +20,6 @@ from vgbdm.networks import ResidualMLP
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
 from vgbdm.training.parts import Part
-
-CONFIG = {
-    "_target_": "vgbdm.fields.latent_field.LatentField",
-    "physics": {
-        "_target_": "physics_systems.systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"]),
-    },
-    "statistics": {
-        "_target_": "vgbdm.fields.latent_field.FieldStatistics",
-        "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
-    },
-    "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
-    "features": 12, "refinement": 2, "unmixing": None,
-    "encoder": {"_target_": "vgbdm.latents.encoders.WindowMLP", "_partial_": True, "width": 8},
-    "network": {
-        "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,
-    },
-    "solver": {"_target_": "vgbdm.dynamics.rollout.Solver", "method": "rk4", "substeps": 1},
-}  # fmt: skip
 
 
 def write_run(run_dir, config=CONFIG, **more):
