@@ -116,7 +116,10 @@ def describe(system: str, out: Path) -> str:
     for name in OBJECTIVES[1:]:
         if name in differences.index:
             row = differences.loc[name]
-            said.append(f"{name} {row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}]")
+            said.append(
+                f"{name} {row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}], "
+                f"{row['verdict']}"
+            )
     runs = sorted((out / "runs" / system).glob("*/finished"))
     ended = [path.parent.name for path in runs if path.read_text()]
     diverged = (
@@ -124,7 +127,7 @@ def describe(system: str, out: Path) -> str:
     )
     return (
         f"**{system}**\n\n{table}\n\n{diverged}"
-        "Other − VGB-DM, paired over test trajectories, with 95 % intervals: "
+        "Other − VGB-DM, paired over seeds and test trajectories, with 95 % intervals: "
         f"{'; '.join(said)}.\n\n"
         f"θ error by parameter: {'; '.join(parameters(scores, alone))}.\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,8 +11,8 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from physics_systems.data.trajectories import Trajectories, load_trajectories, read_parameters
+from physics_systems.evaluation.comparison import compare_rows
 from physics_systems.evaluation.scoring import (
-    compare_objectives,
     find_runs,
     gauge_limits,
     sanity_rows,
@@ -47,8 +48,8 @@ def _evaluate(cfg: DictConfig) -> None:
     system = first.physics
     if not isinstance(system, System):
         raise InputError(f"{runs[0]}: its physics is no System, which this table needs")
-    windows = {load(run, kind=LatentField).window for run in runs}
-    data = load_trajectories(cfg.data.test, system, max(windows) + 1)
+    window = common_window(runs)
+    data = load_trajectories(cfg.data.test, system, window + 1)
     truth = read_parameters(cfg.data.test, system)
     if cfg.limit is not None:
         data = Trajectories(data.x[: cfg.limit], data.t[: cfg.limit])
@@ -59,12 +60,11 @@ def _evaluate(cfg: DictConfig) -> None:
     ]
     mean = first.mean[: first.size].flatten()
     if cfg.data.train is not None:
-        train = load_trajectories(cfg.data.train, system, max(windows) + 1)
+        train = load_trajectories(cfg.data.train, system, window + 1)
         mean = train.x.transpose(0, 2).flatten(1).mean(1)
-    for window in sorted(windows):
-        rows += sanity_rows(system, data, window, truth, mean)
+    rows += sanity_rows(system, data, window, truth, mean)
     table, summary = tabulate(rows)
-    differences = compare_objectives(rows)
+    differences = compare_rows(rows)
     out = Path(cfg.out)
     least = gauge_limits(system, data, truth, first.rate)
     frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}
@@ -73,6 +73,19 @@ def _evaluate(cfg: DictConfig) -> None:
     print_table(format_summary(summary))
     report = write_report(out, system, data, truth, rows, frames)
     print_table(f"\nscores: {out / 'scores.csv'}\nreport: {report}")
+
+
+def common_window(runs: Sequence[Path]) -> int:
+    """Context frames of all runs.
+
+    Raises:
+        InputError: if they differ: such runs forecast other frames, and have no table in common.
+    """
+    windows = {load(run, kind=LatentField).window: run for run in runs}
+    if len(windows) > 1:
+        told = "; ".join(f"{run} is given {window} frames" for window, run in windows.items())
+        raise InputError(f"runs: {told}; score runs of one window, and each such set apart")
+    return next(iter(windows))
 
 
 def print_table(text: str) -> None:

@@ -6,6 +6,8 @@ parameters, ``...`` axes of a grid.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -44,11 +46,14 @@ def crps(members: Tensor, truth: Tensor) -> Tensor:
 def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:
     """Share of truths (...) between the central quantiles of members (M, ...).
 
-    Quantiles stand at (M + 1) p - 1: members drawn like the truth give ``level`` whatever M.
+    Quantiles stand at (M + 1) p - 1: members drawn like the truth give ``level``. Fewer than
+    2 ÷ (1 - level) - 1 members, 19 of 90 %, do not reach so far out, and the answer is NaN.
     """
     tail = (1 - level) / 2
     ordered = members.sort(0).values
     count = len(members)
+    if tail * (count + 1) < 1 - 1e-9:
+        return math.nan
 
     def quantile(share: float) -> Tensor:
         place = min(max(share * (count + 1) - 1, 0.0), count - 1.0)

@@ -35,7 +35,7 @@ from vgbdm.training.checkpoint import find_whole, read_state
 log = logging.getLogger(__name__)
 
 RUN_COLUMNS = (
-    "row", "system", "objective", "variant", "seed", "forecast_mse", "forecast_mse_median",
+    "row", "system", "objective", "variant", "seed", "n", "forecast_mse", "forecast_mse_median",
     "n_failed", "relative_mse", "mae", "theta_error", "crps", "spread_skill",
     "forecast_coverage_90", "theta_coverage_90", "nfe", "seconds", "parameters", "steps",
 )  # fmt: skip
@@ -97,25 +97,45 @@ def score(
     """The numbers of one row, and the mean square error of each trajectory."""
     target = data.x[:, window:]
     errors = scores.mean_square_errors(forecasts.mean, target).nan_to_num(torch.inf)
+    failed = ~errors.isfinite()
     numbers: dict[str, Any] = {
+        "n": len(data),
         "forecast_mse": float(errors.mean()),
         "forecast_mse_median": float(errors.median()),
-        "n_failed": int((~errors.isfinite()).sum()),
         "relative_mse": scores.relative_mean_square_error(forecasts.mean, target),
         "mae": float((forecasts.mean - target).abs().mean()),
     }
+    if failed.any():
+        numbers |= {"relative_mse": torch.inf, "mae": torch.inf}
     if forecasts.members is not None and len(forecasts.members) > 1:  # one draw has no spread
-        numbers["crps"] = float(scores.crps(forecasts.members, target).mean())
-        numbers["spread_skill"] = scores.spread_skill(forecasts.members, target)
-        numbers["forecast_coverage_90"] = scores.coverage(forecasts.members, target)
+        lost = ~forecasts.members.isfinite().transpose(0, 1).flatten(1).all(1)
+        numbers |= _of_ensemble(forecasts.members, target, lost)
+        failed |= lost
+    numbers["n_failed"] = int(failed.sum())
     if forecasts.theta is not None and truth is not None:
         true = torch.stack([truth[name] for name in names], 1)
-        each = scores.theta_errors(forecasts.theta.double(), true)
+        each = scores.theta_errors(forecasts.theta.double(), true).nan_to_num(torch.inf)
         numbers["theta_error"] = float(each.mean())
         numbers |= {f"theta_error_{n}": float(e) for n, e in zip(names, each, strict=True)}
         if forecasts.theta_draws is not None and len(forecasts.theta_draws) > 1:
             numbers["theta_coverage_90"] = scores.coverage(forecasts.theta_draws.double(), true)
     return numbers, errors.numpy()
+
+
+def _of_ensemble(members: Tensor, target: Tensor, lost: Tensor) -> dict[str, float]:
+    """Scores of members (M, N, n, C, ...), some of whose trajectories ``lost`` (N,) a member.
+
+    Those make the mean score infinite, and their frames are not covered.
+    """
+    kept = ~lost
+    covered = scores.coverage(members[:, kept], target[kept]) if kept.any() else 0.0
+    if lost.any():
+        crps = spread_skill = torch.inf
+    else:
+        crps = float(scores.crps(members, target).mean())
+        spread_skill = scores.spread_skill(members, target)
+    share = float(kept.double().mean())
+    return {"crps": crps, "spread_skill": spread_skill, "forecast_coverage_90": covered * share}
 
 
 def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
@@ -201,37 +221,21 @@ def gauge_limits(
     return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
 
 
-def compare_objectives(rows: list[Row], draws: int = 2000) -> pd.DataFrame:
-    """Differences of error to VGB-DM over the same trajectories, with bootstrap intervals.
-
-    Errors are averaged over the seeds of an objective; trajectories are drawn again. ``low``
-    above 0 means that VGB-DM is better.
-    """
-    groups: dict[str, list[np.ndarray]] = {}
-    for row in rows:
-        groups.setdefault(str(row.numbers["objective"]), []).append(row.errors)
-    means = {name: np.mean(errors, 0) for name, errors in groups.items()}
-    if "vgbdm" not in means:
-        return pd.DataFrame(columns=["objective", "difference", "low", "high"])
-    count = len(means["vgbdm"])
-    chosen = np.random.default_rng(0).integers(0, count, (draws, count))
-    found = []
-    for name, errors in means.items():
-        if name == "vgbdm":
-            continue
-        difference = errors - means["vgbdm"]
-        low, high = np.quantile(difference[chosen].mean(1), [0.025, 0.975])
-        found.append((name, difference.mean(), low, high))
-    return pd.DataFrame(found, columns=["objective", "difference", "low", "high"])
-
-
 def tabulate(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All rows, and mean ± standard deviation over the seeds of each variant."""
+    """All rows, and mean ± standard deviation over the seeds of each variant.
+
+    A mean of which one run has no number has none either.
+    """
     table = pd.DataFrame([row.numbers for row in rows])
     extra = sorted(n for n in map(str, table.columns) if n.startswith("theta_error_"))
     table = table.reindex(columns=[*RUN_COLUMNS, *extra])
     numbers = [*RUN_COLUMNS[5:], *extra]
     groups = table.groupby(["system", "objective", "variant"], sort=False, dropna=False)
-    mean, std = groups[numbers].mean(), groups[numbers].std()
-    summary = mean.join(std, rsuffix="_std").assign(runs=groups.size()).reset_index()
+    mean, std = groups[numbers].agg(_mean), groups[numbers].std()
+    summary = mean.join(std.add_suffix("_std")).assign(runs=groups.size()).reset_index()
     return table, summary
+
+
+def _mean(values: pd.Series) -> float:
+    """Of all values: one that is missing is not passed over."""
+    return float(values.mean(skipna=False))

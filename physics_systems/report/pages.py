@@ -18,6 +18,7 @@ from vgbdm.report.page import image, write_page
 SHOWN_SCORES = {
     "forecast_mse": "forecast MSE",
     "forecast_mse_median": "median",
+    "n": "n",
     "n_failed": "failed",
     "relative_mse": "relative",
     "theta_error": "θ error",
@@ -35,7 +36,7 @@ def cells(row: pd.Series) -> list[str]:
     for name in SHOWN_SCORES:
         value, spread = row[name], row[f"{name}_std"]
         text = "–" if pd.isna(value) else f"{value:.3g}"
-        whole = name in ("nfe", "steps")
+        whole = name in ("n", "nfe", "steps")
         found.append(text if pd.isna(spread) or whole else f"{text} ± {spread:.1g}")
     return found
 
@@ -105,11 +106,13 @@ def write_report(
         f"{window} to {data.x.shape[1] - 1} are scored. Mean ± standard deviation over runs.</p>",
         table(summary),
         "<h2>Differences to VGB-DM</h2>",
-        differences.to_html(index=False, float_format=lambda v: f"{v:.3g}", border=0)
+        differences.to_html(index=False, float_format=lambda v: f"{v:.3g}", na_rep="–", border=0)
         if len(differences)
         else "<p class=quiet>No run of VGB-DM among these.</p>",
-        "<p class=quiet>Mean squared error of the row less that of VGB-DM over the same "
-        "trajectories, seeds averaged, 95 % bootstrap interval over trajectories.</p>",
+        "<p class=quiet>Mean squared error of the row less that of VGB-DM of the same seed, over "
+        "the same trajectories; 95 % bootstrap interval over seeds and trajectories together. A "
+        "row is called better or worse only where the interval leaves out 0 and every seed "
+        "agrees.</p>",
         *parameters(summary, limits),
         "<h2>Error against time</h2>",
         image(figures.error_against_time(data, window, same, scale)),

@@ -1,5 +1,7 @@
 """Scores against brute force and known answers."""
 
+import math
+
 import pytest
 import torch
 
@@ -61,8 +63,16 @@ def test_coverage_counts_the_quantiles_in():
     few = torch.tensor([[0.0], [1.0], [4.0], [8.0]]).expand(4, 4)
     # 50 %: at 5 · 0.25 - 1 = 0.25 and 2.75: 0.25 and 7
     assert scores.coverage(few, torch.tensor([0.24, 0.26, 6.9, 7.1]), 0.5) == 0.5
-    # fewer members than 90 % ask for: from the lowest to the highest
-    assert scores.coverage(few, torch.tensor([0.0, 8.0, -1.0, 9.0])) == 0.5
+
+
+def test_too_few_members_tell_no_coverage():
+    """Four drawn like the truth held .60 of it between lowest and highest, and were called .90."""
+    generator = torch.manual_seed(5)
+    members, truth = torch.randn((19, 20000), generator=generator), torch.randn(20000)
+    assert scores.coverage(members, truth) == pytest.approx(0.9, abs=0.01)
+    assert math.isnan(scores.coverage(members[:18], truth))
+    assert math.isnan(scores.coverage(members[:4], truth))
+    assert scores.coverage(members[:4], truth, 0.6) == pytest.approx(0.6, abs=0.015)
 
 
 def test_spread_skill_and_ranks_by_hand():

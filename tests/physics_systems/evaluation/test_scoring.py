@@ -1,5 +1,7 @@
 """Scores of trained runs beside the sanity rows, under one protocol."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -36,7 +38,7 @@ def evaluate(folder, out, **changes):
 
     cfg = {
         "runs": str(folder / "runs"), "data": {"test": str(folder / "val"), "train": None},
-        "out": str(out), "members": 4, "limit": None, "seed": 0, "threads": 1,
+        "out": str(out), "members": 19, "limit": None, "seed": 0, "threads": 1,
     }  # fmt: skip
     evaluating.evaluate(OmegaConf.create(cfg | changes))
     return pd.read_csv(out / "scores.csv")
@@ -82,9 +84,9 @@ def test_every_number_of_a_row_is_that_of_its_definition():
     noise = torch.Generator().manual_seed(0)
     truth = data.x[:, window:]
     mean = truth + torch.randn(truth.shape, generator=noise) * torch.tensor([0.5, 3.0])
-    members = mean + torch.randn((4, *truth.shape), generator=noise)
+    members = mean + torch.randn((19, *truth.shape), generator=noise)
     theta = torch.rand((6, 2), generator=noise)
-    draws = theta + 0.5 * torch.randn((4, 6, 2), generator=noise)
+    draws = theta + 0.5 * torch.randn((19, 6, 2), generator=noise)
     true = {name: torch.rand(6, generator=noise).double() * 3 for name in ("R", "C", "L")}
     numbers, errors = scoring.score(
         protocol.Forecasts(mean, theta, members, draws), data, window, ("L", "C"), true
@@ -93,17 +95,18 @@ def test_every_number_of_a_row_is_that_of_its_definition():
     each = ((f - y) ** 2).mean((1, 2))
     assert np.allclose(errors, each)
     variances = y.var((0, 1))
-    pairs = np.abs(m[:, None] - m[None]).sum((0, 1)) / 12
+    pairs = np.abs(m[:, None] - m[None]).sum((0, 1)) / (19 * 18)
     parameters_ = np.stack([true["L"], true["C"]], 1)
     off = ((theta.numpy() - parameters_) ** 2).mean(0) / parameters_.var(0)
     exact = {
+        "n": 6,
         "forecast_mse": each.mean(),
         "forecast_mse_median": np.sort(each)[2],
         "n_failed": 0,
         "relative_mse": (((f - y) ** 2).mean((0, 1)) / variances).mean(),
         "mae": np.abs(f - y).mean(),
         "crps": (np.abs(m - y).mean(0) - pairs / 2).mean(),
-        "spread_skill": (5 / 4 * m.var(0, ddof=1).mean() / ((m.mean(0) - y) ** 2).mean()) ** 0.5,
+        "spread_skill": (20 / 19 * m.var(0, ddof=1).mean() / ((m.mean(0) - y) ** 2).mean()) ** 0.5,
         "forecast_coverage_90": ((y >= m.min(0)) & (y <= m.max(0))).mean(),
         "theta_error": off.mean(),
         "theta_error_L": off[0],
@@ -114,7 +117,7 @@ def test_every_number_of_a_row_is_that_of_its_definition():
     }
     assert numbers == pytest.approx(exact, rel=1e-5)
     bare, _ = scoring.score(protocol.Forecasts(mean, None, None, None), data, 10, (), true)
-    assert set(bare) == set(list(exact)[:5])
+    assert set(bare) == set(list(exact)[:6])
 
 
 def test_a_variant_is_what_differs_besides_seed_place_and_length():
@@ -148,34 +151,47 @@ def test_the_summary_is_over_the_runs_of_a_variant():
     assert summary["forecast_mse_std"][1:].isna().all()
 
 
-def test_paired_differences_average_seeds_and_draw_trajectories():
-    def row(name, errors):
-        return scoring.Row({"objective": name}, np.asarray(errors), None, None)
-
-    spread = np.random.default_rng(1).normal(0, 1, 400)
-    rows = [row("vgbdm", np.ones(400)), row("vgbdm", 3 * np.ones(400))]
-    found = (
-        scoring.compare_objectives([*rows, row("node", 5 + spread)])
-        .set_index("objective")
-        .loc["node"]
-    )
-    assert found["difference"] == pytest.approx(3 + spread.mean())
-    half = 1.96 * spread.std() / 20  # a normal's 95 %
-    assert found["difference"] - found["low"] == pytest.approx(half, rel=0.1)
-    assert found["high"] - found["difference"] == pytest.approx(half, rel=0.1)
-
-
-def test_failures_are_counted_and_never_dropped():
+def failing(lost_forecast, lost_member):
+    """A forecast and 19 members of which some trajectories are not finite."""
     data = trajectories("lorenz")
     forecast = data.x[:, 10:].clone()
-    forecast[3, -1] = torch.nan
-    numbers, errors = scoring.score(
-        protocol.Forecasts(forecast, None, None, None), data, 10, (), None
-    )
-    assert numbers["n_failed"] == 1
-    assert numbers["forecast_mse"] == np.inf
+    members = forecast + torch.arange(-9.0, 10.0).reshape(19, 1, 1, 1)
+    forecast[lost_forecast, -1] = torch.nan
+    members[4, lost_member, -1] = torch.inf
+    return scoring.score(protocol.Forecasts(forecast, None, members, None), data, 10, (), None)
+
+
+def test_failures_are_counted_and_make_every_mean_infinite():
+    """Relative MSE, MAE and CRPS were NaN, which the mean over seeds passed over."""
+    numbers, errors = failing([3], [3, 5])
+    assert numbers["n_failed"] == 2
+    for name in ("forecast_mse", "relative_mse", "mae", "crps"):
+        assert numbers[name] == np.inf
     assert numbers["forecast_mse_median"] == 0.0
+    assert numbers["forecast_coverage_90"] == pytest.approx(1 - 2 / numbers["n"])
     assert np.isinf(errors[3]) and not errors[4]
+    rows = [
+        scoring.Row({"system": "lorenz", "objective": "node"} | found, errors, None, None)
+        for found in (numbers, failing([], [])[0])
+    ]
+    _, summary = scoring.tabulate(rows)
+    assert (summary[["forecast_mse", "relative_mse", "mae", "crps"]] == np.inf).all(None)
+    assert summary["n_failed"].item() == 1.0 and summary["n"].item() == numbers["n"]
+
+
+def test_a_run_without_a_number_leaves_its_mean_without_one():
+    numbers = [{"system": "rlc", "objective": "node", "crps": value} for value in (1.0, np.nan)]
+    _, summary = scoring.tabulate([scoring.Row(n, np.zeros(1), None, None) for n in numbers])
+    assert np.isnan(summary["crps"].item())
+
+
+def test_runs_of_other_windows_have_no_table_in_common(folder, monkeypatch):
+    windows = {folder / "v1": 10, folder / "v2": 30}
+    held = {run: SimpleNamespace(window=window) for run, window in windows.items()}
+    monkeypatch.setattr(evaluating, "load", lambda run, kind: held[run])
+    with pytest.raises(InputError, match=r"v1 is given 10 frames; .*v2 is given 30 frames"):
+        evaluating.common_window(list(windows))
+    assert evaluating.common_window([folder / "v1"]) == 10
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -192,18 +208,6 @@ def test_ensembles_are_keyed_by_member_and_row():
     split = protocol.forecast_ensemble(field, data, 2, 0, batch=5)
     assert torch.allclose(split.members, two.members, atol=1e-5)
     assert not torch.allclose(four.members[0], four.members[1])
-
-
-def test_paired_differences_find_who_is_better():
-    def row(name, errors):
-        return scoring.Row({"objective": name}, np.asarray(errors), None, None)
-
-    base = np.linspace(1, 2, 50)
-    rows = [row("vgbdm", base), row("vgbdm", base), row("node", base + 0.5), row("equal", base)]
-    found = scoring.compare_objectives(rows).set_index("objective")
-    assert found.loc["node", "low"] == pytest.approx(0.5)
-    assert found.loc["equal", "difference"] == 0.0
-    assert scoring.compare_objectives([row("node", base)]).empty
 
 
 def test_nothing_to_score_is_one_line(folder, tmp_path):

@@ -1,0 +1,81 @@
+"""When a row may be called better than VGB-DM."""
+
+import numpy as np
+import pytest
+
+from physics_systems.evaluation.comparison import compare_rows, interval
+from physics_systems.evaluation.scoring import Row
+
+
+def row(objective, seed, errors, variant="a"):
+    numbers = {"objective": objective, "variant": variant, "seed": seed}
+    return Row(numbers, np.asarray(errors, float), None, None)
+
+
+def verdicts(rows):
+    return compare_rows(rows).set_index("objective")["verdict"].to_dict()
+
+
+BASE = np.linspace(1, 2, 50)
+
+
+def ours(*offsets):
+    return [row("vgbdm", seed, BASE + offset) for seed, offset in enumerate(offsets)]
+
+
+def test_differences_are_of_the_same_seed_and_trajectory():
+    rows = [*ours(0, 10), row("node", 0, BASE + 0.5), row("node", 1, BASE + 10.5)]
+    found = compare_rows(rows).set_index("objective").loc["node"]
+    assert found["difference"] == pytest.approx(0.5)
+    assert (found["low"], found["high"]) == (pytest.approx(0.5), pytest.approx(0.5))
+    assert (found["seeds"], found["trajectories"], found["verdict"]) == (2, 50, "worse")
+    assert compare_rows([row("node", 0, BASE)]).empty
+
+
+def test_a_seed_that_disagrees_leaves_it_open():
+    """Whatever the mean: two seeds of three are no statement about training."""
+    agreed = [row("node", seed, BASE + 1) for seed in range(3)]
+    assert verdicts([*ours(0, 0, 0), *agreed])["node"] == "worse"
+    one = [*agreed[:2], row("node", 2, BASE - 1e-3)]
+    assert verdicts([*ours(0, 0, 0), *one])["node"] == "undecided"
+    assert verdicts([*ours(0), agreed[0]])["node"] == "one seed"
+    better = [row("node", seed, BASE - 0.5) for seed in range(3)]
+    assert verdicts([*ours(0, 0, 0), *better])["node"] == "better"
+
+
+def test_intervals_are_over_seeds_and_trajectories_together():
+    """Seeds that differ widen it as those of trajectories do, in quadrature."""
+    generator = np.random.default_rng(3)
+    by_seed, by_row = generator.normal(0, 2, (20, 1)), generator.normal(0, 1, (1, 30))
+    low, high = interval(by_seed + by_row)
+    exact = 2 * 1.96 * np.sqrt(by_seed.var() / 20 + by_row.var() / 30)
+    assert high - low == pytest.approx(exact, rel=0.1)
+
+
+def test_a_failed_row_is_failed_and_not_better_or_worse():
+    lost = BASE.copy()
+    lost[3] = np.inf
+    failed = [row("node", 0, lost), row("node", 1, BASE + 1)]
+    found = compare_rows([*ours(0, 0), *failed]).set_index("objective").loc["node"]
+    assert found["verdict"] == "failed" and found["difference"] == np.inf
+    assert np.isnan(found["low"]) and np.isnan(found["high"])
+    broken = [row("vgbdm", 0, lost), row("vgbdm", 1, BASE)]
+    other = [row("node", 0, BASE), row("node", 1, BASE)]
+    assert verdicts([*broken, *other])["node"] == "reference failed"
+    assert verdicts([*broken, *failed])["node"] == "both failed"
+
+
+def test_variants_are_rows_of_their_own():
+    """They were averaged into one."""
+    rows = [*ours(0, 0), *(row("vgbdm", k, BASE + 2, "b") for k in range(2))]
+    found = compare_rows(rows)
+    assert found[["variant", "reference", "difference"]].to_numpy().tolist() == [
+        ["b", "a", 2.0], ["a", "b", -2.0]
+    ]  # fmt: skip
+    assert found["verdict"].tolist() == ["worse", "better"]
+
+
+def test_a_row_without_seeds_is_paired_with_each():
+    sanity = Row({"objective": "persistence"}, BASE + 3, None, None)
+    assert verdicts([*ours(0, 1), sanity])["persistence"] == "worse"
+    assert verdicts([*ours(0, 1), row("node", 7, BASE)])["node"] == "no seed in common"
