@@ -1,12 +1,12 @@
 """What is asked of whatever forecasts: trained models, and stand-ins for them.
 
-Shapes: ``B`` starts, ``F`` frames of history, ``M`` members, ``C`` channels, ``H`` latitudes, ``W``
-longitudes.
+Shapes: ``B`` starts, ``F`` frames of history, ``M`` members, ``C`` channels, ``K`` forcing ones,
+``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from torch import Tensor
@@ -15,8 +15,9 @@ from torch import Tensor
 class Forecaster(Protocol):
     """A model of states on a grid.
 
-    It may have besides: ``stochastic``, true where members can be drawn; and ``domain``, with which
-    it may forecast from another store than it was trained on.
+    It may have besides: ``stochastic``, true where members can be drawn; ``domain``, with which it
+    may forecast from another store than it was trained on; and ``forcing``, the channels that it is
+    to be given ahead.
     """
 
     @property
@@ -42,6 +43,7 @@ class Forecaster(Protocol):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        ahead: Iterable[Tensor] = (),
     ) -> Iterator[Tensor]:
         """Forecast step by step; nothing is kept of the steps before.
 
@@ -52,9 +54,11 @@ class Forecaster(Protocol):
             members: numbers of the members to draw, each of which depends on (seed, initial time,
                 its number) alone; only of a ``stochastic`` model. None: one forecast without draws.
             seed: of the draws.
+            ahead: of a model with ``forcing`` alone: these channels (B, K, H, W) at each step,
+                physical; asked for step by step.
 
         Yields:
-            (B, M, C, H, W) physical.
+            (B, M, C, H, W) physical, of which forcing channels are what was given.
         """
 
 
@@ -65,3 +69,8 @@ class TrainedForecaster(Forecaster, Protocol):
     """(C, 1, 1) standard deviations."""
     change: Tensor
     """(C, 1, 1) rms change per step in standard deviations."""
+
+
+def forcing_of(model: Forecaster) -> tuple[str, ...]:
+    """The channels that a forecaster is to be given ahead."""
+    return tuple(getattr(model, "forcing", ()))

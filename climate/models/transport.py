@@ -2,8 +2,9 @@
 
 A scalar channel is one transported scalar; a vector pair is three, its Cartesian components.
 
-Shapes: ``B`` samples, ``C`` channels, ``G`` variables (a vector pair is one), ``T`` transported
-scalars, ``H`` latitudes, ``W`` longitudes, ``M``, ``L`` harmonic orders and degrees.
+Shapes: ``B`` samples, ``C`` channels, ``P`` those transported, ``G`` variables (a vector pair is
+one), ``T`` transported scalars, ``H`` latitudes, ``W`` longitudes, ``M``, ``L`` harmonic orders and
+degrees.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Transport(nn.Module):
 
     Args:
         grid: the grid.
-        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
+        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector; channels that
+            are in none are not transported.
         truncation: largest degree kept; None: ⌊(W-1)/3⌋, W longitudes around the circle.
         operators: another ∇ than the spectral one, made from the grid.
     """
@@ -54,7 +56,7 @@ class Transport(nn.Module):
     owner: Tensor
     """(T,) the variable of each transported scalar."""
     variable_of: Tensor
-    """(C,) the variable of each channel."""
+    """(P,) the variable of each channel that is transported."""
 
     def __init__(
         self,
@@ -87,14 +89,17 @@ class Transport(nn.Module):
         return torch.cat(parts, 1)
 
     def to_channels(self, fields: Tensor) -> Tensor:
-        """(B, T, H, W) → (B, C, H, W); vectors are projected on the tangent plane."""
+        """(B, T, H, W) → those channels that are transported, (B, P, H, W).
+
+        Vectors are projected on the tangent plane.
+        """
         by_channel: dict[int, Tensor] = {}
         for v, at in zip(self.variables, self.slices, strict=True):
             if len(v) == 1:
                 by_channel[v[0]] = fields[:, at.start]
             else:
                 by_channel[v[0]], by_channel[v[1]] = self.spectral.to_tangent(fields[:, at])
-        return torch.stack([by_channel[i] for i in range(len(by_channel))], 1)
+        return torch.stack([by_channel[i] for i in sorted(by_channel)], 1)
 
     def modes(self, x: Tensor) -> Tensor:
         """Harmonic coefficients (M, 2·B·T, L) of states (B, C, H, W)."""
@@ -167,7 +172,7 @@ class Transport(nn.Module):
         return rates[:, None] * (sphere.laplacian(state.anomaly, 2) / largest**2)
 
     def assemble(self, tendency: Tensor, state: Resolved, unresolved: Tensor) -> Tensor:
-        """Channels (B, C, H, W) of coefficients and of the damping beyond the truncation.
+        """Channels (B, P, H, W) of coefficients and of the damping beyond the truncation.
 
         Args:
             tendency: coefficients, of `advection` and `damping`.

@@ -6,7 +6,7 @@ Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` l
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from climate.grids.features import position_features
 from climate.grids.regions import Region
 from climate.models.domain import Domain
+from climate.models.roles import Parts
 from climate.models.transport import Transport
 
 
@@ -36,7 +37,8 @@ class WeatherModel(nn.Module):
     mask: Tensor | None
     """(C, H, W) points without values, 0 to the model in every state; None where there are none."""
     score_area: Tensor
-    """Areas of cells, of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
+    """Areas of cells, of mean 1 over the points that count: (H, 1), with a mask (C, H, W); 0 for
+    forcing channels, (C, H, 1), whose share the others have."""
     score_share: Tensor | None
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
 
@@ -51,11 +53,16 @@ class WeatherModel(nn.Module):
         self.register_buffer("position", position_features(domain.grid), persistent=False)
         area = torch.from_numpy(domain.grid.cell_weights).float()[:, None]
         self.register_buffer("area", area, persistent=False)
-        self.register_buffer("score_area", area, persistent=False)
+        self.parts = Parts(domain.channels, domain.forcing, domain.diagnostic)
+        counted = area * self.parts.counted if domain.forcing else area
+        self.register_buffer("score_area", counted, persistent=False)
         self.register_buffer("score_share", None)
         if self.mask is not None:  # from a checkpoint it comes later, and so do its weights
             kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
-            self.register_buffer("score_area", kept / kept.mean((1, 2), keepdim=True))
+            kept = kept / kept.mean((1, 2), keepdim=True)
+            self.register_buffer(
+                "score_area", kept * self.parts.counted if domain.forcing else kept
+            )
             self.register_buffer("score_share", 1 / share)
 
     @property
@@ -72,6 +79,11 @@ class WeatherModel(nn.Module):
     def channels(self) -> tuple[str, ...]:
         """Short names of the state's channels."""
         return self.domain.channels
+
+    @property
+    def forcing(self) -> tuple[str, ...]:
+        """Channels that a forecast is given ahead."""
+        return self.domain.forcing
 
     @property
     def statistics_hash(self) -> str:
@@ -101,19 +113,28 @@ class WeatherModel(nn.Module):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        ahead: Iterable[Tensor] = (),
     ) -> Iterator[Tensor]:
         """See `climate.models.forecaster.Forecaster`."""
 
-    def forecast(self, states: Tensor, times: Tensor, n_steps: int) -> Tensor:
+    def forecast(
+        self, states: Tensor, times: Tensor, n_steps: int, ahead: Iterable[Tensor] = ()
+    ) -> Tensor:
         """All steps of `forecast_steps` at once: (B, n_steps, C, H, W) physical."""
-        steps = self.forecast_steps(states, times, n_steps)
+        steps = self.forecast_steps(states, times, n_steps, ahead=ahead)
         return torch.stack([x[:, 0] for x in steps], 1)
 
     def forecast_ensemble(
-        self, states: Tensor, times: Tensor, n_steps: int, members: int, seed: int
+        self,
+        states: Tensor,
+        times: Tensor,
+        n_steps: int,
+        members: int,
+        seed: int,
+        ahead: Iterable[Tensor] = (),
     ) -> Tensor:
         """All steps of the first members at once: (B, members, n_steps, C, H, W) physical."""
-        steps = self.forecast_steps(states, times, n_steps, range(members), seed)
+        steps = self.forecast_steps(states, times, n_steps, range(members), seed, ahead)
         return torch.stack(list(steps), 2)
 
     def around(self, seconds: Tensor) -> tuple[Tensor, ...]:

@@ -18,6 +18,7 @@ from climate.conventions.cycles import describe_arcs
 from climate.grids.regions import Region, parse_region
 from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
+from climate.models.roles import role_lines
 from climate.models.step_change import step_change
 from climate.models.weather_model import WeatherModel
 from climate.operators.table_cache import tables_kept_in
@@ -140,7 +141,7 @@ def build_model(
         kept: folder for what takes long to gather from the store; None: it is gathered anew.
     """
     step = parse_duration("step", cfg.step)
-    domain = Domain.from_store(store, step, cfg.vectors, cfg.history, kept)
+    domain = Domain.from_store(store, step, cfg.vectors, cfg.history, kept, cfg.roles)
     if before is not None:
         domain = replace(domain, seen=before.get("seen"))
     torch.manual_seed(cfg.seed)
@@ -303,4 +304,6 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
         say_left_out(field)
         for line in mask_lines(store.channels, store.mask):
             log.info("%s; they count in no loss and no score", line)
+        for line in role_lines(field.domain.forcing, field.domain.diagnostic):
+            log.info("%s", line)
     return trainer

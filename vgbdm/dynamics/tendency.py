@@ -38,11 +38,13 @@ class Context(NamedTuple):
         theta: physical parameters by name, each with a first axis N; empty without physics.
         zeta: what the network is given of ζ; None without latents.
         history: what the field is given of it, each with a first axis N; empty where nothing.
+        known: (N, ...) rates of what is known ahead, in the field's units; None: of nothing.
     """
 
     theta: Theta
     zeta: Tensor | None
     history: tuple[Tensor, ...]
+    known: Tensor | None = None
 
 
 Slow = tuple[Tensor, ...]
@@ -65,6 +67,13 @@ class Dynamics(nn.Module, ABC):
 
     def observe(self, x: Tensor) -> Tensor:
         """The part of an integrated state (N, ...) that a frame of the data shows."""
+        return x
+
+    def enter(self, x: Tensor) -> Tensor:
+        """The states (N, ...) that an interval begins with, of those that the last one ended with.
+
+        What is not fed back begins anew.
+        """
         return x
 
 

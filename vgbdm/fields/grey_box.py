@@ -10,7 +10,7 @@ Shapes: ``B`` samples, ``N`` points, ``L`` frames, ``T`` frames of a window, ``K
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
@@ -130,6 +130,20 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         """State and its rate, (N, ...) each, at a point of a path."""
         return point.state, point.velocity
 
+    def along(
+        self,
+        path: Path,
+        ends: tuple[Tensor, Tensor],
+        length: Tensor,
+        s: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """State and its rate, (N, ...) each, on a path between two nodes; arguments as of `Path`.
+
+        A field may let some parts of a state take another course.
+        """
+        return self.at(path(*ends, length, s, noise))
+
     def from_frames(self, frames: Tensor) -> Tensor:
         """States (N, ...) that single frames show.
 
@@ -199,6 +213,17 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents = NO_LATENTS if past.prior is None else past.prior.mean
         return self.context(past, latents)
 
+    def knowing(self, context: Context, now: Tensor, ahead: Iterator[Tensor]) -> Context:
+        """The context with the rates of what is known ahead; as it is where nothing is.
+
+        Args:
+            context: of the next step.
+            now: (N, C, ...) current frames.
+            ahead: the frames (N, C, ...) at the ends of this and the coming steps, of which one is
+                taken where something is known.
+        """
+        return context
+
     def penalty(self) -> Tensor | None:
         """-log prior of learned θ up to a constant, a scalar; None where none is learned."""
         return None
@@ -219,6 +244,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         latents: Latents | Members | None,
         solver: Solver | SplitSolver | None = None,
         checkpoint: bool = False,
+        ahead: Iterable[Tensor] = (),
     ) -> Iterator[Tensor]:
         """Integrate from time to time, with gradients where they are enabled.
 
@@ -230,13 +256,17 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents: the same at every step; or whose draws; None: as in `next_context`.
             solver: another than the field's.
             checkpoint: recompute activations backwards rather than keep them.
+            ahead: frames (N, C, ...) at the wanted times, of which a field takes what it is to be
+                given ahead; asked for one by one, and only where it is.
 
         Yields:
             (N, ...) states at the 2nd, 3rd, … time.
         """
+        coming = iter(ahead)
 
         def condition(frames: Tensor) -> Context:
-            return self.next_context(self.past(frames), latents)
+            context = self.next_context(self.past(frames), latents)
+            return self.knowing(context, frames[:, -1], coming)
 
         chosen = solver or self.solver
         return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)

@@ -14,7 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -27,11 +27,13 @@ from climate.models.climode.layers import Emission, Emitted, SphereAttention
 from climate.models.climode.wind_fit import WindFit, end_velocity
 from climate.models.domain import Domain
 from climate.models.networks import Trunk
+from climate.models.roles import ROLES
 from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.errors import InputError
 from vgbdm.options.kinds import Divides, Of, Pair, Positive, Size, Unit
 from vgbdm.registry.marks import model_part
 
@@ -86,6 +88,7 @@ class ClimODE(WeatherModel):
         fit: Annotated[Mapping[str, Any], Of("climate.models.climode.wind_fit.WindFit", GIVEN)],
         solver: WindowSolver,
     ) -> None:
+        _check_roles(domain)
         variables, grid = domain.variables, domain.grid
         super().__init__(domain, Transport(grid, variables, truncation, operators))
         self.solver = solver
@@ -225,6 +228,7 @@ class ClimODE(WeatherModel):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        ahead: Iterable[Tensor] = (),
     ) -> Iterator[Tensor]:
         """See `Forecaster`: the emission's means; there are no members to draw."""
         assert members is None, "ClimODE forecasts one distribution"
@@ -239,3 +243,19 @@ class ClimODE(WeatherModel):
             x = solution[:, : len(self.channels)]
             answer = self.emission(x, self.surroundings(clock), self.change)
             yield self.unstandardise(answer.mean)[:, None]
+
+
+def _check_roles(domain: Domain) -> None:
+    """Refuse channels that are not prognostic.
+
+    Raises:
+        InputError: naming one; the equation has one wind and one initial value for every channel.
+    """
+    for role in ROLES:
+        names = getattr(domain, role)
+        if names:
+            raise InputError(
+                f"roles.{role}: model=climode solves one initial value problem, in which every "
+                f"channel has its wind; {', '.join(names)} can only be prognostic there: choose "
+                "gbdm, vgbdm or blackbox"
+            )
