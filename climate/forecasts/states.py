@@ -23,7 +23,7 @@ from climate.conventions.variables import (
     channel_unit,
     is_geopotential,
 )
-from climate.conventions.wording import date, duration
+from climate.conventions.wording import date, duration, ends_of_grid
 from climate.forecasts.starts import (
     InitialStates,
     Starts,
@@ -212,7 +212,7 @@ def _level(part: Part, channel: str, level: float) -> int:
 def _frame(part: Part, domain: Domain) -> Frame:
     """Where the rows and columns of the model's grid are stored."""
     lat, lon = np.array(domain.lat), np.array(domain.lon)
-    own = f"the model's are {_ends(lat, lon)}"
+    own = f"the model's are {ends_of_grid(lat, lon)}"
     try:
         held = orient(part.lat, part.lon, WHERE)
     except InputError as error:
@@ -228,17 +228,11 @@ def _frame(part: Part, domain: Domain) -> Frame:
         remedy = "interpolate to its grid first"
         if domain.region is not None:
             remedy = f"give these, {domain.region.halo} points around its box, or the globe's"
-        raise InputError(f"{WHERE}: on {_ends(held.grid.lat, held.grid.lon)}; {own}; {remedy}")
+        raise InputError(
+            f"{WHERE}: on {ends_of_grid(held.grid.lat, held.grid.lon)}; {own}; {remedy}"
+        )
     stored = Oriented(held.grid, held.rows[area.rows], held.columns[area.columns])
     return Frame(lat, lon, stored, None, None)
-
-
-def _ends(lat: np.ndarray, lon: np.ndarray) -> str:
-    """How many points a grid has and between which degrees they lie."""
-    return " and ".join(
-        f"{len(values)} {name} from {values[0]:g} to {values[-1]:g}"
-        for name, values in (("lat", lat), ("lon", lon))
-    )
 
 
 def _values(
