@@ -17,11 +17,13 @@ from torch import nn
 
 from climate.conventions.calendar import as_step, parse_duration
 from climate.conventions.wording import setting_of
+from climate.forecasts.forcing import Given
 from climate.forecasts.reading import open_forecast
+from climate.forecasts.settings import Settings
 from climate.forecasts.starts import LATEST, Starts, from_store
 from climate.forecasts.states import from_arrays
 from climate.forecasts.truth import open_for_forecast
-from climate.forecasts.writing import Settings, make_forecast, write_forecast
+from climate.forecasts.writing import make_forecast, write_forecast
 from climate.models.weather_model import WeatherModel
 from climate.stream.views import open_for_model
 from climate.verification.scorecard import score
@@ -51,6 +53,7 @@ def forecast(
     batch: int = 16,
     device: str = "cpu",
     precision: str = "fp32",
+    forcing: Given | None = None,
     aside: Path | None = None,
 ) -> xr.Dataset:
     """See `vgbdm.api.forecast`; ``aside`` is a folder for what is made from a read-only store."""
@@ -65,8 +68,9 @@ def forecast(
             )
         store = open_for_model(states, model, aside)
         initial = from_store(store, model, leads=0, starts=start, argument="start")
+        own: Given = store.path
     elif isinstance(states, xr.Dataset | xr.DataArray):
-        initial = from_arrays(states, model, start)
+        initial, own = from_arrays(states, model, start), states
     else:
         raise InputError(
             f"states: want the path of a training store, or a Dataset or DataArray with the axes "
@@ -79,7 +83,8 @@ def forecast(
         "precision": precision,
     }
     text = ", ".join(f"{key}={value!r}" for key, value in told.items() if value is not None)
-    return make_forecast(model, initial, settings, {"history": f"vgbdm.forecast({text})"})
+    about = {"history": f"vgbdm.forecast({text})"}
+    return make_forecast(model, initial, settings, about, forcing=forcing, own=own, aside=aside)
 
 
 def _longest(model: Any, leads: Any) -> np.timedelta64:
@@ -125,7 +130,7 @@ def evaluate(
         out = Path(folder) / "forecast"
         write_forecast(
             model, open_for_model(truth, model, aside), out, lead=lead,
-            members=members, seed=seed, batch=batch, device=device,
+            aside=aside, members=members, seed=seed, batch=batch, device=device,
         )  # fmt: skip
         return _scorecard(out, truth, baselines, seed, aside)
 

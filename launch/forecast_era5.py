@@ -3,6 +3,7 @@
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h [members=16]
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=10d starts=latest
 torchrun --nproc-per-node 8 launch/forecast_era5.py …      starts and members shared by 8 GPUs
+python launch/forecast_era5.py … starts=latest forcing=STORE      what the model is given ahead
 python launch/forecast_era5.py … resume=true      where such a forecast was stopped
 """
 
@@ -26,6 +27,7 @@ def main(cfg: DictConfig) -> None:
     with tables_kept_in(cfg.cache):
         model = load(cfg.run_dir, cfg.checkpoint, device, WeatherModel)
     # no clock and no folders: the same run makes the same file
+    kept = run_folder(cfg.run_dir) / DERIVED
     whose = "split" if cfg.starts is None else "starts"
     told = ("leads", whose, "members", "seed", "checkpoint", "precision")
     history = " ".join(f"{key}={cfg[key]}" for key in told if cfg[key] is not None)
@@ -34,11 +36,13 @@ def main(cfg: DictConfig) -> None:
         about["institution"] = cfg.institution
     write_forecast(
         model,
-        open_for_model(cfg.store, model, run_folder(cfg.run_dir) / DERIVED),
+        open_for_model(cfg.store, model, kept),
         cfg.out,
         lead=parse_duration("leads", cfg.leads),
         split=cfg.split,
         starts=cfg.starts,
+        forcing=cfg.forcing,
+        aside=kept,
         members=cfg.members,
         seed=cfg.seed,
         batch=cfg.batch,

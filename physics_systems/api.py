@@ -108,9 +108,12 @@ def forecast(
     batch: int = 16,
     device: str = "cpu",
     precision: str = "fp32",
+    forcing: Any = None,
     aside: Path | None = None,
 ) -> xr.Dataset:
     """See `vgbdm.api.forecast`; ``aside`` is not needed."""
+    if forcing is not None:
+        raise InputError("forcing: is of models of weather; a system's is part of its physics")
     if precision != "fp32":
         raise InputError(f"precision={precision}: models of systems forecast in fp32")
     count = ENSEMBLE if members is None else members

@@ -11,6 +11,8 @@ from vgbdm.storage.datasets import open_group, open_netcdf
 
 FORECAST_KIND = "forecast"
 MEMBER = "realization"
+GIVEN = "forcing_channels"
+"""Attribute of a forecast: the channels that its model was given ahead, which it does not hold."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 

@@ -97,7 +97,7 @@ def of_store(path: Path, wanted: Wanted, initial: InitialStates, aside: Path | N
     times, clock = wanted.valid_times(initial.times), in_unit_of(wanted.step, store.times)
     absent = ~np.isin(times, clock)
     if absent.any():
-        raise InputError(_absent(times, absent, store.times))
+        raise InputError(absent_times(times, absent, store.times))
     index = np.searchsorted(clock, times)
     places = [store.channels.index(name) for name in wanted.channels]
 
@@ -308,7 +308,7 @@ def _other_grid(lat: np.ndarray, lon: np.ndarray, initial: InitialStates) -> str
     )
 
 
-def _absent(times: np.ndarray, absent: np.ndarray, held: np.ndarray) -> str:
+def absent_times(times: np.ndarray, absent: np.ndarray, held: np.ndarray) -> str:
     """What a store lacks of valid times (N, S), and which it holds (T,)."""
     first, last = (x.astype("datetime64[s]") for x in (times[absent].min(), times.max()))
     needing = f"which {int(absent.any(1).sum())} of {len(times)} forecasts need"

@@ -93,7 +93,7 @@ class KnownAhead:
         try:
             states = self.held.read(places, leads, numbers)
         except InputError as error:
-            raise InputError(f"{self.what}: {error}") from None
+            raise InputError(f"{self.what}: {_bare(error, self.what)}") from None
         for name, change in self.conversions.items():
             c = self.wanted.channels.index(name)
             states[..., c, :, :] = change(states[..., c, :, :])
@@ -140,14 +140,29 @@ def known_ahead(
             held = of_store(Path(source), wanted, initial, aside)
         else:
             held = of_forecast(source, wanted, initial)
-        changes = conversions(
-            held.attributes,
-            {name: initial.channel_attrs[name] for name in wanted.channels},
-            what=str,
-            remedy="give it in {unit}",
-        )
+        return known_from(held, what, wanted, initial)
     except InputError as error:
-        raise InputError(f"{what}: {str(error).removeprefix(f'{what}: ')}") from None
+        raise InputError(f"{what}: {_bare(error, what)}") from None
+
+
+def known_from(held: Held, what: str, wanted: Wanted, initial: InitialStates) -> KnownAhead:
+    """What a source that was checked holds, in the model's units and with its mask.
+
+    Args:
+        held: by the source.
+        what: it is called in messages.
+        wanted: of it.
+        initial: states that the forecasts start from.
+
+    Raises:
+        InputError: for a unit of another quantity.
+    """
+    changes = conversions(
+        held.attributes,
+        {name: initial.channel_attrs[name] for name in wanted.channels},
+        what=str,
+        remedy="give it in {unit}",
+    )
     at = [initial.channels.index(name) for name in wanted.channels]
     mask = None if initial.mask is None else initial.mask[at]
     shape = (len(at), len(initial.grid.lat), len(initial.grid.lon))
@@ -167,3 +182,8 @@ def _is_store(path: Path) -> bool:
     if not path.exists():
         raise InputError("no such store or forecast")
     return path.is_dir() and (kind_of(path) == STORE_KIND or (path / RECORDS_FOLDER).exists())
+
+
+def _bare(error: InputError, what: str) -> str:
+    """A message without the name that it may begin with."""
+    return str(error).removeprefix(f"{what}: ")

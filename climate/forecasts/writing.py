@@ -15,7 +15,6 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,18 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from climate.conventions.calendar import as_step, count_steps
+from climate.conventions.calendar import as_step
 from climate.conventions.wording import date
 from climate.conversion.journal import Journal
 from climate.forecasts.access import FORECAST_KIND
-from climate.forecasts.compatibility import about_training
+from climate.forecasts.compatibility import about_training, roles_of
+from climate.forecasts.forcing import Given, forcing_ahead
 from climate.forecasts.jobs import Job, Jobs
+from climate.forecasts.known_ahead import about as about_known
 from climate.forecasts.layout import forecast_layout
+from climate.forecasts.settings import Settings, count_leads, count_members
 from climate.forecasts.starts import InitialStates, Starts, from_store
-from climate.models.forecaster import Forecaster
+from climate.models.forecaster import Forecaster, forcing_of
 from climate.store.layout import TrainingStore
 from climate.store.mask import not_finite
 from vgbdm.errors import InputError
@@ -50,36 +52,6 @@ from vgbdm.training.saving import agree_on_error
 log = logging.getLogger(__name__)
 RECORDS = "records"
 """Folder beside a forecast that is being made."""
-ENSEMBLE = 16
-"""Members of a stochastic model's forecast where nothing else is asked for."""
-
-
-def count_leads(lead: np.timedelta64, step: np.timedelta64) -> int:
-    """How many model steps the longest lead is.
-
-    Raises:
-        InputError: if it is no whole number of steps.
-    """
-    return count_steps("leads", lead, step, "the model's")
-
-
-def count_members(model: Forecaster, members: int | None) -> int:
-    """How many members to write; None means 16 of a stochastic model, 1 of any other.
-
-    Raises:
-        InputError: if the model has no members to give, or the number is none.
-    """
-    stochastic = bool(getattr(model, "stochastic", False))
-    if members is None:
-        return ENSEMBLE if stochastic else 1
-    if members < 1:
-        raise InputError(f"members={members}: want at least 1")
-    if members > 1 and not stochastic:
-        raise InputError(
-            f"members={members}: {type(model).__name__} is deterministic and has one forecast; "
-            "leave members out"
-        )
-    return members
 
 
 def model_hash(model: Forecaster) -> str:
@@ -92,27 +64,6 @@ def model_hash(model: Forecaster) -> str:
     return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How a model forecasts.
-
-    Attributes:
-        lead: the longest lead, hours or months.
-        members: of an ensemble; 1: one forecast without draws; None: what the model is made for.
-        seed: of the draws.
-        batch: forecasts at a time, starts times members; bounds memory.
-        device: to compute on.
-        precision: of the networks, see `vgbdm.precision`.
-    """
-
-    lead: np.timedelta64
-    members: int | None = None
-    seed: int = 0
-    batch: int = 16
-    device: torch.device | str = "cpu"
-    precision: str = "fp32"
-
-
 class Forecasting:
     """A model, states to start from, and settings that fit together: their forecasts.
 
@@ -120,26 +71,44 @@ class Forecasting:
         model: a `Forecaster`; members are asked of a ``stochastic`` one alone.
         initial: where it starts.
         settings: how.
+        forcing: where what the model is given ahead is; None: where the initial states are from.
+        own: what those are from.
+        aside: folder for monthly means of a read-only store.
 
     Raises:
-        InputError: for leads that are no whole steps, members that the model does not have, or
-            another precision than those there are.
+        InputError: for leads that are no whole steps, members that the model does not have, another
+            precision than those there are, or forcing that is missing or not wanted.
     """
 
-    def __init__(self, model: Forecaster, initial: InitialStates, settings: Settings) -> None:
+    def __init__(
+        self,
+        model: Forecaster,
+        initial: InitialStates,
+        settings: Settings,
+        forcing: Given | None = None,
+        own: Given = "",
+        aside: Path | None = None,
+    ) -> None:
         check_precision("precision", settings.precision)
         _check_weights(model)
         self.model, self.initial, self.settings = model, initial, settings
         members = count_members(model, settings.members)
         self.step = as_step(model.step_seconds)
+        leads, drawn = count_leads(settings.lead, self.step), members if members > 1 else None
+        self.ahead = forcing_ahead(model, initial, leads, drawn, forcing, own, aside)
+        given = forcing_of(model)
+        self.places = [c for c, name in enumerate(initial.channels) if name not in given]
+        self.channels = [initial.channels[c] for c in self.places]
+        mask = initial.mask
+        self.mask = None if mask is None else mask[self.places]
         rows, columns = (range(size)[cut] for size, cut in zip(
             (len(initial.grid.lat), len(initial.grid.lon)), initial.interior, strict=True
         ))  # fmt: skip
         self.jobs = Jobs(
             len(initial.times),
-            members if members > 1 else None,
-            count_leads(settings.lead, self.step),
-            len(initial.channels),
+            drawn,
+            leads,
+            len(self.channels),
             (len(rows), len(columns)),
             settings.batch,
         )
@@ -147,6 +116,11 @@ class Forecasting:
         self.training = about_training(model, initial.times)
         if "outside_training" in self.training:
             log.warning("forecasts: %s", self.training["outside_training"])
+
+    @property
+    def sealed(self) -> dict[str, str]:
+        """Digests of what the forecasts are made from."""
+        return {**self.initial.sealed, **(self.ahead.sealed if self.ahead else {})}
 
     def empty(self, make: Callable[[tuple[int, ...]], Any], about: Mapping[str, str]) -> xr.Dataset:
         """The dataset with its coordinates, and fields that are still to be filled.
@@ -164,10 +138,15 @@ class Forecasting:
             "model_hash": model_hash(self.model),
             "statistics_hash": self.model.statistics_hash,
             **self.training,
+            **about_known([self.ahead] if self.ahead else []),
+            **roles_of(self.model),
             **(initial.region.attributes() if initial.region else {}),
             **about,
         }
-        return forecast_layout(initial, jobs.members or 1, jobs.leads, self.step, attributes, make)
+        members = jobs.members or 1
+        return forecast_layout(
+            initial, self.channels, members, jobs.leads, self.step, attributes, make
+        )
 
     def fill(
         self,
@@ -208,7 +187,12 @@ class Forecasting:
         states = torch.from_numpy(initial.read(places)).to(self.device)
         count, held = self.jobs.leads, []
         with computing(self.settings.precision, self.device):
-            made = self.model.forecast_steps(states, times, count, job.members, self.settings.seed)
+            draws = job.members, self.settings.seed
+            known: dict[str, Any] = {}
+            if self.ahead is not None:
+                maps = self.ahead.steps(places, job.members)
+                known["ahead"] = (torch.from_numpy(x).to(self.device) for x in maps)
+            made = self.model.forecast_steps(states, times, count, *draws, **known)
             for lead, x in enumerate(made, 1):
                 held.append(self._checked(x.float().cpu().numpy(), places))
                 if len(held) == share or lead == count:
@@ -218,8 +202,9 @@ class Forecasting:
                     held = []
 
     def _checked(self, maps: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Maps (n, m, C, H, W) of one lead without the halo, NaN where masked."""
-        mask = self.initial.mask
+        """What is forecast of maps (n, m, C, H, W), without the halo, NaN where masked."""
+        mask = self.mask
+        maps = maps if len(self.places) == maps.shape[-3] else maps[:, :, self.places]
         bad = not_finite(maps, mask)
         if bad.any():
             raise InputError(
@@ -236,6 +221,7 @@ def make_forecast(
     initial: InitialStates,
     settings: Settings,
     about: Mapping[str, str] | None = None,
+    **known: Any,
 ) -> xr.Dataset:
     """Forecasts in memory, laid out as `write_forecast` writes them.
 
@@ -244,13 +230,14 @@ def make_forecast(
         initial: where it starts.
         settings: how.
         about: further global attributes.
+        known: ahead, see `Forecasting`.
 
     Raises:
         InputError: for settings that do not fit the model, or a forecast that is not finite.
     """
-    forecasting = Forecasting(model, initial, settings)
+    forecasting = Forecasting(model, initial, settings, **known)
     made = forecasting.empty(_in_memory, about or {})
-    forecasting.fill([made[name].values for name in initial.channels], [*forecasting.jobs])
+    forecasting.fill([made[name].values for name in forecasting.channels], [*forecasting.jobs])
     return made
 
 
@@ -298,7 +285,9 @@ def write_forecast(
     *,
     split: str = "test",
     starts: Starts | None = None,
+    forcing: Given | None = None,
     about: Mapping[str, str] | None = None,
+    aside: Path | None = None,
     resume: bool = False,
     group: Group | None = None,
     **settings: Any,
@@ -311,7 +300,9 @@ def write_forecast(
         out: Zarr store to make; it appears whole or not at all.
         split: whose starts: all that have their leads inside it.
         starts: these instead: ``latest``, or times, also where the store does not go on after them.
+        forcing: store or forecast with what the model is given ahead; None: ``store``.
         about: further global attributes.
+        aside: folder for monthly means of a read-only store.
         resume: go on where the same forecast was stopped; else what it left is dropped.
         group: whose processes share the work; None: this one alone.
         settings: see `Settings`; ``lead`` must be given.
@@ -324,7 +315,8 @@ def write_forecast(
     out, group = Path(out), group or Alone()
     how = Settings(**settings)
     leads = count_leads(how.lead, as_step(model.step_seconds))
-    forecasting = Forecasting(model, from_store(store, model, leads, split, starts), how)
+    initial = from_store(store, model, leads, split, starts)
+    forecasting = Forecasting(model, initial, how, forcing, store.path, aside)
     token = new_token()
 
     def begin(stack: contextlib.ExitStack) -> None:
@@ -343,12 +335,12 @@ def write_forecast(
             error = caught
         agree_on_error(group, error, "forecast")
         if group.rank == 0:
-            seal_folder(aside, FORECAST_KIND, dict(forecasting.initial.sealed))
+            seal_folder(aside, FORECAST_KIND, forecasting.sealed)
 
 
 def _finish(forecasting: Forecasting, journal: ForecastJournal, group: Group) -> None:
     """This rank's share of the jobs that are not done."""
-    aside, jobs, channels = journal.store, forecasting.jobs, forecasting.initial.channels
+    aside, jobs, channels = journal.store, forecasting.jobs, forecasting.channels
 
     def note(job: Job) -> None:
         made = [name for name in jobs.files(job, channels) if (aside / name).exists()]
@@ -373,7 +365,7 @@ def _begin(forecasting: Forecasting, about: Mapping[str, str], journal: Journal)
     made = forecasting.empty(lambda shape: da.zeros(shape, dtype=np.float32, chunks=shape), about)
     identity = {
         "model or settings": {name: str(value) for name, value in made.attrs.items()},
-        "states": dict(initial.sealed),
+        "states": forecasting.sealed,
         "starts": [str(time) for time in initial.times],
         "leads": jobs.leads,
         "members": jobs.members,
@@ -388,7 +380,7 @@ def _begin(forecasting: Forecasting, about: Mapping[str, str], journal: Journal)
             compute=False,
             zarr_format=3,
             consolidated=False,
-            encoding={name: dict(jobs.encoding) for name in initial.channels},
+            encoding={name: dict(jobs.encoding) for name in forecasting.channels},
         )
         journal.begin(identity, digest_tree(journal.store))
     journal.check(identity)

@@ -313,6 +313,6 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         rows = 1 if members is None else len(members)
         draws = None if members is None else self.members(seed, times, members)
         states, clock = (x.repeat_interleave(rows, 0) for x in (states, times))
-        coming = (x.repeat_interleave(rows, 0) for x in ahead)
+        coming = (x.expand(-1, rows, -1, -1, -1).flatten(0, 1) for x in ahead)
         for x in self.simulate(states, clock, n_steps, draws, ahead=coming):
             yield self.unstandardise(x).unflatten(0, (-1, rows))

@@ -54,8 +54,8 @@ class Forecaster(Protocol):
             members: numbers of the members to draw, each of which depends on (seed, initial time,
                 its number) alone; only of a ``stochastic`` model. None: one forecast without draws.
             seed: of the draws.
-            ahead: of a model with ``forcing`` alone: these channels (B, K, H, W) at each step,
-                physical; asked for step by step.
+            ahead: of a model with ``forcing`` alone: these channels (B, M or 1, K, H, W) at each
+                step, physical; asked for step by step.
 
         Yields:
             (B, M, C, H, W) physical, of which forcing channels are what was given.

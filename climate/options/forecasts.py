@@ -23,6 +23,7 @@ class ForecastEra5(Options):
         leads: longest lead; such as 6mo of a monthly model.
         split: whose starts, all that have their leads inside it.
         starts: these instead: latest, or a list of dates, at which the store may end; null: none.
+        forcing: store or forecast with what the model is given ahead, such as sst; null: store.
         members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
         seed: of the members' draws.
         checkpoint: whose weights.
@@ -34,7 +35,7 @@ class ForecastEra5(Options):
         precision: of the networks.
     """
 
-    COMMON: ClassVar = ("leads", "split", "starts", "members", "checkpoint")
+    COMMON: ClassVar = ("leads", "split", "starts", "forcing", "members", "checkpoint")
 
     plugins: list[Text] = []  # noqa: RUF012
     run_dir: Text
@@ -43,6 +44,7 @@ class ForecastEra5(Options):
     leads: Duration
     split: Annotated[Literal["train", "val", "test"], With("starts", None)]
     starts: Literal["latest"] | Dates | None = None
+    forcing: Text | None
     members: Members | None
     seed: Seed
     checkpoint: Literal["best", "last"]

@@ -51,7 +51,7 @@ def write_report(
         "<p class=quiet>Latitude-weighted. Bands: intervals, as below; where there are none, "
         "nothing is claimed of a difference.</p>",
         "<h2>Scores</h2>",
-        *(_table(scorecard, name, units[name]) for name in store.channels),
+        *(_table(scorecard, name, units[name]) for name in forecast.scored(store).values()),
         "<h2>Beside published scores</h2>",
         *html_beside(scorecard, forecast, store),
     ]
@@ -93,7 +93,7 @@ def write_comparison(
         "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
         f"Intervals: {html.escape(comparison.rule)}, the same draws for both.</p>",
         "<h2>Numbers</h2>",
-        *(_differences(table, name, units[name]) for name in store.channels),
+        *(_differences(table, name, units[name]) for name in table["variable"].unique()),
     ]
     return write_page(out / "report.html", "Two forecasts compared", parts)
 
@@ -192,7 +192,7 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     truth = area.cut(store.read(index, index + 1)[0])
     land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
     parts = [f"<p class=quiet>From {date(store.times[start])}, {hours[lead]} h ahead.</p>"]
-    for c, name in enumerate(store.channels):
+    for c, name in forecast.scored(store).items():
         members = forecast.read(slice(k, k + 1), slice(lead, lead + 1), name)[0, :, 0]
         kept = forecast.area_of(store, c).kept
         if kept is not None:  # a foreign forecast may have numbers there

@@ -10,7 +10,8 @@ from forecasters import Calibrated, Stepwise
 
 from climate.forecasts import jobs
 from climate.forecasts.reading import open_forecast
-from climate.forecasts.writing import count_leads, count_members, write_forecast
+from climate.forecasts.settings import count_leads, count_members
+from climate.forecasts.writing import write_forecast
 from vgbdm.errors import InputError
 from vgbdm.origin import software
 

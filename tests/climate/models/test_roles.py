@@ -65,7 +65,7 @@ def make(name="gbdm", **options):
 
 def ahead_of(window, first, steps):
     """The forcing of the frames after some, one at a time."""
-    return iter(window[:, first : first + steps, SST : SST + 1].unbind(1))
+    return iter(window[:, first : first + steps, None, SST : SST + 1].unbind(1))
 
 
 def forecast(model, window, steps=3, given=None):
