@@ -71,6 +71,7 @@ def forecast(
     batch: int = 16,
     device: str | None = None,
     precision: str = "fp32",
+    boundary: Any = "self",
 ) -> xr.Dataset:
     """Forecast from states; whether or not the truth is known does not matter.
 
@@ -100,6 +101,9 @@ def forecast(
         batch: forecasts at a time, starts times members; bounds memory.
         device: None: a GPU where there is one.
         precision: ``bf16``: the networks under autocast (weather).
+        boundary: of a regional model of weather, what the halo around its box is taken from at each
+            step: the path of a training store (then it is a hindcast) or of a forecast, or a
+            forecast in memory, whose grid holds the halo; ``self``: it evolves by itself.
 
     Raises:
         InputError: one line, for a run or states that cannot be used together.
@@ -108,6 +112,7 @@ def forecast(
     options = hold(KINDS, members=members, seed=seed, batch=batch, precision=precision)
     model = _model(run, device)
     options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
+    options["boundary"] = boundary
     return _domain_of(model, "run").forecast(model, states, t, **options)
 
 

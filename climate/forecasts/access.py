@@ -11,6 +11,8 @@ from vgbdm.storage.datasets import open_group, open_netcdf
 
 FORECAST_KIND = "forecast"
 MEMBER = "realization"
+GIVEN_TRUTH = "given_truth"
+"""Attribute of a forecast: what of the truth after its starts it was given."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 

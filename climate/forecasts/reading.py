@@ -17,7 +17,7 @@ import xarray as xr
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date, period
-from climate.forecasts.access import MEMBER, name_of, open_forecast_dataset
+from climate.forecasts.access import GIVEN_TRUTH, MEMBER, name_of, open_forecast_dataset
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
@@ -77,6 +77,16 @@ class Forecast:
     def outside_training(self) -> str:
         """One line on starts in seasons that the model's training saw none of; empty for none."""
         return str(self.dataset.attrs.get("outside_training", ""))
+
+    @property
+    def given_truth(self) -> str:
+        """One line on what of the truth after its starts it was given; empty for nothing."""
+        return str(self.dataset.attrs.get(GIVEN_TRUTH, ""))
+
+    @property
+    def boundary(self) -> str:
+        """Where what lies around its region was taken from; empty: from itself, or nowhere."""
+        return str(self.dataset.attrs.get("boundary", ""))
 
     def last(self, store: TrainingStore) -> np.ndarray:
         """Indices in the store (N,) of the longest lead of each start."""

@@ -6,7 +6,7 @@ vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Protocol
 
 import torch
@@ -21,6 +21,7 @@ from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.dynamics.rollout import Driving
 from vgbdm.dynamics.tendency import Context
 from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
@@ -225,6 +226,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         members: Members | None = None,
         *,
         checkpoint: bool = False,
+        boundary: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Roll out from histories, with gradients where they are enabled.
 
@@ -234,6 +236,8 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
             n_steps: model steps.
             members: whose draws, a row of ``states`` each; None: latents at their prior mean.
             checkpoint: recompute activations backwards rather than keep them.
+            boundary: of a region: states (B, C, H, W) at each step, physical, of which the halo is
+                taken; None: it evolves by itself.
 
         Yields:
             (B, C, H, W) standardised, step by step.
@@ -241,7 +245,13 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         history = self.standardise(states)
         clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
         lengths = torch.ones((len(times), n_steps), device=times.device)
-        return self.march(history[:, -1], history, clock, lengths, members, checkpoint=checkpoint)
+        driving = None
+        if boundary is not None:
+            assert self.halo is not None, "the globe has no boundary"
+            driving = Driving(self.halo, (self.standardise(x) for x in boundary))
+        return self.march(
+            history[:, -1], history, clock, lengths, members, checkpoint=checkpoint, driving=driving
+        )
 
     @torch.no_grad()
     def forecast_steps(
@@ -251,10 +261,13 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """See `Forecaster`; without members, of the latents' prior mean."""
         rows = 1 if members is None else len(members)
         draws = None if members is None else self.members(seed, times, members)
         states, clock = (x.repeat_interleave(rows, 0) for x in (states, times))
-        for x in self.simulate(states, clock, n_steps, draws):
+        if boundary is not None:
+            boundary = (x.expand(-1, rows, -1, -1, -1).flatten(0, 1) for x in boundary)
+        for x in self.simulate(states, clock, n_steps, draws, boundary=boundary):
             yield self.unstandardise(x).unflatten(0, (-1, rows))

@@ -6,7 +6,7 @@ longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 from torch import Tensor
@@ -15,8 +15,8 @@ from torch import Tensor
 class Forecaster(Protocol):
     """A model of states on a grid.
 
-    It may have besides: ``stochastic``, true where members can be drawn; and ``domain``, with which
-    it may forecast from another store than it was trained on.
+    It may have besides: ``stochastic``, true where members can be drawn; ``domain``, with which it
+    may forecast from another store than it was trained on; and ``region``, the box it sees.
     """
 
     @property
@@ -42,6 +42,7 @@ class Forecaster(Protocol):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Forecast step by step; nothing is kept of the steps before.
 
@@ -52,6 +53,8 @@ class Forecaster(Protocol):
             members: numbers of the members to draw, each of which depends on (seed, initial time,
                 its number) alone; only of a ``stochastic`` model. None: one forecast without draws.
             seed: of the draws.
+            boundary: of a model with a ``region``: states (B, 1 or M, C, H, W) at each step,
+                physical, of which the halo is taken; None: it evolves by itself.
 
         Yields:
             (B, M, C, H, W) physical.

@@ -6,7 +6,7 @@ Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` l
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,8 @@ class WeatherModel(nn.Module):
     """Areas of cells, of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
     score_share: Tensor | None
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
+    halo: Tensor | None
+    """(H, W) 1 at the points around a region's box, 0 inside; None: the globe has none."""
 
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
@@ -57,6 +59,8 @@ class WeatherModel(nn.Module):
             kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
             self.register_buffer("score_area", kept / kept.mean((1, 2), keepdim=True))
             self.register_buffer("score_share", 1 / share)
+
+        self.register_buffer("halo", domain.halo(), persistent=False)
 
     @property
     def step_seconds(self) -> int:
@@ -101,6 +105,7 @@ class WeatherModel(nn.Module):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """See `climate.models.forecaster.Forecaster`."""
 

@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
-from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
@@ -219,6 +219,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         latents: Latents | Members | None,
         solver: Solver | SplitSolver | None = None,
         checkpoint: bool = False,
+        driving: Driving | None = None,
     ) -> Iterator[Tensor]:
         """Integrate from time to time, with gradients where they are enabled.
 
@@ -230,6 +231,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents: the same at every step; or whose draws; None: as in `next_context`.
             solver: another than the field's.
             checkpoint: recompute activations backwards rather than keep them.
+            driving: known states that are followed in part; None: none.
 
         Yields:
             (N, ...) states at the 2nd, 3rd, … time.
@@ -239,7 +241,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             return self.next_context(self.past(frames), latents)
 
         chosen = solver or self.solver
-        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)
+        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint, driving)
 
 
 def check_grey_box(objective: str, field: object) -> None:

@@ -14,7 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -225,9 +225,11 @@ class ClimODE(WeatherModel):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
-        """See `Forecaster`: the emission's means; there are no members to draw."""
+        """See `Forecaster`: the emission's means; there are no members to draw, and no regions."""
         assert members is None, "ClimODE forecasts one distribution"
+        assert boundary is None, "ClimODE forecasts the globe"
         history = self.standardise(states)
         solution = torch.cat((history[:, -1], self.fit.potentials(self.fit_wind(history))), 1)
         for k in range(n_steps):
