@@ -17,10 +17,10 @@ from torch import nn
 
 from climate.conventions.calendar import as_step, parse_duration
 from climate.conventions.wording import setting_of
-from climate.forecasts.forcing import Given
+from climate.forecasts.forecasting import SELF, Settings
+from climate.forecasts.known_ahead import Source
 from climate.forecasts.reading import open_forecast
-from climate.forecasts.settings import Settings
-from climate.forecasts.starts import LATEST, Starts, from_store
+from climate.forecasts.starts import LATEST, Given, Starts, from_store
 from climate.forecasts.states import from_arrays
 from climate.forecasts.truth import open_for_forecast
 from climate.forecasts.writing import make_forecast, write_forecast
@@ -53,13 +53,16 @@ def forecast(
     batch: int = 16,
     device: str = "cpu",
     precision: str = "fp32",
+    boundary: Source = SELF,
     forcing: Given | None = None,
     aside: Path | None = None,
 ) -> xr.Dataset:
     """See `vgbdm.api.forecast`; ``aside`` is a folder for what is made from a read-only store."""
     if t is not None:
         raise InputError("t: states of weather have their times as the coordinate time")
-    settings = Settings(_longest(model, leads), members, seed, batch, device, precision)
+    settings = Settings(
+        _longest(model, leads), members, seed, batch, device, precision, boundary, forcing, aside
+    )
     if isinstance(states, str | Path):
         if Path(states).is_file():
             raise InputError(
@@ -68,9 +71,8 @@ def forecast(
             )
         store = open_for_model(states, model, aside)
         initial = from_store(store, model, leads=0, starts=start, argument="start")
-        own: Given = store.path
     elif isinstance(states, xr.Dataset | xr.DataArray):
-        initial, own = from_arrays(states, model, start), states
+        initial = from_arrays(states, model, start)
     else:
         raise InputError(
             f"states: want the path of a training store, or a Dataset or DataArray with the axes "
@@ -83,8 +85,7 @@ def forecast(
         "precision": precision,
     }
     text = ", ".join(f"{key}={value!r}" for key, value in told.items() if value is not None)
-    about = {"history": f"vgbdm.forecast({text})"}
-    return make_forecast(model, initial, settings, about, forcing=forcing, own=own, aside=aside)
+    return make_forecast(model, initial, settings, {"history": f"vgbdm.forecast({text})"})
 
 
 def _longest(model: Any, leads: Any) -> np.timedelta64:

@@ -71,6 +71,7 @@ def forecast(
     batch: int = 16,
     device: str | None = None,
     precision: str = "fp32",
+    boundary: Any = "self",
     forcing: Any = None,
 ) -> xr.Dataset:
     """Forecast from states; whether or not the truth is known does not matter.
@@ -103,6 +104,9 @@ def forecast(
         batch: forecasts at a time, starts times members; bounds memory.
         device: None: a GPU where there is one.
         precision: ``bf16``: the networks under autocast (weather).
+        boundary: of a regional model of weather, what the halo around its box is taken from at each
+            step: the path of a training store (then it is a hindcast) or of a forecast, or a
+            forecast in memory, whose grid holds the halo; ``self``: it evolves by itself.
         forcing: what a model of weather is given ahead: the path of a training store or of a
             forecast, or as ``states`` a Dataset, of its forcing channels at the valid times.
 
@@ -114,6 +118,7 @@ def forecast(
     model = _model(run, device)
     options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
     options |= {} if forcing is None else {"forcing": forcing}
+    options["boundary"] = boundary
     return _domain_of(model, "run").forecast(model, states, t, **options)
 
 

@@ -13,6 +13,8 @@ FORECAST_KIND = "forecast"
 MEMBER = "realization"
 GIVEN = "forcing_channels"
 """Attribute of a forecast: the channels that its model was given ahead, which it does not hold."""
+GIVEN_TRUTH = "given_truth"
+"""Attribute of a forecast: what of the truth after its starts it was given."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 

@@ -15,7 +15,7 @@ import xarray as xr
 
 from climate.conventions.calendar import MONTH_SECONDS, in_unit_of, is_monthly
 from climate.conventions.wording import date, duration, ends_of_grid, period
-from climate.forecasts.access import MEMBER, open_forecast_dataset
+from climate.forecasts.access import GIVEN_TRUTH, MEMBER, open_forecast_dataset
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import runs
 from climate.forecasts.starts import InitialStates
@@ -25,8 +25,6 @@ from climate.stream.views import open_view
 from vgbdm.errors import InputError
 from vgbdm.storage.sealing import MANIFEST, kind_of, read_manifest
 
-GIVEN_TRUTH = "given_truth"
-"""Attribute of a forecast: what of the truth after its starts it was given."""
 TRUTH = "states of a store at the valid times, which no forecast has"
 
 
@@ -35,13 +33,15 @@ class Wanted:
     """What is to be known ahead.
 
     Attributes:
-        argument: by which it is given, such as ``forcing``, for messages and attributes.
+        name: of the attributes that say where it is from, such as ``boundary``.
+        argument: by which it is given, for messages.
         channels: short names (C).
         step: between leads, the model's.
         leads: S.
         members: M of the forecast; None: one without draws.
     """
 
+    name: str
     argument: str
     channels: tuple[str, ...]
     step: np.timedelta64
@@ -106,7 +106,7 @@ def of_store(path: Path, wanted: Wanted, initial: InitialStates, aside: Path | N
         return _read_store(store, frames, places)[:, None]
 
     attributes = {name: store.channel_attrs[name] for name in wanted.channels}
-    about = {wanted.argument: TRUTH, GIVEN_TRUTH: f"{wanted.argument}: {TRUTH}"}
+    about = {wanted.name: TRUTH, GIVEN_TRUTH: f"{wanted.name}: {TRUTH}"}
     return Held(read, attributes, 1, about, store.digest)
 
 
@@ -180,7 +180,7 @@ def of_forecast(source: str | Path | xr.Dataset, wanted: Wanted, initial: Initia
         return out
 
     attributes = {name: dataset[name].attrs for name in wanted.channels}
-    about = _about_forecast(dataset, wanted.argument, initial.times - times[origins])
+    about = _about_forecast(dataset, wanted.name, initial.times - times[origins])
     return Held(read, attributes, members, about, _digest(source))
 
 
@@ -251,16 +251,16 @@ def _spread(held: np.ndarray) -> str:
     return f"of {shortest} to {longest}" if len(held) > 1 else f"of {longest} alone"
 
 
-def _about_forecast(dataset: xr.Dataset, argument: str, lags: np.ndarray) -> dict[str, str]:
+def _about_forecast(dataset: xr.Dataset, name: str, lags: np.ndarray) -> dict[str, str]:
     """What is said of another forecast: what made it, and how long (N,) before the starts."""
     maker = str(dataset.attrs.get("source", "")).strip()[:80] or "unknown source"
     late = lags[lags > np.timedelta64(0)]
     text = f"forecast ({maker}) from the same starts"
     if len(late):
         text = f"forecast ({maker}) from up to {duration(late.max().astype('m8[s]'))} before"
-    about = {argument: text}
+    about = {name: text}
     if GIVEN_TRUTH in dataset.attrs:
-        about[GIVEN_TRUTH] = f"{argument}: a forecast that was given {dataset.attrs[GIVEN_TRUTH]}"
+        about[GIVEN_TRUTH] = f"{name}: a forecast that was given {dataset.attrs[GIVEN_TRUTH]}"
     return about
 
 

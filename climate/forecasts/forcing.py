@@ -14,14 +14,12 @@ import xarray as xr
 from climate.conventions.calendar import as_step
 from climate.forecasts.ahead_sources import Wanted
 from climate.forecasts.known_ahead import KnownAhead, known_ahead
-from climate.forecasts.starts import InitialStates
+from climate.forecasts.starts import Given, InitialStates
 from climate.forecasts.states import WHERE, known_states
 from climate.models.forecaster import Forecaster, forcing_of
 from vgbdm.errors import InputError
 
 ARGUMENT = "forcing"
-Given = str | Path | xr.Dataset | xr.DataArray
-"""Path of a store or a forecast; a forecast in memory, or states in memory."""
 
 
 def forcing_ahead(
@@ -30,7 +28,6 @@ def forcing_ahead(
     leads: int,
     members: int | None,
     given: Given | None,
-    own: Given,
     aside: Path | None = None,
 ) -> KnownAhead | None:
     """The forcing channels at the valid times of forecasts; None where the model has none.
@@ -40,8 +37,7 @@ def forcing_ahead(
         initial: where it starts.
         leads: model steps.
         members: of an ensemble; None: one forecast without draws.
-        given: where they are; None: in ``own``.
-        own: what the initial states are from.
+        given: where they are; None: in what the initial states are from.
         aside: folder for monthly means of a read-only store.
 
     Raises:
@@ -57,11 +53,11 @@ def forcing_ahead(
                 "roles.forcing=[]; leave forcing out"
             )
         return None
-    wanted = Wanted(ARGUMENT, names, as_step(model.step_seconds), leads, members)
+    wanted = Wanted(ARGUMENT, ARGUMENT, names, as_step(model.step_seconds), leads, members)
     if given is not None:
         return _known(given, wanted, model, initial, aside)
     try:
-        return _known(own, wanted, model, initial, aside, WHERE)
+        return _known(initial.source, wanted, model, initial, aside, WHERE)
     except InputError as error:
         raise InputError(
             f"{str(error).removeprefix(f'{ARGUMENT}=')}; or give forcing=, a store that holds "

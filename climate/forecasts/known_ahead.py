@@ -21,7 +21,8 @@ import xarray as xr
 
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date
-from climate.forecasts.ahead_sources import GIVEN_TRUTH, Held, Wanted, of_forecast, of_store
+from climate.forecasts.access import GIVEN_TRUTH
+from climate.forecasts.ahead_sources import Held, Wanted, of_forecast, of_store
 from climate.forecasts.starts import InitialStates
 from climate.store.layout import STORE_KIND
 from climate.store.mask import not_finite
@@ -60,7 +61,7 @@ class KnownAhead:
     @property
     def sealed(self) -> Mapping[str, str]:
         """The digest of the source, for the manifest of a forecast; empty where in memory."""
-        return {self.wanted.argument: self.held.digest} if self.held.digest else {}
+        return {self.wanted.name: self.held.digest} if self.held.digest else {}
 
     def steps(self, places: np.ndarray, members: range | None = None) -> Iterator[np.ndarray]:
         """The states of some starts, lead by lead.

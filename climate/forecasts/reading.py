@@ -17,7 +17,13 @@ import xarray as xr
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date, period
-from climate.forecasts.access import GIVEN, MEMBER, name_of, open_forecast_dataset
+from climate.forecasts.access import (
+    GIVEN,
+    GIVEN_TRUTH,
+    MEMBER,
+    name_of,
+    open_forecast_dataset,
+)
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
@@ -85,6 +91,16 @@ class Forecast:
         """The channels of a store that it forecasts, of some, by their place."""
         places = range(len(store.channels))[channels]
         return {c: store.channels[c] for c in places if store.channels[c] not in self.given}
+
+    @property
+    def given_truth(self) -> str:
+        """One line on what of the truth after its starts it was given; empty for nothing."""
+        return str(self.dataset.attrs.get(GIVEN_TRUTH, ""))
+
+    @property
+    def boundary(self) -> str:
+        """Where what lies around its region was taken from; empty: from itself, or nowhere."""
+        return str(self.dataset.attrs.get("boundary", ""))
 
     def last(self, store: TrainingStore) -> np.ndarray:
         """Indices in the store (N,) of the longest lead of each start."""

@@ -25,7 +25,8 @@ from climate.conventions.variables import (
     is_geopotential,
 )
 from climate.conventions.wording import date, duration, ends_of_grid
-from climate.forecasts.ahead_sources import GIVEN_TRUTH, TRUTH, Held, Wanted, absent_times
+from climate.forecasts.access import GIVEN_TRUTH
+from climate.forecasts.ahead_sources import TRUTH, Held, Wanted, absent_times
 from climate.forecasts.known_ahead import KnownAhead, known_from
 from climate.forecasts.starts import (
     InitialStates,
@@ -85,7 +86,7 @@ def from_arrays(
     mask = None if model.mask is None else model.mask.cpu().numpy()
     return InitialStates(
         WHERE, chosen, lambda at: states[places[at]], domain.grid, attributes,
-        interior, mask, domain.region, told,
+        interior, mask, domain.region, told, source=data,
     )  # fmt: skip
 
 

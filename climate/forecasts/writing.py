@@ -12,35 +12,24 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import torch
 import xarray as xr
-from tqdm import tqdm
 
 from climate.conventions.calendar import as_step
-from climate.conventions.wording import date
 from climate.conversion.journal import Journal
 from climate.forecasts.access import FORECAST_KIND
-from climate.forecasts.compatibility import about_training, roles_of
-from climate.forecasts.forcing import Given, forcing_ahead
-from climate.forecasts.jobs import Job, Jobs
-from climate.forecasts.known_ahead import about as about_known
-from climate.forecasts.layout import forecast_layout
-from climate.forecasts.settings import Settings, count_leads, count_members
+from climate.forecasts.forecasting import Forecasting, Settings, count_leads
+from climate.forecasts.jobs import Job
 from climate.forecasts.starts import InitialStates, Starts, from_store
-from climate.models.forecaster import Forecaster, forcing_of
+from climate.models.forecaster import Forecaster
 from climate.store.layout import TrainingStore
-from climate.store.mask import not_finite
 from vgbdm.errors import InputError
-from vgbdm.origin import software
-from vgbdm.precision import check_precision, computing
 from vgbdm.storage.door import open_array
 from vgbdm.storage.files import aside_of, new_token, sync, token_of, write_json
 from vgbdm.storage.outputs import appearing, check_free
@@ -54,174 +43,11 @@ RECORDS = "records"
 """Folder beside a forecast that is being made."""
 
 
-def model_hash(model: Forecaster) -> str:
-    """SHA-256 of a model's weights and their names: which model made a file."""
-    digest = hashlib.sha256(type(model).__name__.encode())
-    states = model.state_dict() if isinstance(model, torch.nn.Module) else {}
-    for name, value in sorted(states.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-class Forecasting:
-    """A model, states to start from, and settings that fit together: their forecasts.
-
-    Args:
-        model: a `Forecaster`; members are asked of a ``stochastic`` one alone.
-        initial: where it starts.
-        settings: how.
-        forcing: where what the model is given ahead is; None: where the initial states are from.
-        own: what those are from.
-        aside: folder for monthly means of a read-only store.
-
-    Raises:
-        InputError: for leads that are no whole steps, members that the model does not have, another
-            precision than those there are, or forcing that is missing or not wanted.
-    """
-
-    def __init__(
-        self,
-        model: Forecaster,
-        initial: InitialStates,
-        settings: Settings,
-        forcing: Given | None = None,
-        own: Given = "",
-        aside: Path | None = None,
-    ) -> None:
-        check_precision("precision", settings.precision)
-        _check_weights(model)
-        self.model, self.initial, self.settings = model, initial, settings
-        members = count_members(model, settings.members)
-        self.step = as_step(model.step_seconds)
-        leads, drawn = count_leads(settings.lead, self.step), members if members > 1 else None
-        self.ahead = forcing_ahead(model, initial, leads, drawn, forcing, own, aside)
-        given = forcing_of(model)
-        self.places = [c for c, name in enumerate(initial.channels) if name not in given]
-        self.channels = [initial.channels[c] for c in self.places]
-        mask = initial.mask
-        self.mask = None if mask is None else mask[self.places]
-        rows, columns = (range(size)[cut] for size, cut in zip(
-            (len(initial.grid.lat), len(initial.grid.lon)), initial.interior, strict=True
-        ))  # fmt: skip
-        self.jobs = Jobs(
-            len(initial.times),
-            drawn,
-            leads,
-            len(self.channels),
-            (len(rows), len(columns)),
-            settings.batch,
-        )
-        self.device = torch.device(settings.device)
-        self.training = about_training(model, initial.times)
-        if "outside_training" in self.training:
-            log.warning("forecasts: %s", self.training["outside_training"])
-
-    @property
-    def sealed(self) -> dict[str, str]:
-        """Digests of what the forecasts are made from."""
-        return {**self.initial.sealed, **(self.ahead.sealed if self.ahead else {})}
-
-    def empty(self, make: Callable[[tuple[int, ...]], Any], about: Mapping[str, str]) -> xr.Dataset:
-        """The dataset with its coordinates, and fields that are still to be filled.
-
-        Args:
-            make: shape → an array.
-            about: further global attributes.
-        """
-        initial, jobs = self.initial, self.jobs
-        attributes = {
-            **initial.attributes,
-            "source": f"{type(self.model).__name__} of vgbdm",
-            "software": software(),
-            "references": "arXiv 2602.17477",
-            "model_hash": model_hash(self.model),
-            "statistics_hash": self.model.statistics_hash,
-            **self.training,
-            **about_known([self.ahead] if self.ahead else []),
-            **roles_of(self.model),
-            **(initial.region.attributes() if initial.region else {}),
-            **about,
-        }
-        members = jobs.members or 1
-        return forecast_layout(
-            initial, self.channels, members, jobs.leads, self.step, attributes, make
-        )
-
-    def fill(
-        self,
-        fields: Sequence[Any],
-        jobs: Sequence[Job],
-        done: Callable[[Job], None] = lambda job: None,
-    ) -> None:
-        """Compute jobs and write them, some leads at a time.
-
-        Args:
-            fields: arrays (N, [M,] S, H, W), one of each channel.
-            jobs: of `jobs`.
-            done: called after each.
-
-        Raises:
-            InputError: for a forecast that is not finite.
-        """
-        if isinstance(self.model, torch.nn.Module):
-            self.model.to(self.device).eval()
-        total = sum(job.starts.stop - job.starts.start for job in jobs)
-        with tqdm(total=total, unit="start", desc="forecasting", disable=len(jobs) < 2) as bar:
-            for job in jobs:
-                members = (
-                    () if job.members is None else (slice(job.members[0], job.members[-1] + 1),)
-                )
-                for leads, values in self._compute(job):
-                    for c, field in enumerate(fields):
-                        field[(job.starts, *members, leads)] = values[c]
-                done(job)
-                bar.update(job.starts.stop - job.starts.start)
-
-    @torch.no_grad()
-    def _compute(self, job: Job) -> Iterator[tuple[slice, np.ndarray]]:
-        """Some leads at a time: which, and (C, n, [m,] leads, H, W) float32."""
-        initial, share = self.initial, self.jobs.together[2]
-        places = np.arange(job.starts.start, job.starts.stop)
-        times = torch.from_numpy(initial.times[places].astype(np.int64)).to(self.device)
-        states = torch.from_numpy(initial.read(places)).to(self.device)
-        count, held = self.jobs.leads, []
-        with computing(self.settings.precision, self.device):
-            draws = job.members, self.settings.seed
-            known: dict[str, Any] = {}
-            if self.ahead is not None:
-                maps = self.ahead.steps(places, job.members)
-                known["ahead"] = (torch.from_numpy(x).to(self.device) for x in maps)
-            made = self.model.forecast_steps(states, times, count, *draws, **known)
-            for lead, x in enumerate(made, 1):
-                held.append(self._checked(x.float().cpu().numpy(), places))
-                if len(held) == share or lead == count:
-                    values = np.stack(held, 2)
-                    values = values[:, 0] if job.members is None else values
-                    yield slice(lead - len(held), lead), np.moveaxis(values, -3, 0)
-                    held = []
-
-    def _checked(self, maps: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """What is forecast of maps (n, m, C, H, W), without the halo, NaN where masked."""
-        mask = self.mask
-        maps = maps if len(self.places) == maps.shape[-3] else maps[:, :, self.places]
-        bad = not_finite(maps, mask)
-        if bad.any():
-            raise InputError(
-                f"the forecast from {date(self.initial.times[places][bad][0])} is not finite "
-                f"({int(bad.sum())} such in this batch); use another checkpoint"
-            )
-        found = maps if mask is None else np.where(mask, np.float32(np.nan), maps)
-        inside: np.ndarray = self.initial.without_halo(found)
-        return inside
-
-
 def make_forecast(
     model: Forecaster,
     initial: InitialStates,
     settings: Settings,
     about: Mapping[str, str] | None = None,
-    **known: Any,
 ) -> xr.Dataset:
     """Forecasts in memory, laid out as `write_forecast` writes them.
 
@@ -230,23 +56,14 @@ def make_forecast(
         initial: where it starts.
         settings: how.
         about: further global attributes.
-        known: ahead, see `Forecasting`.
 
     Raises:
         InputError: for settings that do not fit the model, or a forecast that is not finite.
     """
-    forecasting = Forecasting(model, initial, settings, **known)
+    forecasting = Forecasting(model, initial, settings)
     made = forecasting.empty(_in_memory, about or {})
     forecasting.fill([made[name].values for name in forecasting.channels], [*forecasting.jobs])
     return made
-
-
-def _check_weights(model: object) -> None:
-    """Refuse a model that its caller has turned to another precision; autocast is ours."""
-    weights = model.parameters() if isinstance(model, torch.nn.Module) else []
-    other = [weight.dtype for weight in weights if weight.dtype != torch.float32]
-    if other:
-        raise InputError(f"run: its weights are {other[0]}; give model.float(), or load it again")
 
 
 def _in_memory(shape: tuple[int, ...]) -> np.ndarray:
@@ -285,9 +102,7 @@ def write_forecast(
     *,
     split: str = "test",
     starts: Starts | None = None,
-    forcing: Given | None = None,
     about: Mapping[str, str] | None = None,
-    aside: Path | None = None,
     resume: bool = False,
     group: Group | None = None,
     **settings: Any,
@@ -300,9 +115,7 @@ def write_forecast(
         out: Zarr store to make; it appears whole or not at all.
         split: whose starts: all that have their leads inside it.
         starts: these instead: ``latest``, or times, also where the store does not go on after them.
-        forcing: store or forecast with what the model is given ahead; None: ``store``.
         about: further global attributes.
-        aside: folder for monthly means of a read-only store.
         resume: go on where the same forecast was stopped; else what it left is dropped.
         group: whose processes share the work; None: this one alone.
         settings: see `Settings`; ``lead`` must be given.
@@ -316,7 +129,7 @@ def write_forecast(
     how = Settings(**settings)
     leads = count_leads(how.lead, as_step(model.step_seconds))
     initial = from_store(store, model, leads, split, starts)
-    forecasting = Forecasting(model, initial, how, forcing, store.path, aside)
+    forecasting = Forecasting(model, initial, how)
     token = new_token()
 
     def begin(stack: contextlib.ExitStack) -> None:

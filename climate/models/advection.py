@@ -194,7 +194,7 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         state, closure = self.closure(x, t, context)
         wind = self.advecting_wind(context.theta, state, closure.wind)
         own = self.rate(x, context.theta, state, wind, closure.source, weight)
-        total = self.whole(own, context, closure.diagnosed)
+        total = self.whole(own, closure.diagnosed)
         square = closure.wind[0].square() + closure.wind[1].square()
         residual = {"wind": (square / self.wind_limit**2).mean(1, keepdim=True)}
         if closure.source is not None:
@@ -214,7 +214,7 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         learned, source = (learned[:-1], learned[-1]) if self.source else (learned, None)
         state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes)
         wind = self.advecting_wind(context.theta, state, learned)
-        return self.whole(self.rate(x, context.theta, state, wind, source), context, diagnosed)
+        return self.whole(self.rate(x, context.theta, state, wind, source), diagnosed)
 
     def rate(
         self,

@@ -55,4 +55,4 @@ class BlackBox(WeatherField):
         own, diagnosed = out.split(self.outputs, 1)
         change = soft_bound(own, self.source_limit) * self.parts.prognostic(self.change)
         diagnosed = diagnosed if self.domain.diagnostic else None
-        return Tendency(self.whole(change, context, diagnosed), {}, context.theta, {})
+        return Tendency(self.whole(change, diagnosed), {}, context.theta, {})

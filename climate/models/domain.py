@@ -186,6 +186,14 @@ class Domain:
         halo = self.region.halo if self.region else 0
         return Grid(np.array(self.lat), np.array(self.lon), halo)
 
+    def halo(self) -> Tensor | None:
+        """1 at the points (H, W) around a region's box, 0 inside; None: there are none."""
+        if self.region is None:
+            return None
+        around = torch.ones(len(self.lat), len(self.lon))
+        around[self.region.inside(self.grid.lat, self.grid.lon)] = 0.0
+        return around
+
     def clock_features(self) -> CalendarFeatures | MonthFeatures:
         """What a network is given of the time: the day and the season, or the month."""
         return calendar_features_of(as_step(self.step_seconds))(self.grid, self.seen)

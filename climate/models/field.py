@@ -6,6 +6,7 @@ vector pair is one), ``K`` forcing ones, ``S`` steps, ``H`` latitudes, ``W`` lon
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Protocol
 
@@ -21,6 +22,7 @@ from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.dynamics.rollout import Driving
 from vgbdm.dynamics.tendency import Context
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
@@ -206,17 +208,16 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         out: Tensor = self.trunk(*features).float()
         return state, out
 
-    def whole(self, own: Tensor, context: Context, diagnosed: Tensor | None) -> Tensor:
-        """Dx (B, C, H, W) per model step of all channels, 0 where masked.
+    def whole(self, own: Tensor, diagnosed: Tensor | None) -> Tensor:
+        """Dx (B, C, H, W) per model step of all channels, 0 where masked and of forcing ones.
 
         Args:
             own: (B, P, H, W) of prognostic channels.
-            context: with the rates of forcing channels; where it has none, 0.
             diagnosed: (B, D, H, W) of diagnostic ones, in the unit of their change.
         """
         if diagnosed is not None:
             diagnosed = diagnosed * self.parts.diagnostic(self.change)
-        return self.present(self.parts.joined(own, context.known, diagnosed))
+        return self.present(self.parts.joined(own, None, diagnosed))
 
     # --- what stands still during a step -------------------------------------------------------
 
@@ -250,17 +251,9 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
             return posterior, posterior.mean
         return posterior, posterior.draw(*self.latents.sizes.split(noise))
 
-    def knowing(self, context: Context, now: Tensor, ahead: Iterator[Tensor]) -> Context:
-        """See `GreyBoxField`: forcing channels move linearly to what is known, per model step."""
-        if not self.forcing:
-            return context
-        coming = next(ahead, None)
-        if coming is None:
-            raise InputError(
-                f"forcing: the model is to be given {', '.join(self.forcing)} at the end of each "
-                "step; give ahead=, or forecast by vgbdm.forecast, which reads them"
-            )
-        return context._replace(known=self.parts.forcing(coming - now))
+    def follows(self, frames: Iterable[Tensor]) -> Driving | None:
+        """See `GreyBoxField`: forcing channels."""
+        return Driving(self.parts.given, frames) if self.forcing else None
 
     def penalty(self) -> Tensor | None:
         """See `GreyBoxField`."""
@@ -276,7 +269,8 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         members: Members | None = None,
         *,
         checkpoint: bool = False,
-        ahead: Iterable[Tensor] = (),
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Roll out from histories, with gradients where they are enabled.
 
@@ -286,18 +280,47 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
             n_steps: model steps.
             members: whose draws, a row of ``states`` each; None: latents at their prior mean.
             checkpoint: recompute activations backwards rather than keep them.
-            ahead: forcing channels (B, K, H, W) at each step, physical.
+            boundary: of a region: prognostic channels (B, P, H, W) at each step, physical, of
+                which the halo is taken; None: it evolves by itself.
+            forcing: forcing channels (B, K, H, W) at each step, physical.
 
         Yields:
             (B, C, H, W) standardised, step by step.
+
+        Raises:
+            InputError: where forcing is wanted and not given.
         """
         history = self.standardise(states)
         clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
         lengths = torch.ones((len(times), n_steps), device=times.device)
-        coming = (self.standardise(self.parts.placed(x)) for x in ahead)
+        driving = self._driven_by(boundary, forcing)
         return self.march(
-            history[:, -1], history, clock, lengths, members, checkpoint=checkpoint, ahead=coming
+            history[:, -1], history, clock, lengths, members, checkpoint=checkpoint, driving=driving
         )
+
+    def _driven_by(
+        self, boundary: Iterable[Tensor] | None, forcing: Iterable[Tensor] | None
+    ) -> Driving | None:
+        """What a rollout follows: forcing channels, and of prognostic ones the halo."""
+        if self.forcing and forcing is None:
+            raise InputError(
+                f"forcing: the model is to be given {', '.join(self.forcing)} at the end of each "
+                "step; give forcing=, or forecast by vgbdm.forecast, which reads it"
+            )
+        if boundary is None:
+            if forcing is None:
+                return None
+            return Driving(self.parts.given, (self._standard(None, x) for x in forcing))
+        assert self.halo is not None, "the globe has no boundary"
+        if not self.parts.any:
+            return Driving(self.halo, (self.standardise(x) for x in boundary))
+        share = torch.maximum(self.halo * ~self.parts.aside, self.parts.given)
+        both = zip(boundary, itertools.repeat(None) if forcing is None else forcing, strict=False)
+        return Driving(share, (self._standard(*one) for one in both))
+
+    def _standard(self, own: Tensor | None, forcing: Tensor | None) -> Tensor:
+        """Standardised (B, C, H, W) of physical prognostic and forcing channels."""
+        return self.standardise(self.parts.joined(own, forcing))
 
     @torch.no_grad()
     def forecast_steps(
@@ -307,12 +330,16 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
-        ahead: Iterable[Tensor] = (),
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """See `Forecaster`; without members, of the latents' prior mean."""
         rows = 1 if members is None else len(members)
         draws = None if members is None else self.members(seed, times, members)
         states, clock = (x.repeat_interleave(rows, 0) for x in (states, times))
-        coming = (x.expand(-1, rows, -1, -1, -1).flatten(0, 1) for x in ahead)
-        for x in self.simulate(states, clock, n_steps, draws, ahead=coming):
+        around, known = (
+            given and (x.expand(-1, rows, -1, -1, -1).flatten(0, 1) for x in given)
+            for given in (boundary, forcing)
+        )
+        for x in self.simulate(states, clock, n_steps, draws, boundary=around, forcing=known):
             yield self.unstandardise(x).unflatten(0, (-1, rows))

@@ -100,6 +100,8 @@ class Parts(nn.Module):
     """(C, 1, 1) which channels begin anew at each step."""
     aside: Tensor
     """(C, 1, 1) which channels are not prognostic."""
+    given: Tensor
+    """(C, 1, 1) 1 of channels that are known ahead, 0 of others."""
     counted: Tensor
     """(C, 1, 1) weights of channels in losses: 0 of forcing ones, the others' of mean C ÷ (P+D)."""
 
@@ -125,9 +127,12 @@ class Parts(nn.Module):
         anew, aside = torch.zeros(2, count, 1, 1, dtype=torch.bool)
         anew[diagnosed] = True
         aside[[*forced, *diagnosed]] = True
+        given = torch.zeros(count, 1, 1)
+        given[forced] = 1.0
         counted = torch.full((count, 1, 1), count / max(count - len(forced), 1))
         counted[forced] = 0.0
-        for name, values in (("anew", anew), ("aside", aside), ("counted", counted)):
+        shares = {"anew": anew, "aside": aside, "given": given, "counted": counted}
+        for name, values in shares.items():
             self.register_buffer(name, values, persistent=False)
 
     @property
@@ -138,10 +143,6 @@ class Parts(nn.Module):
     def prognostic(self, x: Tensor) -> Tensor:
         """(..., C, H, W) → (..., P, H, W)."""
         return x.index_select(-3, self.own) if self.any else x
-
-    def forcing(self, x: Tensor) -> Tensor:
-        """(..., C, H, W) → (..., K, H, W)."""
-        return x.index_select(-3, self.forced)
 
     def diagnostic(self, x: Tensor) -> Tensor:
         """(..., C, H, W) → (..., D, H, W)."""
@@ -159,26 +160,23 @@ class Parts(nn.Module):
         """(..., C, H, W) with 0 where a channel is not prognostic."""
         return x.masked_fill(self.aside, 0.0) if self.any else x
 
-    def joined(self, prognostic: Tensor, known: Tensor | None, diagnosed: Tensor | None) -> Tensor:
-        """Rates (B, C, H, W).
+    def joined(
+        self, own: Tensor | None, forcing: Tensor | None = None, diagnosed: Tensor | None = None
+    ) -> Tensor:
+        """Fields (B, C, H, W) of parts, at least one of which is there; 0 for others.
 
         Args:
-            prognostic: (B, P, H, W).
-            known: (B, K, H, W) of forcing channels; None: 0.
-            diagnosed: (B, D, H, W) of diagnostic ones; None: there are none.
+            own: (B, P, H, W) of prognostic channels.
+            forcing: (B, K, H, W) of forcing ones.
+            diagnosed: (B, D, H, W) of diagnostic ones.
         """
+        given = own, forcing, diagnosed
+        like = next(x for x in given if x is not None)
         if not self.any:
-            return prognostic
-        parts = [prognostic]
-        if self.sizes[1]:
-            still = prognostic.new_zeros((len(prognostic), 1, 1, 1)).expand(
-                -1, self.sizes[1], *prognostic.shape[2:]
-            )
-            parts.append(still if known is None else known)
-        parts += [] if diagnosed is None else [diagnosed]
+            return like
+        none = like.new_zeros((len(like), 1, 1, 1))
+        parts = [
+            none.expand(-1, size, *like.shape[2:]) if x is None else x
+            for x, size in zip(given, self.sizes, strict=True)
+        ]
         return torch.cat(parts, 1).index_select(1, self.order)
-
-    def placed(self, forcing: Tensor) -> Tensor:
-        """Forcing channels (B, K, H, W) among others at 0: (B, C, H, W)."""
-        shape = (len(forcing), len(self.order), *forcing.shape[2:])
-        return forcing.new_zeros(shape).index_copy(1, self.forced, forcing)

@@ -41,6 +41,8 @@ class WeatherModel(nn.Module):
     forcing channels, (C, H, 1), whose share the others have."""
     score_share: Tensor | None
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
+    halo: Tensor | None
+    """(H, W) 1 at the points around a region's box, 0 inside; None: the globe has none."""
 
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
@@ -65,6 +67,8 @@ class WeatherModel(nn.Module):
             )
             self.register_buffer("score_share", 1 / share)
 
+        self.register_buffer("halo", domain.halo(), persistent=False)
+
     @property
     def step_seconds(self) -> int:
         """The model's step."""
@@ -84,6 +88,11 @@ class WeatherModel(nn.Module):
     def forcing(self) -> tuple[str, ...]:
         """Channels that a forecast is given ahead."""
         return self.domain.forcing
+
+    @property
+    def diagnostic(self) -> tuple[str, ...]:
+        """Channels that are predicted and not fed back."""
+        return self.domain.diagnostic
 
     @property
     def statistics_hash(self) -> str:
@@ -113,15 +122,16 @@ class WeatherModel(nn.Module):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
-        ahead: Iterable[Tensor] = (),
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """See `climate.models.forecaster.Forecaster`."""
 
     def forecast(
-        self, states: Tensor, times: Tensor, n_steps: int, ahead: Iterable[Tensor] = ()
+        self, states: Tensor, times: Tensor, n_steps: int, forcing: Iterable[Tensor] | None = None
     ) -> Tensor:
         """All steps of `forecast_steps` at once: (B, n_steps, C, H, W) physical."""
-        steps = self.forecast_steps(states, times, n_steps, ahead=ahead)
+        steps = self.forecast_steps(states, times, n_steps, forcing=forcing)
         return torch.stack([x[:, 0] for x in steps], 1)
 
     def forecast_ensemble(
@@ -131,10 +141,10 @@ class WeatherModel(nn.Module):
         n_steps: int,
         members: int,
         seed: int,
-        ahead: Iterable[Tensor] = (),
+        forcing: Iterable[Tensor] | None = None,
     ) -> Tensor:
         """All steps of the first members at once: (B, members, n_steps, C, H, W) physical."""
-        steps = self.forecast_steps(states, times, n_steps, range(members), seed, ahead)
+        steps = self.forecast_steps(states, times, n_steps, range(members), seed, None, forcing)
         return torch.stack(list(steps), 2)
 
     def around(self, seconds: Tensor) -> tuple[Tensor, ...]:

@@ -12,6 +12,17 @@ from vgbdm.options.shapes import Options
 Members = Annotated[Count, Unit("members")]
 
 
+class Around(Options):
+    """What lies around a region.
+
+    Attributes:
+        boundary: what the halo is taken from at each step: a training store (its truth: a hindcast)
+            or a forecast that holds the halo and all leads; self: it evolves by itself.
+    """
+
+    boundary: Text
+
+
 class ForecastEra5(Options):
     """Forecasts from every start of a period.
 
@@ -28,6 +39,7 @@ class ForecastEra5(Options):
         seed: of the members' draws.
         checkpoint: whose weights.
         batch: forecasts at a time, starts × members.
+        region: what lies around it, of a regional model.
         resume: go on where the same forecast was stopped.
         institution: who makes it, written into the file; null: nobody.
         cache: folder where tables of operators on fine grids are kept; null: the user's own.
@@ -49,6 +61,7 @@ class ForecastEra5(Options):
     seed: Seed
     checkpoint: Literal["best", "last"]
     batch: Count
+    region: Around
     resume: bool
     institution: Text | None
     cache: Text | None

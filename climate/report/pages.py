@@ -45,6 +45,7 @@ def write_report(
         f"{len(forecast.starts)} starts, trained on {_trained_on(forecast, store)}</p>",
         _notice(store),
         _outside(forecast),
+        _given(result.rules),
         _masked(forecast.masked(store)),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
@@ -122,6 +123,12 @@ def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
 def _outside(forecast: Forecast) -> str:
     line = forecast.outside_training
     return f"<p class=note>Outside of training: {html.escape(line)}</p>" if line else ""
+
+
+def _given(rules: dict[str, str]) -> str:
+    """A note on a forecast that was given truth; nothing of any other."""
+    line = rules.get("given_truth")
+    return f"<p class=note>Given of the truth: {html.escape(line)}</p>" if line else ""
 
 
 def _masked(line: str) -> str:

@@ -133,7 +133,9 @@ class RolloutValidation:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The forecast (B, M, C, H, W) and the truth (B, C, H, W) of each step."""
         given = [self.store.channels.index(name) for name in forcing_of(field)]
-        ahead: dict[str, Any] = {"ahead": iter(truth[:, :, None, given].unbind(1))} if given else {}
+        ahead: dict[str, Any] = (
+            {"forcing": iter(truth[:, :, None, given].unbind(1))} if given else {}
+        )
         made = field.forecast_steps(past, times, self.steps, *draws, **ahead)
         return zip(made, truth.unbind(1), strict=True)
 

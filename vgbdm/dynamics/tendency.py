@@ -38,13 +38,11 @@ class Context(NamedTuple):
         theta: physical parameters by name, each with a first axis N; empty without physics.
         zeta: what the network is given of ζ; None without latents.
         history: what the field is given of it, each with a first axis N; empty where nothing.
-        known: (N, ...) rates of what is known ahead, in the field's units; None: of nothing.
     """
 
     theta: Theta
     zeta: Tensor | None
     history: tuple[Tensor, ...]
-    known: Tensor | None = None
 
 
 Slow = tuple[Tensor, ...]

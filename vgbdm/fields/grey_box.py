@@ -15,7 +15,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
-from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
@@ -213,16 +213,12 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents = NO_LATENTS if past.prior is None else past.prior.mean
         return self.context(past, latents)
 
-    def knowing(self, context: Context, now: Tensor, ahead: Iterator[Tensor]) -> Context:
-        """The context with the rates of what is known ahead; as it is where nothing is.
+    def follows(self, frames: Iterable[Tensor]) -> Driving | None:
+        """What a rollout is given of frames (N, C, ...) at the wanted times; None: nothing.
 
-        Args:
-            context: of the next step.
-            now: (N, C, ...) current frames.
-            ahead: the frames (N, C, ...) at the ends of this and the coming steps, of which one is
-                taken where something is known.
+        They are asked for one by one.
         """
-        return context
+        return None
 
     def penalty(self) -> Tensor | None:
         """-log prior of learned θ up to a constant, a scalar; None where none is learned."""
@@ -244,7 +240,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         latents: Latents | Members | None,
         solver: Solver | SplitSolver | None = None,
         checkpoint: bool = False,
-        ahead: Iterable[Tensor] = (),
+        driving: Driving | None = None,
     ) -> Iterator[Tensor]:
         """Integrate from time to time, with gradients where they are enabled.
 
@@ -256,20 +252,17 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents: the same at every step; or whose draws; None: as in `next_context`.
             solver: another than the field's.
             checkpoint: recompute activations backwards rather than keep them.
-            ahead: frames (N, C, ...) at the wanted times, of which a field takes what it is to be
-                given ahead; asked for one by one, and only where it is.
+            driving: known states that are followed in part; None: none.
 
         Yields:
             (N, ...) states at the 2nd, 3rd, … time.
         """
-        coming = iter(ahead)
 
         def condition(frames: Tensor) -> Context:
-            context = self.next_context(self.past(frames), latents)
-            return self.knowing(context, frames[:, -1], coming)
+            return self.next_context(self.past(frames), latents)
 
         chosen = solver or self.solver
-        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)
+        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint, driving)
 
 
 def check_grey_box(objective: str, field: object) -> None:

@@ -198,9 +198,9 @@ class RolloutMatching(Generic[Batch]):
             start, history, clock, lengths = (
                 x.repeat_interleave(rows, 0) for x in (start, history, clock, lengths)
             )
-        ahead = (x.repeat_interleave(rows, 0) for x in begin.truth.unbind(1))
+        driving = field.follows(x.repeat_interleave(rows, 0) for x in begin.truth.unbind(1))
         march = field.march(
-            start, history, clock, lengths, latents, checkpoint=self.checkpoint, ahead=ahead
+            start, history, clock, lengths, latents, checkpoint=self.checkpoint, driving=driving
         )
         return torch.stack(list(march), 1)
 

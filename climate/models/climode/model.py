@@ -228,10 +228,13 @@ class ClimODE(WeatherModel):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
-        ahead: Iterable[Tensor] = (),
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
-        """See `Forecaster`: the emission's means; there are no members to draw."""
+        """See `Forecaster`: the emission's means; there are no members to draw, and no regions."""
         assert members is None, "ClimODE forecasts one distribution"
+        assert boundary is None, "ClimODE forecasts the globe"
+        assert forcing is None, "all its channels are prognostic"
         history = self.standardise(states)
         solution = torch.cat((history[:, -1], self.fit.potentials(self.fit_wind(history))), 1)
         for k in range(n_steps):

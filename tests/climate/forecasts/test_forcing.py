@@ -12,7 +12,9 @@ import vgbdm
 from climate.forecasts import known_ahead
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
+from climate.grids.regions import Region
 from climate.models.domain import Domain
+from climate.store.crop import crop
 from climate.verification.comparison import compare
 from climate.verification.scorecard import score
 
@@ -253,3 +255,48 @@ def test_missing_values_in_memory_are_refused_by_name_and_date(model):
 def test_a_model_is_evaluated_as_a_hindcast(store, model):
     card = vgbdm.evaluate(model, store.path, leads="12h")
     assert set(card["variable"]) == FORECAST
+
+
+# --- regions --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def fine(tmp_path_factory):
+    """Of 16 × 32 points, on which a box has an inside."""
+    lat, lon = -90 + 11.25 * (np.arange(16) + 0.5), 11.25 * np.arange(32)
+    held = driven_dataset().interp(lat=lat, lon=lon, kwargs={"fill_value": "extrapolate"})
+    dry = held.assign(sst=held["t2m"] - 5, tp=held["tp"].clip(min=0.0)).astype(np.float32)
+    for name in dry.data_vars:
+        dry[name].attrs = driven_dataset()[name].attrs
+    return make_driven_store(tmp_path_factory.mktemp("fine") / "store", dry)
+
+
+def test_a_region_is_given_its_own_and_what_lies_around_it(fine, tmp_path):
+    box = crop(fine, Region("box", -35, 50, 340, 60, 2))
+    model = model_of(box, physics=True)
+    made = {}
+    for name, options in {"self": {}, "around": {"boundary": fine.path}}.items():
+        write_forecast(model, box, tmp_path / name, lead=2 * SIX, **options)
+        made[name] = opened(tmp_path / name)
+        assert set(made[name].data_vars) == FORECAST
+    for name in FORECAST:
+        assert not np.array_equal(made["self"][name].values, made["around"][name].values)
+    states = torch.from_numpy(box.read(3, 9))[None]
+    forcing, boundary = states[:, 4:, None, 2:3], states[:, 4:, None, [0, 1, 3]]
+    steps = model.forecast_steps(
+        states[:, :4],
+        torch.zeros(1).long(),
+        2,
+        boundary=boundary.unbind(1),
+        forcing=forcing.unbind(1),
+    )
+    halo = model.halo.bool()
+    for k, x in enumerate(steps):
+        truth = states[0, 4 + k]
+        assert torch.allclose(
+            x[0, 0, [0, 1, 3]][:, halo], truth[[0, 1, 3]][:, halo], rtol=1e-4, atol=1e-3
+        )
+        assert torch.allclose(x[0, 0, 2], truth[2], rtol=1e-4)
+        off = (x[0, 0, [0, 1, 3]] - truth[[0, 1, 3]]).abs()[:, ~halo].amax(1)
+        assert (off > 0.01).all()
+        assert not torch.allclose(x[0, 0, 4][halo], truth[4][halo])  # nothing diagnosed is taken

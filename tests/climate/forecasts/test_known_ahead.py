@@ -10,7 +10,8 @@ import pytest
 import xarray as xr
 
 from climate.forecasts import known_ahead as module
-from climate.forecasts.ahead_sources import GIVEN_TRUTH, Wanted
+from climate.forecasts.access import GIVEN_TRUTH
+from climate.forecasts.ahead_sources import Wanted
 from climate.forecasts.known_ahead import about, known_ahead
 from climate.forecasts.starts import from_store
 from climate.grids.regions import parse_region
@@ -26,7 +27,7 @@ NAMES = ("z", "u10", "v10")
 
 
 def wanted(channels=NAMES, leads=4, members=None, step=SIX):
-    return Wanted("region.boundary", channels, step, leads, members)
+    return Wanted("boundary", "region.boundary", channels, step, leads, members)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +88,8 @@ def test_states_of_a_store_are_the_truth_at_the_valid_times(fine_store, initial,
     expected = truth(fine_store)[:, None, :, [2, 0]]
     assert np.array_equal(all_steps(known, [0, 1]), expected)
     assert np.array_equal(all_steps(known, [1], range(2)), expected[1:])
-    assert known.sealed == {"region.boundary": fine_store.digest}
-    assert about([known])[GIVEN_TRUTH].startswith("region.boundary: states of a store")
+    assert known.sealed == {"boundary": fine_store.digest}
+    assert about([known])[GIVEN_TRUTH].startswith("boundary: states of a store")
     monkeypatch.setattr(module, "READ_BYTES", 1)
     read, spans = known.held.read, []
     held = replace(
@@ -111,7 +112,7 @@ def test_a_forecast_of_the_same_starts_is_taken_lead_by_lead(fine_store, initial
     hours = 6.0 * np.arange(1, 5)[:, None, None, None]
     expected = (truth(fine_store) + hours).astype(np.float32)
     assert np.array_equal(all_steps(known, [0, 1])[:, 0], expected)
-    assert about([known]) == {"region.boundary": "forecast (Global model) from the same starts"}
+    assert about([known]) == {"boundary": "forecast (Global model) from the same starts"}
     assert known.sealed == {}
 
 
@@ -124,7 +125,7 @@ def test_of_earlier_starts_the_latest_that_reaches_is_taken_and_none_of_a_later_
     later = truth(fine_store) + hours
     later[1] += 6.0
     np.testing.assert_array_equal(all_steps(known, [0, 1])[:, 0], later.astype(np.float32))
-    assert about([known])["region.boundary"] == "forecast (Global model) from up to 6 h before"
+    assert about([known])["boundary"] == "forecast (Global model) from up to 6 h before"
     early = forecast_of(fine_store, ["2016-01-17T12"], 12)
     with pytest.raises(InputError, match="no forecast from 2016-01-17 06:00 or before it"):
         known_ahead(early, wanted(), initial)
@@ -148,12 +149,12 @@ def _numbers(members):
 def test_units_are_converted_and_the_attributes_of_given_truth_are_passed_on(fine_store, initial):
     dataset = forecast_of(fine_store, STARTS, 4, **{GIVEN_TRUTH: "forcing: states"})
     known = known_ahead(dataset, wanted(), initial)
-    both = about([known, known_ahead(fine_store.path, replace(wanted(), argument="f"), initial)])
+    both = about([known, known_ahead(fine_store.path, replace(wanted(), name="f"), initial)])
     assert both[GIVEN_TRUTH] == (
-        "region.boundary: a forecast that was given forcing: states; f: states of a store at the "
+        "boundary: a forecast that was given forcing: states; f: states of a store at the "
         "valid times, which no forecast has"
     )
-    assert both.keys() == {GIVEN_TRUTH, "region.boundary", "f"}
+    assert both.keys() == {GIVEN_TRUTH, "boundary", "f"}
     knots = dataset.assign(u10=(dataset["u10"] * 3.6).assign_attrs(units="km h-1"))
     same = all_steps(known_ahead(knots, wanted(), initial), [0, 1])
     np.testing.assert_allclose(same, all_steps(known, [0, 1]), rtol=1e-5, atol=1e-4)

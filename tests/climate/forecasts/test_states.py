@@ -12,7 +12,7 @@ import xarray as xr
 from forecasters import Calibrated
 from weather import make_model, shake
 
-from climate.forecasts.settings import Settings
+from climate.forecasts.forecasting import Settings
 from climate.forecasts.starts import find_windows, from_store, parse_starts
 from climate.forecasts.states import from_arrays
 from climate.forecasts.writing import make_forecast, write_forecast

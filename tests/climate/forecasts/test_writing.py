@@ -9,8 +9,8 @@ import xarray as xr
 from forecasters import Calibrated, Stepwise
 
 from climate.forecasts import jobs
+from climate.forecasts.forecasting import count_leads, count_members
 from climate.forecasts.reading import open_forecast
-from climate.forecasts.settings import count_leads, count_members
 from climate.forecasts.writing import write_forecast
 from vgbdm.errors import InputError
 from vgbdm.origin import software

@@ -27,9 +27,13 @@ class Marching(UnlikeUnits):
             return None
         return (ids[:, None] % 7 + 3.0 * torch.tensor(list(numbers)) + seed).flatten()
 
-    def march(self, start, history, clock, lengths, members, checkpoint, ahead):
+    def follows(self, frames):
+        self.ahead = torch.stack(list(frames), 1)
+        return "these"
+
+    def march(self, start, history, clock, lengths, members, checkpoint, driving):
         self.asked = (history, clock, lengths, checkpoint)
-        self.ahead = torch.stack(list(ahead), 1)
+        assert driving == "these"
         members = 0.0 if members is None else members[:, None]
         state = start
         for k in range(lengths.shape[1]):
