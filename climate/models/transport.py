@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from climate.grids.grid import Grid
+from climate.models.scalars import Variables, as_channels, as_scalars, scalar_slices
 from climate.models.wind import Strain, Wind, strain_of
 from climate.operators.limited_area import modal_operators
 from climate.operators.sphere import TangentBasis
@@ -46,7 +47,7 @@ class Transport(nn.Module):
 
     Args:
         grid: the grid.
-        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
+        variables: of the states.
         truncation: largest degree kept; None: ⌊(W-1)/3⌋, W longitudes around the circle.
         operators: another ∇ than the spectral one, made from the grid.
     """
@@ -59,7 +60,7 @@ class Transport(nn.Module):
     def __init__(
         self,
         grid: Grid,
-        variables: tuple[tuple[int, ...], ...],
+        variables: Variables,
         truncation: int | None,
         operators: Callable[[Grid], TangentBasis] | None,
     ) -> None:
@@ -67,10 +68,8 @@ class Transport(nn.Module):
         self.variables = variables
         self.spectral = modal_operators(grid, truncation)
         self.operators = operators(grid) if operators else self.spectral
-        sizes = [2 * len(v) - 1 for v in variables]
-        starts = [sum(sizes[:g]) for g in range(len(sizes))]
-        self.slices = [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]
-        owner = torch.tensor([g for g, n in enumerate(sizes) for _ in range(n)])
+        self.slices = scalar_slices(variables)
+        owner = torch.tensor([g for g, v in enumerate(variables) for _ in range(2 * len(v) - 1)])
         self.register_buffer("owner", owner, persistent=False)
         by_channel = sorted((i, g) for g, v in enumerate(variables) for i in v)
         variable_of = torch.tensor([g for _, g in by_channel])
@@ -78,23 +77,11 @@ class Transport(nn.Module):
 
     def from_channels(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, T, H, W)."""
-        parts = [
-            x[:, v[0] : v[0] + 1]
-            if len(v) == 1
-            else self.spectral.to_cartesian(x[:, v[0]], x[:, v[1]])
-            for v in self.variables
-        ]
-        return torch.cat(parts, 1)
+        return as_scalars(x, self.variables, self.spectral)
 
     def to_channels(self, fields: Tensor) -> Tensor:
         """(B, T, H, W) → (B, C, H, W); vectors are projected on the tangent plane."""
-        by_channel: dict[int, Tensor] = {}
-        for v, at in zip(self.variables, self.slices, strict=True):
-            if len(v) == 1:
-                by_channel[v[0]] = fields[:, at.start]
-            else:
-                by_channel[v[0]], by_channel[v[1]] = self.spectral.to_tangent(fields[:, at])
-        return torch.stack([by_channel[i] for i in range(len(by_channel))], 1)
+        return as_channels(fields, self.variables, self.spectral)
 
     def modes(self, x: Tensor) -> Tensor:
         """Harmonic coefficients (M, 2·B·T, L) of states (B, C, H, W)."""

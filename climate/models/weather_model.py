@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from climate.grids.features import position_features
 from climate.grids.regions import Region
 from climate.models.domain import Domain
+from climate.models.pole_rows import PoleRows
 from climate.models.transport import Transport
 
 
@@ -44,6 +45,8 @@ class WeatherModel(nn.Module):
         super().__init__()
         self.domain, self.transport = domain, transport
         self.calendar = domain.clock_features()
+        poles = domain.grid.includes_poles
+        self.pole_rows = PoleRows(domain.grid, domain.variables) if poles else None
         self.register_buffer("mask", None)
         for name, values in domain.buffers().items():
             self.register_buffer(name, values)
@@ -146,6 +149,10 @@ class WeatherModel(nn.Module):
     def present(self, fields: Tensor) -> Tensor:
         """Fields (..., C, H, W) with 0 where masked."""
         return fields if self.mask is None else fields.masked_fill(self.mask, 0.0)
+
+    def at_step_end(self, state: Tensor) -> Tensor:
+        """States (..., C, H, W) after a model step: with one value at each pole of the grid."""
+        return state if self.pole_rows is None else self.pole_rows(state, self.mask)
 
     def average(self, values: Tensor) -> Tensor:
         """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""

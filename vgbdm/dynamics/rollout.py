@@ -97,6 +97,6 @@ def rollout(
         gap = times[:, k + 1] - times[:, k]
         scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
         interval = Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
-        state = solver.advance(interval, state)
+        state = field.at_step_end(solver.advance(interval, state))
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)
