@@ -6,7 +6,7 @@ Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` l
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,8 @@ class WeatherModel(nn.Module):
     """Areas of cells, of mean 1 over the points that count: (H, 1), with a mask (C, H, W)."""
     score_share: Tensor | None
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
+    channel_weight: Tensor | None
+    """(C, 1, 1) how much each channel counts in a loss, of mean 1; None: all alike."""
 
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
@@ -56,6 +58,7 @@ class WeatherModel(nn.Module):
         self.register_buffer("area", area, persistent=False)
         self.register_buffer("score_area", area, persistent=False)
         self.register_buffer("score_share", None)
+        self.register_buffer("channel_weight", None, persistent=False)
         if self.mask is not None:  # from a checkpoint it comes later, and so do its weights
             kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
             self.register_buffer("score_area", kept / kept.mean((1, 2), keepdim=True))
@@ -154,6 +157,19 @@ class WeatherModel(nn.Module):
         """States (..., C, H, W) after a model step: with one value at each pole of the grid."""
         return state if self.pole_rows is None else self.pole_rows(state, self.mask)
 
+    def weigh(self, weights: Sequence[float] | None) -> None:
+        """Count channels in losses by weights (C,) of mean 1; None: all alike."""
+        self.channel_weight = None
+        if weights is not None:
+            self.channel_weight = self.change.new_tensor(weights).view(-1, 1, 1)
+
+    @property
+    def loss_weight(self) -> Tensor:
+        """What a point counts in a loss, of mean 1: (H, 1), (C, H, 1) or with a mask (C, H, W)."""
+        if self.channel_weight is None:
+            return self.score_area
+        return self.score_area * self.channel_weight
+
     def average(self, values: Tensor) -> Tensor:
-        """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""
-        return (values * self.score_area).mean((-3, -2, -1))
+        """Weighted mean over channels and area of (..., C, H, W), without masked points: (...)."""
+        return (values * self.loss_weight).mean((-3, -2, -1))

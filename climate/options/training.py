@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
@@ -18,6 +18,7 @@ from vgbdm.options.kinds import (
     Node,
     Node_,
     NodesByName,
+    NotNegative,
     Of,
     Positive,
     Seed,
@@ -126,6 +127,9 @@ class TrainEra5(Options):
         seed: of initial weights, order of samples and all draws.
         history: past states a forecast sees besides the current one.
         vectors: pairs that are eastward and northward parts of a vector.
+        weights: of channels in the loss, scaled to a mean of 1: auto (on several levels by
+            pressure, else alike); name → number for those that differ from it, 0 for what counts
+            in no loss; null: all alike.
         batch: samples per step over all ranks.
         stream: how the store is read.
         rate: learning rate.
@@ -161,6 +165,7 @@ class TrainEra5(Options):
     seed: Seed
     history: Frames
     vectors: Vectors
+    weights: dict[str, NotNegative] | Literal["auto"] | None
     batch: Count
     stream: Annotated[
         Mapping[str, Any],
