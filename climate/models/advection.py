@@ -180,8 +180,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         transport, winds = self.transport, []
         for g in self.winds:
             parts = transport.spectral.to_tangent(state.smooth[:, transport.slices[g]])
-            strain = transport.strain(state, g) if self.local_bound else ()
-            winds.append((*parts, transport.divergence(state, g), *strain))
+            gradient = state.vectors[g]
+            strain = gradient.strain if self.local_bound else ()
+            winds.append((*parts, gradient.divergence, *strain))
         return [torch.stack(parts, 1) for parts in zip(*winds, strict=True)]
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
@@ -224,8 +225,11 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         damped = transport.damping(state, theta["diffusion"] * days)
         physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
-        total = weight * (physics - relaxed[..., None, None] * (x - self.climate))
-        return self.present(total if source is None else total + source * self.change)
+        total = torch.addcmul(physics, relaxed[..., None, None], x - self.climate, value=-1.0)
+        total = weight * total
+        if source is not None:
+            total = torch.addcmul(total, source, self.change)
+        return self.present(total)
 
     def effort(self, source: Tensor) -> Tensor:
         """Squares (B, 1, C, H, W) of the source, whose mean is that over the points that count."""

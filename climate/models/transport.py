@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from climate.grids.grid import Grid
 from climate.models.scalars import Variables, as_channels, as_scalars, scalar_slices
-from climate.models.wind import Strain, Wind, strain_of
+from climate.models.wind import Deformation, Wind, deformation
 from climate.operators.limited_area import modal_operators
 from climate.operators.sphere import TangentBasis
 
@@ -33,6 +33,8 @@ class Resolved(NamedTuple):
         anomaly: (M, 2·B·T, L) coefficients of its departure from the training mean.
         east: (B, T, H, W) eastward gradient of ``smooth``, per metre.
         north: (B, T, H, W) northward gradient, per metre.
+        vectors: of each vector variable, by its index, its gradient on the sphere, (B, H, W) each,
+            per metre.
     """
 
     smooth: Tensor
@@ -40,6 +42,7 @@ class Resolved(NamedTuple):
     anomaly: Tensor
     east: Tensor
     north: Tensor
+    vectors: dict[int, Deformation]
 
 
 class Transport(nn.Module):
@@ -103,24 +106,13 @@ class Transport(nn.Module):
             east, north = self.spectral.gradient_of(full.flatten(1, 3))
         else:
             east, north = self.operators.gradient(smooth)
-        like = fields.shape
-        return Resolved(smooth, fields - departure, modes, east.view(like), north.view(like))
-
-    def divergence(self, state: Resolved, g: int) -> Tensor:
-        """Divergence (B, H, W) of vector variable ``g``, per metre."""
-        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
-        return torch.addcmul(east * self.spectral.east, north, self.spectral.north).sum(1)
-
-    def vorticity(self, state: Resolved, g: int) -> Tensor:
-        """Vorticity (B, H, W) of vector variable ``g``, per metre."""
-        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
-        turned = torch.addcmul(east * self.spectral.north, north, self.spectral.east, value=-1)
-        return turned.sum(1)
-
-    def strain(self, state: Resolved, g: int) -> Strain:
-        """How vector variable ``g`` deforms what it would carry: two of (B, H, W), per metre."""
-        at = self.slices[g]
-        return strain_of(self.spectral, state.east[:, at], state.north[:, at])
+        east, north = east.view_as(fields), north.view_as(fields)
+        vectors = {
+            g: deformation(self.spectral, east[:, at], north[:, at])
+            for g, at in enumerate(self.slices)
+            if at.stop - at.start == 3
+        }
+        return Resolved(smooth, fields - departure, modes, east, north, vectors)
 
     def slopes(self, state: Resolved) -> Tensor:
         """Two features per variable (B, 2·G, H, W), of size about 1.
@@ -129,8 +121,8 @@ class Transport(nn.Module):
         """
         features: list[Tensor] = []
         for g, at in enumerate(self.slices):
-            if at.stop - at.start == 3:
-                features += [self.divergence(state, g), self.vorticity(state, g)]
+            if g in state.vectors:
+                features += [state.vectors[g].divergence, state.vectors[g].vorticity]
             else:
                 features += [state.east[:, at.start], state.north[:, at.start]]
         unit = self.spectral.radius / self.spectral.truncation * SLOPE_SCALE
