@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
@@ -95,6 +95,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
             from before it was kept: at each stage of Runge–Kutta.
         local_bound: whether c is bounded point by point; else, as in models from before, the whole
             wind of a variable by one factor.
+        divergence_bound: what the limit of divergence scales, by one factor per sample and
+            variable: the ``potential`` part ∇χ of the correction, or, as in models from before,
+            all of its ``wind``.
         options: of `WeatherField`; ``truncation`` is the largest degree that is advected.
 
     Raises:
@@ -122,6 +125,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         priors: Mapping[str, Pair],
         network_calls: AtLeastTwo | None = None,
         local_bound: bool = False,
+        divergence_bound: Annotated[
+            Literal["potential", "wind"], With("local_bound", True)
+        ] = "wind",
         **options: Any,
     ) -> None:
         count, carriers = len(domain.variables), domain.carriers(wind)
@@ -130,6 +136,7 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         outputs = 2 * count + (len(domain.channels) if source else 0)
         super().__init__(domain, outputs, LogNormalParameters(used, (count,)), **options)
         self.source, self.source_limit, self.local_bound = source, source_limit, local_bound
+        self.potential_bound = local_bound and divergence_bound == "potential"
         self.winds = sorted(set(own))
         carrier = torch.tensor([self.winds.index(g) for g in own], dtype=torch.long)
         self.register_buffer("carrier", carrier, False)
@@ -156,10 +163,12 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
             out, source = out.split((2 * count, out.shape[1] - 2 * count), 1)
             source = soft_bound(source, self.source_limit)
         unit = potential_unit(sphere, self.wind_limit).repeat(2, 1, 1)
-        wind = wind_of(sphere, out * unit)
+        limit = self.divergence_limit
+        wind = wind_of(sphere, out * unit, limit if self.potential_bound else None)
         if not self.local_bound:
             return state, Closure(wind, source)
-        return state, Closure(strained(sphere, spread_bounded(wind, self.divergence_limit)), source)
+        wind = wind if self.potential_bound else spread_bounded(wind, limit)
+        return state, Closure(strained(sphere, wind), source)
 
     def advecting_wind(self, theta: Theta, state: Resolved, wind: Sequence[Tensor]) -> Wind:
         """The wind of each variable: the state's own and a correction, within their limits."""

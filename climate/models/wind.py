@@ -82,23 +82,35 @@ def strained(sphere: ModalOperators, wind: Wind) -> tuple[Tensor, ...]:
     return (*wind, *deformation(sphere, *slopes).strain)
 
 
-def wind_of(sphere: ModalOperators, potentials: Tensor) -> Wind:
-    """The wind k×∇ψ + ∇χ.
+def wind_of(
+    sphere: ModalOperators, potentials: Tensor, divergence_limit: Tensor | None = None
+) -> Wind:
+    """The wind k×∇ψ + e ∇χ, e = 1 or a factor per sample and variable that bounds |∇·c|.
 
     Args:
         sphere: its derivatives.
         potentials: (B, 2·G, H, W) ψ of each variable, then χ of each, m²/s.
+        divergence_limit: (G, 1, 1) bound of |∇·c|, 1/s; None: none.
     """
     modes = sphere.analysis(potentials)
     east, north = (part.view_as(potentials) for part in sphere.gradient_of(modes))
     chi = modes.unflatten(1, (2, len(potentials), 2, -1))[:, :, :, 1].flatten(1, 3)
-    divergence = sphere.synthesis(sphere.laplacian(chi))
     (stream_east, chi_east), (stream_north, chi_north) = east.chunk(2, 1), north.chunk(2, 1)
+    divergence = sphere.synthesis(sphere.laplacian(chi)).view_as(chi_east)
+    if divergence_limit is None:
+        return Wind(chi_east - stream_north, chi_north + stream_east, divergence)
+    factor = spread_factor(divergence, divergence_limit)
     return Wind(
-        chi_east - stream_north,
-        chi_north + stream_east,
-        divergence.view_as(chi_east),
+        torch.addcmul(-stream_north, factor, chi_east),
+        torch.addcmul(stream_east, factor, chi_north),
+        divergence * factor,
     )
+
+
+def spread_factor(divergence: Tensor, limit: Limit) -> Tensor:
+    """(B, G, 1, 1) what bounds a divergence (B, G, H, W) by a limit, 1/s, its shape kept."""
+    spread = divergence.square().amax((2, 3), keepdim=True) / limit**2
+    return inverse_fourth_root(1 + spread.square())
 
 
 def bounded(sphere: ModalOperators, wind: Wind, wind_limit: Limit, divergence_limit: Limit) -> Wind:
@@ -124,8 +136,7 @@ def spread_bounded(wind: Wind, divergence_limit: Tensor) -> Wind:
         wind: to bound.
         divergence_limit: (G, 1, 1) bound of |∇·c|, 1/s.
     """
-    spread = wind.divergence.square().amax((2, 3), keepdim=True) / divergence_limit**2
-    bound = inverse_fourth_root(1 + spread.square())
+    bound = spread_factor(wind.divergence, divergence_limit)
     return Wind(*(part * bound for part in wind))
 
 
