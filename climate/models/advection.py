@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
@@ -99,6 +99,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
             from before it was kept: at each stage of Runge–Kutta.
         local_bound: whether c is bounded point by point; else, as in models from before, the whole
             wind of a variable by one factor.
+        divergence_bound: what the limit of divergence scales, by one factor per sample and
+            variable: the ``potential`` part ∇χ of the correction, or, as in models from before,
+            all of its ``wind``.
         options: of `WeatherField`; ``truncation`` is the largest degree that is advected.
 
     Raises:
@@ -126,6 +129,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         priors: Mapping[str, Pair],
         network_calls: AtLeastTwo | None = None,
         local_bound: bool = False,
+        divergence_bound: Annotated[
+            Literal["potential", "wind"], With("local_bound", True)
+        ] = "wind",
         **options: Any,
     ) -> None:
         count, carriers = len(domain.variables), domain.carriers(wind)
@@ -136,6 +142,7 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         super().__init__(domain, sum(outputs), LogNormalParameters(used, (count,)), **options)
         self.outputs = outputs
         self.source, self.source_limit, self.local_bound = source, source_limit, local_bound
+        self.potential_bound = local_bound and divergence_bound == "potential"
         self.winds = sorted(set(own))
         carrier = torch.tensor([self.winds.index(g) for g in own], dtype=torch.long)
         self.register_buffer("carrier", carrier, False)
@@ -161,10 +168,13 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         potentials, pushed, diagnosed = out.split(self.outputs, 1)
         source = soft_bound(pushed, self.source_limit) if self.source else None
         unit = potential_unit(sphere, self.wind_limit).repeat(2, 1, 1)
-        wind: tuple[Tensor, ...] = wind_of(sphere, potentials * unit)
+        limit = self.divergence_limit
+        wind = wind_of(sphere, potentials * unit, limit if self.potential_bound else None)
+        parts: tuple[Tensor, ...] = wind
         if self.local_bound:
-            wind = strained(sphere, spread_bounded(Wind(*wind), self.divergence_limit))
-        return state, Closure(wind, source, diagnosed if self.domain.diagnostic else None)
+            wind = wind if self.potential_bound else spread_bounded(wind, limit)
+            parts = strained(sphere, wind)
+        return state, Closure(parts, source, diagnosed if self.domain.diagnostic else None)
 
     def advecting_wind(self, theta: Theta, state: Resolved, wind: Sequence[Tensor]) -> Wind:
         """The wind of each variable: the state's own and a correction, within their limits."""
@@ -185,8 +195,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         transport, winds = self.transport, []
         for g in self.winds:
             parts = transport.spectral.to_tangent(state.smooth[:, transport.slices[g]])
-            strain = transport.strain(state, g) if self.local_bound else ()
-            winds.append((*parts, transport.divergence(state, g), *strain))
+            gradient = state.vectors[g]
+            strain = gradient.strain if self.local_bound else ()
+            winds.append((*parts, gradient.divergence, *strain))
         return [torch.stack(parts, 1) for parts in zip(*winds, strict=True)]
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
@@ -231,10 +242,12 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         damped = transport.damping(state, theta["diffusion"] * days)
         physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
-        total = weight * (
-            physics - relaxed[..., None, None] * self.parts.prognostic(x - self.climate)
-        )
-        return total if source is None else total + source * self.parts.prognostic(self.change)
+        departure = self.parts.prognostic(x - self.climate)
+        total = torch.addcmul(physics, relaxed[..., None, None], departure, value=-1.0)
+        total = weight * total
+        if source is None:
+            return total
+        return torch.addcmul(total, source, self.parts.prognostic(self.change))
 
     def effort(self, source: Tensor) -> Tensor:
         """Squares (B, 1, P, H, W) of the source, whose mean is that over the points that count."""

@@ -199,19 +199,21 @@ class Domain:
         return calendar_features_of(as_step(self.step_seconds))(self.grid, self.seen)
 
     @cached_property
-    def variables(self) -> tuple[tuple[int, ...], ...]:
-        """Channel indices of each transported variable: (i,) a scalar, (i, j) a vector.
-
-        Only prognostic channels are transported.
-        """
+    def whole(self) -> tuple[tuple[int, ...], ...]:
+        """Channel indices of each variable: (i,) a scalar, (i, j) a vector."""
         index = {name: i for i, name in enumerate(self.channels)}
         partner = {index[u]: index[v] for u, v in self.vectors}
-        aside = {index[name] for name in (*self.forcing, *self.diagnostic)}
         return tuple(
             (i, partner[i]) if i in partner else (i,)
             for i in range(len(self.channels))
-            if i not in partner.values() and i not in aside
+            if i not in partner.values()
         )
+
+    @cached_property
+    def variables(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the transported variables, which are the prognostic ones."""
+        aside = {*self.forcing, *self.diagnostic}
+        return tuple(v for v in self.whole if self.channels[v[0]] not in aside)
 
     @cached_property
     def shown(self) -> tuple[int, ...]:

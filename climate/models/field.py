@@ -180,8 +180,8 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         return self.parts.quiet(values * self.change)
 
     def mean_square(self, difference: Tensor) -> Tensor:
-        """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
-        weight = self.score_area / self.change.square()  # small: the fields are gone through once
+        """Weighted mean square (...) of (..., C, H, W) in units of the change per step."""
+        weight = self.loss_weight / self.change.square()  # small: the fields are gone through once
         return (difference.square() * weight).mean((-3, -2, -1))
 
     def mean_square_rate(self, rates: Tensor, matches: int) -> Tensor:

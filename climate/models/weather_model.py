@@ -6,7 +6,7 @@ Shapes: ``B`` samples, ``C`` channels, ``G`` variables, ``H`` latitudes, ``W`` l
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from climate.grids.features import position_features
 from climate.grids.regions import Region
 from climate.models.domain import Domain
+from climate.models.pole_rows import PoleRows
 from climate.models.roles import Parts
 from climate.models.transport import Transport
 
@@ -43,11 +44,15 @@ class WeatherModel(nn.Module):
     """(C, 1, 1) 1 ÷ the share of points that count; None without a mask."""
     halo: Tensor | None
     """(H, W) 1 at the points around a region's box, 0 inside; None: the globe has none."""
+    channel_weight: Tensor | None
+    """(C, 1, 1) how much each channel counts in a loss, of mean 1; None: all alike."""
 
     def __init__(self, domain: Domain, transport: Transport) -> None:
         super().__init__()
         self.domain, self.transport = domain, transport
         self.calendar = domain.clock_features()
+        poles = domain.grid.includes_poles
+        self.pole_rows = PoleRows(domain.grid, domain.whole) if poles else None
         self.register_buffer("mask", None)
         for name, values in domain.buffers().items():
             self.register_buffer(name, values)
@@ -59,6 +64,7 @@ class WeatherModel(nn.Module):
         counted = area * self.parts.counted if domain.forcing else area
         self.register_buffer("score_area", counted, persistent=False)
         self.register_buffer("score_share", None)
+        self.register_buffer("channel_weight", None, persistent=False)
         if self.mask is not None:  # from a checkpoint it comes later, and so do its weights
             kept, share = area * ~self.mask, (~self.mask).float().mean((1, 2), keepdim=True)
             kept = kept / kept.mean((1, 2), keepdim=True)
@@ -178,6 +184,23 @@ class WeatherModel(nn.Module):
         """Fields (..., C, H, W) with 0 where masked."""
         return fields if self.mask is None else fields.masked_fill(self.mask, 0.0)
 
+    def at_step_end(self, state: Tensor) -> Tensor:
+        """States (..., C, H, W) after a model step: with one value at each pole of the grid."""
+        return state if self.pole_rows is None else self.pole_rows(state, self.mask)
+
+    def weigh(self, weights: Sequence[float] | None) -> None:
+        """Count channels in losses by weights (C,) of mean 1; None: all alike."""
+        self.channel_weight = None
+        if weights is not None:
+            self.channel_weight = self.change.new_tensor(weights).view(-1, 1, 1)
+
+    @property
+    def loss_weight(self) -> Tensor:
+        """What a point counts in a loss, of mean 1: (H, 1), (C, H, 1) or with a mask (C, H, W)."""
+        if self.channel_weight is None:
+            return self.score_area
+        return self.score_area * self.channel_weight
+
     def average(self, values: Tensor) -> Tensor:
-        """Mean over channels and area of (..., C, H, W), masked points left out: (...)."""
-        return (values * self.score_area).mean((-3, -2, -1))
+        """Weighted mean over channels and area of (..., C, H, W), without masked points: (...)."""
+        return (values * self.loss_weight).mean((-3, -2, -1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
@@ -18,6 +18,7 @@ from vgbdm.options.kinds import (
     Node,
     Node_,
     NodesByName,
+    NotNegative,
     Of,
     Positive,
     Seed,
@@ -139,6 +140,9 @@ class TrainEra5(Options):
         history: past states a forecast sees besides the current one.
         vectors: pairs that are eastward and northward parts of a vector.
         roles: of channels that are not prognostic.
+        weights: of channels in the loss, scaled to a mean of 1: auto (on several levels by
+            pressure, else alike); name → number for those that differ from it, 0 for what counts
+            in no loss; null: all alike.
         batch: samples per step over all ranks.
         stream: how the store is read.
         rate: learning rate.
@@ -175,6 +179,7 @@ class TrainEra5(Options):
     history: Frames
     vectors: Vectors
     roles: Roles
+    weights: dict[str, NotNegative] | Literal["auto"] | None
     batch: Count
     stream: Annotated[
         Mapping[str, Any],

@@ -114,10 +114,11 @@ def rollout(
         interval = Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
         state = field.enter(state)
         if driving is None or known is None:
-            state = solver.advance(interval, state)
+            state = field.at_step_end(solver.advance(interval, state))
         else:
             end = next(known)
             driven = replace(interval, driven=Driven(driving.share, end - state))
-            state = torch.lerp(solver.advance(driven, state), end, driving.share)
+            state = field.at_step_end(solver.advance(driven, state))
+            state = torch.lerp(state, end, driving.share)
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)

@@ -74,6 +74,10 @@ class Dynamics(nn.Module, ABC):
         """
         return x
 
+    def at_step_end(self, state: Tensor) -> Tensor:
+        """States (N, ...) integrated to the end of an interval → those the next one starts from."""
+        return state
+
 
 class SplitDynamics(Dynamics):
     """Dynamics of a slow part that is costly and a fast one that is not (`splitting`).

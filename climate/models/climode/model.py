@@ -204,15 +204,25 @@ class ClimODE(WeatherModel):
             Means and standard deviations (B, S, C, H, W), standardised.
         """
         start = torch.cat((x, self.fit.potentials(fitted)), 1)
-        solved = self.solver.integrate(
-            self, self.parameters(), start, times, self.step_seconds, n_steps
-        )
-        states = solved[:, :, : len(self.channels)]
+        states = self.integrate(start, times, n_steps)[:, :, : len(self.channels)]
         steps = torch.arange(1, n_steps + 1, device=times.device)
         clock = times[:, None] + self.step_seconds * steps
         around = self.surroundings(clock.flatten())
         answer = self.emission(states.flatten(0, 1), around, self.change)
-        return Emitted(*(part.unflatten(0, (len(x), n_steps)) for part in answer))
+        mean, std = (part.unflatten(0, (len(x), n_steps)) for part in answer)
+        return Emitted(self.at_step_end(mean), std)
+
+    def integrate(self, z: Tensor, times: Tensor, n_steps: int) -> Tensor:
+        """Solutions (B, S, C + 2·G, H, W) after each model step of ``z`` at ``times`` (B,)."""
+
+        def settled(z: Tensor) -> Tensor:
+            x, potentials = z.tensor_split([len(self.channels)], 1)
+            return torch.cat((self.at_step_end(x), potentials), 1)
+
+        return self.solver.integrate(
+            self, self.parameters(), z, times, self.step_seconds, n_steps,
+            settled if self.pole_rows else None,
+        )  # fmt: skip
 
     def courant(self, fitted: Tensor) -> Tensor:
         """The Courant number (B,) of the initial wind at the smallest scale kept."""
@@ -239,13 +249,11 @@ class ClimODE(WeatherModel):
         solution = torch.cat((history[:, -1], self.fit.potentials(self.fit_wind(history))), 1)
         for k in range(n_steps):
             clock = times + k * self.step_seconds
-            solved = self.solver.integrate(
-                self, self.parameters(), solution, clock, self.step_seconds, 1
-            )
-            solution, clock = solved[:, 0], clock + self.step_seconds
+            solution = self.integrate(solution, clock, 1)[:, 0]
+            clock = clock + self.step_seconds
             x = solution[:, : len(self.channels)]
             answer = self.emission(x, self.surroundings(clock), self.change)
-            yield self.unstandardise(answer.mean)[:, None]
+            yield self.unstandardise(self.at_step_end(answer.mean))[:, None]
 
 
 def _check_roles(domain: Domain) -> None:

@@ -272,3 +272,27 @@ def test_data_without_roles_are_those_of_before():
     assert facts["forcing"] == ["sst"] and {"forcing", "diagnostic"} <= set(identical(facts))
     none = replace(model.domain, forcing=(), diagnostic=()).describe()
     assert not {"forcing", "diagnostic"} & set(identical(none))
+
+
+# --- beside poles and weights ---------------------------------------------------------------------
+
+
+def test_what_is_known_stays_as_it_is_at_the_poles():
+    model = make_model(GRIDS["poles"], alter=with_roles)
+    shake(model)
+    window = states(model, frames=6)
+    window[..., SST, 0, :] += SCALE[SST] * torch.arange(64) / 64
+    made = forecast(model, window, steps=2)
+    ends = (made / model.scale)[..., [0, -1], :]
+    assert (ends[:, :, [TP, Z]].std(-1) < 1e-4).all()
+    assert torch.allclose(made[:, :, SST], window[:, 4:, SST], atol=1e-4)
+
+
+def test_weights_are_of_the_channels_that_are_forecast():
+    model = make()
+    error = torch.ones((1, 5, 16, 32))
+    weights = [2.0, 1.0, 7.0, 0.5, 0.5]
+    model.weigh(weights)
+    assert float(model.average(error)) == pytest.approx(1.0, abs=1e-5)
+    error[:, [Z, SST, U, V]] = 0.0
+    assert float(model.average(error)) == pytest.approx(0.5, abs=1e-5)
