@@ -17,11 +17,13 @@ from torch import nn
 
 from climate.conventions.calendar import as_step, parse_duration
 from climate.conventions.wording import setting_of
+from climate.forecasts.forecasting import SELF, Settings
+from climate.forecasts.known_ahead import Source
 from climate.forecasts.reading import open_forecast
-from climate.forecasts.starts import LATEST, Starts, from_store
+from climate.forecasts.starts import LATEST, Given, Starts, from_store
 from climate.forecasts.states import from_arrays
 from climate.forecasts.truth import open_for_forecast
-from climate.forecasts.writing import Settings, make_forecast, write_forecast
+from climate.forecasts.writing import make_forecast, write_forecast
 from climate.models.weather_model import WeatherModel
 from climate.stream.views import open_for_model
 from climate.verification.scorecard import score
@@ -51,12 +53,16 @@ def forecast(
     batch: int = 16,
     device: str = "cpu",
     precision: str = "fp32",
+    boundary: Source = SELF,
+    forcing: Given | None = None,
     aside: Path | None = None,
 ) -> xr.Dataset:
     """See `vgbdm.api.forecast`; ``aside`` is a folder for what is made from a read-only store."""
     if t is not None:
         raise InputError("t: states of weather have their times as the coordinate time")
-    settings = Settings(_longest(model, leads), members, seed, batch, device, precision)
+    settings = Settings(
+        _longest(model, leads), members, seed, batch, device, precision, boundary, forcing, aside
+    )
     if isinstance(states, str | Path):
         if Path(states).is_file():
             raise InputError(
@@ -125,7 +131,7 @@ def evaluate(
         out = Path(folder) / "forecast"
         write_forecast(
             model, open_for_model(truth, model, aside), out, lead=lead,
-            members=members, seed=seed, batch=batch, device=device,
+            aside=aside, members=members, seed=seed, batch=batch, device=device,
         )  # fmt: skip
         return _scorecard(out, truth, baselines, seed, aside)
 

@@ -36,6 +36,9 @@ def main(cfg: DictConfig) -> None:
         report = write_report(result, forecast, store, out, cfg.run_dir)
     print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
     print(format_beside(result.scorecard, forecast, store))
+    for name in ("boundary", "given_truth"):
+        if name in result.rules:
+            print(f"{name.replace('_', ' ')}: {result.rules[name]}")
     if forecast.outside_training:
         print(f"outside of training: {forecast.outside_training}")
     print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")

@@ -3,6 +3,8 @@
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=42h [members=16]
 python launch/forecast_era5.py run_dir=RUN store=STORE out=FORECAST leads=10d starts=latest
 torchrun --nproc-per-node 8 launch/forecast_era5.py …      starts and members shared by 8 GPUs
+python launch/forecast_era5.py … starts=latest forcing=STORE      what the model is given ahead
+python launch/forecast_era5.py … region.boundary=GLOBAL_FORECAST      a region, driven from outside
 python launch/forecast_era5.py … resume=true      where such a forecast was stopped
 """
 
@@ -32,18 +34,22 @@ def main(cfg: DictConfig) -> None:
     about = {"history": f"launch/forecast_era5.py {history}"}
     if cfg.institution:
         about["institution"] = cfg.institution
+    aside = run_folder(cfg.run_dir) / DERIVED
     write_forecast(
         model,
-        open_for_model(cfg.store, model, run_folder(cfg.run_dir) / DERIVED),
+        open_for_model(cfg.store, model, aside),
         cfg.out,
         lead=parse_duration("leads", cfg.leads),
         split=cfg.split,
         starts=cfg.starts,
+        forcing=cfg.forcing,
         members=cfg.members,
         seed=cfg.seed,
         batch=cfg.batch,
         device=device,
         precision=cfg.precision,
+        boundary=cfg.region.boundary,
+        aside=aside,
         resume=cfg.resume,
         group=group,
         about=about,

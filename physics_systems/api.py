@@ -108,11 +108,17 @@ def forecast(
     batch: int = 16,
     device: str = "cpu",
     precision: str = "fp32",
+    boundary: Any = "self",
+    forcing: Any = None,
     aside: Path | None = None,
 ) -> xr.Dataset:
     """See `vgbdm.api.forecast`; ``aside`` is not needed."""
+    if forcing is not None:
+        raise InputError("forcing: is of models of weather; a system's is part of its physics")
     if precision != "fp32":
         raise InputError(f"precision={precision}: models of systems forecast in fp32")
+    if not (isinstance(boundary, str) and boundary == "self"):
+        raise InputError("boundary: models of systems have none; leave it out")
     count = ENSEMBLE if members is None else members
     context = _window(_observed(model, states, t, model.window), model.window, start)
     after = _leads(leads, model.interval, WHOLE_BYTES // (context.x[:, 0].nbytes * (count + 1)))

@@ -71,6 +71,8 @@ def forecast(
     batch: int = 16,
     device: str | None = None,
     precision: str = "fp32",
+    boundary: Any = "self",
+    forcing: Any = None,
 ) -> xr.Dataset:
     """Forecast from states; whether or not the truth is known does not matter.
 
@@ -78,7 +80,9 @@ def forecast(
     channel (``z500``, or ``z`` with a level of 500 hPa), or one array with the channels' names
     along ``channel``. Units are converted, dimensions may come in any order, latitudes from either
     pole; the grid is the model's or, of a regional model, one that holds it. Each start needs the
-    model's history before it. The answer follows the CF conventions as the files of
+    model's history before it. A model with forcing channels (``roles.forcing``) is given them at
+    the valid times: from the states where these go on after the start, or from ``forcing``; the
+    answer does not hold them. The answer follows the CF conventions as the files of
     ``forecast-era5`` do, NaN where a channel is masked: (time, [realization,] lead_time, lat, lon).
 
     Systems: ``states`` are the path of a store of trajectories, or x (N, L, C, …) with ``t``. The
@@ -100,6 +104,11 @@ def forecast(
         batch: forecasts at a time, starts times members; bounds memory.
         device: None: a GPU where there is one.
         precision: ``bf16``: the networks under autocast (weather).
+        boundary: of a regional model of weather, what the halo around its box is taken from at each
+            step: the path of a training store (then it is a hindcast) or of a forecast, or a
+            forecast in memory, whose grid holds the halo; ``self``: it evolves by itself.
+        forcing: what a model of weather is given ahead: the path of a training store or of a
+            forecast, or as ``states`` a Dataset, of its forcing channels at the valid times.
 
     Raises:
         InputError: one line, for a run or states that cannot be used together.
@@ -108,6 +117,8 @@ def forecast(
     options = hold(KINDS, members=members, seed=seed, batch=batch, precision=precision)
     model = _model(run, device)
     options |= {"start": start, "leads": leads, "device": device, "aside": _aside(run)}
+    options |= {} if forcing is None else {"forcing": forcing}
+    options["boundary"] = boundary
     return _domain_of(model, "run").forecast(model, states, t, **options)
 
 

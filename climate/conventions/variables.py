@@ -38,13 +38,21 @@ def known_channel(name: str) -> dict[str, str] | None:
     return CHANNELS[found[1]] if found else None
 
 
-def pressure_of(name: str) -> float:
-    """Where a channel lies, hPa: the level in its name; near the ground without one.
+def level_of(name: str) -> tuple[str, float] | None:
+    """Variable and pressure, hPa, of a channel on a level; None for one that is on none.
 
     Geopotential and temperature without a level are those of 500 and 850 hPa, as in WeatherBench.
     """
-    found = None if name in CHANNELS else re.fullmatch(r"[a-z]_?(\d{1,4})", name)
-    return float(found[1]) if found and int(found[1]) else USUAL_LEVELS.get(name, GROUND)
+    found = None if name in CHANNELS else re.fullmatch(r"([a-z])_?(\d{1,4})", name)
+    if found and int(found[2]):
+        return found[1], float(found[2])
+    return (name, USUAL_LEVELS[name]) if name in USUAL_LEVELS else None
+
+
+def pressure_of(name: str) -> float:
+    """Where a channel lies, hPa: on its level; near the ground without one."""
+    level = level_of(name)
+    return GROUND if level is None else level[1]
 
 
 def channel_unit(name: str) -> str | None:

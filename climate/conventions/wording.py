@@ -1,4 +1,4 @@
-"""Durations and dates as messages say them: "6 h", "2010-01-01", "2010-01-01 06:00"."""
+"""Durations, dates and grids as messages say them: "6 h", "2010-01-01", "2010-01-01 06:00"."""
 
 from __future__ import annotations
 
@@ -55,3 +55,11 @@ def last_date(time: np.datetime64) -> str:
 def period(first: np.datetime64, last: np.datetime64) -> str:
     """Both ends of a period, which belong to it."""
     return f"{date(first)} … {last_date(last)}"
+
+
+def ends_of_grid(lat: np.ndarray, lon: np.ndarray) -> str:
+    """How many points a grid has and between which degrees they lie."""
+    return " and ".join(
+        f"{len(values)} {name} from {values[0]:g} to {values[-1]:g}"
+        for name, values in (("lat", lat), ("lon", lon))
+    )

@@ -11,6 +11,10 @@ from vgbdm.storage.datasets import open_group, open_netcdf
 
 FORECAST_KIND = "forecast"
 MEMBER = "realization"
+GIVEN = "forcing_channels"
+"""Attribute of a forecast: the channels that its model was given ahead, which it does not hold."""
+GIVEN_TRUTH = "given_truth"
+"""Attribute of a forecast: what of the truth after its starts it was given."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 
@@ -20,27 +24,30 @@ def name_of(forecast: str | Path | xr.Dataset) -> Path:
     return Path("(dataset)") if isinstance(forecast, xr.Dataset) else Path(forecast)
 
 
-def open_forecast_dataset(forecast: str | Path | xr.Dataset) -> xr.Dataset:
+def open_forecast_dataset(
+    forecast: str | Path | xr.Dataset, argument: str = "forecast"
+) -> xr.Dataset:
     """A forecast as a lazy dataset, whose files are compared with their digests as they are read.
 
     A forecast of another program has none; what it holds must be numbers in usual codecs.
 
     Args:
         forecast: its path, or a dataset as it is.
+        argument: by which it is given, for messages.
 
     Raises:
         InputError: one line, if it is missing, damaged, or may not be decoded.
     """
     if isinstance(forecast, xr.Dataset):
         return _with_axes(
-            forecast.copy(deep=False), "(dataset)"
+            forecast.copy(deep=False), f"{argument}=(dataset)"
         )  # closing leaves the caller's open
     place = Path(forecast)
     if place.is_file():
-        return _with_axes(open_netcdf(place, REMEDY), str(place))
+        return _with_axes(open_netcdf(place, REMEDY), f"{argument}={place}")
     if not place.is_dir():
-        raise InputError(f"forecast={place}: no such store; make it with vgbdm forecast-era5")
-    return _with_axes(open_group(place, FORECAST_KIND, REMEDY), str(place))
+        raise InputError(f"{argument}={place}: no such store; make it with vgbdm forecast-era5")
+    return _with_axes(open_group(place, FORECAST_KIND, REMEDY), f"{argument}={place}")
 
 
 def _with_axes(dataset: xr.Dataset, name: str) -> xr.Dataset:
@@ -52,19 +59,19 @@ def _with_axes(dataset: xr.Dataset, name: str) -> xr.Dataset:
     absent = [axis for axis in AXES if axis not in dataset.dims or axis not in dataset.coords]
     if absent:
         raise InputError(
-            f"forecast={name}: has the dimensions {', '.join(map(str, dataset.dims))}, no "
+            f"{name}: has the dimensions {', '.join(map(str, dataset.dims))}, no "
             f"{absent[0]} with its values; want {', '.join(AXES)}, and {MEMBER} of an ensemble: "
             "rename, or select by lists, which keeps dimensions"
         )
     empty = [axis for axis in (*AXES, MEMBER) if dataset.sizes.get(axis) == 0]
     if empty:
-        raise InputError(f"forecast={name}: holds no {empty[0]}; select at least one")
+        raise InputError(f"{name}: holds no {empty[0]}; select at least one")
     if dataset["lead_time"].dtype.kind in "fiu":
         leads = xr.decode_cf(dataset[["lead_time"]], decode_timedelta=True)["lead_time"]
         dataset = dataset.assign_coords(lead_time=leads)
     if dataset["lead_time"].dtype.kind != "m":
         raise InputError(
-            f"forecast={name}: its lead_time are no durations but {dataset['lead_time'].dtype}; "
+            f"{name}: its lead_time are no durations but {dataset['lead_time'].dtype}; "
             "give timedeltas, or numbers with the attribute units, such as hours"
         )
     return dataset

@@ -14,6 +14,7 @@ import numpy as np
 
 from climate.conventions.cycles import LENGTHS, SECONDS_PER_DAY, Arcs, describe_arcs, distance
 from climate.conventions.units import Conversion, find_conversion
+from climate.forecasts.access import GIVEN
 from climate.models.domain import Domain
 from climate.models.forecaster import Forecaster
 from climate.store.layout import TrainingStore
@@ -148,6 +149,15 @@ def outside_training(seen: Mapping[str, Arcs] | None, times: np.ndarray) -> str:
 def _days(seconds: float) -> str:
     count = max(1, round(seconds / SECONDS_PER_DAY))
     return f"{count} day{'s' if count > 1 else ''}"
+
+
+def roles_of(model: Forecaster) -> dict[str, str]:
+    """What a forecast says of channels that are not prognostic: their names, by role."""
+    domain: Domain | None = getattr(model, "domain", None)
+    if domain is None:
+        return {}
+    named = {GIVEN: domain.forcing, "diagnostic_channels": domain.diagnostic}
+    return {role: " ".join(names) for role, names in named.items() if names}
 
 
 def about_training(model: Forecaster, times: np.ndarray) -> dict[str, str]:

@@ -5,7 +5,7 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``H`` latitudes, ``W`` longitu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ EPOCH = "seconds since 1970-01-01"
 
 def forecast_layout(
     initial: InitialStates,
+    channels: Sequence[str],
     members: int,
     leads: int,
     step: np.timedelta64,
@@ -33,6 +34,7 @@ def forecast_layout(
 
     Args:
         initial: where it starts; the halo of a region is left out.
+        channels: that are forecast.
         members: M; 1: without the axis.
         leads: S.
         step: between leads.
@@ -49,8 +51,8 @@ def forecast_layout(
     dims, shape = tuple(sizes), tuple(sizes.values())
     masked = initial.masked
     fields = {
-        name: (dims, make(shape), _channel_attributes(name, held, masked))
-        for name, held in initial.channel_attrs.items()
+        name: (dims, make(shape), _channel_attributes(name, initial.channel_attrs[name], masked))
+        for name in channels
     }
     if members > 1:
         number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}

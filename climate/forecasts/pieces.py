@@ -162,7 +162,7 @@ def read_window(truth: Truth, piece: Piece) -> Window:
     shape = (len(index), piece.channels.stop - piece.channels.start, len(area.lat), len(area.lon))
     states, anomalies = np.empty(shape, np.float32), np.empty(shape, np.float32)
     whole = 4 * shape[1] * len(store.lat) * len(store.lon)
-    for part in _runs(index, store.state.chunks[0], whole):
+    for part in runs(index, store.state.chunks[0], whole):
         first, last = int(index[part][0]), int(index[part][-1]) + 1
         if area.whole and last - first == part.stop - part.start:
             store.read(first, last, states[part], piece.channels)
@@ -177,8 +177,14 @@ def read_window(truth: Truth, piece: Piece) -> Window:
     return Window(states, anomalies, place, truth.past)
 
 
-def _runs(index: np.ndarray, chunk: int, size: int) -> Iterator[slice]:
-    """Places of times to be read at once: those that follow each other, or share a chunk."""
+def runs(index: np.ndarray, chunk: int, size: int) -> Iterator[slice]:
+    """Places of times to be read at once: those that follow each other, or share a chunk.
+
+    Args:
+        index: (T,) of the times in a store, increasing.
+        chunk: times that are stored together.
+        size: bytes of a state.
+    """
     apart = (np.diff(index) > 1) & (np.diff(index // chunk) > 0)
     edges = np.concatenate(([0], np.flatnonzero(apart) + 1, [len(index)]))
     longest = max(chunk, JOINED_BYTES // size)

@@ -17,12 +17,19 @@ import xarray as xr
 from climate.conventions.calendar import as_step
 from climate.conventions.units import Conversion, conversions
 from climate.conventions.wording import date, period
-from climate.forecasts.access import MEMBER, name_of, open_forecast_dataset
+from climate.forecasts.access import (
+    GIVEN,
+    GIVEN_TRUTH,
+    MEMBER,
+    name_of,
+    open_forecast_dataset,
+)
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
 from climate.store.mask import area_lines, in_one_line, not_finite
+from climate.store.reader import EVERY
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -41,6 +48,7 @@ class Forecast:
         together: starts and leads that are stored, and so read, together.
         conversions: by channel, to the store's units.
         masks: by channel, the points (H, W) of the area that the store masks.
+        given: channels of the store that it was given ahead, and does not forecast.
     """
 
     path: Path
@@ -51,6 +59,7 @@ class Forecast:
     together: tuple[int, int]
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
+    given: tuple[str, ...] = ()
 
     @property
     def leads(self) -> int:
@@ -77,6 +86,21 @@ class Forecast:
     def outside_training(self) -> str:
         """One line on starts in seasons that the model's training saw none of; empty for none."""
         return str(self.dataset.attrs.get("outside_training", ""))
+
+    def scored(self, store: TrainingStore, channels: slice = EVERY) -> dict[int, str]:
+        """The channels of a store that it forecasts, of some, by their place."""
+        places = range(len(store.channels))[channels]
+        return {c: store.channels[c] for c in places if store.channels[c] not in self.given}
+
+    @property
+    def given_truth(self) -> str:
+        """One line on what of the truth after its starts it was given; empty for nothing."""
+        return str(self.dataset.attrs.get(GIVEN_TRUTH, ""))
+
+    @property
+    def boundary(self) -> str:
+        """Where what lies around its region was taken from; empty: from itself, or nowhere."""
+        return str(self.dataset.attrs.get("boundary", ""))
 
     def last(self, store: TrainingStore) -> np.ndarray:
         """Indices in the store (N,) of the longest lead of each start."""
@@ -115,8 +139,9 @@ class Forecast:
 
     def masked(self, store: TrainingStore) -> str:
         """Which share of its area is masked, by channel, in one line; empty for none."""
-        mask = None if store.mask is None else self.area.cut(store.mask)
-        return in_one_line(area_lines(store.channels, mask, self.area.weights))
+        scored = self.scored(store)
+        mask = None if store.mask is None else self.area.cut(store.mask[[*scored]])
+        return in_one_line(area_lines((*scored.values(),), mask, self.area.weights))
 
     def read(self, starts: slice, leads: slice, channel: str) -> np.ndarray:
         """One channel of some of the forecasts, (N, M, S, H, W) float32, in the store's unit.
@@ -187,13 +212,16 @@ def open_forecast(forecast: str | Path | xr.Dataset, store: TrainingStore) -> Fo
 
 def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     """The forecast, if the store holds its truth."""
-    missing = [name for name in store.channels if name not in dataset]
+    told = str(dataset.attrs.get(GIVEN, ""))
+    given = tuple(n for n in told.split() if n in store.channels and n not in dataset)
+    names = [name for name in store.channels if name not in given]
+    missing = [name for name in names if name not in dataset]
     if missing:
         raise InputError(
             f"forecast={path}: holds no {', '.join(missing)}, which {store.path} does; score it "
             "against a store of its own variables"
         )
-    for name in store.channels:
+    for name in names:
         if dataset[name].dtype.kind not in "fiu":
             raise InputError(f"forecast={path}: {name} holds {dataset[name].dtype}, not numbers")
     area = Area.of(dataset["lat"].values, dataset["lon"].values, store.lat, store.lon)
@@ -227,7 +255,7 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
             f"{path}, such as that from {date(times[~known][0])}; leave these out, or shorten "
             "their leads"
         )
-    for name in store.channels:
+    for name in names:
         dims = [str(dim) for dim in dataset[name].dims]
         if {*dims} - {MEMBER} != {"time", "lead_time", "lat", "lon"}:
             raise InputError(
@@ -235,15 +263,15 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
                 f"want time, lead_time, lat, lon, and {MEMBER} of an ensemble"
             )
     changes = conversions(
-        {name: dataset[name].attrs for name in store.channels},
-        {name: store.channel_attrs[name] for name in store.channels},
+        {name: dataset[name].attrs for name in names},
+        {name: store.channel_attrs[name] for name in names},
         what=lambda name: f"forecast={path}: {name}",
         remedy="write it in {unit}, or score it against the store it was made from",
     )
     cut = () if store.mask is None else area.cut(store.mask)
     masks = {name: mask for name, mask in zip(store.channels, cut, strict=False) if mask.any()}
-    together = _together(dataset[store.channels[0]])
-    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks)
+    together = _together(dataset[names[0]])
+    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks, given)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
 

@@ -11,9 +11,11 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from climate.conventions.calendar import as_step, in_unit_of, in_utc, usual_step
 from climate.conventions.wording import date, duration, period
@@ -32,6 +34,9 @@ DAY = re.compile(r"\d{4}-?\d{2}-?\d{2}(?!\d)")
 Starts = str | Iterable[Any] | np.datetime64
 """``latest``, a time, or times: ISO 8601, ``datetime``, ``datetime64``."""
 
+Given = str | Path | xr.Dataset | xr.DataArray
+"""Path of a store or a forecast; a forecast in memory, or states in memory."""
+
 
 @dataclass(frozen=True)
 class InitialStates:
@@ -48,6 +53,7 @@ class InitialStates:
         region: that the grid covers; None: the globe.
         attributes: what a forecast says of them.
         sealed: digests of what they were read from, for the manifest of a forecast.
+        source: what they are from, which may go on after the starts.
     """
 
     where: str
@@ -60,6 +66,7 @@ class InitialStates:
     region: Region | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
     sealed: Mapping[str, str] = field(default_factory=dict)
+    source: Given = ""
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -130,6 +137,7 @@ def from_store(
         store.region,
         {**told, "store_digest": store.digest, **data_attributes(store.provenance)},
         {"store": store.digest},
+        store.path,
     )
 
 

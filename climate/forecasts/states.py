@@ -10,6 +10,7 @@ latitudes, ``W`` longitudes of the model.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +24,10 @@ from climate.conventions.variables import (
     channel_unit,
     is_geopotential,
 )
-from climate.conventions.wording import date, duration
+from climate.conventions.wording import date, duration, ends_of_grid
+from climate.forecasts.access import GIVEN_TRUTH
+from climate.forecasts.ahead_sources import TRUTH, Held, Wanted, absent_times
+from climate.forecasts.known_ahead import KnownAhead, known_from
 from climate.forecasts.starts import (
     InitialStates,
     Starts,
@@ -65,53 +69,135 @@ def from_arrays(
         InputError: one line, for channels, units, levels, grid or times that are not there or are
             others than the model's, numbers that no atmosphere holds, and missing values.
     """
-    domain = model.domain
-    dataset = _with_time(_by_channel(data, domain.channels))
-    parts, levels = _parts(dataset, domain.channels)
-    frame = _frame(parts[0], domain)
-    stored = parts[0].times
-    assert stored is not None
-    step = as_step(domain.step_seconds)
-    order = np.argsort(stored, kind="stable")
-    times = in_unit_of(step, stored[order])
-    again = np.flatnonzero(np.diff(times) == np.timedelta64(0))
-    if len(again):
-        _refuse_twice(stored[order], again[0], step)
-    windows = find_windows(times.astype("M8[s]"), step, domain.history, starts, WHERE, "start")
+    domain, step = model.domain, as_step(model.step_seconds)
+    held = _held(data, model, domain.channels, WHERE)
+    windows = find_windows(held.times.astype("M8[s]"), step, domain.history, starts, WHERE, "start")
     wanted, places = np.unique(windows, return_inverse=True)
-    places, rows = places.reshape(windows.shape), order[wanted]
-    mask = None if model.mask is None else model.mask.cpu().numpy()
-    fields, attributes = [], {}
-    for c, (name, part, level) in enumerate(zip(domain.channels, parts, levels, strict=True)):
-        unit = domain.units[c] if domain.units else channel_attributes(name, {})["units"]
-        hidden = None if mask is None else mask[c]
-        fields.append(_values(part, frame, name, unit, rows, level, hidden))
+    places, states = places.reshape(windows.shape), held.read(wanted)
+    attributes = {}
+    for name, part, unit in zip(domain.channels, held.parts, held.units, strict=True):
         own = {k: v for k, v in part.variable.attrs.items() if k != "units"}
         attributes[name] = channel_attributes(name, own | {"units": unit})
-    states = np.stack(fields, 1)
-    chosen = times[windows[:, -1]].astype("datetime64[s]")
+    chosen = held.times[windows[:, -1]].astype("datetime64[s]")
     told = {"title": title_of(chosen), **data_attributes(data.attrs)}
     interior = (slice(None), slice(None))
     if domain.region is not None:
         interior = domain.region.inside(domain.grid.lat, domain.grid.lon)
+    mask = None if model.mask is None else model.mask.cpu().numpy()
     return InitialStates(
         WHERE, chosen, lambda at: states[places[at]], domain.grid, attributes,
-        interior, mask, domain.region, told,
+        interior, mask, domain.region, told, source=data,
     )  # fmt: skip
 
 
-def _refuse_twice(stored: np.ndarray, place: int, step: np.timedelta64) -> None:
+def known_states(
+    data: xr.Dataset | xr.DataArray,
+    wanted: Wanted,
+    model: WeatherModel,
+    initial: InitialStates,
+    where: str,
+) -> KnownAhead:
+    """What a caller's own states hold at the valid times of forecasts.
+
+    Args:
+        data: as in `from_arrays`, of the wanted channels; others may be there.
+        wanted: of it.
+        model: that forecasts.
+        initial: where it starts.
+        where: what they are called in messages.
+
+    Raises:
+        InputError: as in `from_arrays`, and for a valid time that is not there; what no atmosphere
+            holds, and missing values, are found when they are read.
+    """
+    held = _held(data, model, wanted.channels, where)
+    times = wanted.valid_times(initial.times)
+    absent = ~np.isin(times, held.times)
+    if absent.any():
+        raise InputError(f"{where}: {absent_times(times, absent, held.times)}")
+    index = np.searchsorted(held.times, times)
+
+    def read(starts: np.ndarray, leads: range, members: range) -> np.ndarray:
+        frames = index[starts][:, leads.start - 1 : leads.stop - 1]
+        rows, place = np.unique(frames, return_inverse=True)
+        return held.read(rows)[place.reshape(frames.shape)][:, None]
+
+    units = {n: {"units": unit} for n, unit in zip(wanted.channels, held.units, strict=True)}
+    about = {wanted.argument: TRUTH, GIVEN_TRUTH: f"{wanted.argument}: {TRUTH}"}
+    return known_from(Held(read, units, 1, about, ""), where, wanted, initial)
+
+
+@dataclass(frozen=True)
+class _Fields:
+    """A caller's fields, found and checked but for their values.
+
+    Attributes:
+        channels: short names.
+        parts: the variable of each.
+        levels: which of its levels.
+        units: of each, the model's.
+        masks: (H, W) of each, the model's.
+        frame: of the model's grid.
+        times: (T,) in the unit of the model's step, increasing.
+        order: (T,) where they are stored.
+    """
+
+    channels: tuple[str, ...]
+    parts: list[Part]
+    levels: list[int]
+    units: list[str]
+    masks: list[np.ndarray | None]
+    frame: Frame
+    times: np.ndarray
+    order: np.ndarray
+
+    def read(self, wanted: np.ndarray) -> np.ndarray:
+        """States (n, C, H, W) at places (n,) of the times, NaN where masked."""
+        rows = self.order[wanted]
+        each = zip(self.channels, self.parts, self.levels, self.units, self.masks, strict=True)
+        return np.stack([
+            _values(part, self.frame, name, unit, rows, level, mask)
+            for name, part, level, unit, mask in each
+        ], 1)  # fmt: skip
+
+
+def _held(
+    data: xr.Dataset | xr.DataArray, model: WeatherModel, channels: tuple[str, ...], where: str
+) -> _Fields:
+    """The fields of some channels of a model among a caller's data."""
+    domain, step = model.domain, as_step(model.step_seconds)
+    dataset = _with_time(_by_channel(data, channels, where), where)
+    parts, levels = _parts(dataset, channels, where)
+    stored = parts[0].times
+    assert stored is not None
+    order = np.argsort(stored, kind="stable")
+    times = in_unit_of(step, stored[order])
+    again = np.flatnonzero(np.diff(times) == np.timedelta64(0))
+    if len(again):
+        _refuse_twice(stored[order], again[0], step, where)
+    known = dict(zip(domain.channels, domain.units or (), strict=False))
+    units = [known[n] if known else channel_attributes(n, {})["units"] for n in channels]
+    masks: list[np.ndarray | None] = [None] * len(channels)
+    if model.mask is not None:
+        masks = [model.mask[domain.channels.index(name)].cpu().numpy() for name in channels]
+    frame = _frame(parts[0], domain, where)
+    return _Fields(channels, parts, levels, units, masks, frame, times, order)
+
+
+def _refuse_twice(stored: np.ndarray, place: int, step: np.timedelta64, where: str) -> None:
     """Why times (T,) of which the next is in the same step are not taken."""
     if is_monthly(step) and stored[place] != stored[place + 1]:
         raise InputError(
-            f"{WHERE}: are {duration(usual_step(stored))} apart, the model's are monthly means; "
+            f"{where}: are {duration(usual_step(stored))} apart, the model's are monthly means; "
             "give these, such as resample(time='MS').mean() makes"
         )
     remedy = "drop one, e.g. by drop_duplicates('time')"
-    raise InputError(f"{WHERE}: the time {date(stored[place])} comes twice; {remedy}")
+    raise InputError(f"{where}: the time {date(stored[place])} comes twice; {remedy}")
 
 
-def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> xr.Dataset:
+def _by_channel(
+    data: xr.Dataset | xr.DataArray, channels: tuple[str, ...], where: str
+) -> xr.Dataset:
     """A variable of each channel, where all lie in one array with their names along an axis."""
     if isinstance(data, xr.Dataset):
         state = data.get("state")  # of a training store that was opened as a dataset
@@ -122,14 +208,14 @@ def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> x
     if axis is None:
         if len(channels) > 1 and data.name not in channels:
             raise InputError(
-                f"{WHERE}: an array with the dimensions {', '.join(map(str, data.dims))} names no "
+                f"{where}: an array with the dimensions {', '.join(map(str, data.dims))} names no "
                 f"channels; give a Dataset of {', '.join(channels)}, or these names as the "
                 "coordinate channel of an axis"
             )
         return data.to_dataset(name=data.name if data.name in channels else channels[0])
     if axis not in data.coords:
         raise InputError(
-            f"{WHERE}: its axis {axis} has no names; give them as the coordinate {axis}: "
+            f"{where}: its axis {axis} has no names; give them as the coordinate {axis}: "
             f"{', '.join(channels)}"
         )
     split = data.to_dataset(dim=axis)
@@ -140,7 +226,7 @@ def _by_channel(data: xr.Dataset | xr.DataArray, channels: tuple[str, ...]) -> x
     return split.assign({n: field.assign_attrs(units=unit) for n, field in split.items()})
 
 
-def _with_time(dataset: xr.Dataset) -> xr.Dataset:
+def _with_time(dataset: xr.Dataset, where: str) -> xr.Dataset:
     """The dataset with an axis of time, in UTC, where it has one time only as well."""
     zoned = [n for n, v in dataset.coords.items() if getattr(v.dtype, "tz", None) is not None]
     for name in zoned:  # a time zone of pandas
@@ -149,7 +235,7 @@ def _with_time(dataset: xr.Dataset) -> xr.Dataset:
         dataset = dataset.assign_coords({name: (dataset[name].dims, utc)})
     bare = [d for d in dataset.dims if str(d).lower() in AXIS_NAMES["time"]]
     if any(d not in dataset.coords for d in bare):
-        raise InputError(f"{WHERE}: its axis {bare[0]} has no times; give them as coordinate")
+        raise InputError(f"{where}: its axis {bare[0]} has no times; give them as coordinate")
     times = [n for n in dataset.coords if str(n).lower() in AXIS_NAMES["time"]]
     alone = [n for n in times if dataset[n].ndim == 0]
     if alone and not any(n in dataset.dims for n in times):
@@ -157,14 +243,16 @@ def _with_time(dataset: xr.Dataset) -> xr.Dataset:
     return dataset
 
 
-def _parts(dataset: xr.Dataset, channels: tuple[str, ...]) -> tuple[list[Part], list[int]]:
+def _parts(
+    dataset: xr.Dataset, channels: tuple[str, ...], where: str
+) -> tuple[list[Part], list[int]]:
     """The variable of each channel, and which of its levels."""
     parts: list[Part] = []
     levels: list[int] = []
     for channel in channels:
-        part, level = _part(dataset, channel, channels)
+        part, level = _part(dataset, channel, channels, where)
         if part.times is None:
-            raise InputError(f"{WHERE}: {part.name} has no time; give it a coordinate time")
+            raise InputError(f"{where}: {part.name} has no time; give it a coordinate time")
         for axis in ("times", "lat", "lon"):
             if parts and not same(getattr(part, axis), getattr(parts[0], axis)):
                 raise InputError(
@@ -175,10 +263,12 @@ def _parts(dataset: xr.Dataset, channels: tuple[str, ...]) -> tuple[list[Part], 
     return parts, levels
 
 
-def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple[Part, int]:
+def _part(
+    dataset: xr.Dataset, channel: str, channels: tuple[str, ...], where: str
+) -> tuple[Part, int]:
     found = None if channel in CHANNELS else re.fullmatch(r"([A-Za-z]+)_?(\d+)", channel)
     if channel in dataset.data_vars:
-        part = open_part(dataset, channel, WHERE)
+        part = open_part(dataset, channel, where)
         if part.levels is not None and len(part.levels) > 1:
             raise InputError(
                 f"{part.what} has the levels {part.levels_text}, the model's has one; choose it by "
@@ -188,10 +278,10 @@ def _part(dataset: xr.Dataset, channel: str, channels: tuple[str, ...]) -> tuple
             _level(part, channel, float(found[2]))
         return part, 0
     if found and found[1] in dataset.data_vars:
-        part = open_part(dataset, found[1], WHERE)
+        part = open_part(dataset, found[1], where)
         return part, _level(part, channel, float(found[2]))
     raise InputError(
-        f"{WHERE}: holds {', '.join(map(str, dataset.data_vars)) or 'nothing'}, no {channel}; the "
+        f"{where}: holds {', '.join(map(str, dataset.data_vars)) or 'nothing'}, no {channel}; the "
         f"model wants {', '.join(channels)}"
     )
 
@@ -209,12 +299,12 @@ def _level(part: Part, channel: str, level: float) -> int:
     return int(near[0])
 
 
-def _frame(part: Part, domain: Domain) -> Frame:
+def _frame(part: Part, domain: Domain, where: str) -> Frame:
     """Where the rows and columns of the model's grid are stored."""
     lat, lon = np.array(domain.lat), np.array(domain.lon)
-    own = f"the model's are {_ends(lat, lon)}"
+    own = f"the model's are {ends_of_grid(lat, lon)}"
     try:
-        held = orient(part.lat, part.lon, WHERE)
+        held = orient(part.lat, part.lon, where)
     except InputError as error:
         raise InputError(f"{str(error).partition(';')[0]}; {own}: interpolate to them") from None
     area = Area.of(lat, lon, held.grid.lat, held.grid.lon)
@@ -228,17 +318,11 @@ def _frame(part: Part, domain: Domain) -> Frame:
         remedy = "interpolate to its grid first"
         if domain.region is not None:
             remedy = f"give these, {domain.region.halo} points around its box, or the globe's"
-        raise InputError(f"{WHERE}: on {_ends(held.grid.lat, held.grid.lon)}; {own}; {remedy}")
+        raise InputError(
+            f"{where}: on {ends_of_grid(held.grid.lat, held.grid.lon)}; {own}; {remedy}"
+        )
     stored = Oriented(held.grid, held.rows[area.rows], held.columns[area.columns])
     return Frame(lat, lon, stored, None, None)
-
-
-def _ends(lat: np.ndarray, lon: np.ndarray) -> str:
-    """How many points a grid has and between which degrees they lie."""
-    return " and ".join(
-        f"{len(values)} {name} from {values[0]:g} to {values[-1]:g}"
-        for name, values in (("lat", lat), ("lon", lon))
-    )
 
 
 def _values(

@@ -11,15 +11,16 @@ VGB-DM is the same with latents: θ is then drawn per sample, and fields ζ ente
 A model step asks the network twice, whatever the truncation (`vgbdm.dynamics.splitting`); the
 state, its own wind and what they advect move in as many substeps as the bound of c needs.
 
-Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``G`` variables (a vector pair is
-one), ``T`` transported scalars (a vector pair is three), ``H`` latitudes, ``W`` longitudes.
+Shapes: ``B`` samples, ``F`` frames of history, ``C`` channels, ``P`` prognostic and ``D``
+diagnostic ones, ``G`` variables (a vector pair is one), ``T`` transported scalars (a vector pair is
+three), ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
 from annotated_types import Len
@@ -57,11 +58,14 @@ class Closure(NamedTuple):
     Attributes:
         wind: the parts of the correction of each variable's wind, (B, G, H, W) each: those of
             `Wind`, before the bound, and those of its `Strain` where the bound is local.
-        source: (B, C, H, W) in units of the change per model step, bounded; None without source.
+        source: (B, P, H, W) in units of the change per model step, bounded; None without source.
+        diagnosed: (B, D, H, W) rates of diagnostic channels in their standard deviations; None:
+            there are none.
     """
 
     wind: tuple[Tensor, ...]
     source: Tensor | None
+    diagnosed: Tensor | None = None
 
 
 def integration(calls: int | None, courant: float) -> Solver | SplitSolver:
@@ -95,6 +99,9 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
             from before it was kept: at each stage of Runge–Kutta.
         local_bound: whether c is bounded point by point; else, as in models from before, the whole
             wind of a variable by one factor.
+        divergence_bound: what the limit of divergence scales, by one factor per sample and
+            variable: the ``potential`` part ∇χ of the correction, or, as in models from before,
+            all of its ``wind``.
         options: of `WeatherField`; ``truncation`` is the largest degree that is advected.
 
     Raises:
@@ -122,14 +129,20 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         priors: Mapping[str, Pair],
         network_calls: AtLeastTwo | None = None,
         local_bound: bool = False,
+        divergence_bound: Annotated[
+            Literal["potential", "wind"], With("local_bound", True)
+        ] = "wind",
         **options: Any,
     ) -> None:
         count, carriers = len(domain.variables), domain.carriers(wind)
         own = [g for g in carriers if g is not None]
         used = {k: (v[0], v[1]) for k, v in priors.items() if own or k != "wind_factor"}
-        outputs = 2 * count + (len(domain.channels) if source else 0)
-        super().__init__(domain, outputs, LogNormalParameters(used, (count,)), **options)
+        prognostic = len(domain.shown) - len(domain.forcing)
+        outputs = 2 * count, prognostic if source else 0, len(domain.diagnostic)
+        super().__init__(domain, sum(outputs), LogNormalParameters(used, (count,)), **options)
+        self.outputs = outputs
         self.source, self.source_limit, self.local_bound = source, source_limit, local_bound
+        self.potential_bound = local_bound and divergence_bound == "potential"
         self.winds = sorted(set(own))
         carrier = torch.tensor([self.winds.index(g) for g in own], dtype=torch.long)
         self.register_buffer("carrier", carrier, False)
@@ -151,15 +164,17 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
     def closure(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Closure]:
         """Standardised states (B, C, H, W) up to the truncation, and what the network says."""
         state, out = self.network(x, seconds, context)
-        sphere, count, source = self.transport.spectral, len(self.domain.variables), None
-        if self.source:
-            out, source = out.split((2 * count, out.shape[1] - 2 * count), 1)
-            source = soft_bound(source, self.source_limit)
+        sphere = self.transport.spectral
+        potentials, pushed, diagnosed = out.split(self.outputs, 1)
+        source = soft_bound(pushed, self.source_limit) if self.source else None
         unit = potential_unit(sphere, self.wind_limit).repeat(2, 1, 1)
-        wind = wind_of(sphere, out * unit)
-        if not self.local_bound:
-            return state, Closure(wind, source)
-        return state, Closure(strained(sphere, spread_bounded(wind, self.divergence_limit)), source)
+        limit = self.divergence_limit
+        wind = wind_of(sphere, potentials * unit, limit if self.potential_bound else None)
+        parts: tuple[Tensor, ...] = wind
+        if self.local_bound:
+            wind = wind if self.potential_bound else spread_bounded(wind, limit)
+            parts = strained(sphere, wind)
+        return state, Closure(parts, source, diagnosed if self.domain.diagnostic else None)
 
     def advecting_wind(self, theta: Theta, state: Resolved, wind: Sequence[Tensor]) -> Wind:
         """The wind of each variable: the state's own and a correction, within their limits."""
@@ -180,15 +195,17 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         transport, winds = self.transport, []
         for g in self.winds:
             parts = transport.spectral.to_tangent(state.smooth[:, transport.slices[g]])
-            strain = transport.strain(state, g) if self.local_bound else ()
-            winds.append((*parts, transport.divergence(state, g), *strain))
+            gradient = state.vectors[g]
+            strain = gradient.strain if self.local_bound else ()
+            winds.append((*parts, gradient.divergence, *strain))
         return [torch.stack(parts, 1) for parts in zip(*winds, strict=True)]
 
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; the formula stands at the top of this file."""
         state, closure = self.closure(x, t, context)
         wind = self.advecting_wind(context.theta, state, closure.wind)
-        total = self.rate(x, context.theta, state, wind, closure.source, weight)
+        own = self.rate(x, context.theta, state, wind, closure.source, weight)
+        total = self.whole(own, closure.diagnosed)
         square = closure.wind[0].square() + closure.wind[1].square()
         residual = {"wind": (square / self.wind_limit**2).mean(1, keepdim=True)}
         if closure.source is not None:
@@ -200,14 +217,15 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
     def slow(self, x: Tensor, t: Tensor, context: Context) -> Slow:
         """See `SplitDynamics`: what the network says."""
         _, closure = self.closure(x, t, context)
-        return (*closure.wind, *(() if closure.source is None else (closure.source,)))
+        return *closure.wind, *(x for x in (closure.source, closure.diagnosed) if x is not None)
 
     def fast(self, x: Tensor, slow: Slow, context: Context) -> Tensor:
         """See `SplitDynamics`: advection by the state's own wind and by the correction, damping."""
-        learned, source = (slow[:-1], slow[-1]) if self.source else (slow, None)
+        learned, diagnosed = (slow[:-1], slow[-1]) if self.domain.diagnostic else (slow, None)
+        learned, source = (learned[:-1], learned[-1]) if self.source else (learned, None)
         state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes)
         wind = self.advecting_wind(context.theta, state, learned)
-        return self.rate(x, context.theta, state, wind, source)
+        return self.whole(self.rate(x, context.theta, state, wind, source), diagnosed)
 
     def rate(
         self,
@@ -218,16 +236,23 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         source: Tensor | None,
         weight: float = 1.0,
     ) -> Tensor:
-        """Dx (B, C, H, W) per model step of the physics, scaled by ``weight``, and a source."""
+        """Dx (B, P, H, W) per model step of the physics, scaled by ``weight``, and a source."""
         transport, days = self.transport, self.step_seconds / SECONDS_PER_DAY
         moved = transport.advection(state, wind) * self.step_seconds
         damped = transport.damping(state, theta["diffusion"] * days)
         physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
-        total = weight * (physics - relaxed[..., None, None] * (x - self.climate))
-        return self.present(total if source is None else total + source * self.change)
+        departure = self.parts.prognostic(x - self.climate)
+        total = torch.addcmul(physics, relaxed[..., None, None], departure, value=-1.0)
+        total = weight * total
+        if source is None:
+            return total
+        return torch.addcmul(total, source, self.parts.prognostic(self.change))
 
     def effort(self, source: Tensor) -> Tensor:
-        """Squares (B, 1, C, H, W) of the source, whose mean is that over the points that count."""
-        square = self.present(source.square())
-        return (square if self.score_share is None else square * self.score_share).unsqueeze(1)
+        """Squares (B, 1, P, H, W) of the source, whose mean is that over the points that count."""
+        square = source.square()
+        if self.mask is None or self.score_share is None:
+            return square.unsqueeze(1)
+        mask, share = self.parts.prognostic(self.mask), self.parts.prognostic(self.score_share)
+        return (square.masked_fill(mask, 0.0) * share).unsqueeze(1)

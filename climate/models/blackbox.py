@@ -4,7 +4,8 @@ See docs/weather.md#weather-black-box.
 
     dx/dt = S
 
-S is the network's answer, in units of the change per model step, bounded.
+S is the network's answer, in units of the change per model step, bounded; of diagnostic channels
+it is not bounded.
 
 Shapes: ``B`` samples, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -38,7 +39,9 @@ class BlackBox(WeatherField):
     def __init__(
         self, domain: Domain, *, source_limit: Positive, substeps: Size, **options: Any
     ) -> None:
-        super().__init__(domain, len(domain.channels), None, **options)
+        outputs = len(domain.shown) - len(domain.forcing), len(domain.diagnostic)
+        super().__init__(domain, sum(outputs), None, **options)
+        self.outputs = outputs
         self.source_limit, self._solver = source_limit, Solver("rk4", substeps)
 
     @property
@@ -49,5 +52,7 @@ class BlackBox(WeatherField):
     def forward(self, x: Tensor, t: Tensor, context: Context, weight: float = 1.0) -> Tendency:
         """Dx per model step in standardised units; there is no physics that ``weight`` scales."""
         _, out = self.network(x, t, context)
-        change = self.present(soft_bound(out, self.source_limit) * self.change)
-        return Tendency(change, {}, context.theta, {})
+        own, diagnosed = out.split(self.outputs, 1)
+        change = soft_bound(own, self.source_limit) * self.parts.prognostic(self.change)
+        diagnosed = diagnosed if self.domain.diagnostic else None
+        return Tendency(self.whole(change, diagnosed), {}, context.theta, {})

@@ -6,11 +6,11 @@ Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from climate.conventions.calendar import as_step, is_monthly, step_seconds
 from climate.conventions.cycles import Arcs, arcs_seen
-from climate.conventions.units import find_conversion, unit_of
 from climate.conventions.variables import CHANNELS, known_channel, pressure_of
 from climate.grids.features import CalendarFeatures, MonthFeatures
 from climate.grids.grid import Grid
 from climate.grids.regions import Region
+from climate.models.roles import ROLES, read_roles
 from climate.models.step_change import step_change
-from climate.store.mask import describe_mask, shares
+from climate.models.vectors import read_vectors
+from climate.store.mask import describe_mask
 from vgbdm.errors import InputError
 from vgbdm.registry.marks import model_part
 
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from climate.store.layout import TrainingStore
-
-log = logging.getLogger(__name__)
 
 WIND_MARGIN = 1.5
 """Bound of a wind ÷ its largest component in training; no wind of training exceeds √2 of that."""
@@ -76,6 +75,8 @@ class Domain:
         periods: first and last times of training and validation, by split; None: unknown.
         mask: which points of which channels hold no values, see `climate.store.mask`; empty: none.
         largest_winds: of each vector the largest component in training, in its unit; None: unknown.
+        forcing: channels that are known ahead, see `climate.models.roles`.
+        diagnostic: channels that are predicted and not fed back.
     """
 
     lat: tuple[float, ...]
@@ -93,6 +94,8 @@ class Domain:
     periods: Mapping[str, Sequence[str]] | None = field(default=None, hash=False)
     mask: str = ""
     largest_winds: tuple[float, ...] | None = None
+    forcing: tuple[str, ...] = ()
+    diagnostic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for f in fields(self):  # JSON knows only lists
@@ -107,6 +110,7 @@ class Domain:
         vectors: Sequence[Sequence[str]],
         history: int,
         kept: Path | None = None,
+        roles: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Domain:
         """Read it off a training store; only the training period is looked at.
 
@@ -119,13 +123,19 @@ class Domain:
             vectors: pairs of channels, (eastward, northward).
             history: past states of a sample.
             kept: folder for what takes long to gather, see `step_change`.
+            roles: of channels that are not prognostic.
 
         Raises:
-            InputError: for vectors that are none of the store's, see `read_vectors`.
+            InputError: for vectors that are none of the store's, see `read_vectors`; for roles, as
+                `read_roles`.
         """
         held = read_vectors(vectors, store)
+        told = read_roles(roles, store.channels, held, str(store.path))
         mean, scale = store.statistics.mean.copy(), store.statistics.std.copy()
         change = step_change(store, step, kept)
+        for i, name in enumerate(store.channels):
+            if name in told["diagnostic"] or (name in told["forcing"] and not change[i] > 0):
+                change[i] = scale[i]  # begins each step at its mean; is no unit of anything
         for u, v in held:
             pair = [store.channels.index(u), store.channels.index(v)]
             scale[pair] = np.sqrt(np.mean(scale[pair] ** 2 + mean[pair] ** 2))
@@ -156,6 +166,7 @@ class Domain:
             {name: tuple(map(str, store.splits[name])) for name in ("train", "val")},
             describe_mask(store.channels, store.mask),
             tuple(largest_component(store, pair) for pair in held),
+            **told,
         )
 
     def describe(self) -> dict[str, Any]:
@@ -175,13 +186,21 @@ class Domain:
         halo = self.region.halo if self.region else 0
         return Grid(np.array(self.lat), np.array(self.lon), halo)
 
+    def halo(self) -> Tensor | None:
+        """1 at the points (H, W) around a region's box, 0 inside; None: there are none."""
+        if self.region is None:
+            return None
+        around = torch.ones(len(self.lat), len(self.lon))
+        around[self.region.inside(self.grid.lat, self.grid.lon)] = 0.0
+        return around
+
     def clock_features(self) -> CalendarFeatures | MonthFeatures:
         """What a network is given of the time: the day and the season, or the month."""
         return calendar_features_of(as_step(self.step_seconds))(self.grid, self.seen)
 
     @cached_property
-    def variables(self) -> tuple[tuple[int, ...], ...]:
-        """Channel indices of each transported variable: (i,) a scalar, (i, j) a vector."""
+    def whole(self) -> tuple[tuple[int, ...], ...]:
+        """Channel indices of each variable: (i,) a scalar, (i, j) a vector."""
         index = {name: i for i, name in enumerate(self.channels)}
         partner = {index[u]: index[v] for u, v in self.vectors}
         return tuple(
@@ -189,6 +208,27 @@ class Domain:
             for i in range(len(self.channels))
             if i not in partner.values()
         )
+
+    @cached_property
+    def variables(self) -> tuple[tuple[int, ...], ...]:
+        """Those of the transported variables, which are the prognostic ones."""
+        aside = {*self.forcing, *self.diagnostic}
+        return tuple(v for v in self.whole if self.channels[v[0]] not in aside)
+
+    @cached_property
+    def shown(self) -> tuple[int, ...]:
+        """Channels that networks see: all but the diagnostic ones."""
+        return tuple(i for i, name in enumerate(self.channels) if name not in self.diagnostic)
+
+    @property
+    def shown_vectors(self) -> list[int]:
+        """Places among `shown` of channels that are vector components."""
+        return [self.shown.index(i) for i in self.vector_channels]
+
+    @property
+    def forecast(self) -> tuple[str, ...]:
+        """Channels that are forecast: all but the forcing ones."""
+        return tuple(name for name in self.channels if name not in self.forcing)
 
     def holds_wind(self, wind: Sequence[str]) -> bool:
         """Whether a pair of channels is one of the vectors.
@@ -265,71 +305,10 @@ class Domain:
         return held
 
 
-def read_vectors(
-    vectors: Sequence[Sequence[str]], store: TrainingStore
-) -> tuple[tuple[str, str], ...]:
-    """The pairs of channels that are vectors, held against a store.
-
-    Args:
-        vectors: (eastward, northward); pairs of known winds that it does not hold are left out.
-        store: whose channels they are.
-
-    Raises:
-        InputError: for what is no pair, a name that is no channel, a channel named twice, winds in
-            the wrong order, parts in other units than each other or than m s-1, or masked ones.
-    """
-    held: list[tuple[str, str]] = []
-    for pair in map(tuple, vectors):
-        text = f"vectors: [{', '.join(map(str, pair))}]"
-        if len(pair) != 2:
-            raise InputError(f"{text} is no pair; give [eastward, northward]")
-        strangers = [n for n in pair if n not in store.channels and n not in CHANNELS]
-        if strangers:
-            raise InputError(
-                f"{text}: {strangers[0]} is no channel of {store.path}, which holds "
-                f"{', '.join(store.channels)}; name two of them, or vectors=[] for none"
-            )
-        directions = [(known_channel(n) or {}).get("standard_name", "") for n in pair]
-        if directions[0] == "northward_wind" or directions[1] == "eastward_wind":
-            raise InputError(f"{text}: give the eastward part first, then the northward one")
-        absent = [n for n in pair if n not in store.channels]
-        if len(absent) == 1:
-            log.warning("%s is left out: %s holds no %s", text, store.path, absent[0])
-        if absent:
-            continue
-        if {*pair} & {n for other in held for n in other} or pair[0] == pair[1]:
-            raise InputError(f"{text}: a channel is a part of one vector; name it once")
-        _check_units(text, pair, store)
-        masked = [n for n in pair if n in shares(store.channels, store.mask)]
-        if masked:
-            raise InputError(
-                f"{text}: {masked[0]} is masked on some points of {store.path}; a vector must be "
-                "there everywhere: leave the pair out of vectors=, its parts are scalars then"
-            )
-        held.append((pair[0], pair[1]))
-    return tuple(held)
-
-
-def _check_units(text: str, pair: Sequence[str], store: TrainingStore) -> None:
-    """Refuse parts of a vector in other units than each other, and winds not in m s-1."""
-    units = [unit_of(store.channel_attrs[name]) or "1" for name in pair]
-    between = find_conversion(units[0], units[1])
-    if units[0] != units[1] and (between is None or between.changes):
-        raise InputError(
-            f"{text}: {pair[0]} is in {units[0]}, {pair[1]} in {units[1]}; convert the data again "
-            "with one unit"
-        )
-    to_wind = find_conversion(units[0], "m s-1")
-    if to_wind is not None and to_wind.changes:
-        raise InputError(
-            f"{text}: in {units[0]}, but limits and physics are in m s-1; convert the data again, "
-            "under names such as u10, v10 or u850, v850, whose unit is known"
-        )
-
-
 def identical(described: Mapping[str, Any]) -> dict[str, Any]:
     """What of `Domain.describe` must be alike in two runs on the same data."""
-    return {name: value for name, value in described.items() if name not in CARRIED}
+    none = {name for name in ROLES if not described.get(name)}  # as formerly, when there were none
+    return {name: value for name, value in described.items() if name not in {*CARRIED, *none}}
 
 
 def calendar_features_of(step: np.timedelta64) -> type[CalendarFeatures] | type[MonthFeatures]:

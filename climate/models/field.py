@@ -1,12 +1,13 @@
 """What every matched weather model shares: units, features, trunk, latents and forecasts.
 
 Shapes: ``B`` samples, ``M`` members, ``F`` frames of history, ``C`` channels, ``G`` variables (a
-vector pair is one), ``S`` steps, ``H`` latitudes, ``W`` longitudes.
+vector pair is one), ``K`` forcing ones, ``S`` steps, ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Protocol
 
 import torch
@@ -21,12 +22,14 @@ from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.dynamics.rollout import Driving
 from vgbdm.dynamics.tendency import Context
+from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
 from vgbdm.options.kinds import Divides, Size
-from vgbdm.paths.path import Path
+from vgbdm.paths.path import Path, expand
 
 
 class StateWindows(Protocol):
@@ -75,7 +78,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         grid = domain.grid
         super().__init__(domain, Transport(grid, domain.variables, truncation, operators))
         self.theta = parameters
-        channels, vectors = len(domain.channels), domain.vector_channels
+        channels, vectors = len(domain.shown), domain.shown_vectors
         poles = grid.includes_poles
         self.history_encoder = self.attention = None
         if domain.history:
@@ -139,6 +142,28 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         clock = batch.times.double()[:, None] + self.step_seconds * (steps.double() - now)
         return Trajectory(path.nodes(frames, steps) if path else frames.unsqueeze(2), steps, clock)
 
+    def along(
+        self,
+        path: Path,
+        ends: tuple[Tensor, Tensor],
+        length: Tensor,
+        s: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `GreyBoxField`: straight where a channel is not prognostic, as rollouts move it."""
+        state, rate = super().along(path, ends, length, s, noise)
+        if not self.parts.any:
+            return state, rate
+        begin, end = self.parts.begun(ends[0][:, 0]), ends[1][:, 0]
+        part, steps = expand(s, begin), expand(length, begin)
+        aside = self.parts.aside
+        straight = torch.where(aside, torch.lerp(begin, end, part), state)
+        return straight, torch.where(aside, (end - begin) / steps, rate)
+
+    def enter(self, x: Tensor) -> Tensor:
+        """See `Dynamics`: diagnostic channels begin at 0."""
+        return self.parts.begun(x)
+
     def rate_units(self, rates: Tensor) -> Tensor:
         """Standardised per step (..., C, H, W) → units of the rms change per model step."""
         return rates / self.change
@@ -148,12 +173,15 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         return frames / self.change
 
     def from_changes(self, values: Tensor) -> Tensor:
-        """Units of the rms change per model step (..., C, H, W) → standardised."""
-        return values * self.change
+        """Units of the rms change per model step (..., C, H, W) → standardised.
+
+        Nothing where a channel is not prognostic: what is known or not seen takes no noise.
+        """
+        return self.parts.quiet(values * self.change)
 
     def mean_square(self, difference: Tensor) -> Tensor:
-        """Area-weighted mean square (...) of (..., C, H, W) in units of the change per step."""
-        weight = self.score_area / self.change.square()  # small: the fields are gone through once
+        """Weighted mean square (...) of (..., C, H, W) in units of the change per step."""
+        weight = self.loss_weight / self.change.square()  # small: the fields are gone through once
         return (difference.square() * weight).mean((-3, -2, -1))
 
     def mean_square_rate(self, rates: Tensor, matches: int) -> Tensor:
@@ -170,6 +198,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         """The state up to the truncation and the network's outputs at states (B, C, H, W)."""
         x = self.present(x)  # noise is on all points
         state = self.transport.resolve(x - self.climate, self.climate_modes)
+        x = self.parts.shown(x)
         features = [x, self.transport.slopes(state)]
         if self.attention is not None and context.history:
             features.append(self.attention(x, context.history))
@@ -179,12 +208,23 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         out: Tensor = self.trunk(*features).float()
         return state, out
 
+    def whole(self, own: Tensor, diagnosed: Tensor | None) -> Tensor:
+        """Dx (B, C, H, W) per model step of all channels, 0 where masked and of forcing ones.
+
+        Args:
+            own: (B, P, H, W) of prognostic channels.
+            diagnosed: (B, D, H, W) of diagnostic ones, in the unit of their change.
+        """
+        if diagnosed is not None:
+            diagnosed = diagnosed * self.parts.diagnostic(self.change)
+        return self.present(self.parts.joined(own, None, diagnosed))
+
     # --- what stands still during a step -------------------------------------------------------
 
     def past(self, history: Tensor | None) -> Past:
         """What a standardised history (B, F, C, H, W) says: keys and values, and ζ's prior."""
         assert history is not None
-        history = self.present(history)
+        history = self.parts.shown(self.present(history))
         encoded = () if self.history_encoder is None else self.history_encoder(history)
         if self.latents is None:
             return Past(len(history), encoded, (), None)
@@ -205,11 +245,15 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
     ) -> tuple[LatentDistribution, Latents]:
         """See `GreyBoxField`: from what the past says and the change that comes."""
         assert self.latents is not None
-        change = window.frames[:, -1] - window.frames[:, -2]
+        change = window.frames[:, -1] - self.enter(window.frames[:, -2])
         posterior: LatentDistribution = self.latents.posterior(*past.seen, self.rate_units(change))
         if noise is None:
             return posterior, posterior.mean
         return posterior, posterior.draw(*self.latents.sizes.split(noise))
+
+    def follows(self, frames: Iterable[Tensor]) -> Driving | None:
+        """See `GreyBoxField`: forcing channels."""
+        return Driving(self.parts.given, frames) if self.forcing else None
 
     def penalty(self) -> Tensor | None:
         """See `GreyBoxField`."""
@@ -225,6 +269,8 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         members: Members | None = None,
         *,
         checkpoint: bool = False,
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Roll out from histories, with gradients where they are enabled.
 
@@ -234,14 +280,47 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
             n_steps: model steps.
             members: whose draws, a row of ``states`` each; None: latents at their prior mean.
             checkpoint: recompute activations backwards rather than keep them.
+            boundary: of a region: prognostic channels (B, P, H, W) at each step, physical, of
+                which the halo is taken; None: it evolves by itself.
+            forcing: forcing channels (B, K, H, W) at each step, physical.
 
         Yields:
             (B, C, H, W) standardised, step by step.
+
+        Raises:
+            InputError: where forcing is wanted and not given.
         """
         history = self.standardise(states)
         clock = times[:, None] + self.step_seconds * torch.arange(n_steps + 1, device=times.device)
         lengths = torch.ones((len(times), n_steps), device=times.device)
-        return self.march(history[:, -1], history, clock, lengths, members, checkpoint=checkpoint)
+        driving = self._driven_by(boundary, forcing)
+        return self.march(
+            history[:, -1], history, clock, lengths, members, checkpoint=checkpoint, driving=driving
+        )
+
+    def _driven_by(
+        self, boundary: Iterable[Tensor] | None, forcing: Iterable[Tensor] | None
+    ) -> Driving | None:
+        """What a rollout follows: forcing channels, and of prognostic ones the halo."""
+        if self.forcing and forcing is None:
+            raise InputError(
+                f"forcing: the model is to be given {', '.join(self.forcing)} at the end of each "
+                "step; give forcing=, or forecast by vgbdm.forecast, which reads it"
+            )
+        if boundary is None:
+            if forcing is None:
+                return None
+            return Driving(self.parts.given, (self._standard(None, x) for x in forcing))
+        assert self.halo is not None, "the globe has no boundary"
+        if not self.parts.any:
+            return Driving(self.halo, (self.standardise(x) for x in boundary))
+        share = torch.maximum(self.halo * ~self.parts.aside, self.parts.given)
+        both = zip(boundary, itertools.repeat(None) if forcing is None else forcing, strict=False)
+        return Driving(share, (self._standard(*one) for one in both))
+
+    def _standard(self, own: Tensor | None, forcing: Tensor | None) -> Tensor:
+        """Standardised (B, C, H, W) of physical prognostic and forcing channels."""
+        return self.standardise(self.parts.joined(own, forcing))
 
     @torch.no_grad()
     def forecast_steps(
@@ -251,10 +330,16 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """See `Forecaster`; without members, of the latents' prior mean."""
         rows = 1 if members is None else len(members)
         draws = None if members is None else self.members(seed, times, members)
         states, clock = (x.repeat_interleave(rows, 0) for x in (states, times))
-        for x in self.simulate(states, clock, n_steps, draws):
+        around, known = (
+            given and (x.expand(-1, rows, -1, -1, -1).flatten(0, 1) for x in given)
+            for given in (boundary, forcing)
+        )
+        for x in self.simulate(states, clock, n_steps, draws, boundary=around, forcing=known):
             yield self.unstandardise(x).unflatten(0, (-1, rows))

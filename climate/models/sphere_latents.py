@@ -211,8 +211,8 @@ class WeatherLatents(nn.Module):
             )
         self.memory, self.channels, self.thetas = memory, channels, thetas
         self.points = SpherePoints(domain.grid, points)
-        count, frames, poles = len(domain.channels), domain.history + 1, domain.grid.includes_poles
-        past = [k * count + i for k in range(frames) for i in domain.vector_channels]
+        count, frames, poles = len(domain.shown), domain.history + 1, domain.grid.includes_poles
+        past = [k * count + i for k in range(frames) for i in domain.shown_vectors]
         inputs = frames * count + fixed
         ahead = [inputs + i for i in domain.vector_channels]
 
@@ -223,7 +223,10 @@ class WeatherLatents(nn.Module):
 
         self.prior = Prior(encoder(inputs, past), head(width, channels, 0.0), thetas)
         self.posterior = Posterior(
-            encoder(inputs + count, [*past, *ahead]), head(width, channels, -1.0), width, thetas
+            encoder(inputs + len(domain.channels), [*past, *ahead]),
+            head(width, channels, -1.0),
+            width,
+            thetas,
         )
 
     @property

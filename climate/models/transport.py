@@ -2,8 +2,9 @@
 
 A scalar channel is one transported scalar; a vector pair is three, its Cartesian components.
 
-Shapes: ``B`` samples, ``C`` channels, ``G`` variables (a vector pair is one), ``T`` transported
-scalars, ``H`` latitudes, ``W`` longitudes, ``M``, ``L`` harmonic orders and degrees.
+Shapes: ``B`` samples, ``C`` channels, ``P`` those transported, ``G`` variables (a vector pair is
+one), ``T`` transported scalars, ``H`` latitudes, ``W`` longitudes, ``M``, ``L`` harmonic orders and
+degrees.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from climate.grids.grid import Grid
-from climate.models.wind import Strain, Wind, strain_of
+from climate.models.scalars import Variables, as_channels, as_scalars, scalar_slices
+from climate.models.wind import Deformation, Wind, deformation
 from climate.operators.limited_area import modal_operators
 from climate.operators.sphere import TangentBasis
 
@@ -32,6 +34,8 @@ class Resolved(NamedTuple):
         anomaly: (M, 2·B·T, L) coefficients of its departure from the training mean.
         east: (B, T, H, W) eastward gradient of ``smooth``, per metre.
         north: (B, T, H, W) northward gradient, per metre.
+        vectors: of each vector variable, by its index, its gradient on the sphere, (B, H, W) each,
+            per metre.
     """
 
     smooth: Tensor
@@ -39,6 +43,7 @@ class Resolved(NamedTuple):
     anomaly: Tensor
     east: Tensor
     north: Tensor
+    vectors: dict[int, Deformation]
 
 
 class Transport(nn.Module):
@@ -46,7 +51,8 @@ class Transport(nn.Module):
 
     Args:
         grid: the grid.
-        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector.
+        variables: channel indices of each variable: (i,) a scalar, (i, j) a vector; channels that
+            are in none are not transported.
         truncation: largest degree kept; None: ⌊(W-1)/3⌋, W longitudes around the circle.
         operators: another ∇ than the spectral one, made from the grid.
     """
@@ -54,12 +60,12 @@ class Transport(nn.Module):
     owner: Tensor
     """(T,) the variable of each transported scalar."""
     variable_of: Tensor
-    """(C,) the variable of each channel."""
+    """(P,) the variable of each channel that is transported."""
 
     def __init__(
         self,
         grid: Grid,
-        variables: tuple[tuple[int, ...], ...],
+        variables: Variables,
         truncation: int | None,
         operators: Callable[[Grid], TangentBasis] | None,
     ) -> None:
@@ -67,10 +73,8 @@ class Transport(nn.Module):
         self.variables = variables
         self.spectral = modal_operators(grid, truncation)
         self.operators = operators(grid) if operators else self.spectral
-        sizes = [2 * len(v) - 1 for v in variables]
-        starts = [sum(sizes[:g]) for g in range(len(sizes))]
-        self.slices = [slice(a, a + n) for a, n in zip(starts, sizes, strict=True)]
-        owner = torch.tensor([g for g, n in enumerate(sizes) for _ in range(n)])
+        self.slices = scalar_slices(variables)
+        owner = torch.tensor([g for g, v in enumerate(variables) for _ in range(2 * len(v) - 1)])
         self.register_buffer("owner", owner, persistent=False)
         by_channel = sorted((i, g) for g, v in enumerate(variables) for i in v)
         variable_of = torch.tensor([g for _, g in by_channel])
@@ -78,23 +82,14 @@ class Transport(nn.Module):
 
     def from_channels(self, x: Tensor) -> Tensor:
         """(B, C, H, W) → (B, T, H, W)."""
-        parts = [
-            x[:, v[0] : v[0] + 1]
-            if len(v) == 1
-            else self.spectral.to_cartesian(x[:, v[0]], x[:, v[1]])
-            for v in self.variables
-        ]
-        return torch.cat(parts, 1)
+        return as_scalars(x, self.variables, self.spectral)
 
     def to_channels(self, fields: Tensor) -> Tensor:
-        """(B, T, H, W) → (B, C, H, W); vectors are projected on the tangent plane."""
-        by_channel: dict[int, Tensor] = {}
-        for v, at in zip(self.variables, self.slices, strict=True):
-            if len(v) == 1:
-                by_channel[v[0]] = fields[:, at.start]
-            else:
-                by_channel[v[0]], by_channel[v[1]] = self.spectral.to_tangent(fields[:, at])
-        return torch.stack([by_channel[i] for i in range(len(by_channel))], 1)
+        """(B, T, H, W) → those channels that are transported, (B, P, H, W).
+
+        Vectors are projected on the tangent plane.
+        """
+        return as_channels(fields, self.variables, self.spectral)
 
     def modes(self, x: Tensor) -> Tensor:
         """Harmonic coefficients (M, 2·B·T, L) of states (B, C, H, W)."""
@@ -116,24 +111,13 @@ class Transport(nn.Module):
             east, north = self.spectral.gradient_of(full.flatten(1, 3))
         else:
             east, north = self.operators.gradient(smooth)
-        like = fields.shape
-        return Resolved(smooth, fields - departure, modes, east.view(like), north.view(like))
-
-    def divergence(self, state: Resolved, g: int) -> Tensor:
-        """Divergence (B, H, W) of vector variable ``g``, per metre."""
-        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
-        return torch.addcmul(east * self.spectral.east, north, self.spectral.north).sum(1)
-
-    def vorticity(self, state: Resolved, g: int) -> Tensor:
-        """Vorticity (B, H, W) of vector variable ``g``, per metre."""
-        east, north = state.east[:, self.slices[g]], state.north[:, self.slices[g]]
-        turned = torch.addcmul(east * self.spectral.north, north, self.spectral.east, value=-1)
-        return turned.sum(1)
-
-    def strain(self, state: Resolved, g: int) -> Strain:
-        """How vector variable ``g`` deforms what it would carry: two of (B, H, W), per metre."""
-        at = self.slices[g]
-        return strain_of(self.spectral, state.east[:, at], state.north[:, at])
+        east, north = east.view_as(fields), north.view_as(fields)
+        vectors = {
+            g: deformation(self.spectral, east[:, at], north[:, at])
+            for g, at in enumerate(self.slices)
+            if at.stop - at.start == 3
+        }
+        return Resolved(smooth, fields - departure, modes, east, north, vectors)
 
     def slopes(self, state: Resolved) -> Tensor:
         """Two features per variable (B, 2·G, H, W), of size about 1.
@@ -142,8 +126,8 @@ class Transport(nn.Module):
         """
         features: list[Tensor] = []
         for g, at in enumerate(self.slices):
-            if at.stop - at.start == 3:
-                features += [self.divergence(state, g), self.vorticity(state, g)]
+            if g in state.vectors:
+                features += [state.vectors[g].divergence, state.vectors[g].vorticity]
             else:
                 features += [state.east[:, at.start], state.north[:, at.start]]
         unit = self.spectral.radius / self.spectral.truncation * SLOPE_SCALE
@@ -167,7 +151,7 @@ class Transport(nn.Module):
         return rates[:, None] * (sphere.laplacian(state.anomaly, 2) / largest**2)
 
     def assemble(self, tendency: Tensor, state: Resolved, unresolved: Tensor) -> Tensor:
-        """Channels (B, C, H, W) of coefficients and of the damping beyond the truncation.
+        """Channels (B, P, H, W) of coefficients and of the damping beyond the truncation.
 
         Args:
             tendency: coefficients, of `advection` and `damping`.

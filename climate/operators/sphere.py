@@ -53,7 +53,10 @@ class TangentBasis(nn.Module):
 
     def to_tangent(self, vector: Tensor) -> tuple[Tensor, Tensor]:
         """Project Cartesian (..., 3, H, W) on the tangent plane: east, north (..., H, W)."""
-        return (vector * self.east).sum(-3), (vector * self.north).sum(-3)
+        x, y, z = vector.unbind(-3)
+        east = torch.addcmul(x * self.east[0], y, self.east[1])  # nothing of z points there
+        north = torch.addcmul(x * self.north[0], y, self.north[1])
+        return east, torch.addcmul(north, z, self.north[2])
 
     def gradient(self, field: Tensor) -> tuple[Tensor, Tensor]:
         """∇ of scalars (..., H, W): eastward and northward parts, per metre."""
@@ -135,7 +138,8 @@ class ModalOperators(TangentBasis):
             Coefficients (K, 2·n, L), per second where the wind is in m/s.
         """
         east, north, divergence = wind
-        return self.analysis(east * gradient[0] + north * gradient[1] + 0.5 * divergence * field)
+        moved = torch.addcmul(east * gradient[0], north, gradient[1])
+        return self.analysis(torch.addcmul(moved, divergence, field, value=0.5))
 
     def project(self, field: Tensor) -> Tensor:
         """The part of (..., H, W) that the modes span, same shape."""

@@ -12,6 +12,17 @@ from vgbdm.options.shapes import Options
 Members = Annotated[Count, Unit("members")]
 
 
+class Around(Options):
+    """What lies around a region.
+
+    Attributes:
+        boundary: what the halo is taken from at each step: a training store (its truth: a hindcast)
+            or a forecast that holds the halo and all leads; self: it evolves by itself.
+    """
+
+    boundary: Text
+
+
 class ForecastEra5(Options):
     """Forecasts from every start of a period.
 
@@ -23,10 +34,12 @@ class ForecastEra5(Options):
         leads: longest lead; such as 6mo of a monthly model.
         split: whose starts, all that have their leads inside it.
         starts: these instead: latest, or a list of dates, at which the store may end; null: none.
+        forcing: store or forecast with what the model is given ahead, such as sst; null: store.
         members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
         seed: of the members' draws.
         checkpoint: whose weights.
         batch: forecasts at a time, starts × members.
+        region: what lies around it, of a regional model.
         resume: go on where the same forecast was stopped.
         institution: who makes it, written into the file; null: nobody.
         cache: folder where tables of operators on fine grids are kept; null: the user's own.
@@ -34,7 +47,7 @@ class ForecastEra5(Options):
         precision: of the networks.
     """
 
-    COMMON: ClassVar = ("leads", "split", "starts", "members", "checkpoint")
+    COMMON: ClassVar = ("leads", "split", "starts", "forcing", "members", "checkpoint")
 
     plugins: list[Text] = []  # noqa: RUF012
     run_dir: Text
@@ -43,10 +56,12 @@ class ForecastEra5(Options):
     leads: Duration
     split: Annotated[Literal["train", "val", "test"], With("starts", None)]
     starts: Literal["latest"] | Dates | None = None
+    forcing: Text | None
     members: Members | None
     seed: Seed
     checkpoint: Literal["best", "last"]
     batch: Count
+    region: Around
     resume: bool
     institution: Text | None
     cache: Text | None

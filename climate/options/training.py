@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Len
 
 from climate.conventions.calendar import count_steps, parse_duration
-from climate.options.words import Duration, Region, Vectors
+from climate.options.words import Duration, Region, SomeNames, Vectors
 from vgbdm.errors import InputError
 from vgbdm.options.backends import check_backend
 from vgbdm.options.kinds import (
@@ -18,6 +18,7 @@ from vgbdm.options.kinds import (
     Node,
     Node_,
     NodesByName,
+    NotNegative,
     Of,
     Positive,
     Seed,
@@ -74,6 +75,18 @@ class Physics(Options):
     priors: dict[str, Annotated[list[Positive], Len(2, 2)]]
 
 
+class Roles(Options):
+    """Of channels that are not prognostic.
+
+    Attributes:
+        forcing: known ahead, such as sst: given to the model, never forecast.
+        diagnostic: predicted and not fed back, such as tp.
+    """
+
+    forcing: SomeNames
+    diagnostic: SomeNames
+
+
 class Validation(Options):
     """Rollouts over the validation period.
 
@@ -126,6 +139,10 @@ class TrainEra5(Options):
         seed: of initial weights, order of samples and all draws.
         history: past states a forecast sees besides the current one.
         vectors: pairs that are eastward and northward parts of a vector.
+        roles: of channels that are not prognostic.
+        weights: of channels in the loss, scaled to a mean of 1: auto (on several levels by
+            pressure, else alike); name → number for those that differ from it, 0 for what counts
+            in no loss; null: all alike.
         batch: samples per step over all ranks.
         stream: how the store is read.
         rate: learning rate.
@@ -161,6 +178,8 @@ class TrainEra5(Options):
     seed: Seed
     history: Frames
     vectors: Vectors
+    roles: Roles
+    weights: dict[str, NotNegative] | Literal["auto"] | None
     batch: Count
     stream: Annotated[
         Mapping[str, Any],

@@ -71,6 +71,7 @@ Region = Annotated[
 Dates = Annotated[
     list[Date], MinLen(1), _tried(_once), Words("a list of dates in ISO 8601, each once")
 ]
+SomeNames = Annotated[list[Text], _tried(_once), Words("a list of names, each once; [] for none")]
 DistinctNames = Annotated[list[Text], MinLen(1), _tried(_once), Words("a list of names, each once")]
 Vectors = Annotated[
     list[Annotated[list[Text], Len(2, 2)]],

@@ -45,13 +45,14 @@ def write_report(
         f"{len(forecast.starts)} starts, trained on {_trained_on(forecast, store)}</p>",
         _notice(store),
         _outside(forecast),
+        _given(result.rules),
         _masked(forecast.masked(store)),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
         "<p class=quiet>Latitude-weighted. Bands: intervals, as below; where there are none, "
         "nothing is claimed of a difference.</p>",
         "<h2>Scores</h2>",
-        *(_table(scorecard, name, units[name]) for name in store.channels),
+        *(_table(scorecard, name, units[name]) for name in forecast.scored(store).values()),
         "<h2>Beside published scores</h2>",
         *html_beside(scorecard, forecast, store),
     ]
@@ -93,7 +94,7 @@ def write_comparison(
         "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
         f"Intervals: {html.escape(comparison.rule)}, the same draws for both.</p>",
         "<h2>Numbers</h2>",
-        *(_differences(table, name, units[name]) for name in store.channels),
+        *(_differences(table, name, units[name]) for name in table["variable"].unique()),
     ]
     return write_page(out / "report.html", "Two forecasts compared", parts)
 
@@ -122,6 +123,12 @@ def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
 def _outside(forecast: Forecast) -> str:
     line = forecast.outside_training
     return f"<p class=note>Outside of training: {html.escape(line)}</p>" if line else ""
+
+
+def _given(rules: dict[str, str]) -> str:
+    """A note on a forecast that was given truth; nothing of any other."""
+    line = rules.get("given_truth")
+    return f"<p class=note>Given of the truth: {html.escape(line)}</p>" if line else ""
 
 
 def _masked(line: str) -> str:
@@ -192,7 +199,7 @@ def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> li
     truth = area.cut(store.read(index, index + 1)[0])
     land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
     parts = [f"<p class=quiet>From {date(store.times[start])}, {hours[lead]} h ahead.</p>"]
-    for c, name in enumerate(store.channels):
+    for c, name in forecast.scored(store).items():
         members = forecast.read(slice(k, k + 1), slice(lead, lead + 1), name)[0, :, 0]
         kept = forecast.area_of(store, c).kept
         if kept is not None:  # a foreign forecast may have numbers there

@@ -25,7 +25,7 @@ from vgbdm.training.transfer import to_numbers
 log = logging.getLogger(__name__)
 
 
-UNSAID = (("network_calls", None), ("local_bound", False))
+UNSAID = (("network_calls", None), ("local_bound", False), ("divergence_bound", "wind"))
 """Options of models, with the values that stand for their absence."""
 
 
@@ -86,6 +86,8 @@ def comparable(model: dict[str, Any]) -> dict[str, Any]:
     ``checkpoint``. What a model from before did not say, and does, may be said.
     """
     model = {name: value for name, value in model.items() if (name, value) not in UNSAID}
+    if "local_bound" not in model:  # without, it does nothing
+        model.pop("divergence_bound", None)
     solver = model.get("solver")
     if not isinstance(solver, dict) or solver.get("gradient") not in ALIKE_GRADIENTS:
         return model

@@ -37,9 +37,9 @@ class Prepared(Protocol):
 class GaussianLikelihood:
     """Negative log-likelihood of states ahead under ClimODE's emission (docs/weather.md#climode).
 
-    A sample's loss is the mean over steps and channels, and over the sphere by area, masked points
-    left out, of ½ (y - m)² / s² + log s, everything in standard deviations, plus ``prior`` · (-log
-    prior of θ).
+    A sample's loss is the mean over steps, channels by their weights, and the sphere by area,
+    masked points left out, of ½ (y - m)² / s² + log s, everything in standard deviations, plus
+    ``prior`` · (-log prior of θ).
 
     Args:
         ahead: states of a window after the current one, all scored.
@@ -79,8 +79,8 @@ class GaussianLikelihood:
         answer = field.predict(now, batch.aside, batch.times, self.ahead)
         error = truth - answer.mean
         density = 0.5 * (error / answer.std).square() + answer.std.log()
-        likelihood = (density * field.score_area).mean((1, 2, 3, 4))
-        distance = ((error / field.change).square() * field.score_area).mean((1, 2, 3, 4))
+        likelihood = (density * field.loss_weight).mean((1, 2, 3, 4))
+        distance = ((error / field.change).square() * field.loss_weight).mean((1, 2, 3, 4))
         prior = field.theta.penalty().expand_as(likelihood)
         return {
             "loss": likelihood + values["prior"] * prior,

@@ -18,6 +18,7 @@ from climate.conventions.cycles import describe_arcs
 from climate.grids.regions import Region, parse_region
 from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
+from climate.models.roles import role_lines
 from climate.models.step_change import step_change
 from climate.models.weather_model import WeatherModel
 from climate.operators.table_cache import tables_kept_in
@@ -29,6 +30,7 @@ from climate.stream.pool import Aside
 from climate.stream.views import open_view
 from climate.training.gradient_choice import choose_gradient, comparable
 from climate.training.likelihood import Prepared
+from climate.training.loss_weights import describe_weights, loss_weights
 from climate.training.validation import RolloutValidation
 from vgbdm.errors import InputError
 from vgbdm.extras import need
@@ -44,9 +46,13 @@ from vgbdm.training.status import Status
 
 log = logging.getLogger(__name__)
 
-FREE = ("store", "stage", "cache", "stream.threads", "stream.memory_gib", "model.", "physics.")
-"""Options that may differ when a run is resumed: what the store holds is compared, and the model,
-as `comparable` says, with what ``physics`` sets; the rest is how the same is computed."""
+FREE = (
+    "store", "stage", "cache", "stream.threads", "stream.memory_gib", "weights", "weights.",
+    "model.", "physics.",
+)  # fmt: skip
+"""Options that may differ when a run is resumed: what the store holds is compared, the model, as
+`comparable` says, with what ``physics`` sets, and what weights come to; the rest is how the same is
+computed."""
 
 
 def parameter_groups(
@@ -140,7 +146,7 @@ def build_model(
         kept: folder for what takes long to gather from the store; None: it is gathered anew.
     """
     step = parse_duration("step", cfg.step)
-    domain = Domain.from_store(store, step, cfg.vectors, cfg.history, kept)
+    domain = Domain.from_store(store, step, cfg.vectors, cfg.history, kept, cfg.roles)
     if before is not None:
         domain = replace(domain, seen=before.get("seen"))
     torch.manual_seed(cfg.seed)
@@ -262,6 +268,8 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     if cfg.init is not None:
         start_from(field, cfg.init, facts)
     freeze(field, stage.get("frozen", []))
+    weights = loss_weights(field.domain.forecast, cfg.weights)
+    field.weigh(None if weights is None else [weights.get(name, 1.0) for name in field.channels])
     objective = build(stage.objective)
     aside = None
     if isinstance(objective, Prepared):
@@ -269,7 +277,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     first = open_stream(cfg, store, backend, objective.ahead, 0)
     first.close()
     resolved: Any = OmegaConf.to_container(cfg, resolve=True)
-    must_match = facts | identity_of(cfg, first, stage.objective)
+    must_match = facts | identity_of(cfg, first, stage.objective) | {"weights": weights}
     rebuild = {**described["model"], "domain": described["domain"]}
     choose_gradient(field, objective.ahead, cfg.batch, backend)
     trainer = Trainer(
@@ -300,7 +308,11 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
             "%d parameters, %d samples, %d rank(s) on %s",
             count, len(first.order.anchors), backend.world_size, backend.device,
         )  # fmt: skip
+        if weights is not None:
+            log.info("weights of the loss: %s", describe_weights(weights))
         say_left_out(field)
         for line in mask_lines(store.channels, store.mask):
             log.info("%s; they count in no loss and no score", line)
+        for line in role_lines(field.domain.forcing, field.domain.diagnostic):
+            log.info("%s", line)
     return trainer

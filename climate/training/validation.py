@@ -5,7 +5,8 @@ Shapes: ``B`` starts, ``M`` members, ``S`` steps, ``C`` channels, ``H`` latitude
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from climate.conventions.calendar import count_steps, lead_hours
 from climate.conventions.wording import duration
-from climate.models.forecaster import TrainedForecaster
+from climate.models.forecaster import TrainedForecaster, forcing_of
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
@@ -28,8 +29,9 @@ class RolloutValidation:
     """Latitude-weighted RMSE of forecasts over the validation period, masked points left out.
 
     ``score`` is the mean over channels and leads of RMSE ÷ rms change per step: one rule for every
-    model. A stochastic one is scored by the forecast of its latents' prior mean; the CRPS and
-    spread/skill of a few members are logged beside it.
+    model. Channels that a model is given ahead are in no score. A stochastic one is scored by the
+    forecast of its latents' prior mean; the CRPS and spread/skill of a few members are logged
+    beside it.
 
     Args:
         store: of the data.
@@ -100,30 +102,48 @@ class RolloutValidation:
         units = (field.change * field.scale).flatten()
         (square,), unit = self._means(self.all, lambda *start: (self._error(field, *start),), units)
         rmse = square.sqrt()
-        scores = {"score": float((rmse / unit).mean())} | self._named("rmse", rmse)
+        judged = self._judged(field)
+        score = float((rmse / unit)[:, judged].mean())
+        scores = {"score": score} | self._named("rmse", rmse, judged)
         if getattr(field, "stochastic", False):
             (crps, variance, square), _ = self._means(
                 self.few, lambda *start: self._ensemble(field, *start), units
             )
             spread = (variance * (self.members + 1) / self.members).sqrt()
-            scores |= self._named("crps", crps) | self._named(
-                "spread_skill", spread / square.sqrt()
+            scores |= self._named("crps", crps, judged) | self._named(
+                "spread_skill", spread / square.sqrt(), judged
             )
         return scores
 
-    def _named(self, score: str, values: Tensor) -> dict[str, float]:
-        """Values (S, C) under their names."""
+    def _judged(self, field: TrainedForecaster) -> list[int]:
+        """Channels that a field forecasts."""
+        given = forcing_of(field)
+        return [c for c, name in enumerate(self.store.channels) if name not in given]
+
+    def _named(self, score: str, values: Tensor, judged: list[int]) -> dict[str, float]:
+        """Values (S, C) of some channels under their names."""
         return {
-            f"{score}_{name}_{hour}h": value
+            f"{score}_{self.store.channels[c]}_{hour}h": row[c]
             for hour, row in zip(self.hours, values.tolist(), strict=True)
-            for name, value in zip(self.store.channels, row, strict=True)
+            for c in judged
         }
+
+    def _steps(
+        self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor, *draws: Any
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The forecast (B, M, C, H, W) and the truth (B, C, H, W) of each step."""
+        given = [self.store.channels.index(name) for name in forcing_of(field)]
+        ahead: dict[str, Any] = (
+            {"forcing": iter(truth[:, :, None, given].unbind(1))} if given else {}
+        )
+        made = field.forecast_steps(past, times, self.steps, *draws, **ahead)
+        return zip(made, truth.unbind(1), strict=True)
 
     def _error(
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> Tensor:
         """Area-mean square errors (B, S, C) of one forecast."""
-        steps = zip(field.forecast_steps(past, times, self.steps), truth.unbind(1), strict=True)
+        steps = self._steps(field, past, times, truth)
         return torch.stack(
             [self._area_mean(self._inside(x[:, 0] - true).square()) for x, true in steps], 1
         )
@@ -143,9 +163,9 @@ class RolloutValidation:
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
-        made = field.forecast_steps(past, times, self.steps, range(self.members), self.seed)
         scores: list[list[Tensor]] = []
-        for x, true in zip(made, truth.unbind(1), strict=True):
+        made = self._steps(field, past, times, truth, range(self.members), self.seed)
+        for x, true in made:
             drawn, true = self._inside(x).transpose(0, 1), self._inside(true)
             parts = (crps(drawn, true), drawn.var(0), (drawn.mean(0) - true).square())
             scores.append([self._area_mean(part) for part in parts])

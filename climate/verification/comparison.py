@@ -15,6 +15,7 @@ from climate.conventions.wording import duration
 from climate.forecasts.pieces import Piece, pieces, read_window
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
+from climate.store.reader import EVERY
 from climate.verification import scores
 from climate.verification.blocks import (
     BlockSums,
@@ -81,7 +82,8 @@ def compare(
     both = Sums(blocks, a.hours)
     parts = pieces(a.truth(store), max(a.together[0], b.together[0]))
     over_pieces(_compare_piece, (a, b, store, blocks), parts, both.merge, dask, "comparing")
-    totals = {name: (both.totals["a", name], both.totals["b", name]) for name in store.channels}
+    names = _judged(a, b, store).values()
+    totals = {name: (both.totals["a", name], both.totals["b", name]) for name in names}
     table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(DIFFERENCE_COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
     return Comparison(table, ends[0], ends[1], describe_blocks(blocks, a.longest))
@@ -91,11 +93,11 @@ def _compare_piece(
     shared: tuple[Forecast, Forecast, TrainingStore, np.ndarray], piece: Piece
 ) -> Sums:
     """The sums of both over a piece, as rows ``a`` and ``b``."""
-    *forecasts, store, blocks = shared
-    window = read_window(forecasts[0].truth(store), piece)
-    sums = Sums(blocks[piece.starts], forecasts[0].hours)
-    for row, forecast in zip(("a", "b"), forecasts, strict=True):
-        for c in range(piece.channels.start, piece.channels.stop):
+    a, b, store, blocks = shared
+    window = read_window(a.truth(store), piece)
+    sums = Sums(blocks[piece.starts], a.hours)
+    for row, forecast in (("a", a), ("b", b)):
+        for c in _judged(a, b, store, piece.channels):
             series = Series(forecast, store, piece, window, c)
             for starts, leads in forecast.parts(piece):
                 part = PartStatistics(starts, leads)
@@ -106,6 +108,13 @@ def _compare_piece(
                 total = sums.total(row, series.channel)
                 total.add(blocks[starts], part.rows[row], leads.start)
     return sums
+
+
+def _judged(
+    a: Forecast, b: Forecast, store: TrainingStore, channels: slice = EVERY
+) -> dict[int, str]:
+    """The channels of a store, of some, that both forecast, by their place."""
+    return {c: name for c, name in a.scored(store, channels).items() if name not in b.given}
 
 
 def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:

@@ -71,16 +71,17 @@ def _square_errors(
     """Means over longitudes of the square errors of a piece, summed over its starts, (S, C, H)."""
     dress, store = shared
     window = read_window(dress.truth(store), piece)
-    channels = range(piece.channels.start, piece.channels.stop)
+    channels = dress.scored(store, piece.channels)
     first, rows = piece.leads.start, len(dress.area.lat)
-    total = np.zeros((piece.leads.stop - first, len(channels), rows))
-    for k, c in enumerate(channels):
+    count = piece.channels.stop - piece.channels.start
+    total = np.zeros((piece.leads.stop - first, count, rows))
+    for c in channels:
         series = Series(dress, store, piece, window, c)
         for starts, leads in dress.parts(piece):
             for pairs in series.pairs(starts, leads):
                 error = mean_of(pairs.members) - series.states[pairs.valid]
                 ahead = slice(pairs.leads.start - first, pairs.leads.stop - first)
-                total[ahead, k] += _mean_of_rows(error**2, series.area.kept)
+                total[ahead, c - piece.channels.start] += _mean_of_rows(error**2, series.area.kept)
     return piece, total
 
 

@@ -62,6 +62,8 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
     wanted = set(ROWS["ClimODE, published"])
     if set(store.channels) != wanted:
         return f"the variables are {', '.join(store.channels)}, not {', '.join(sorted(wanted))}"
+    if forecast.given:
+        return f"the model is given {', '.join(forecast.given)} ahead"
     grid = (store.lat, PUBLISHED_LAT), (store.lon, PUBLISHED_LON)
     whole = forecast.area.whole
     if not whole or not all(len(a) == len(b) and np.allclose(a, b, atol=1e-3) for a, b in grid):

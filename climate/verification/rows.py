@@ -83,7 +83,8 @@ class Rows:
 
 def lagged_row(forecast: Forecast, store: TrainingStore) -> np.ndarray | None:
     """Lags (S,) of yesterday's state; None where there is none, or the data begin later."""
-    lagged = lagged_frames(forecast.step, forecast.leads) if LAGGED in store.channels else None
+    there = LAGGED in forecast.scored(store).values()
+    lagged = lagged_frames(forecast.step, forecast.leads) if there else None
     if lagged is None or not lagged.max():
         return lagged
     first = store.times[forecast.starts.min()]
@@ -126,7 +127,7 @@ def score_piece(rows: Rows, piece: Piece) -> Sums:
     forecast, store = rows.forecast, rows.store
     window = read_window(rows.truth, piece)
     sums = Sums(rows.blocks[piece.starts], forecast.hours)
-    for c in range(piece.channels.start, piece.channels.stop):
+    for c in forecast.scored(store, piece.channels):
         series = Series(forecast, store, piece, window, c)
         _add_valid_times(rows, series, sums)
         for starts, leads in forecast.parts(piece):

@@ -32,6 +32,7 @@ from climate.verification.tasks import HERE, over_pieces
 from vgbdm.report.tables import write_csv
 from vgbdm.tasks import Dask
 
+NOT_COMPARABLE = "not comparable with rows that know nothing ahead, as trivial and published ones"
 SCORE_COLUMNS = (
     "row", "variable", "lead_hours",
     "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
@@ -121,6 +122,10 @@ def _rules_of_scores(
         rules["ranks"] = RANK_RULE
     if masked:
         rules["masked"] = masked
+    if forecast.boundary:
+        rules["boundary"] = forecast.boundary
+    if forecast.given_truth:
+        rules["given_truth"] = f"{forecast.given_truth}; {NOT_COMPARABLE}"
     if forecast.outside_training:
         rules["outside_training"] = forecast.outside_training
     return rules

@@ -157,6 +157,8 @@ REFUSED = [
     ("train_era5", "vectors=[[u10]]", r"^vectors=\[\['u10'\]\]: want a list of pairs of n"),
     ("train_era5", "vectors=[[u10,u10]]", r"^vectors=\[\['u10', 'u10'\]\]: want .* each name on"),
     ("train_era5", "vectors=[[u10,v10],[v10,t]]", r"each name once$"),
+    ("train_era5", "weights=best", r"^weights=best: want a mapping of names of numbers ≥ 0 or aut"),
+    ("train_era5", "weights={z: -1}", r"^weights={'z': -1}: want a mapping of names of numbers ≥"),
     ("train_era5", "vectors=[u10,v10]", r"^vectors=\['u10', 'v10'\]: want a list of pairs of nam"),
     ("forecast_era5", "starts=[2018-01-01,2018-01-01]", r"^starts=.*dates in ISO 8601, each once"),
     ("evaluate_era5", "must_beat=[6,6]", r"^must_beat=\[6, 6\]: want a list of whole hours, each"),

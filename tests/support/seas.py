@@ -39,3 +39,19 @@ def make_sea_store(path: Path, dataset: xr.Dataset | None = None, **options) -> 
     settings = {"source": {}, "scheduler": "synchronous"} | options
     convert(sea_dataset() if dataset is None else dataset, path, SPLITS, **settings)
     return open_store(path)
+
+
+def driven_dataset(times: np.ndarray = TIMES, values: np.ndarray | None = None) -> xr.Dataset:
+    """The same with temperatures of the air and precipitation, which is mostly none."""
+    axes, dataset = ("time", "lat", "lon"), sea_dataset(times, values)
+    rain = 2e-5 * np.maximum(waves(times, 4), 0.0)
+    fields = {
+        "t2m": (axes, warm(times, 0), {"units": "K"}),
+        "tp": (axes, rain.astype(np.float32), {"units": "m"}),
+    }
+    return dataset.assign(fields)
+
+
+def make_driven_store(path: Path, dataset: xr.Dataset | None = None, **options) -> TrainingStore:
+    """A finished store of u10, v10, sst, t2m and tp."""
+    return make_sea_store(path, driven_dataset() if dataset is None else dataset, **options)

@@ -25,6 +25,9 @@ class UnlikeUnits:
         clock = batch.times.double()[:, None] + self.step_seconds * (steps - (self.memory - 1))
         return Trajectory(path.nodes(frames, steps) if path else frames[:, :, None], steps, clock)
 
+    def along(self, path, ends, length, s, noise=None):
+        return self.at(path(*ends, length, s, noise))
+
     def at(self, point):
         return point.state, point.velocity
 

@@ -80,7 +80,7 @@ def make_model(
     if not physics:
         return BlackBox(domain, substeps=2, **settings | options)
     settings |= {"wind": ("u10", "v10"), "wind_limit": 60.0, "divergence_limit": 1e-4}
-    settings |= {"network_calls": 2, "local_bound": True}
+    settings |= {"network_calls": 2, "local_bound": True, "divergence_bound": "potential"}
     return GreyBoxAdvection(domain, **settings | {"source": True, "priors": PRIORS} | options)
 
 

@@ -7,13 +7,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint as recomputed
 
 from vgbdm.dynamics.tendency import Context, Dynamics, Slow, SplitDynamics
+
+
+class Driven(NamedTuple):
+    """What drives a state over one interval, in part.
+
+    Attributes:
+        share: (...) how much of each value is driven: 1 wholly, 0 not at all.
+        change: (N, ...) over the interval, which goes on evenly.
+    """
+
+    share: Tensor
+    change: Tensor
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class Interval:
         gap: (N,) its lengths in that clock.
         scale: (N, 1, ...) its lengths in the unit of time of the field's answer.
         checkpoint: keep no activations of the field's calls, compute them again backwards.
+        driven: what takes the place of the field's answer, in part; None: nothing.
     """
 
     field: Dynamics
@@ -35,6 +48,7 @@ class Interval:
     gap: Tensor
     scale: Tensor
     checkpoint: bool
+    driven: Driven | None = None
 
     def __call__(self, s: float | Tensor, x: Tensor) -> Tensor:
         """dx/ds (N, ...)."""
@@ -43,8 +57,7 @@ class Interval:
             total: Tensor = self.field(state, time, self.context).total
             return total
 
-        answer: Tensor = self._asked(rate, self._time(s), x) * self.scale
-        return answer
+        return self._driven(self._asked(rate, self._time(s), x) * self.scale)
 
     def slow(self, s: float, x: Tensor) -> Slow:
         """The slow part of a `SplitDynamics` at s."""
@@ -53,8 +66,12 @@ class Interval:
 
     def fast(self, x: Tensor, slow: Slow) -> Tensor:
         """dx/ds (N, ...) of a `SplitDynamics` with a slow part that is known."""
-        answer: Tensor = self._asked(self._split.fast, x, slow, self.context) * self.scale
-        return answer
+        return self._driven(self._asked(self._split.fast, x, slow, self.context) * self.scale)
+
+    def _driven(self, rate: Tensor) -> Tensor:
+        """dx/ds (N, ...), of which a share is what drives the state."""
+        driven = self.driven
+        return rate if driven is None else torch.lerp(rate, driven.change, driven.share)
 
     @property
     def _split(self) -> SplitDynamics:

@@ -5,15 +5,15 @@ Shapes: ``B`` samples, ``F`` frames of history, ``...`` axes of the state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torchdiffeq import odeint
 
-from vgbdm.dynamics.interval import Interval
+from vgbdm.dynamics.interval import Driven, Interval
 from vgbdm.dynamics.rungekutta import METHODS, integrate
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
@@ -64,6 +64,18 @@ class Solver:
         return solved
 
 
+class Driving(NamedTuple):
+    """Known states that a rollout follows, in part, such as those around a region.
+
+    Attributes:
+        share: (...) how much of each value follows them: 1 wholly, 0 not at all.
+        states: (N, ...) at each of the wanted times, asked for one by one.
+    """
+
+    share: Tensor
+    states: Iterable[Tensor]
+
+
 def rollout(
     field: Dynamics,
     condition: Callable[[Tensor], Context],
@@ -73,6 +85,7 @@ def rollout(
     lengths: Tensor,
     solver: Solver | SplitSolver,
     checkpoint: bool = False,
+    driving: Driving | None = None,
 ) -> Iterator[Tensor]:
     """Integrate from time to time; the history slides over the predictions and ends at the current.
 
@@ -88,15 +101,24 @@ def rollout(
         lengths: (B, n) of the intervals, in the unit of time of the field's answer.
         solver: of each interval.
         checkpoint: keep no activations of the field's calls, compute them again backwards.
+        driving: what is known of the states: within an interval it changes evenly.
 
     Yields:
         (B, ...) states at the 2nd, 3rd, … of ``times``.
     """
     times, state = times.double(), start
+    known = None if driving is None else iter(driving.states)
     for k in range(lengths.shape[1]):
         gap = times[:, k + 1] - times[:, k]
         scale = lengths[:, k].to(start.dtype).reshape(-1, *[1] * (start.dim() - 1))
         interval = Interval(field, condition(history), times[:, k], gap, scale, checkpoint)
-        state = solver.advance(interval, state)
+        state = field.enter(state)
+        if driving is None or known is None:
+            state = field.at_step_end(solver.advance(interval, state))
+        else:
+            end = next(known)
+            driven = replace(interval, driven=Driven(driving.share, end - state))
+            state = field.at_step_end(solver.advance(driven, state))
+            state = torch.lerp(state, end, driving.share)
         yield state
         history = torch.cat((history[:, 1:], field.observe(state).unsqueeze(1)), 1)

@@ -67,6 +67,17 @@ class Dynamics(nn.Module, ABC):
         """The part of an integrated state (N, ...) that a frame of the data shows."""
         return x
 
+    def enter(self, x: Tensor) -> Tensor:
+        """The states (N, ...) that an interval begins with, of those that the last one ended with.
+
+        What is not fed back begins anew.
+        """
+        return x
+
+    def at_step_end(self, state: Tensor) -> Tensor:
+        """States (N, ...) integrated to the end of an interval → those the next one starts from."""
+        return state
+
 
 class SplitDynamics(Dynamics):
     """Dynamics of a slow part that is costly and a fast one that is not (`splitting`).

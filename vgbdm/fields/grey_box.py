@@ -10,12 +10,12 @@ Shapes: ``B`` samples, ``N`` points, ``L`` frames, ``T`` frames of a window, ``K
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
 
-from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
@@ -130,6 +130,20 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         """State and its rate, (N, ...) each, at a point of a path."""
         return point.state, point.velocity
 
+    def along(
+        self,
+        path: Path,
+        ends: tuple[Tensor, Tensor],
+        length: Tensor,
+        s: Tensor,
+        noise: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """State and its rate, (N, ...) each, on a path between two nodes; arguments as of `Path`.
+
+        A field may let some parts of a state take another course.
+        """
+        return self.at(path(*ends, length, s, noise))
+
     def from_frames(self, frames: Tensor) -> Tensor:
         """States (N, ...) that single frames show.
 
@@ -199,6 +213,13 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents = NO_LATENTS if past.prior is None else past.prior.mean
         return self.context(past, latents)
 
+    def follows(self, frames: Iterable[Tensor]) -> Driving | None:
+        """What a rollout is given of frames (N, C, ...) at the wanted times; None: nothing.
+
+        They are asked for one by one.
+        """
+        return None
+
     def penalty(self) -> Tensor | None:
         """-log prior of learned θ up to a constant, a scalar; None where none is learned."""
         return None
@@ -219,6 +240,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         latents: Latents | Members | None,
         solver: Solver | SplitSolver | None = None,
         checkpoint: bool = False,
+        driving: Driving | None = None,
     ) -> Iterator[Tensor]:
         """Integrate from time to time, with gradients where they are enabled.
 
@@ -230,6 +252,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             latents: the same at every step; or whose draws; None: as in `next_context`.
             solver: another than the field's.
             checkpoint: recompute activations backwards rather than keep them.
+            driving: known states that are followed in part; None: none.
 
         Yields:
             (N, ...) states at the 2nd, 3rd, … time.
@@ -239,7 +262,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
             return self.next_context(self.past(frames), latents)
 
         chosen = solver or self.solver
-        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint)
+        return rollout(self, condition, start, history, clock, lengths, chosen, checkpoint, driving)
 
 
 def check_grey_box(objective: str, field: object) -> None:

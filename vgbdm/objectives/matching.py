@@ -105,8 +105,8 @@ class Matching(Generic[Batch]):
         noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
         ends = ends_of_matches(frames, places)
         s, weight = places.s.flatten(), values.get("physics", 1.0)
-        point = self.path(*ends.nodes, ends.times[1] - ends.times[0], s, noise.path)
-        state, rate = field.at(point)
+        length = ends.times[1] - ends.times[0]
+        state, rate = field.along(self.path, ends.nodes, length, s, noise.path)
         state = perturbed(state, noise.state)
         past = field.past(history_of(field, frames, places, noise))
         latents, kl = self._infer(field, batch.ids, frames, places, past)
@@ -183,8 +183,8 @@ class Matching(Generic[Batch]):
         if matches > 1:  # each match is a case of its own
             ids = pair_keys(ids, torch.arange(matches, device=ids.device))
         length = ends.times[1] - ends.times[0]
-        begin = self.path(*ends.nodes, length, torch.zeros_like(length), noise.path)
-        start, rate = field.at(begin)
+        begin = torch.zeros_like(length)
+        start, rate = field.along(self.path, ends.nodes, length, begin, noise.path)
         start = perturbed(start, noise.state)
         start, clock = (x.repeat_interleave(PAIR, 0) for x in (start, ends.clock[0]))
         members = field.members(self.seed, ids, range(PAIR))

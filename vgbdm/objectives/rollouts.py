@@ -183,7 +183,7 @@ class RolloutMatching(Generic[Batch]):
         rows = torch.arange(len(at), device=at.device)
         a, b = frames.nodes[rows, at], frames.nodes[rows, at + 1]
         length = frames.times[rows, at + 1] - frames.times[rows, at]
-        return field.at(self.path(a, b, length, torch.zeros_like(length)))[0]
+        return field.along(self.path, (a, b), length, torch.zeros_like(length))[0]
 
     def _march(
         self,
@@ -198,7 +198,10 @@ class RolloutMatching(Generic[Batch]):
             start, history, clock, lengths = (
                 x.repeat_interleave(rows, 0) for x in (start, history, clock, lengths)
             )
-        march = field.march(start, history, clock, lengths, latents, checkpoint=self.checkpoint)
+        driving = field.follows(x.repeat_interleave(rows, 0) for x in begin.truth.unbind(1))
+        march = field.march(
+            start, history, clock, lengths, latents, checkpoint=self.checkpoint, driving=driving
+        )
         return torch.stack(list(march), 1)
 
     def _forecast_error(

@@ -22,6 +22,8 @@ from vgbdm.registry.marks import model_part
 
 Gradient = Literal["auto", "direct", "checkpoint", "adjoint"]
 GRADIENTS = get_args(Gradient)
+Motion = Callable[[float | Tensor, Tensor], Tensor]
+"""dz/ds of states (B, ...), s in fixed steps."""
 ALIKE_GRADIENTS = ("auto", "direct", "checkpoint")
 """Ways to the same gradient, bit for bit."""
 
@@ -71,6 +73,7 @@ class WindowSolver:
         times: Tensor,
         step_seconds: int,
         n_steps: int,
+        at_step_end: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Solve dz/dt = tendency(z, seconds since 1970), an answer per model step.
 
@@ -81,6 +84,7 @@ class WindowSolver:
             times: (B,) seconds since 1970 of the start.
             step_seconds: of the model.
             n_steps: S.
+            at_step_end: what becomes of the state (B, ...) after each model step; None: nothing.
 
         Returns:
             (B, S, ...) after every model step.
@@ -89,7 +93,7 @@ class WindowSolver:
             parts = zip(start.split(1), times.split(1), strict=True)
             parameters = list(parameters)
             return torch.cat(
-                [self.integrate(tendency, parameters, z, t, step_seconds, n_steps)
+                [self.integrate(tendency, parameters, z, t, step_seconds, n_steps, at_step_end)
                  for z, t in parts]
             )  # fmt: skip
         # s counts fixed steps: whole numbers are exact in float32
@@ -104,13 +108,26 @@ class WindowSolver:
             assert isinstance(change, Tensor)
             return change / self.substeps
 
+        if at_step_end is None:
+            return self._solved(motion, parameters, start, range(n_steps))
+        states, parameters = [start], list(parameters)
+        for k in range(n_steps):
+            after = self._solved(motion, parameters, states[-1], range(k, k + 1))[:, 0]
+            states.append(at_step_end(after))
+        return torch.stack(states[1:], 1)
+
+    def _solved(
+        self, motion: Motion, parameters: Iterable[nn.Parameter], start: Tensor, steps: range
+    ) -> Tensor:
+        """States (B, S, ...) after each of the model steps."""
         if self.method in METHODS and self.gradient != "adjoint":
             states = [start]
-            for k in range(n_steps):
+            for k in steps:
                 begin = float(k * self.substeps)
                 states.append(integrate(motion, states[-1], self.method, self.substeps, 1.0, begin))
             return torch.stack(states[1:], 1)
-        marks = torch.arange(n_steps + 1, device=start.device, dtype=start.dtype) * self.substeps
+        ends = torch.arange(steps.start, steps.stop + 1, device=start.device, dtype=start.dtype)
+        marks = ends * self.substeps
         options = {"step_size": 1.0} if self.method in METHODS else {}
         settings = {"method": self.method, "options": options, "rtol": self.rtol, "atol": self.atol}
         if self.gradient == "adjoint":

@@ -14,7 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 import torch
@@ -27,11 +27,13 @@ from climate.models.climode.layers import Emission, Emitted, SphereAttention
 from climate.models.climode.wind_fit import WindFit, end_velocity
 from climate.models.domain import Domain
 from climate.models.networks import Trunk
+from climate.models.roles import ROLES
 from climate.models.transport import Resolved, Transport
 from climate.models.weather_model import WeatherModel
 from climate.models.wind import Wind, bounded, potential_unit, wind_of, wind_unit
 from climate.operators.sphere import TangentBasis
 from vgbdm.dynamics.parameters import LogNormalParameters
+from vgbdm.errors import InputError
 from vgbdm.options.kinds import Divides, Of, Pair, Positive, Size, Unit
 from vgbdm.registry.marks import model_part
 
@@ -86,6 +88,7 @@ class ClimODE(WeatherModel):
         fit: Annotated[Mapping[str, Any], Of("climate.models.climode.wind_fit.WindFit", GIVEN)],
         solver: WindowSolver,
     ) -> None:
+        _check_roles(domain)
         variables, grid = domain.variables, domain.grid
         super().__init__(domain, Transport(grid, variables, truncation, operators))
         self.solver = solver
@@ -201,15 +204,25 @@ class ClimODE(WeatherModel):
             Means and standard deviations (B, S, C, H, W), standardised.
         """
         start = torch.cat((x, self.fit.potentials(fitted)), 1)
-        solved = self.solver.integrate(
-            self, self.parameters(), start, times, self.step_seconds, n_steps
-        )
-        states = solved[:, :, : len(self.channels)]
+        states = self.integrate(start, times, n_steps)[:, :, : len(self.channels)]
         steps = torch.arange(1, n_steps + 1, device=times.device)
         clock = times[:, None] + self.step_seconds * steps
         around = self.surroundings(clock.flatten())
         answer = self.emission(states.flatten(0, 1), around, self.change)
-        return Emitted(*(part.unflatten(0, (len(x), n_steps)) for part in answer))
+        mean, std = (part.unflatten(0, (len(x), n_steps)) for part in answer)
+        return Emitted(self.at_step_end(mean), std)
+
+    def integrate(self, z: Tensor, times: Tensor, n_steps: int) -> Tensor:
+        """Solutions (B, S, C + 2·G, H, W) after each model step of ``z`` at ``times`` (B,)."""
+
+        def settled(z: Tensor) -> Tensor:
+            x, potentials = z.tensor_split([len(self.channels)], 1)
+            return torch.cat((self.at_step_end(x), potentials), 1)
+
+        return self.solver.integrate(
+            self, self.parameters(), z, times, self.step_seconds, n_steps,
+            settled if self.pole_rows else None,
+        )  # fmt: skip
 
     def courant(self, fitted: Tensor) -> Tensor:
         """The Courant number (B,) of the initial wind at the smallest scale kept."""
@@ -225,17 +238,35 @@ class ClimODE(WeatherModel):
         n_steps: int,
         members: range | None = None,
         seed: int = 0,
+        boundary: Iterable[Tensor] | None = None,
+        forcing: Iterable[Tensor] | None = None,
     ) -> Iterator[Tensor]:
-        """See `Forecaster`: the emission's means; there are no members to draw."""
+        """See `Forecaster`: the emission's means; there are no members to draw, and no regions."""
         assert members is None, "ClimODE forecasts one distribution"
+        assert boundary is None, "ClimODE forecasts the globe"
+        assert forcing is None, "all its channels are prognostic"
         history = self.standardise(states)
         solution = torch.cat((history[:, -1], self.fit.potentials(self.fit_wind(history))), 1)
         for k in range(n_steps):
             clock = times + k * self.step_seconds
-            solved = self.solver.integrate(
-                self, self.parameters(), solution, clock, self.step_seconds, 1
-            )
-            solution, clock = solved[:, 0], clock + self.step_seconds
+            solution = self.integrate(solution, clock, 1)[:, 0]
+            clock = clock + self.step_seconds
             x = solution[:, : len(self.channels)]
             answer = self.emission(x, self.surroundings(clock), self.change)
-            yield self.unstandardise(answer.mean)[:, None]
+            yield self.unstandardise(self.at_step_end(answer.mean))[:, None]
+
+
+def _check_roles(domain: Domain) -> None:
+    """Refuse channels that are not prognostic.
+
+    Raises:
+        InputError: naming one; the equation has one wind and one initial value for every channel.
+    """
+    for role in ROLES:
+        names = getattr(domain, role)
+        if names:
+            raise InputError(
+                f"roles.{role}: model=climode solves one initial value problem, in which every "
+                f"channel has its wind; {', '.join(names)} can only be prognostic there: choose "
+                "gbdm, vgbdm or blackbox"
+            )

@@ -8,6 +8,7 @@ from climate.conventions.variables import (
     is_geopotential,
     is_state,
     known_channel,
+    level_of,
     pressure_of,
 )
 
@@ -44,3 +45,9 @@ def test_a_channel_lies_at_the_level_of_its_name_or_near_the_ground():
     ground = 1013.25
     expected = [500, 850, 70, 1000, 500, 850, *[ground] * 6]
     assert [pressure_of(name) for name in names] == expected
+
+
+def test_levels_of_a_variable_share_its_name():
+    names = ("z500", "z_850", "z", "t", "q70", "t2m", "u10", "tp", "q0")
+    expected = [("z", 500), ("z", 850), ("z", 500), ("t", 850), ("q", 70), *[None] * 4]
+    assert [level_of(name) for name in names] == expected

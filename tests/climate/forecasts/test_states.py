@@ -12,9 +12,10 @@ import xarray as xr
 from forecasters import Calibrated
 from weather import make_model, shake
 
+from climate.forecasts.forecasting import Settings
 from climate.forecasts.starts import find_windows, from_store, parse_starts
 from climate.forecasts.states import from_arrays
-from climate.forecasts.writing import Settings, make_forecast, write_forecast
+from climate.forecasts.writing import make_forecast, write_forecast
 from climate.grids.regions import Region
 from climate.models.domain import Domain
 from climate.store.crop import crop

@@ -9,8 +9,9 @@ import xarray as xr
 from forecasters import Calibrated, Stepwise
 
 from climate.forecasts import jobs
+from climate.forecasts.forecasting import count_leads, count_members
 from climate.forecasts.reading import open_forecast
-from climate.forecasts.writing import count_leads, count_members, write_forecast
+from climate.forecasts.writing import write_forecast
 from vgbdm.errors import InputError
 from vgbdm.origin import software
 

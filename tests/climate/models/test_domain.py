@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from climate.models.domain import Domain, read_vectors
+from climate.models.domain import Domain
+from climate.models.vectors import read_vectors
 from vgbdm.errors import InputError
 
 SIX = np.timedelta64(6, "h")

@@ -42,7 +42,7 @@ def make_model(box, operators=None) -> GreyBoxAdvection:
         domain, operators=operators, width=16, blocks=1, history_width=8, heads=2, dropout=0.0,
         truncation=None, wind=("u10", "v10"), wind_limit=60.0, divergence_limit=1e-4,
         source=True, source_limit=5.0, priors=PRIORS, latents=None,
-        network_calls=2, local_bound=True,
+        network_calls=2, local_bound=True, divergence_bound="potential",
     )  # fmt: skip
     with torch.no_grad():
         for layer in (model.trunk.last, model.attention.mix):

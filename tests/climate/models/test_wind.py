@@ -4,19 +4,34 @@ import pytest
 import torch
 from weather import GRIDS
 
-from climate.models.wind import Strain, Wind, locally_bounded, spread_bounded, strained, wind_of
+from climate.models.wind import (
+    Strain,
+    Wind,
+    inverse_fourth_root,
+    locally_bounded,
+    spread_bounded,
+    strained,
+    wind_of,
+)
 from climate.operators.sphere import SpectralOperators
 
 SPHERE = SpectralOperators(GRIDS["centred"])
 LIMIT = torch.tensor([60.0, 90.0])[:, None, None]
+ROTATION = torch.tensor([1.0, 1.0, 0.0, 0.0])[:, None, None]
+"""The stream functions of two variables, without their potentials."""
+
+
+def smooth_potentials(degree=4):
+    """Stream functions and potentials (1, 4, 32, 64) of harmonics up to a degree."""
+    noise = torch.randn((1, 4, 32, 64), generator=torch.Generator().manual_seed(3))
+    modes = SPHERE.analysis(noise)
+    modes[degree + 1 :], modes[..., degree + 1 :] = 0, 0
+    return SPHERE.synthesis(modes).view_as(noise)
 
 
 def smooth_wind(size, degree=4):
     """A wind (1, 2, 32, 64) of harmonics up to a degree, its fastest ``size`` m/s."""
-    noise = torch.randn((1, 4, 32, 64), generator=torch.Generator().manual_seed(3))
-    modes = SPHERE.analysis(noise)
-    modes[degree + 1 :], modes[..., degree + 1 :] = 0, 0
-    wind = wind_of(SPHERE, SPHERE.synthesis(modes).view_as(noise))
+    wind = wind_of(SPHERE, smooth_potentials(degree))
     fastest = (wind.east.square() + wind.north.square()).amax((2, 3), keepdim=True).sqrt()
     return Wind(*(part * size / fastest for part in wind))
 
@@ -86,3 +101,33 @@ def test_a_wind_that_spreads_too_fast_is_scaled_as_a_whole():
                           / wind.divergence[0, 0, 0, 0])  # fmt: skip
     for part, own in zip(got, wind, strict=True):
         assert torch.allclose(part[:, 1], own[:, 1], rtol=1e-5)
+
+
+def test_the_limit_of_divergence_scales_the_potential_part_alone():
+    potentials = 1e6 * smooth_potentials()
+    free, rotation = (wind_of(SPHERE, part) for part in (potentials, potentials * ROTATION))
+    largest = free.divergence.abs().amax((2, 3), keepdim=True)
+    got = wind_of(SPHERE, potentials, largest[0] * torch.tensor([0.1, 1e3])[:, None, None])
+    factor = torch.tensor([0.1 * (1 + 1e-4) ** -0.25, 1.0])[:, None, None]
+    for part, own, turning in zip(got, free, rotation, strict=True):
+        want = turning + factor * (own - turning)
+        assert torch.allclose(part, want, atol=1e-5 * float(own.abs().max()))
+    assert bool((got.divergence.abs().amax((2, 3)) < 0.1 * largest[..., 0, 0])[0, 0])
+    exact = SPHERE.divergence(got.east, got.north)
+    assert torch.allclose(got.divergence, exact, atol=1e-4 * float(exact.abs().max()))
+    assert not rotation.divergence.any() and bool((rotation.east.abs().amax((2, 3)) > 0.1).all())
+
+
+@pytest.mark.parametrize(("degree", "excess", "elsewhere"), [(8, 1.02, 0.05), (21, 1.4, 0.15)])
+def test_a_pointwise_limit_would_be_exceeded_and_change_divergence_below_it(
+    degree, excess, elsewhere
+):
+    """Why the potential has one factor: what is cut off at points comes back by the truncation."""
+    modes = SPHERE.analysis(smooth_potentials(degree))
+    own = SPHERE.synthesis(SPHERE.laplacian(modes))
+    own = 2 * own / own.abs().amax((1, 2), keepdim=True)  # in limits
+    cut = own * inverse_fourth_root(1 + own**4)
+    got = SPHERE.synthesis(SPHERE.analysis(cut) * (SPHERE.degree > 0))
+    change = (got - own).abs()[own.abs() < 0.3]
+    assert float(cut.abs().max()) < 1 and float(got.abs().max()) > excess
+    assert float(change.max()) > elsewhere

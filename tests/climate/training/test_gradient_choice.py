@@ -114,3 +114,8 @@ def test_a_model_from_before_may_say_what_it_does():
     assert comparable(before | {"network_calls": None, "local_bound": False}) == before
     for changed in ({"network_calls": 2}, {"local_bound": True}, {"wind": None}):
         assert comparable(before | changed) != comparable(before)
+    idle = {"local_bound": False, "divergence_bound": "potential"}
+    assert comparable(before | idle) == before
+    local = before | {"local_bound": True}
+    assert comparable(local | {"divergence_bound": "wind"}) == local
+    assert comparable(local | {"divergence_bound": "potential"}) != local

@@ -15,7 +15,8 @@ from seas import LAND, make_sea_store, sea_dataset, sst
 
 from climate.forecasts.writing import write_forecast
 from climate.grids.regions import Region
-from climate.models.domain import Domain, read_vectors
+from climate.models.domain import Domain
+from climate.models.vectors import read_vectors
 from climate.store.crop import crop
 from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model, train

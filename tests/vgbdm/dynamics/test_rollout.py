@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vgbdm.dynamics.parameters import LogNormalParameters
-from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.tendency import Dynamics, Tendency
 from vgbdm.errors import InputError
 
@@ -165,3 +165,60 @@ def test_unknown_methods_are_refused_and_midpoint_is_usual():
     with pytest.raises(InputError, match=r"solver\.method=leapfrog: unknown; there are euler"):
         Solver("leapfrog", 1)
     assert Solver() == Solver("midpoint", 2) and Solver("rk4", 1).substeps == 1
+
+
+class Pulled(Dynamics):
+    """dx/dt = y, dy/dt = -5 y: the second is to be driven, the first feels it."""
+
+    def forward(self, x, t, context, weight=1.0):
+        return Tendency(torch.stack((x[:, 1], -5 * x[:, 1]), 1), {}, {}, {})
+
+
+def pulled(share, known):
+    """States (2, n, 2), of which a share follows what is known (n, 2, 2)."""
+    start = torch.tensor([[1.0, 2.0], [0.0, -1.0]], dtype=torch.float64)
+    times = STEP * torch.arange(len(known) + 1, dtype=torch.float64).expand(2, -1)
+    driving = None if share is None else Driving(torch.tensor(share).double(), known)
+    states = rollout(
+        Pulled(), lambda history: history, start, start[:, None], times, times.diff(dim=1),
+        Solver("rk4", 1), driving=driving,
+    )  # fmt: skip
+    return torch.stack(list(states), 1)
+
+
+KNOWN = torch.tensor([[[9.0, 4.0], [9.0, 1.0]], [[9.0, -2.0], [9.0, 3.0]]], dtype=torch.float64)
+
+
+def test_what_is_driven_is_what_is_known_and_moves_evenly_to_it():
+    got = pulled([0.0, 1.0], KNOWN)
+    assert torch.equal(got[..., 1], KNOWN[..., 1].T)
+    begun = torch.tensor([[2.0, 4.0], [-1.0, 1.0]], dtype=torch.float64)
+    mean = (begun + KNOWN[..., 1].T) / 2
+    first = torch.tensor([[1.0], [0.0]], dtype=torch.float64)
+    assert torch.allclose(got[..., 0], first + STEP * mean.cumsum(1))
+
+
+def test_a_share_of_nothing_changes_no_bit_and_one_of_a_half_lies_between():
+    free, alone = pulled(None, KNOWN), pulled([0.0, 0.0], KNOWN)
+    assert torch.equal(free, alone)
+    half, whole = (pulled([0.0, share], KNOWN[:1])[:, 0, 1] for share in (0.5, 1.0))
+    low, high = torch.minimum(free[:, 0, 1], whole), torch.maximum(free[:, 0, 1], whole)
+    assert ((low < half) & (half < high)).all()
+
+
+def test_known_states_are_asked_for_step_by_step():
+    asked = []
+
+    def known():
+        for k, states in enumerate(KNOWN):
+            asked.append(k)
+            yield states
+
+    start = torch.zeros(2, 2, dtype=torch.float64)
+    times = torch.arange(3.0).expand(2, -1)
+    steps = rollout(
+        Pulled(), lambda history: history, start, start[:, None], times, times.diff(dim=1),
+        Solver("euler", 1), driving=Driving(torch.ones(2).double(), known()),
+    )  # fmt: skip
+    next(steps)
+    assert asked == [0]

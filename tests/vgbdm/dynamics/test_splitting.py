@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from vgbdm.dynamics.rollout import Solver, rollout
+from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, SplitDynamics, Tendency
 from vgbdm.errors import InputError
@@ -101,3 +101,19 @@ def test_activations_computed_again_give_the_same_gradient():
 def test_calls_come_in_pairs(calls):
     with pytest.raises(InputError, match=f"model.network_calls={calls}: they come in pairs; want"):
         SplitSolver(calls, 1)
+
+
+def test_what_is_driven_moves_evenly_under_split_steps_too():
+    """The first part follows t on both sides; the second is then turned by it: y' = turn · x."""
+    field = Driven(turn=3.0).double()
+    with torch.no_grad():
+        field.push.zero_()
+    start = torch.tensor([[0.5, 0.0]], dtype=torch.float64)
+    times = torch.tensor([[0.0, 2.0]], dtype=torch.float64)
+    known = Driving(torch.tensor([1.0, 0.0]).double(), [torch.tensor([[1.5, 7.0]]).double()])
+    (end,) = rollout(
+        field, lambda _: NOTHING, start, start[:, None], times, times.diff(dim=1),
+        SplitSolver(2, 1), driving=known,
+    )  # fmt: skip
+    assert end[0, 0] == 1.5
+    assert end[0, 1].item() == pytest.approx(3.0 * 2.0 * (0.5 + 1.5) / 2)

@@ -27,8 +27,13 @@ class Marching(UnlikeUnits):
             return None
         return (ids[:, None] % 7 + 3.0 * torch.tensor(list(numbers)) + seed).flatten()
 
-    def march(self, start, history, clock, lengths, members, checkpoint):
+    def follows(self, frames):
+        self.ahead = torch.stack(list(frames), 1)
+        return "these"
+
+    def march(self, start, history, clock, lengths, members, checkpoint, driving):
         self.asked = (history, clock, lengths, checkpoint)
+        assert driving == "these"
         members = 0.0 if members is None else members[:, None]
         state = start
         for k in range(lengths.shape[1]):
@@ -75,7 +80,9 @@ def test_a_deterministic_field_pays_its_square_error(horizon, steps):
     assert torch.equal(clock[:, 0], batch.times.double())
     assert torch.equal(clock.diff(), torch.full((COUNT, steps), 3600.0).double())
     assert torch.equal(lengths, torch.ones(COUNT, steps))
-    error = march(batch, 2, steps, None) - truth_of(batch, 2, steps)
+    truth = truth_of(batch, 2, steps)
+    assert np.allclose(field.ahead.numpy(), truth, rtol=1e-5)
+    error = march(batch, 2, steps, None) - truth
     c, area = CHANGE.double().numpy(), AREA.double().numpy()
     exact = (area * (error / c) ** 2).sum(-1).mean(1)
     assert np.allclose(terms["rollout"], exact, rtol=1e-4)
@@ -88,6 +95,7 @@ def test_a_stochastic_field_pays_the_fair_crps_of_its_members():
     terms = RolloutMatching(2, 9, None, members)(field, batch, {"horizon": 2.0, "prior": 0.3})
     past, clock, _, _ = field.asked
     assert torch.equal(past, field.standardise(batch.states[:, :3]).repeat_interleave(3, 0))
+    assert np.allclose(field.ahead.numpy(), truth_of(batch, 2, 2).repeat(3, 0), rtol=1e-5)
     assert torch.equal(clock[:, 0], batch.times.double().repeat_interleave(3))
     c, area = CHANGE.double().numpy(), AREA.double().numpy()
     drawn = np.stack([march(batch, 2, 2, m) for m in range(members)]) / c
