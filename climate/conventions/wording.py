@@ -1,4 +1,4 @@
-"""Durations and dates as messages say them: "6 h", "2010-01-01", "2010-01-01 06:00"."""
+"""Durations, dates and sizes as messages say them: "6 h", "2010-01-01 06:00", "1.50 GiB"."""
 
 from __future__ import annotations
 
@@ -55,3 +55,8 @@ def last_date(time: np.datetime64) -> str:
 def period(first: np.datetime64, last: np.datetime64) -> str:
     """Both ends of a period, which belong to it."""
     return f"{date(first)} … {last_date(last)}"
+
+
+def size(count: float) -> str:
+    """A number of bytes in words."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -134,6 +134,8 @@ def reason_of(error: BaseException) -> str:
     status = _status(error)
     if status is not None:
         return f"it answers {status}"
+    if type(error).__name__ == "ClientPayloadError":
+        return "its answer is cut short"
     text = str(error).strip().splitlines()
     return text[0][:200] if text else type(error).__name__
 
