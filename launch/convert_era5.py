@@ -12,18 +12,27 @@ from omegaconf import DictConfig, OmegaConf
 
 def main(cfg: DictConfig) -> None:
     """Open the source, write the store, say what it holds."""
+    from climate.conventions.calendar import divide
     from climate.conventions.wording import date
     from climate.conversion.append import append
     from climate.conversion.convert import convert
+    from climate.conversion.plan import preview
     from climate.sources.opening import open_source
+    from climate.sources.volume import volume_of
     from climate.store.coverage import describe_times
     from climate.store.layout import open_store
     from climate.store.mask import mask_lines
     from climate.store.odd_maps import describe_odd_maps
 
     dataset, origin = open_source(cfg)
+    splits = divide(cfg.period) if cfg.split is None else OmegaConf.to_container(cfg.split)
+    if cfg.check:
+        told = preview(dataset, cfg.store, splits, cfg.dask.scheduler, cfg.workers)
+        print(f"reads       {volume_of(dataset)}")
+        print("\n".join(told))
+        return
     about = {
-        "splits": OmegaConf.to_container(cfg.split, resolve=True),
+        "splits": splits,
         "source": origin,
         "scheduler": cfg.dask.scheduler,
         "workers": cfg.workers,

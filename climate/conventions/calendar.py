@@ -18,6 +18,8 @@ from climate.conventions.wording import date, duration, last_date, setting_of
 from vgbdm.errors import InputError
 
 Period = tuple[np.datetime64, np.datetime64]
+PARTS = (10, 1, 2)
+"""Of a period that is divided: training, validation, tests; years of the usual split."""
 SPLITS = ("train", "val", "test")
 DAY = np.timedelta64(1, "D")
 MONTH_SECONDS = 2629746
@@ -134,6 +136,32 @@ def parse_period(name: str, ends: Sequence[object]) -> Period:
     if np.isnat(first) or np.isnat(last) or last < first:
         raise InputError(f"{name}={list(ends)}: the end lies before the start")
     return first, last
+
+
+def divide(period: Sequence[object]) -> dict[str, list[str]]:
+    """A period in whole days, divided as the usual one: 2006–2015, 2016 and 2017–2018 of 2006–2018.
+
+    Args:
+        period: [start, end], ISO 8601, ends inclusive.
+
+    Returns:
+        ``train``, ``val``, ``test`` → [start, end]: 10, 1 and 2 of its 13 parts.
+
+    Raises:
+        InputError: if it is shorter than that many days.
+    """
+    start, last = (end.astype("datetime64[D]") for end in parse_period("period", period))
+    days = int((last - start) / np.timedelta64(1, "D")) + 1
+    if days < sum(PARTS):
+        raise InputError(
+            f"period=[{start},{last}]: {days} days are too few to be divided; give {sum(PARTS)} or "
+            "more, or split.train, split.val and split.test"
+        )
+    ends = [round(days * part / sum(PARTS)) for part in itertools.accumulate(PARTS, initial=0)]
+    return {
+        name: [str(start + first), str(start + after - 1)]
+        for name, (first, after) in zip(SPLITS, itertools.pairwise(ends), strict=True)
+    }
 
 
 def parse_splits(config: Mapping[str, Sequence[object]], times: np.ndarray) -> dict[str, Period]:

@@ -1,4 +1,4 @@
-"""Durations, dates and grids as messages say them: "6 h", "2010-01-01", "2010-01-01 06:00"."""
+"""Durations, dates, grids and sizes as messages say them: "6 h", "2010-01-01 06:00", "1.50 GiB"."""
 
 from __future__ import annotations
 
@@ -63,3 +63,8 @@ def ends_of_grid(lat: np.ndarray, lon: np.ndarray) -> str:
         f"{len(values)} {name} from {values[0]:g} to {values[-1]:g}"
         for name, values in (("lat", lat), ("lon", lon))
     )
+
+
+def size(count: float) -> str:
+    """A number of bytes in words."""
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

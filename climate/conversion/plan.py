@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 
+from climate.conventions.calendar import inside
+from climate.conventions.wording import period, size
+from climate.conversion.request import read_request
 from climate.conversion.shards import Job
 from climate.store.layout import chunk_shape
 from vgbdm.errors import InputError
@@ -47,9 +51,9 @@ class ConversionPlan:
     def __str__(self) -> str:
         memory = TASK_SHARDS * self.shard
         return (
-            f"{self.steps} steps; {self.shards} shards of {_size(self.shard)} to write, chunk "
-            f"{self.chunk}; {_size(self.size)} before compression, {_size(self.free)} free; "
-            f"{_size(memory)} of memory per task × {self.threads} = {_size(memory * self.threads)}"
+            f"{self.steps} steps; {self.shards} shards of {size(self.shard)} to write, chunk "
+            f"{self.chunk}; {size(self.size)} before compression, {size(self.free)} free; "
+            f"{size(memory)} of memory per task × {self.threads} = {size(memory * self.threads)}"
         )
 
 
@@ -73,24 +77,51 @@ def make_plan(
     chunk = chunk_shape(*shape)[0]
     state = 4 * int(np.prod(shape))
     steps = sum(b - a for a, b in map(job.span, indices)) // job.shares
-    size, free = state * (steps + bins + 1), shutil.disk_usage(store).free
+    needed, free = state * (steps + bins + 1), shutil.disk_usage(store).free
     plan = ConversionPlan(
         steps=len(job.times),
         shards=len(indices),
         shard=state // shape[0] * job.share * min(job.steps, len(job.times)),
         chunk=chunk,
-        size=size,
+        size=needed,
         free=free,
         threads=Dask(scheduler, workers).threads,
     )
     log.info("%s", plan)
-    if size + SPARE_BYTES > free:
+    if needed + SPARE_BYTES > free:
         raise InputError(
-            f"store {store}: needs up to {_size(size + SPARE_BYTES)} for {steps} steps, "
-            f"{_size(free)} are free; choose another disk, fewer variables or a shorter period"
+            f"store {store}: needs up to {size(needed + SPARE_BYTES)} for {steps} steps, "
+            f"{size(free)} are free; choose another disk, fewer variables or a shorter period"
         )
     return plan
 
 
-def _size(count: float) -> str:
-    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+def preview(
+    dataset: xr.Dataset,
+    store: str | Path,
+    splits: Mapping[str, Sequence[object]],
+    scheduler: str,
+    workers: int | None,
+) -> list[str]:
+    """What a conversion from its beginning will write, and its periods, in lines; writes nothing.
+
+    Args:
+        dataset: lazy, as `climate.sources` says.
+        store: folder to make.
+        splits: ``train``, ``val``, ``test`` → [start, end].
+        scheduler: ``threads``, ``synchronous`` or an address.
+        workers: threads; by default as many as cores.
+
+    Raises:
+        InputError: what the conversion would refuse before it writes.
+    """
+    request, path = read_request(dataset, splits, {}), Path(store).absolute()
+    job = request.job(path, path)
+    there = next(place for place in (path, *path.parents) if place.exists())
+    bins = int(np.prod(request.binning.shape))
+    plan = make_plan(job, range(job.count), bins, scheduler, workers, there)
+    lines = [f"writes      {plan}"]
+    for name, (start, end) in request.splits.items():
+        count = int(inside(request.times, (start, end)).sum())
+        lines.append(f"{name:11} {period(start, end)}, {count} times")
+    return lines

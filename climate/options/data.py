@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Interval
 
-from climate.conventions.calendar import SPLITS, parse_period
+from climate.conventions.calendar import SPLITS, divide, parse_period
 from climate.options.words import Date, DistinctNames, Duration, Period, Region
 from climate.options.workers import Dask
 from vgbdm.errors import InputError
@@ -74,7 +74,7 @@ class ConvertEra5(Selection):
 
     Attributes:
         source: where the data are, and what they are called there.
-        split: periods of training, validation and tests.
+        split: periods of training, validation and tests; null: the period, divided 10 : 1 : 2.
         nan_allowance: share of missing values per channel and shard that may be filled.
         odd_maps: maps that are one value, repeat or jump are refused, or kept.
         codec: of the states; none is read faster, where disk allows.
@@ -82,15 +82,16 @@ class ConvertEra5(Selection):
         dask: who converts.
         append: add times later than those of a finished store.
         restart: drop what a stopped conversion left instead of continuing it.
+        check: say what would be read, written and taken, and write nothing.
     """
 
     COMMON: ClassVar = (
         "source.root", "variables", "split.train", "split.val", "split.test", "period", "step",
-        "append",
+        "append", "check",
     )  # fmt: skip
 
     source: Node_
-    split: Split
+    split: Split | None
     nan_allowance: Annotated[Share, With("append", False)]
     odd_maps: Literal["refuse", "keep"]
     codec: Annotated[Literal["lz4", "none"], With("append", False)]
@@ -98,16 +99,24 @@ class ConvertEra5(Selection):
     dask: Dask
     append: bool
     restart: bool
+    check: Annotated[bool, With("append", False)]
 
     @classmethod
     def check_relations(cls, values: Mapping[str, Any]) -> None:
         """Periods follow each other; each variable is one that the source knows."""
-        periods = [(n, parse_period(f"split.{n}", values["split"][n])) for n in SPLITS]
+        split = values["split"]
+        if split is None:
+            if values["period"] is None:
+                raise InputError(
+                    "split=null: which period shall be divided? Give period=[START,END]"
+                )
+            split = divide(values["period"])
+        periods = [(n, parse_period(f"split.{n}", split[n])) for n in SPLITS]
         for (earlier, first), (later, second) in itertools.pairwise(periods):
             if second[0] <= first[1]:
                 raise InputError(
-                    f"split.{later}={values['split'][later]}: want it after the end of "
-                    f"split.{earlier}={values['split'][earlier]}"
+                    f"split.{later}={split[later]}: want it after the end of "
+                    f"split.{earlier}={split[earlier]}"
                 )
         known = values["source"].get("fields", {})
         for name in values["variables"] if known else ():

@@ -8,8 +8,9 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -21,6 +22,7 @@ from climate.sources.clock import decode_times, read_bounds, refuse_dimension, r
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
 from vgbdm.errors import InputError
+from vgbdm.storage.network import transfer
 
 REGRID = (
     "regrid it to a regular latitude–longitude grid first, e.g. with xESMF, earthkit-regrid or "
@@ -104,6 +106,20 @@ class Part:
         """The levels with their unit, for messages."""
         text = ", ".join(f"{value:g}" for value in ([] if self.levels is None else self.levels))
         return f"{text} {self.level_unit}" if self.level_unit else text
+
+    def load(self, chosen: Mapping[str, Any]) -> np.ndarray:
+        """Read indices by axis; from a server more than once, where what comes is damaged.
+
+        Raises:
+            InputError: one line, if they cannot be read.
+        """
+        try:
+            return np.asarray(transfer(self.where, lambda: self.variable.isel(chosen).values))
+        except InputError:
+            raise
+        except Exception as error:  # every codec has errors of its own
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"{self.what} cannot be read ({reason}); fetch it again") from None
 
     def level_index(self, level: float | None) -> int:
         """Where a level is stored.

@@ -71,9 +71,11 @@ def make_dataset(
     about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
                               for b in blocks if b.joins > 1}}  # fmt: skip
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, about)
-    return dataset.assign(
+    dataset = dataset.assign(
         {name: read_static(name, field, selection, dataset) for name, field in static.items()}
     )
+    dataset.encoding["series"] = blocks
+    return dataset
 
 
 def _trim(blocks: Sequence[SeriesArray]) -> None:

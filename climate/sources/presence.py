@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, MutableSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,21 +21,31 @@ SENTINEL = 900.0
 """A fill value of Zarr v2 at least as large, such as -999, -9999, 1e20, stands for a missing
 number; a smaller one, such as the usual 0, may be a value."""
 
+CHUNK = re.compile(r"(/c)?(/\d+)*/\d+(\.\d+)*$")
+"""The end of a chunk's key, after its array's path."""
+
 
 class WatchedStore(WrapperStore[Store]):
-    """A store that notes the keys that were read and are not there.
+    """A store that notes the keys that were read and are not there, and how large others are.
 
     Args:
         store: to read from.
         absent: to note keys in.
+        received: to note in how many chunks of an array came, and of how many bytes.
     """
 
-    def __init__(self, store: Store, absent: MutableSet[str] | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        absent: MutableSet[str] | None = None,
+        received: dict[str, tuple[int, int]] | None = None,
+    ) -> None:
         super().__init__(store)
         self.absent: MutableSet[str] = set() if absent is None else absent
+        self.received: dict[str, tuple[int, int]] = {} if received is None else received
 
     def _with_store(self, store: Store) -> WatchedStore:
-        return type(self)(store, self.absent)
+        return type(self)(store, self.absent, self.received)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -44,6 +54,10 @@ class WatchedStore(WrapperStore[Store]):
         found = await self._store.get(key, prototype, byte_range)
         if found is None:
             self.absent.add(key)
+        elif byte_range is None and CHUNK.search(key):
+            array = CHUNK.sub("", key)
+            count, size = self.received.get(array, (0, 0))
+            self.received[array] = count + 1, size + len(found)
         return found
 
 
@@ -57,6 +71,7 @@ class Presence:
         chunks: shape of what a key holds.
         fill: what an absent chunk reads as.
         axes: ``time``, ``level``, ``lat``, ``lon`` or None for each dimension.
+        received: how many chunks of each array came, and of how many bytes; filled likewise.
     """
 
     absent: MutableSet[str]
@@ -64,6 +79,7 @@ class Presence:
     chunks: tuple[int, ...]
     fill: Any
     axes: tuple[str | None, ...] = ()
+    received: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def lost(self, wanted: Mapping[str, np.ndarray]) -> Iterator[tuple[str, dict[str, slice]]]:
         """The absent chunks that hold some of the wanted indices, and where each lies.
@@ -92,7 +108,9 @@ def _meet(span: slice, wanted: np.ndarray | None) -> bool:
 def presence_of(array: zarr.Array[Any], store: WatchedStore) -> Presence:
     """The presence of an array, read through a watched store."""
     chunks = array.shards or array.chunks
-    return Presence(store.absent, array.path, tuple(chunks), array.fill_value)
+    return Presence(
+        store.absent, array.path, tuple(chunks), array.fill_value, received=store.received
+    )
 
 
 def sentinel_of(array: zarr.Array[Any]) -> float | None:

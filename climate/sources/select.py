@@ -60,13 +60,7 @@ class Frame:
             rows, columns = rows[self.cut.rows], columns[self.cut.columns]
         box = {"lat": slice(rows.min(), rows.max() + 1),
                "lon": slice(columns.min(), columns.max() + 1)}  # fmt: skip
-        try:
-            raw = part.variable.isel({**chosen, **box}).values
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(
-                f"{part.where}: {part.name} cannot be read ({reason}); fetch it again"
-            ) from None
+        raw = part.load({**chosen, **box})
         order = [part.variable.dims.index(axis) for axis in STORED if axis in part.variable.dims]
         values = raw.transpose(order)
         for k, axis in enumerate(STORED):

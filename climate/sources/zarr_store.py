@@ -29,6 +29,7 @@ from vgbdm.extras import how_to_install
 from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
 from vgbdm.storage.door import open_foreign
+from vgbdm.storage.network import transfer
 
 log = logging.getLogger(__name__)
 
@@ -74,21 +75,8 @@ class ZarrStoreSource:
         )
 
     def _open_store(self) -> xr.Dataset:
-        options = dict(self.storage_options) if "://" in self.root else None
         try:
-            store, group, version = open_foreign(self.root, options)
-            watched = WatchedStore(store)
-            dataset = _open(watched, group, None)
-            used = self._used(dataset)
-            arrays = {name: _array(watched, group, name, version) for name in used}
-            stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
-            if stale:
-                log.warning(
-                    "%s: its consolidated metadata are older than its arrays (%s has the shape %s "
-                    "there, %s stored); they are not used",
-                    self.root, stale[0], dataset[stale[0]].shape, arrays[stale[0]].shape,
-                )  # fmt: skip
-                dataset = _open(watched, group, False)
+            return transfer(self.root, self._read_metadata)
         except InputError:
             raise
         except ImportError as error:
@@ -101,6 +89,22 @@ class ZarrStoreSource:
                 f"{self.root}: not a Zarr store that can be opened ({_line(error)}); source.root "
                 "names it, source.storage_options say how to reach it"
             ) from None
+
+    def _read_metadata(self) -> xr.Dataset:
+        """The dataset by its consolidated metadata, unless its arrays have grown since."""
+        store, group, version = open_foreign(self.root, self.storage_options)
+        watched = WatchedStore(store)
+        dataset = _open(watched, group, None)
+        used = self._used(dataset)
+        arrays = {name: _array(watched, group, name, version) for name in used}
+        stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
+        if stale:
+            log.warning(
+                "%s: its consolidated metadata are older than its arrays (%s has the shape %s "
+                "there, %s stored); they are not used",
+                self.root, stale[0], dataset[stale[0]].shape, arrays[stale[0]].shape,
+            )  # fmt: skip
+            dataset = _open(watched, group, False)
         for name, array in arrays.items():
             dataset[name].encoding |= {
                 "presence": presence_of(array, watched),

@@ -26,12 +26,14 @@ from vgbdm.errors import InputError
 from vgbdm.extras import how_to_install
 from vgbdm.storage.confine import JSON_BYTES, read_bytes, resolve
 from vgbdm.storage.files import asides_in, write_bytes
+from vgbdm.storage.network import TRANSFERS, Server, is_served, reach
 from vgbdm.storage.sealing import MANIFEST, entry_of, matches, unseal
 
 log = logging.getLogger(__name__)
 TIMED_DIRS = ("state/c/", "filled/c/")
 """Folders of shards; everything else is small and copied whole."""
 GONE = "verify that store where it lies"
+AGAIN = "give the same command again once it does: what is copied stays"
 ABANDONED = 3600.0
 """Seconds after which nobody is still writing one file, whose bytes are in memory already."""
 
@@ -55,14 +57,14 @@ def stage(
         InputError: if there is no finished store, or a shard is not what its manifest says.
     """
     try:
-        system, root = fsspec.core.url_to_fs(url)
+        system, root = fsspec.core.url_to_fs(url, **reach(url, {}))
     except (ImportError, ValueError) as error:
         raise InputError(
             f"store {url}: cannot be reached ({error}); {how_to_install('cloud')} brings what "
             "gs://, s3:// and https:// need"
         ) from None
-    folder = Path(folder)
-    manifest = _read_manifest(system, root, url)
+    folder, server = Path(folder), Server(url, AGAIN)
+    manifest = _read_manifest(server, system, root)
     facts = unseal(manifest, f"{url}/{MANIFEST}", GONE)
     if facts["kind"] != STORE_KIND:
         raise InputError(f"store {url}: holds {facts['kind'][:50]}; give a training store")
@@ -73,7 +75,7 @@ def stage(
     small = [name for name in places if not name.startswith(TIMED_DIRS)]
 
     def fetch(name: str) -> None:
-        _fetch(system, f"{root}/{name}", places[name], entry_of(facts, name) or [])
+        _fetch(server, system, f"{root}/{name}", places[name], entry_of(facts, name) or [])
 
     def fetch_all(some: Sequence[str]) -> None:
         tasks = [dask.delayed(fetch, pure=False)(name) for name in some]
@@ -100,15 +102,16 @@ def _clear(folders: Iterable[Path]) -> None:
                 pass  # another process has named or removed it
 
 
-def _read_manifest(system: fsspec.AbstractFileSystem, root: str, url: str) -> bytes:
+def _read_manifest(server: Server, system: fsspec.AbstractFileSystem, root: str) -> bytes:
     """The bytes of the manifest, of bounded number."""
+    path, what = f"{root}/{MANIFEST}", f"store {server.url}"
     try:
-        facts = system.info(f"{root}/{MANIFEST}")
-        if facts["type"] != "file" or facts["size"] > JSON_BYTES:
-            raise InputError(f"store {url}: its {MANIFEST} is none; give a training store")
-        return bytes(system.cat_file(f"{root}/{MANIFEST}"))
+        facts = server.ask_now(lambda: system.info(path), what)
+        if facts["type"] != "file" or (facts["size"] or 0) > JSON_BYTES:
+            raise InputError(f"{what}: its {MANIFEST} is none; give a training store")
+        return bytes(server.ask_now(lambda: system.cat_file(path), what))
     except OSError as error:
-        raise InputError(f"store {url}: not finished or not there ({error})") from None
+        raise InputError(f"{what}: not finished or not there ({error})") from None
 
 
 def _shard_of(name: str) -> int:
@@ -129,20 +132,28 @@ def _wanted(folder: Path, facts: dict, splits: Sequence[str]) -> set[int]:
     return found
 
 
-def _fetch(system: fsspec.AbstractFileSystem, source: str, target: Path, want: list[Any]) -> None:
-    """One file, unless it is there with the right digest."""
+def _fetch(
+    server: Server,
+    system: fsspec.AbstractFileSystem,
+    source: str,
+    target: Path,
+    want: list[Any],
+) -> None:
+    """One file, unless it is there with the right digest; what came damaged is fetched again."""
     if matches(target, want):
         return
-    try:
-        whole = system.size(source) == want[1]
-        content = (
-            system.cat_file(source) if whole and want[1] else b""
-        )  # an empty one may be a pipe
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error}); {GONE}") from None
-    if not whole or hashlib.sha256(content).hexdigest() != want[0]:
-        raise InputError(f"{source}: is not what the manifest says; verify and repair that store")
-    _place(target, content)
+    for _ in range(TRANSFERS if is_served(server.url) else 1):
+        try:
+            if server.ask_now(lambda: system.size(source), source) not in (want[1], None):
+                continue
+            content = b""  # one that is to be empty may be a pipe
+            if want[1]:
+                content = server.ask_now(lambda: system.cat_file(source), source)
+        except OSError as error:
+            raise InputError(f"{source}: cannot be read ({error}); {GONE}") from None
+        if hashlib.sha256(content).hexdigest() == want[0]:
+            return _place(target, content)
+    raise InputError(f"{source}: is not what the manifest says; verify and repair that store")
 
 
 def _place(target: Path, content: bytes) -> None:

@@ -111,6 +111,7 @@ COMMANDS = [
     ("train_system", [
         "+model.head={_target_: vgbdm.latents.distributions.GaussianHead, _partial_: true}",
     ]),
+    ("convert_era5", ["split=null", "period=[2018-01-05,2018-02-28]", "check=true"]),
     ("convert_era5", ["split.train=[2006-01-01,2006-04-17]", "split.val=[2007-07,2007-12]",
                       "split.test=[2008,2008]", "variables=[u10,v10]"]),
     ("convert_era5", ["source=cf_files", "source.root=r", "step=6h", "region=Europe",
@@ -178,6 +179,7 @@ REFUSED = [
     ("train_system", "model.solver.method=rk5", r"^model\.solver\.method=rk5: want one of euler"),
     ("convert_era5", "variables=[z,z]", r"^variables=\['z', 'z'\]: want a list of names, each"),
     ("convert_era5", "variables=[zz]", r"^variable zz is unknown; known are t, t2m, u10, v10, z;"),
+    ("convert_era5", "split=null", r"^split=null: which period .* Give period=\[START,END\]"),
     ("convert_era5", "split.val=[2015,2016]", r"^split\.val=\['?2015'?, '?2016'?\]: want it after"),
     ("convert_era5", "split.train=[x,2016]", r"^split\.train=\['x', 2016\]: want \[START, END\]"),
     ("make_sample", "days=1e9", r"^days=1000000000\.0: want a whole number 1 … 100000 \(days\)$"),

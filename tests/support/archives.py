@@ -45,6 +45,31 @@ def archive(times: np.ndarray, lat: np.ndarray = LAT, lon: np.ndarray = LON) -> 
     )
 
 
+def weatherbench_2(
+    times: np.ndarray, lat: np.ndarray = LAT, lon: np.ndarray = LON, chunk: int = 20
+) -> xr.Dataset:
+    """All that `configs/source/weatherbench2.yaml` names, as WeatherBench 2 lays it out.
+
+    Args:
+        times: of it.
+        lat: of the grid.
+        lon: of the grid.
+        chunk: times in a stored chunk.
+    """
+    content = archive(times, lat, lon).sel(level=[500, 850])
+    dims, surface = content["geopotential"].dims, content["2m_temperature"].dims
+    high = 54000 + 200 * content["geopotential"].values
+    warmth = np.stack([warm(times, k, lat, lon) for k in (1, 2)], 1).swapaxes(2, 3)
+    content["geopotential"] = (dims, high, {"units": "m**2 s**-2"})
+    content["temperature"] = (dims, warmth, {"units": "K"})
+    for k, axis in enumerate("uv"):
+        wind = waves(times, k, lat, lon).swapaxes(1, 2)
+        content[f"10m_{axis}_component_of_wind"] = (surface, wind, {"units": "m s**-1"})
+    for field in content.data_vars.values():
+        field.encoding["chunks"] = tuple({"time": chunk}.get(d, field.sizes[d]) for d in field.dims)
+    return content
+
+
 def write_zarr(dataset: xr.Dataset, place: Path | str, **options: object) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

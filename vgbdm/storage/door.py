@@ -22,6 +22,7 @@ from zarr.storage import LocalStore, WrapperStore
 
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import parse_json, resolve
+from vgbdm.storage.remote import METADATA, open_remote
 
 OWN = frozenset({"bytes", "sharding_indexed", "crc32c", "blosc", "zstd", "vlen-utf8"})
 """Codecs that this project writes with."""
@@ -36,7 +37,6 @@ TYPES = re.compile(r"bool|string|u?int(8|16|32|64)|float(16|32|64)|complex(64|12
 OBJECT_TYPES = {"numpy.datetime64", "numpy.timedelta64", "fixed_length_utf32"}
 TYPES_2 = re.compile(r"[<>|](b1|[iu][1248]|f[248]|c(8|16)|[mM]8(\[\d*[a-zA-Zµ]+\])?|[SU]\d{1,5})")
 """As version 2 writes them; no objects, no records."""
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 CHUNK_BYTES, SHARD_BYTES = 2**31, 2**36
 """Of what is decoded at once, and of what is kept in one file."""
 LINE_LENGTH = 2**24
@@ -229,20 +229,17 @@ def open_foreign(root: str, options: Mapping[str, Any] | None = None) -> tuple[G
         Its store, its path in that, and the version of Zarr.
 
     Raises:
-        InputError: for what may not be decoded; whatever zarr-python raises for what it cannot
-            open.
+        InputError: for what may not be decoded, or a server that does not give it; whatever
+            zarr-python raises for what it cannot open.
     """
-    if "://" not in root:
-        plain = Guarded(LocalStore(root, read_only=True), root)
+    if "://" in root:
+        store = Guarded(open_remote(root, options or {}), root)
+    else:
+        store = Guarded(LocalStore(root, read_only=True), root)
         for name in METADATA:
-            plain._check_file(Path(root) / name)
-    group = zarr.open_group(
-        root,
-        mode="r",
-        use_consolidated=False,
-        storage_options=None if options is None else dict(options),
-    )
-    return Guarded(group.store, root), group.path, group.metadata.zarr_format
+            store._check_file(Path(root) / name)
+    group = zarr.open_group(store, mode="r", use_consolidated=False)
+    return store, group.path, group.metadata.zarr_format
 
 
 def open_array(root: Path, name: str, mode: Any = "r+", remedy: str = "") -> zarr.Array[Any]:

@@ -1,6 +1,7 @@
 """Steps of hours and of calendar months."""
 
 import datetime
+import itertools
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from climate.conventions.calendar import (
     MONTH_SECONDS,
     as_step,
     count_steps,
+    divide,
     find_gaps,
     hour_of_day,
     in_unit_of,
@@ -162,3 +164,29 @@ def test_a_gap_is_where_the_next_step_is_not(hours):
     times = np.datetime64("2016-01-01", "s") + held * HOUR
     want = [(times[i], times[i + 1]) for i in range(len(held) - 1) if held[i + 1] - held[i] != 1]
     assert find_gaps(times, HOUR) == want
+
+
+def test_a_period_is_divided_as_the_usual_one():
+    usual = {
+        "train": ["2006-01-01", "2015-12-31"],
+        "val": ["2016-01-01", "2016-12-31"],
+        "test": ["2017-01-01", "2018-12-31"],
+    }
+    assert divide(["2006", "2018"]) == divide(["2006-01-01", "2018-12-31T18"]) == usual
+
+
+@pytest.mark.parametrize(
+    "ends", [["2018-01-05", "2018-02-28"], ["2015", "2018"], ["2018-01-01", "2018-01-13"]]
+)
+def test_the_parts_of_a_period_follow_each_other_and_are_all_of_it(ends):
+    parts = [parse_period(name, part) for name, part in divide(ends).items()]
+    first, last = parse_period("period", ends)
+    assert parts[0][0] == first and parts[-1][1] == last
+    second = np.timedelta64(1, "s")
+    assert [b[0] - a[1] for a, b in itertools.pairwise(parts)] == [second, second]
+    days = [(b - a + second) / np.timedelta64(1, "D") for a, b in parts]
+    assert np.allclose(days, np.array([10, 1, 2]) / 13 * sum(days), atol=1.0)
+
+
+def test_a_period_that_is_too_short_is_not_divided():
+    refused(lambda: divide(["2018-01-01", "2018-01-12"]), "12 days are too few", "split.train")

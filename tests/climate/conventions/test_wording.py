@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from climate.conventions.calendar import parse_duration
-from climate.conventions.wording import date, duration, last_date, period, setting_of
+from climate.conventions.wording import date, duration, last_date, period, setting_of, size
 
 
 def length(text):
@@ -57,3 +57,7 @@ def test_an_end_is_a_date_only_where_the_day_ends():
     assert last_date(np.datetime64("2010-01-31T23:59:58")) == "2010-01-31 23:59:58"
     assert last_date(np.datetime64("2010-01-31T00:00:00")) == "2010-01-31"
     assert date(np.datetime64("2010-01-01T00:00:01")) == "2010-01-01 00:00:01"
+
+
+def test_sizes_are_told_in_what_they_are_large_in():
+    assert size(2**30) == "1.00 GiB" and size(2**30 - 2**20) == "1023.0 MiB"

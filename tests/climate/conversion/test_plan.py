@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from builders import SPLITS, source, write_folder
 from refusals import refused
 
 from climate.conversion import plan
@@ -50,10 +51,6 @@ def test_what_does_not_fit_is_refused_to_the_byte(make):
     needed = 4 * 3 * 8 * 16 * 125 + plan.SPARE_BYTES
     assert make(range(10), free=needed).free == needed
     refused(lambda: make(range(10), free=needed - 1), "needs up to 64.2 MiB for 100 steps")
-
-
-def test_sizes_are_told_in_what_they_are_large_in():
-    assert plan._size(2**30) == "1.00 GiB" and plan._size(2**30 - 2**20) == "1023.0 MiB"
 
 
 @pytest.mark.parametrize(
@@ -104,3 +101,16 @@ def test_large_states_are_dealt_to_shards_of_128_mib():
     assert chunk_shape(1, 512, 512) == ((24, 1, 512, 512), (120, 1, 512, 512))
     assert chunk_shape(3, 512, 512) == ((1, 1, 512, 512), (42, 3, 512, 512))
     assert chunk_shape(40, 721, 1440) == ((1, 1, 721, 1440), (1, 20, 721, 1440))
+
+
+def test_a_preview_says_what_will_be_and_writes_nothing(tmp_path):
+    files = write_folder(tmp_path / "files", ("z",))
+    dataset = source(files, ("z",)).open()
+    lines = plan.preview(dataset, tmp_path / "a" / "store", SPLITS, "threads", 2)
+    assert "480 steps" in lines[0] and "free" in lines[0]
+    assert lines[1:] == [
+        "train       2016-01-01 … 2016-01-12 23:00, 288 times",
+        "val         2016-01-13 … 2016-01-15, 72 times",
+        "test        2016-01-16 … 2016-01-20, 120 times",
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["files"]

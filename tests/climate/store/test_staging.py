@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from builders import SPLITS, source, write_folder
 from refusals import refused
+from web import serving
 
 from climate.conversion.convert import convert
 from climate.store.layout import open_store
 from climate.store.staging import stage
 from vgbdm.errors import InputError
+from vgbdm.storage import network
 from vgbdm.storage.files import aside_of
 
 
@@ -84,6 +86,48 @@ def test_a_url_that_nothing_here_can_read_is_one_line_with_a_remedy(tmp_path, mo
     monkeypatch.setitem(sys.modules, "gcsfs", None)
     for url in ("gs://bucket/store", "stroe://x"):
         refused(lambda url=url: stage(url, tmp_path / "s"), url, "vgbdm[cloud]")
+
+
+@pytest.fixture
+def web(origin, monkeypatch):
+    """The same store behind a server."""
+    monkeypatch.setattr(network, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(network, "SILENCE", 0.3)
+    with serving(origin.parent) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", ["500", "silence", "short", "cut", "closed"])
+def test_faults_of_a_server_that_pass_change_nothing(origin, web, tmp_path, kind):
+    web.share, web.seed, web.kinds = 0.1, 5, (kind,)
+    staged = open_store(stage(f"{web.url}/store", tmp_path / "s"))
+    assert web.failed[kind] > 1
+    assert np.array_equal(staged.read(0, 480), open_store(origin).read(0, 480))
+
+
+def test_what_a_server_gave_before_it_went_is_not_asked_for_again(
+    origin, web, tmp_path, monkeypatch
+):
+    url = f"{web.url}/store"
+    web.left = 40
+    monkeypatch.setattr(network, "KNOWN", 0.01)
+    refused(lambda: stage(url, tmp_path / "s"), web.url, "does not answer", "same command again")
+    web.stop()
+    monkeypatch.setattr(network, "UNKNOWN", 0.01)
+    refused(lambda: stage(url, tmp_path / "s"), url, "does not answer")
+    held = {p.relative_to(tmp_path / "s") for p in (tmp_path / "s").rglob("*") if p.is_file()}
+    web.left = float("inf")
+    web.asked.clear()
+    web.start()
+    staged = open_store(stage(url, tmp_path / "s"))
+    assert held and not {f"/store/{name}" for name in held} & set(web.asked)
+    assert np.array_equal(staged.read(0, 480), open_store(origin).read(0, 480))
+
+
+def test_what_a_server_lacks_or_denies_is_one_line(web, tmp_path):
+    refused(lambda: stage(f"{web.url}/none", tmp_path / "s"), "not there", "404")
+    web.answers["/store/state/c/7/0/0/0"] = 403
+    refused(lambda: stage(f"{web.url}/store", tmp_path / "s"), "c/7/0/0/0", "answers 403")
 
 
 def test_what_is_no_store_or_another_one_is_refused(origin, remote, tmp_path):

@@ -57,17 +57,27 @@ def card() -> pd.DataFrame:
 def test_the_published_data_and_split_are_recognised(pair):
     assert why_not_comparable(*pair) is None
     text = format_beside(card(), *pair)
-    for words in ("ClimODE, published", "102.9", "3.43", "include", "test years"):
+    for words in ("ClimODE, published", "102.9", "3.43", "include", "test years", "220.6"):
         assert words in text
+    lines = [line.split()[2:] for line in text.splitlines() if ", published" in line]
+    assert [line[4] for line in lines[:3]] == ["–", "220.6", "–"]
+    assert len(lines) == 15 and {len(line) for line in lines} == {len(HOURS)}
     page = "".join(html_beside(card(), *pair))
     assert page.count("<table>") == 5
     assert "102.9" in page
 
 
 def test_the_numbers_are_those_of_the_papers():
-    assert [len(row) for table in ROWS.values() for row in table.values()] == [len(HOURS)] * 10
-    assert ROWS["ClimODE, published"]["t2m"] == (1.21, 1.45, 1.43, 1.40, 1.70)
-    assert ROWS["GB-DM, published"]["z"] == (114.1, 182.4, 251.2, 307.5, 432.1)
+    assert [len(row) for table in ROWS.values() for row in table.values()] == [len(HOURS)] * 15
+    none = {name: np.isnan(list(table.values())).sum() for name, table in ROWS.items()}
+    assert none == {"ClimODE, published": 5, "CoDiCast, published": 0, "GB-DM, published": 5}
+    assert ROWS["ClimODE, published"]["t2m"] == pytest.approx(
+        (1.21, 1.45, 1.43, 1.40, np.nan, 1.70), nan_ok=True
+    )
+    assert ROWS["CoDiCast, published"]["v10"] == (1.31, 1.57, 1.75, 1.95, 2.15, 2.36)
+    assert ROWS["GB-DM, published"]["z"] == pytest.approx(
+        (114.1, 182.4, 251.2, 307.5, np.nan, 432.1), nan_ok=True
+    )
 
 
 def test_everything_else_is_named(pair):
@@ -109,9 +119,10 @@ def test_published_errors_are_shown_in_the_stores_unit_without_an_offset(pair):
 
 def test_no_number_of_the_papers_has_changed():
     """Their sums; and the grid they are on, that of WeatherBench at 5.625°."""
-    sums = {name: {v: sum(row) for v, row in table.items()} for name, table in ROWS.items()}
+    sums = {n: {v: np.nansum(row) for v, row in table.items()} for n, table in ROWS.items()}
     want = {
         "ClimODE, published": {"z": 853.4, "t": 7.25, "t2m": 7.19, "u10": 9.45, "v10": 9.63},
+        "CoDiCast, published": {"z": 1003.9, "t": 8.66, "t2m": 8.18, "u10": 10.62, "v10": 11.09},
         "GB-DM, published": {"z": 1287.3, "t": 8.95, "t2m": 9.23, "u10": 12.0, "v10": 12.65},
     }
     for name, table in want.items():
