@@ -63,7 +63,7 @@ class ZarrStoreSource:
             InputError: one line, for whatever cannot be taken as it is.
         """
         dataset = self._open_store()
-        held = {self.root: dataset}
+        held = [(self.root, dataset)]
         return make_dataset(
             self.catalogue.series(self.variables, held),
             self.variables,

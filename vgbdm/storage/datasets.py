@@ -71,7 +71,8 @@ def open_netcdf(path: Path, remedy: str, **options: Any) -> xr.Dataset:
     try:
         dataset = xr.open_dataset(path, engine="netcdf4", cache=False, **options)
     except Exception as error:  # libraries raise many kinds
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        told = getattr(error, "strerror", None) or str(error)
+        reason = (told.splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{path}: not a readable NetCDF file ({reason}); {remedy}") from None
     for name, variable in dataset.variables.items():
         if (
