@@ -64,6 +64,8 @@ class WeatherBenchSource:
         Raises:
             InputError: one line, for whatever cannot be taken as it is.
         """
+        if self.root.is_file():
+            raise InputError(f"{self.root}: is a file; give source=cf_files for it")
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder; source.root names the data")
         unknown = sorted({*self.fields} - {*self.folders})
@@ -92,7 +94,8 @@ class WeatherBenchSource:
         folder = self.root / self.folders[name]
         if not folder.is_dir():
             raise InputError(
-                f"{folder}: missing, it should hold {name}; leave {name} out or add it"
+                f"{folder}: missing, it should hold {name}; leave {name} out or add it, or give "
+                "source=cf_files for files that are laid out otherwise"
             )
         files = sorted(folder.glob(self.pattern))
         if not files:

@@ -1,4 +1,4 @@
-"""Files of monthly means, as CDS and NCEP have them, are stored, trained on and scored as months."""
+"""Monthly means as CDS and NCEP stamp them are stored, trained on and scored as months."""
 
 import numpy as np
 import pytest

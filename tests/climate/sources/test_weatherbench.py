@@ -194,3 +194,9 @@ def test_real_winds(winds):
     dataset = source(winds, ("u10", "v10")).open()
     assert dataset.sizes == {"time": 174, "lat": 32, "lon": 64}
     assert {"orography", "lsm"} <= set(dataset.data_vars)
+
+
+def test_files_of_another_layout_are_another_source(tmp_path):
+    (tmp_path / "a.grib").write_bytes(b"GRIB")
+    refused(tmp_path, "give source=cf_files for files")
+    refused(tmp_path / "a.grib", "a.grib: is a file; give source=cf_files for it")

@@ -72,6 +72,22 @@ def test_an_archive_is_unpacked_once_until_it_changes_and_not_beside_the_data(tm
     assert len(zipped.unpack(path)) == 2
 
 
+@pytest.mark.parametrize("pattern", ["b.zip", "ground.nc", "b.zip/*"])
+def test_a_static_field_is_named_by_its_archive_or_its_place_there(tmp_path, pattern):
+    content = archive(TIMES[:4])
+    ground = netcdf(content[["land_sea_mask"]])
+    other = netcdf(content[["land_sea_mask"]].map(lambda mask: 1 - mask))
+    pack(tmp_path / "a.zip", [("a.nc", netcdf(content[["2m_temperature"]])), ("x.nc", other)])
+    pack(tmp_path / "b.zip", [("ground.nc", ground)])
+    static = {"lsm": {"name": "land_sea_mask"}}
+    source = cf_source(tmp_path, ("t2m",), static=static, pattern=None)
+    refused(source.open, "hold other values; say which file")
+    source = cf_source(
+        tmp_path, ("t2m",), static={"lsm": static["lsm"] | {"file": pattern}}, pattern=None
+    )
+    assert np.array_equal(source.open()["lsm"].values, content["land_sea_mask"].values.T)
+
+
 def test_messages_name_the_place_in_the_archive(tmp_path, small):
     pack(tmp_path / "a.zip", [("x/a.nc", small[: len(small) // 2])])
     said = refused(lambda: opened(tmp_path), "a.zip/x/a.nc: is cut off")
