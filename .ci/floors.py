@@ -7,7 +7,7 @@ from pathlib import Path
 
 DATA = {
     "numpy", "pandas", "xarray", "zarr", "numcodecs", "google-crc32c", "dask", "fsspec", "netcdf4",
-    "cf-units", "distributed",
+    "cf-units", "distributed", "cfgrib", "eccodes",
 }  # fmt: skip
 """Those that read and write data. torch stays as it is, and with it what is built against it."""
 
@@ -16,7 +16,8 @@ def main() -> None:
     """Print the requirements."""
     file = Path(__file__).parent.parent / "pyproject.toml"
     project = tomllib.loads(file.read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cluster"], *extras["grib"]]
     named = {re.split(r"[\[<>=~! ]", line, maxsplit=1)[0].lower(): line for line in wanted}
     absent = sorted(DATA - named.keys())
     if absent:

@@ -12,7 +12,7 @@ EXTRAS = {
     "report": ("matplotlib",),
     "cloud": ("aiohttp", "gcsfs", "requests", "s3fs"),
     "cluster": ("distributed",),
-    "grib": ("cfgrib",),
+    "grib": ("cfgrib", "eccodes"),
 }
 """Extra of this distribution → the packages it brings."""
 

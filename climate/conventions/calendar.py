@@ -53,14 +53,20 @@ def usual_step(times: np.ndarray) -> np.timedelta64:
     """The most frequent step of increasing times, in seconds; a calendar month for months.
 
     Months are times of which most lie in the calendar month after the last, and no two in one,
-    and which are not evenly spaced in seconds.
+    and which are not evenly spaced in seconds, or are at the same time of their months.
     """
     steps = np.diff(times.astype("datetime64[s]"))
     values, counts = np.unique(steps, return_counts=True)
     base: np.timedelta64 = values[counts.argmax()]
     months = np.diff(times.astype("datetime64[M]")).astype(np.int64)
     uneven = bool((steps % base != np.timedelta64(0)).any())
-    if uneven and (months >= 1).all() and np.median(months) == 1 and base > 27 * DAY:
+    inside = times.astype("datetime64[s]") - times.astype("datetime64[M]").astype("datetime64[s]")
+    if (
+        (uneven or (inside == inside[:1]).all())
+        and (months >= 1).all()
+        and np.median(months) == 1
+        and base > 27 * DAY
+    ):
         return np.timedelta64(1, "M")
     return base
 

@@ -18,7 +18,8 @@ import xarray as xr
 from climate.conventions.units import find_conversion, setting, unit_of
 from climate.conventions.wording import date
 from climate.grids.grid import Grid
-from climate.sources.clock import decode_times, read_bounds, refuse_dimension, rounding
+from climate.sources.clock import decode_times, read_bounds, rounding
+from climate.sources.leads import merge_versions, refuse_dimension, valid_times
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
 from vgbdm.errors import InputError
@@ -29,7 +30,7 @@ REGRID = (
     "cdo remapcon"
 )
 AXIS_NAMES = {
-    "time": {"time", "valid_time"},
+    "time": {"time", "valid_time", "date"},
     "lat": {"lat", "latitude"},
     "lon": {"lon", "longitude"},
     "level": {
@@ -163,14 +164,14 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     """
     if name not in dataset.variables:
         raise InputError(f"{where}: holds {', '.join(map(str, dataset.data_vars))}, not {name}")
-    variable = dataset[name].variable
+    variable = merge_versions(dataset, dataset[name].variable)
     lat_axis, lat = _horizontal(dataset, variable, "lat", where)
     lon_axis, lon = _horizontal(dataset, variable, "lon", where)
     if lat_axis == lon_axis:
         raise InputError(f"{where}: {name} is on a reduced or unstructured grid; {REGRID}")
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
-    initial = np.empty(0) if found is None else np.atleast_1d(found[1].values)
+    initial = None if found is None else found[1]
     times, rounded, bounds = None, 0.0, None
     if found is not None and found[0] in variable.dims:
         times, rounded = decode_times(found[1], where), rounding(found[1])
@@ -182,12 +183,14 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         levels, level_unit = _levels(found[1], level_unit)
         if found[1].ndim:
             axes[found[0]] = "level"
-    indexers = {}
     for dim in variable.dims:
         if dim not in axes and variable.sizes[dim] > 1:
-            raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
-        if dim not in axes:
-            indexers[dim] = 0
+            times = valid_times(dataset, dim, initial, where)
+            if times is None:
+                raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
+            axes = {d: axis for d, axis in axes.items() if axis != "time"} | {dim: "time"}
+            rounded, bounds = 0.0, None
+    indexers = {dim: 0 for dim in variable.dims if dim not in axes}
     presence = variable.encoding.get("presence")
     if presence is not None:
         presence = replace(presence, axes=tuple(axes.get(dim) for dim in variable.dims))

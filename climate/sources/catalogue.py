@@ -14,6 +14,8 @@ from climate.sources.series import Series
 from climate.sources.static import StaticField, choose_parts
 from vgbdm.errors import InputError
 
+Held = Sequence[tuple[str, xr.Dataset]]
+"""Lazy datasets, each after what messages name it by: its file or store."""
 FIELD = ("name", "level", "level_units", "units", "method", "absent")
 """Settings of a field."""
 
@@ -63,12 +65,12 @@ class Catalogue:
                 f"{', '.join(sorted({*self.fields} - {*nameless}))}"
             )
 
-    def series(self, variables: Sequence[str], held: Mapping[str, xr.Dataset]) -> list[Series]:
+    def series(self, variables: Sequence[str], held: Held) -> list[Series]:
         """The wanted channels, levels of one variable together.
 
         Args:
             variables: short names, in the order of the channels.
-            held: lazy datasets by file or store.
+            held: lazy datasets, each after its file or store.
 
         Raises:
             InputError: one line, for a variable or level that is not there.
@@ -103,7 +105,7 @@ class Catalogue:
             for (key, places, units, _, sparse, method), members in grouped.items()
         ]
 
-    def statics(self, held: Mapping[str, xr.Dataset]) -> dict[str, StaticField]:
+    def statics(self, held: Held) -> dict[str, StaticField]:
         """The static fields that are there.
 
         Raises:
@@ -112,7 +114,7 @@ class Catalogue:
         found: dict[str, StaticField] = {}
         for channel, entry in self.static.items():
             name, key = str((entry or {}).get("name")), f"source.static.{channel}"
-            parts = [open_part(d, name, where) for where, d in held.items() if name in d.data_vars]
+            parts = [open_part(d, name, where) for where, d in held if name in d.data_vars]
             if parts:
                 time, level = entry.get("time"), entry.get("level")
                 found[channel] = StaticField(
@@ -152,14 +154,12 @@ def is_sparse(key: str, entry: Mapping[str, Any], parts: Sequence[Part]) -> bool
     return said == "fill"
 
 
-def _open(name: str, level_unit: str | None, held: Mapping[str, xr.Dataset]) -> list[Part]:
-    parts = [
-        open_part(d, name, where, level_unit) for where, d in held.items() if name in d.data_vars
-    ]
+def _open(name: str, level_unit: str | None, held: Held) -> list[Part]:
+    parts = [open_part(d, name, where, level_unit) for where, d in held if name in d.data_vars]
     if not parts:
-        names = sorted({str(n) for dataset in held.values() for n in dataset.data_vars})
+        names = sorted({str(n) for _, dataset in held for n in dataset.data_vars})
         shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
-        raise InputError(f"{next(iter(held))}: no variable {name} there; it holds {shown}")
+        raise InputError(f"{held[0][0]}: no variable {name} there; it holds {shown}")
     return parts
 
 

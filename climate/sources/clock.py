@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +36,8 @@ def decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
         InputError: for another calendar than the Gregorian one, or what is no time.
     """
     values = coordinate.values
+    if values.dtype.kind in "iuf" and values.size and "since" not in str(coordinate.attrs):
+        values = _of_digits(values)
     if values.dtype.kind == "O" and values.size:
         values = _of_objects(values, where)
     elif values.dtype.kind in "SUT":
@@ -47,6 +48,28 @@ def decode_times(coordinate: xr.Variable, where: str) -> np.ndarray:
     if values.dtype.kind != "M" or bool(np.isnat(values).any()):
         raise InputError(f"{where}: its times cannot be read; give CF units and no missing times")
     return (values + np.timedelta64(500, "ms")).astype("datetime64[s]")
+
+
+def _of_digits(values: np.ndarray) -> np.ndarray:
+    """Dates that are written as numbers YYYYMMDD, a fraction being one of the day, or YYYYMM.
+
+    Monthly means of the Climate Data Store and CDO's absolute times have them; others come back.
+    """
+    if not np.isfinite(values).all():
+        return values
+    whole = np.floor(values.astype(np.float64))
+    length = {len(f"{number:.0f}") for number in whole.flat}
+    if length not in ({6}, {8}):
+        return values
+    texts = [f"{number:.0f}" for number in whole.flat]
+    try:
+        days = np.array(["-".join((t[:4], t[4:6], *([t[6:]] if t[6:] else []))) for t in texts],
+                        "datetime64[s]")  # fmt: skip
+    except ValueError:
+        return values
+    rest = 0 if length == {6} else np.rint(86400 * (values.astype(np.float64) - whole)).ravel()
+    clock = days + np.asarray(rest, "timedelta64[s]")
+    return clock.astype("datetime64[ns]").reshape(values.shape)
 
 
 def _of_objects(values: np.ndarray, where: str) -> np.ndarray:
@@ -101,46 +124,6 @@ def rounding(coordinate: xr.Variable) -> float:
     clock = coordinate.values.astype("datetime64[s]")  # of nanoseconds, year 1 is out of reach
     far = float(np.abs((clock - origin) / SECOND).max()) / size
     return size * float(np.spacing(stored.type(far)))
-
-
-def refuse_dimension(
-    dataset: xr.Dataset, variable: xr.Variable, dim: Hashable, what: str, initial: np.ndarray
-) -> InputError:
-    """Why a dimension besides time, level, latitude and longitude is not taken.
-
-    Args:
-        dataset: that holds the variable.
-        variable: with the dimension.
-        dim: its name.
-        what: file and variable.
-        initial: the values of the time coordinate, if there is any.
-    """
-    count = variable.sizes[dim]
-    leads = dataset.variables.get(dim)
-    about = {} if leads is None else leads.attrs
-    lead = str(dim).lower() in ("step", "lead_time", "leadtime", "prediction_timedelta") or (
-        about.get("standard_name") == "forecast_period"
-    )
-    clocks = [n for n, v in dataset.variables.items() if v.dims == (dim,) and v.dtype.kind == "M"]
-    if clocks and not lead:
-        remedy = "rename it" if clocks[0] == dim else f"swap_dims({dim}={str(clocks[0])!r}) first"
-        return InputError(f"{what} has times along {dim}, which is not named time; {remedy}")
-    if not lead or not initial.size:
-        return InputError(
-            f"{what} has {count} of {dim} besides time, level, latitude and longitude; choose one "
-            "of them first"
-        )
-    first = date(initial.min()) if initial.dtype.kind == "M" else str(initial.flat[0])
-    if initial.size > 1:
-        return InputError(
-            f"{what} has {count} of {dim} for each of {initial.size} initial times from {first}: "
-            f"forecasts, not a series of states; choose one of {dim} first"
-        )
-    return InputError(
-        f"{what} has {count} of {dim} and one initial time only, {first}: a forecast, not a series "
-        f"of states; choose one of {dim} from many initial times, or, to take it as a series, give "
-        f"its valid times (time + {dim}) the dimension {dim} and the name time"
-    )
 
 
 def _coarser(rounded: float) -> str:
@@ -230,11 +213,21 @@ def thin(times: np.ndarray, step: np.timedelta64, where: str) -> np.ndarray:
     Raises:
         InputError: if the step is no multiple of a spacing of the times, or hits none of them.
     """
-    if is_monthly(step):
-        raise InputError("step: months are means, not steps; train with task=monthly for them")
     if len(times) < 2:
         raise InputError(f"{where}: holds {len(times)} time; at least 2 are needed")
-    if is_monthly(usual_step(times)):
+    monthly = is_monthly(usual_step(times))
+    if monthly and is_monthly(step) and step == np.timedelta64(1, "M"):
+        return np.arange(len(times))
+    if is_monthly(step):
+        raise InputError(
+            f"step={setting_of(step)}: "
+            + (
+                f"{where} has the means of single months; give step=null"
+                if monthly
+                else "months are means, not steps; train with task=monthly for them"
+            )
+        )
+    if monthly:
         raise InputError(f"step={setting_of(step)}: {where} has monthly means; give step=null")
     for part in spacings(times):
         count_steps("step", step.astype("timedelta64[s]"), part.length, "the source's")

@@ -57,7 +57,7 @@ def choose_parts(
     """
     key = f"source.static.{name}"
     file, level = entry.get("file"), entry.get("level")
-    parts = [p for p in candidates if file is None or Path(p.where).match(str(file))]
+    parts = [p for p in candidates if file is None or _is_named(Path(p.where), str(file))]
     if not parts:
         files = ", ".join(sorted({Path(p.where).name for p in candidates})[:6])
         raise InputError(f"{key}.file={file}: names no file that holds it; such are {files}")
@@ -73,6 +73,11 @@ def choose_parts(
             f"++{key}.level= one of them, or ++{key}.name=none to leave {name} out"
         )
     return ground
+
+
+def _is_named(path: Path, pattern: str) -> bool:
+    """Whether a file, or the archive that it is in, has a name of a pattern."""
+    return any(place.match(pattern) for place in (path, *path.parents))
 
 
 def _near(levels: np.ndarray, level: float) -> bool:

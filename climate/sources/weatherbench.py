@@ -16,8 +16,8 @@ import xarray as xr
 
 from climate.sources.axes import PRESSURE, Part, open_part
 from climate.sources.catalogue import check_settings, check_variables
-from climate.sources.cf_files import open_file
 from climate.sources.dataset import make_dataset
+from climate.sources.files import open_files
 from climate.sources.select import Selection
 from climate.sources.series import Series
 from climate.sources.static import StaticField
@@ -64,6 +64,8 @@ class WeatherBenchSource:
         Raises:
             InputError: one line, for whatever cannot be taken as it is.
         """
+        if self.root.is_file():
+            raise InputError(f"{self.root}: is a file; give source=cf_files for it")
         if not self.root.is_dir():
             raise InputError(f"{self.root}: no such folder; source.root names the data")
         unknown = sorted({*self.fields} - {*self.folders})
@@ -76,14 +78,14 @@ class WeatherBenchSource:
         attributes: dict[str, object] = {}
         series = []
         for name in self.variables:
-            held = {str(path): open_file(path) for path in self._files(name)}
+            held = open_files(self._files(name))
             entry = self.fields.get(name) or {}
             check_settings(f"source.fields.{name}", entry, SETTINGS)
             level, units = entry.get("level"), entry.get("units")
-            parts = tuple(_open(name, entry, where, dataset) for where, dataset in held.items())
+            parts = tuple(_open(name, entry, where, dataset) for where, dataset in held)
             units, method = None if units is None else str(units), entry.get("method")
             series.append(Series((name,), (level,), parts, units, method=method))
-            attributes = dict(next(reversed(held.values())).attrs)
+            attributes = dict(held[-1][1].attrs)
         return make_dataset(
             series, self.variables, self._static(), attributes, selection or Selection()
         )
@@ -92,7 +94,8 @@ class WeatherBenchSource:
         folder = self.root / self.folders[name]
         if not folder.is_dir():
             raise InputError(
-                f"{folder}: missing, it should hold {name}; leave {name} out or add it"
+                f"{folder}: missing, it should hold {name}; leave {name} out or add it, or give "
+                "source=cf_files for files that are laid out otherwise"
             )
         files = sorted(folder.glob(self.pattern))
         if not files:
@@ -101,10 +104,10 @@ class WeatherBenchSource:
 
     def _static(self) -> dict[str, StaticField]:
         parts: dict[str, list[Part]] = {}
-        for path in sorted((self.root / self.constants).glob(self.pattern)):
-            content = open_file(path)
+        paths = sorted((self.root / self.constants).glob(self.pattern))
+        for where, content in open_files(paths):
             for name in (n for n in self.static if n in content):
-                parts.setdefault(name, []).append(open_part(content, name, str(path)))
+                parts.setdefault(name, []).append(open_part(content, name, where))
         return {name: StaticField(tuple(found)) for name, found in parts.items()}
 
 

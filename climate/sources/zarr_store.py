@@ -64,7 +64,7 @@ class ZarrStoreSource:
             InputError: one line, for whatever cannot be taken as it is.
         """
         dataset = self._open_store()
-        held = {self.root: dataset}
+        held = [(self.root, dataset)]
         return make_dataset(
             self.catalogue.series(self.variables, held),
             self.variables,
@@ -95,6 +95,8 @@ class ZarrStoreSource:
         store, group, version = open_foreign(self.root, self.storage_options)
         watched = WatchedStore(store)
         dataset = _open(watched, group, None)
+        if not dataset.data_vars:
+            _refuse_groups(watched, group, self.root)
         used = self._used(dataset)
         arrays = {name: _array(watched, group, name, version) for name in used}
         stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
@@ -139,6 +141,20 @@ def _open(store: WatchedStore, path: str, consolidated: bool | None) -> xr.Datas
             use_zarr_fill_value_as_mask=False,  # which xr.open_dataset does not hand on
         )  # fmt: skip
         return xr.open_dataset(held, chunks=None, cache=False, decode_timedelta=False)
+
+
+def _refuse_groups(store: WatchedStore, path: str, root: str) -> None:
+    """Name the groups that hold a store's variables, where its top holds none.
+
+    Raises:
+        InputError: if there are any that can be listed.
+    """
+    groups = sorted(zarr.open_group(store, path=path, mode="r").group_keys())
+    if groups:
+        raise InputError(
+            f"{root}: holds its variables in the groups {', '.join(groups[:12])}; give one of "
+            f"them, such as source.root={root.rstrip('/')}/{groups[0]}"
+        )
 
 
 def _array(store: WatchedStore, group: str, name: str, version: Any) -> zarr.Array[Any]:

@@ -10,6 +10,7 @@ import xarray as xr
 
 from vgbdm.errors import InputError
 from vgbdm.storage.door import METADATA, open_foreign
+from vgbdm.storage.lengths import cut_off
 from vgbdm.storage.sealed import Sealed
 from vgbdm.storage.sealing import MANIFEST, read_manifest
 
@@ -59,14 +60,19 @@ def open_netcdf(path: Path, remedy: str, **options: Any) -> xr.Dataset:
         options: of `xarray.open_dataset`.
 
     Raises:
-        InputError: one line, if it is no such file, or holds other things than numbers and text.
+        InputError: one line, if it is no such file, is cut off, or holds other things than numbers
+            and text.
     """
     if not path.is_file():
         raise InputError(f"{path}: is no regular file; {remedy}")
+    short = cut_off(path)
+    if short:
+        raise InputError(f"{path}: {short}; {remedy}")
     try:
         dataset = xr.open_dataset(path, engine="netcdf4", cache=False, **options)
     except Exception as error:  # libraries raise many kinds
-        reason = (str(error).splitlines() or [""])[0] or type(error).__name__
+        told = getattr(error, "strerror", None) or str(error)
+        reason = (told.splitlines() or [""])[0] or type(error).__name__
         raise InputError(f"{path}: not a readable NetCDF file ({reason}); {remedy}") from None
     for name, variable in dataset.variables.items():
         if (

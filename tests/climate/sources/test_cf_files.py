@@ -113,10 +113,22 @@ def test_variables_of_other_times(tmp_path):
 def test_what_is_not_there(tmp_path):
     refused(cf_source(tmp_path / "none"), "no such folder")
     refused(cf_source(tmp_path), "no file **/*.nc")
-    (tmp_path / "a.grib").write_bytes(b"GRIB")
-    refused(cf_source(tmp_path, pattern="*.grib"), "a.grib", "convert it first")
-    (tmp_path / "a.nc").write_bytes(b"nonsense")
-    refused(cf_source(tmp_path), "a.nc", "not a readable NetCDF file")
+    for pattern in ("/data/*.nc", "/"):
+        refused(cf_source(tmp_path, pattern=pattern), f"source.pattern={pattern}: want one inside")
+    refused(cf_source(tmp_path, pattern=None), "no file that ends in .nc", "source.pattern others")
+    (tmp_path / "zarr.json").touch()
+    refused(cf_source(tmp_path, pattern=None), "is a Zarr store; give source=weatherbench2")
+
+
+def test_files_are_found_by_their_endings_or_named_alone(tmp_path):
+    content = archive(TIMES)
+    write(content.isel(time=slice(30)), tmp_path / "a [1]/A.NC4")
+    write(content.isel(time=slice(30, None)), tmp_path / "b.nc")
+    for other in ("._b.nc", "readme.txt", "c.nc.part"):
+        (tmp_path / other).write_text("nothing of the kind")
+    check(cf_source(tmp_path, pattern=None).open())
+    check(cf_source(tmp_path / "b.nc").open(), TIMES[30:])
+    check(cf_source(tmp_path, pattern="a [1]/A.NC4").open(), TIMES[:30])
 
 
 def test_no_times(tmp_path):

@@ -129,7 +129,7 @@ def test_what_is_no_time_says_what_is_wanted(values, words):
 def test_times_of_another_name_are_to_be_renamed():
     data = archive(hours("2016-01-01", 2))
     for change, words in (
-        (data.rename(time="date"), "times along date, which is not named time; rename it"),
+        (data.rename(time="when"), "times along when, which is not named time; rename it"),
         (data.rename_dims(time="i"), "times along i, .* swap_dims\\(i='time'\\)"),
     ):
         with pytest.raises(InputError, match=words):
@@ -172,38 +172,6 @@ def test_half_hours_keep_their_minutes(tmp_path):
     assert np.array_equal(opened(tmp_path / "mended")["time"], times)
 
 
-def test_time_and_step(case):
-    root = case("time_and_step")
-    refused(
-        lambda: surface(root),
-        "has 61 of step and one initial time only, 2010-01-01: a forecast, not a series",
-    )
-    data = xr.load_dataset(root / "forecast.nc", decode_timedelta=False)
-    valid = data["valid_time"].values
-    data = data.drop_vars(["time", "step", "valid_time"]).rename(step="time")
-    (root / "mended").mkdir()
-    data.assign_coords(time=valid).to_netcdf(root / "mended/all.nc")
-    assert np.array_equal(surface(root / "mended")["time"], hours("2010-01-01", 61, 6))
-
-
-def test_forecasts_of_many_initial_times_are_named(tmp_path):
-    content = archive(hours("2016-01-01", 12, 12)).expand_dims(lead_time=[0, 6, 12])
-    content.to_netcdf(tmp_path / "a.nc")
-    refused(
-        lambda: opened(tmp_path), "3 of lead_time for each of 12 initial times", "choose one of"
-    )
-
-
-@pytest.mark.parametrize("name", ["standard_name", "long_name"])
-def test_leads_are_known_by_their_standard_name_and_members_are_no_leads(tmp_path, name):
-    content = archive(hours("2016-01-01", 12, 12)).expand_dims(hence=[0, 6, 12])
-    content["hence"].attrs = {name: "forecast_period"}
-    content.to_netcdf(tmp_path / "a.nc")
-    said = refused(lambda: opened(tmp_path), "3 of hence", "choose one of")
-    assert ("forecasts, not a series" in said) == (name == "standard_name")
-    assert ("besides time, level" in said) == (name != "standard_name")
-
-
 MONTHS = np.arange(np.datetime64("2006-01"), np.datetime64("2010-01"))
 
 
@@ -223,12 +191,69 @@ def test_monthly_means(case, tmp_path):
     )
 
 
+def test_a_step_of_a_month_is_that_of_monthly_means_alone(case, tmp_path):
+    root = case("monthly_means")
+    assert len(surface(root, step="1mo")["time"]) == 48
+    refused(lambda: surface(root, step="2mo"), "step=2mo:", "single months; give step=null")
+    write(hours("2016-01-01", 20, 6), tmp_path / "a.nc")
+    refused(lambda: opened(tmp_path, "1mo"), "step=1mo: months are means", "task=monthly")
+
+
 @pytest.mark.parametrize("day", [0, 14, 27])
 def test_months_stamped_on_any_day_with_one_missing(tmp_path, day):
     stamps = np.delete(MONTHS.astype("datetime64[D]") + day, 7)
     write(stamps.astype("datetime64[ns]"), tmp_path / "a.nc")
     times = opened(tmp_path)["time"].values
     assert np.array_equal(times, np.delete(MONTHS, 7).astype("datetime64[ns]"))
+
+
+NUMBERS = {
+    "YYYYMMDD": (MONTHS.astype(str), lambda t: int(t.replace("-", "") + "01"), "i8"),
+    "YYYYMM": (MONTHS.astype(str), lambda t: int(t.replace("-", "")), "i4"),
+    "day as %Y%m%d.%f": (
+        MONTHS.astype(str),
+        lambda t: float(t.replace("-", "") + "15") + 0.5,
+        "f8",
+    ),
+}
+
+
+@pytest.mark.parametrize("units", NUMBERS)
+def test_months_as_numbers_of_digits(tmp_path, units):
+    """`date` of the new Climate Data Store, and the absolute times of CDO."""
+    texts, number, kind = NUMBERS[units]
+    data = archive(MONTHS.astype("datetime64[ns]")).rename(time="date")
+    data = data.assign_coords(date=np.array([number(text) for text in texts], kind))
+    if "%" in units:
+        data["date"].attrs["units"] = units
+    data.to_netcdf(tmp_path / "a.nc")
+    assert np.array_equal(opened(tmp_path)["time"].values.astype("datetime64[M]"), MONTHS)
+
+
+def test_fractions_of_days_as_digits_are_times():
+    stamps = decode_times(xr.Variable("date", [20160228.0, 20160228.25, 20160229.75]), "x")
+    assert np.array_equal(stamps, hours("2016-02-28", 8, 6).astype("M8[s]")[[0, 1, 7]])
+
+
+@pytest.mark.parametrize(
+    "values", [[20161301, 20161401], [2016, 2017], [20160101, 201602], [np.nan] * 2]
+)
+def test_other_numbers_are_no_times(values):
+    with pytest.raises(InputError, match="its times cannot be read"):
+        decode_times(xr.Variable("date", values), "x")
+
+
+def test_months_of_ncep(tmp_path):
+    """Hours since 1800 as doubles, latitudes descending, in the calendar that is not named."""
+    since = (MONTHS.astype("datetime64[h]") - np.datetime64("1800-01-01", "h")).astype("f8")
+    data = archive(MONTHS.astype("datetime64[ns]")).isel(latitude=slice(None, None, -1))
+    about = {"units": "hours since 1800-01-01 00:00:0.0", "delta_t": "0000-01-00 00:00:00",
+             "avg_period": "0000-01-00 00:00:00"}  # fmt: skip
+    data.assign_coords(time=("time", since, about)).to_netcdf(tmp_path / "a.nc")
+    dataset = opened(tmp_path)
+    assert np.array_equal(dataset["time"].values.astype("datetime64[M]"), MONTHS)
+    assert np.array_equal(dataset["z"].values[0], archive(MONTHS[:1].astype("M8[ns]"))
+                          ["geopotential"].sel(level=500).values[0].T)  # fmt: skip
 
 
 def test_rounded_times_are_refused_only_where_steps_differ():

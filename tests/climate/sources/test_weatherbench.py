@@ -69,10 +69,17 @@ def test_a_file_without_its_variable(root):
     refused(root, "holds w, not z")
 
 
-@pytest.mark.parametrize("content", [b"", b"no netcdf at all", b"\x89HDF\r\n\x1a\n cut"])
-def test_corrupt_file(root, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"no netcdf at all", "is a text"),
+        (b"\x89HDF\r\n\x1a\n cut", "is cut off"),
+    ],
+)
+def test_corrupt_file(root, content, words):
     next((root / "geopotential_500").iterdir()).write_bytes(content)
-    refused(root, "geopotential_500_2016", "not a readable NetCDF file")
+    refused(root, "geopotential_500_2016", words)
 
 
 def test_other_grid(tmp_path):
@@ -187,3 +194,9 @@ def test_real_winds(winds):
     dataset = source(winds, ("u10", "v10")).open()
     assert dataset.sizes == {"time": 174, "lat": 32, "lon": 64}
     assert {"orography", "lsm"} <= set(dataset.data_vars)
+
+
+def test_files_of_another_layout_are_another_source(tmp_path):
+    (tmp_path / "a.grib").write_bytes(b"GRIB")
+    refused(tmp_path, "give source=cf_files for files")
+    refused(tmp_path / "a.grib", "a.grib: is a file; give source=cf_files for it")

@@ -217,3 +217,16 @@ def test_a_broken_chunk_is_one_line(tmp_path, plain):
     dataset = zarr_source(root, ("t2m",)).open(Selection())
     with pytest.raises(InputError, match="2m_temperature cannot be read"):
         dataset["t2m"].load()
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_groups_are_named_and_can_be_given(tmp_path, version):
+    for name in ("surface", "ground"):
+        archive(TIMES[:4]).to_zarr(tmp_path / "a.zarr", group=name, zarr_format=version)
+    with pytest.raises(InputError) as caught:
+        zarr_source(f"{tmp_path}/a.zarr/").open()
+    said = str(caught.value)
+    assert "holds its variables in the groups ground, surface; give one of them" in said
+    root = said.partition("source.root=")[2]
+    assert root == f"{tmp_path}/a.zarr/ground"
+    assert np.array_equal(zarr_source(root).open()["time"], TIMES[:4])

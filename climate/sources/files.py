@@ -1,0 +1,120 @@
+"""Files as they come: NetCDF, GRIB, and ZIP archives of both, whatever they are named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import netCDF4
+import xarray as xr
+
+from climate.sources import grib, zipped
+from climate.sources.formats import AGAIN, ENDINGS, Kind, kind_of
+from vgbdm.errors import InputError
+from vgbdm.storage.datasets import open_netcdf
+
+
+def find_files(root: Path, pattern: str | None) -> list[Path]:
+    """The files that are meant, sorted.
+
+    Args:
+        root: folder that holds them, or a file.
+        pattern: of the files in it; None: all whose names end as those of data do.
+
+    Raises:
+        InputError: if there are none.
+    """
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder; source.root names the data")
+    if pattern is None:
+        return _known(root)
+    if (root / pattern).is_file():  # brackets are letters there
+        return [root / pattern]
+    try:
+        paths = sorted(path for path in root.glob(pattern) if path.is_file())
+    except (NotImplementedError, ValueError):
+        raise InputError(
+            f"source.pattern={pattern}: want one inside of {root}, such as **/*.nc"
+        ) from None
+    if not paths:
+        raise InputError(f"{root}: no file {pattern}; source.pattern names the files")
+    return paths
+
+
+def _known(root: Path) -> list[Path]:
+    named = [p for p in root.rglob("*") if p.suffix.lower() in ENDINGS and p.name[0] != "."]
+    paths = sorted(path for path in named if path.is_file())
+    if paths:
+        return paths
+    if any((root / name).exists() for name in ("zarr.json", ".zgroup", ".zmetadata")):
+        raise InputError(f"{root}: is a Zarr store; give source=weatherbench2 for it")
+    raise InputError(
+        f"{root}: no file that ends in {', '.join(ENDINGS)}; source.root names their folder, "
+        "source.pattern others"
+    )
+
+
+def open_files(paths: Iterable[Path]) -> list[tuple[str, xr.Dataset]]:
+    """Open files lazily, without Dask.
+
+    Returns:
+        Datasets, each after what messages name it by: the path of its file, and of an archive that
+        in it; a file may hold several.
+
+    Raises:
+        InputError: one line, for a file that cannot be read as any of these.
+    """
+    return [held for path in paths for held in _open(path)]
+
+
+def _open(path: Path) -> list[tuple[str, xr.Dataset]]:
+    kind = kind_of(path)
+    if kind != "zip":
+        return [(str(path), dataset) for dataset in _open_data(path, str(path), kind)]
+    members = zipped.unpack(path).items()
+    return [(where, dataset) for where, place in members for dataset in _open_member(place, where)]
+
+
+def _open_member(path: Path, where: str) -> list[xr.Dataset]:
+    """Of an archive; messages name it by its place there."""
+    try:
+        kind = kind_of(path)
+        if kind == "zip":
+            raise InputError(f"{path}: is a ZIP archive inside of another; unzip the outer one")
+        return _open_data(path, where, kind)
+    except InputError as error:
+        raise InputError(str(error).replace(str(path), where)) from None
+
+
+def _open_data(path: Path, where: str, kind: Kind) -> list[xr.Dataset]:
+    return grib.open_grib(path, where) if kind == "grib" else [_open_netcdf(path, where)]
+
+
+def _open_netcdf(path: Path, where: str) -> xr.Dataset:
+    dataset = open_netcdf(path, AGAIN, chunks=None, decode_timedelta=False)
+    if not dataset.data_vars:
+        _refuse_empty(path, where)
+    return dataset
+
+
+def _refuse_empty(path: Path, where: str) -> None:
+    """Name the groups that hold a file's variables, where its top holds none.
+
+    Raises:
+        InputError: in any case.
+    """
+    groups: list[str] = []
+    try:
+        with netCDF4.Dataset(path) as file:
+            groups = list(file.groups)
+    except OSError:  # of another kind, such as the classic one
+        pass
+    if groups:
+        raise InputError(
+            f"{where}: holds its variables in the groups {', '.join(groups)}; bring them to the "
+            "top, e.g. by ncks -G : OLD NEW, or by xarray: "
+            f"xr.open_dataset(OLD, group='{groups[0]}').to_netcdf(NEW)"
+        )
+    raise InputError(f"{where}: holds no variables; {AGAIN}, or move it away")

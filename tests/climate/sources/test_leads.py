@@ -1,0 +1,102 @@
+"""One forecast is a series of its valid times; ERA5T fills what ERA5 has not yet."""
+
+import numpy as np
+import pytest
+import xarray as xr
+from archives import archive, cf_source
+from builders import hours, warm, waves
+from refusals import refused
+
+TIMES = hours("2016-01-01", 24, 6)
+START = TIMES[0]
+UNITS = {"hours": 1.0, "h": 1.0, "days": 24.0, "nanoseconds": 1 / 3.6e12, "minutes": 1 / 60}
+
+
+def opened(root, *variables):
+    return cf_source(root, variables or ("z", "z8", "t2m"), pattern=None).open()
+
+
+def one_forecast(units="hours", dim="step", **about):
+    data = archive(TIMES).rename(time=dim)
+    leads = 6 * np.arange(len(TIMES)) / UNITS[units]
+    return data.assign_coords({dim: (dim, leads, {"units": units, **about}), "time": START})
+
+
+@pytest.mark.parametrize("units", UNITS)
+@pytest.mark.parametrize("whole", [True, False])
+def test_valid_times_are_initial_time_and_step(tmp_path, units, whole):
+    data = one_forecast(units)
+    (data.expand_dims("time") if whole else data).to_netcdf(tmp_path / "a.nc")
+    dataset = opened(tmp_path)
+    assert np.array_equal(dataset["time"], TIMES)
+    assert np.array_equal(dataset["z"].values, waves(TIMES, 1))
+    assert np.array_equal(dataset["t2m"].isel(time=[3, 7]).values, warm(TIMES[[3, 7]], 3))
+
+
+def test_valid_times_that_are_stored_are_taken(case):
+    """The layout that cfgrib gives a forecast."""
+    root = case("time_and_step")
+    fields = {name: {"name": name} for name in ("t2m", "u10", "v10")}
+    dataset = cf_source(root, tuple(fields), fields=fields, static={}, pattern=None).open()
+    assert np.array_equal(dataset["time"], hours("2010-01-01", 61, 6))
+
+
+def test_leads_are_known_by_their_standard_name(tmp_path):
+    data = one_forecast(dim="hence", standard_name="forecast_period")
+    data.to_netcdf(tmp_path / "a.nc")
+    assert np.array_equal(opened(tmp_path)["time"], TIMES)
+    del data["hence"].attrs["standard_name"]
+    data.to_netcdf(tmp_path / "b.nc")
+    (tmp_path / "a.nc").unlink()
+    refused(lambda: opened(tmp_path), "has 24 of hence besides time", "choose one of them first")
+
+
+def test_leads_without_a_unit_say_so(tmp_path):
+    data = one_forecast()
+    del data["step"].attrs["units"]
+    data.to_netcdf(tmp_path / "a.nc")
+    refused(lambda: opened(tmp_path), "24 of step after the initial time 2016-01-01", "no unit of")
+    data["step"].attrs["units"] = "hours"
+    data.to_netcdf(tmp_path / "b.nc")
+    (tmp_path / "a.nc").unlink()
+    assert np.array_equal(opened(tmp_path)["time"], TIMES)
+
+
+def test_forecasts_of_many_initial_times_are_named(tmp_path):
+    content = archive(hours("2016-01-01", 12, 12)).expand_dims(lead_time=[0, 6, 12])
+    content.to_netcdf(tmp_path / "a.nc")
+    words = (
+        "3 of lead_time for each of 12 initial times",
+        "forecasts, not a series",
+        "choose one of",
+    )
+    refused(lambda: opened(tmp_path), *words)
+
+
+@pytest.mark.parametrize("versions", [[1, 5], [5, 1], ["0001", "0005"], [1.0, 5.0]])
+def test_preliminary_values_stand_where_there_are_no_final_ones(tmp_path, versions):
+    data = archive(TIMES)
+    late = xr.DataArray(np.arange(24) >= 18, dims="time")
+    final, early = data.where(~late), data.where(late)
+    early["2m_temperature"][20, 3, 4] = np.nan
+    final = final.map(lambda held: held if "time" in held.dims else data[held.name])
+    early["2m_temperature"][2, 3, 4] = 250.0  # the final value is there
+    both = [final, early] if str(versions[0]).startswith(("1", "0001")) else [early, final]
+    whole = xr.concat([one[["geopotential", "2m_temperature"]] for one in both],
+                      xr.Variable("expver", versions))  # fmt: skip
+    for name in whole.data_vars:
+        whole[name].attrs = data[name].attrs
+    packing = {"dtype": "i2", "scale_factor": 0.01, "add_offset": 280.0, "_FillValue": -32767,
+               "chunksizes": (1, 8, 16, 8)}  # fmt: skip
+    whole.to_netcdf(tmp_path / "a.nc", encoding={"2m_temperature": packing})
+    dataset = opened(tmp_path)
+    assert np.array_equal(dataset["z8"].values, waves(TIMES, 2))
+    wanted = warm(TIMES, 3)
+    wanted[20, 4, 3] = np.nan
+    assert np.allclose(dataset["t2m"].values, wanted, atol=6e-3, equal_nan=True)
+
+
+def test_other_versions_are_to_be_chosen(tmp_path):
+    data = archive(TIMES)
+    xr.concat([data, data], xr.Variable("expver", [1, 7])).to_netcdf(tmp_path / "a.nc")
+    refused(lambda: opened(tmp_path), "has 2 of expver besides time", "choose one of them first")
