@@ -67,6 +67,9 @@ def _explain(error: Exception, config_name: str, overrides: Sequence[str]) -> st
         none = "" if groups[key] else "; for none leave it out"
         choices = one_of(value, choices_of(key))
         return f"argument {guilty}: {key} takes the name of a choice{choices}{none}"
+    above = next((o for o in overrides if key.startswith(f"{o.partition('=')[0]}.")), "")
+    if above and above.partition("=")[0] not in groups:
+        return f"argument {guilty}: does nothing beside {above}; give one of them"
     return unknown_key(key, config_name, overrides)
 
 

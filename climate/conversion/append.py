@@ -113,8 +113,8 @@ def _request(
     )
     same = {
         "channels": request.channels == held.channels,
-        "latitudes": np.allclose(dataset["lat"].values, held.lat, atol=1e-4),
-        "longitudes": np.allclose(dataset["lon"].values, held.lon, atol=1e-4),
+        "latitudes": _alike(dataset["lat"].values, held.lat),
+        "longitudes": _alike(dataset["lon"].values, held.lon),
         "split.train": request.splits["train"] == held.splits["train"],
         "shards": tuple(facts["arrays"]["state"][1]) == chunk_shape(*request.shape)[1],
         "step": not (np.diff(in_unit_of(held.step, times)) % held.step).astype(np.int64).any(),
@@ -133,6 +133,10 @@ def _request(
             "it: convert anew"
         )
     return request
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.shape == b.shape and np.allclose(a, b, atol=1e-4)
 
 
 def _in_units_of(held: TrainingStore, dataset: xr.Dataset) -> xr.Dataset:

@@ -33,6 +33,8 @@ from vgbdm.storage.sealing import SEAL_FORMAT
 
 MARK = "vgbdm training store"
 
+SAID = ("title", "comment", "source", "regridding")
+"""Attributes of the dataset that the store has too."""
 MEANS = ("mean_map", "climatology")
 """Arrays made from all shards."""
 
@@ -158,9 +160,7 @@ def read_request(
 
 def create_group(request: Request, path: Path) -> zarr.Group:
     """The group with its empty states, coordinates and static fields."""
-    own = {
-        k: str(v) for k, v in request.dataset.attrs.items() if k in ("title", "comment", "source")
-    }
+    own = {k: str(v) for k, v in request.dataset.attrs.items() if k in SAID}
     about: dict[str, Any] = {"kind": MARK, "Conventions": "CF-1.11", **own}
     group = zarr.open_group(path, mode="a", attributes=about)
     create_arrays(group, request.shape, request.times, request.codec)

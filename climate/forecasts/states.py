@@ -37,8 +37,9 @@ from climate.forecasts.starts import (
 )
 from climate.grids.area import Area
 from climate.models.domain import Domain
-from climate.sources.axes import AXIS_NAMES, PRESSURE, Oriented, Part, open_part, orient, same
+from climate.sources.axes import AXIS_NAMES, PRESSURE, Part, open_part, same
 from climate.sources.meaning import is_difference
+from climate.sources.orientation import orient
 from climate.sources.plausibility import QUANTITY, fitting, limits_of
 from climate.sources.select import Frame
 from climate.store.mask import not_finite
@@ -304,11 +305,11 @@ def _frame(part: Part, domain: Domain, where: str) -> Frame:
     lat, lon = np.array(domain.lat), np.array(domain.lon)
     own = f"the model's are {ends_of_grid(lat, lon)}"
     try:
-        held = orient(part.lat, part.lon, where)
+        grid, held = orient(part.lat, part.lon, where)
     except InputError as error:
         raise InputError(f"{str(error).partition(';')[0]}; {own}: interpolate to them") from None
-    area = Area.of(lat, lon, held.grid.lat, held.grid.lon)
-    width = len(held.grid.lon)
+    area = Area.of(lat, lon, grid.lat, grid.lon)
+    width = len(grid.lon)
     if (
         area is None
         or (np.diff(area.rows) != 1).any()
@@ -318,11 +319,8 @@ def _frame(part: Part, domain: Domain, where: str) -> Frame:
         remedy = "interpolate to its grid first"
         if domain.region is not None:
             remedy = f"give these, {domain.region.halo} points around its box, or the globe's"
-        raise InputError(
-            f"{where}: on {ends_of_grid(held.grid.lat, held.grid.lon)}; {own}; {remedy}"
-        )
-    stored = Oriented(held.grid, held.rows[area.rows], held.columns[area.columns])
-    return Frame(lat, lon, stored, None, None)
+        raise InputError(f"{where}: on {ends_of_grid(grid.lat, grid.lon)}; {own}; {remedy}")
+    return Frame(lat, lon, held.rows[area.rows], held.columns[area.columns])
 
 
 def _values(

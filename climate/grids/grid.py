@@ -72,8 +72,8 @@ class Grid:
         if even and lon[0] > 1e-3 and np.allclose(shifted, np.arange(width) * 360.0 / width,
                                                   atol=1e-3):  # fmt: skip
             raise InputError(
-                f"grid: longitudes must start at 0, they start at {lon[0]:g}; interpolate to 0, "
-                f"{360 / width:g} … first, e.g. by cdo remapbil,GRID with xfirst = 0 in GRID"
+                f"grid: longitudes must start at 0, they start at {lon[0]:g}; regrid them to 0, "
+                f"{360 / width:g} …"
             )
         if not even or not np.allclose(lon, np.arange(width) * 360.0 / width, atol=1e-3):
             raise InputError("grid: not regular; latitudes and longitudes must be evenly spaced")

@@ -23,6 +23,8 @@ REGIONS: dict[str, tuple[float, float, float, float]] = {
     "Australia": (-50, 10, 100, 180),
 }
 """South, north, west, east in degrees (docs/weather.md#regional-boxes)."""
+MIN_SIDE = 8
+"""Rows and columns, halo included, below which no wave is left to resolve on a box."""
 MIN_REGION_POINTS = 4
 """Rows and columns that a box must have without its halo."""
 SLACK = 1e-6

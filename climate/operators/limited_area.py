@@ -26,11 +26,10 @@ from torch import Tensor
 
 from climate.conventions.earth import EARTH_RADIUS
 from climate.grids.grid import Grid
+from climate.grids.regions import MIN_SIDE
 from climate.operators.sphere import ModalOperators, SpectralOperators
 from vgbdm.errors import InputError
 
-MIN_SIDE = 8
-"""Rows and columns, halo included, below which no wave is left to resolve."""
 MIN_FADE = 2
 """Points over which the wind fades out where a grid has no halo."""
 

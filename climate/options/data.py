@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Interval
 
 from climate.conventions.calendar import SPLITS, divide, parse_period
-from climate.options.words import Date, DistinctNames, Duration, Period, Region
+from climate.options.words import Date, DistinctNames, Duration, GridName, Period, Region
 from climate.options.workers import Dask
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import (
@@ -25,8 +25,17 @@ from vgbdm.options.kinds import (
 )
 from vgbdm.options.shapes import Options
 
-Coarsening = Annotated[int, Interval(ge=1, le=2**16)]
 REPAIR = With("action", "repair")
+
+
+class Like(Options):
+    """A grid by what is on it.
+
+    Attributes:
+        like: means over the cells of the grid that a training store has.
+    """
+
+    like: Text | None
 
 
 class Selection(Options):
@@ -37,7 +46,7 @@ class Selection(Options):
         variables: short names of the channels, in their order.
         period: only these times are read; null: all.
         step: such as 6h: only times at whole steps from midnight UTC; null: all.
-        coarsen: area-weighted means over this many cells of a coarser grid; null: none.
+        regrid: means by area over the cells of another global grid; null: as stored.
         region: only this box; null: the globe.
         halo: grid points kept around the region, at least the task's.
         store: folder of the training store.
@@ -48,7 +57,7 @@ class Selection(Options):
     variables: DistinctNames
     period: Period | None
     step: Duration | None
-    coarsen: Coarsening | None
+    regrid: GridName | Like | None
     region: Region | None
     halo: Annotated[Frames, With("region")]
     store: Text
@@ -140,7 +149,7 @@ class Store(Selection):
     variables: Annotated[DistinctNames, REPAIR]
     period: Annotated[Period | None, REPAIR]
     step: Annotated[Duration | None, REPAIR]
-    coarsen: Annotated[Coarsening | None, REPAIR]
+    regrid: Annotated[GridName | Like | None, REPAIR]
     region: Annotated[Region | None, REPAIR]
     halo: Annotated[Frames, REPAIR, With("region")]
     force_unlock: Annotated[bool, With("action", "upgrade", "repair")]

@@ -11,6 +11,7 @@ from annotated_types import Len, MinLen
 from pydantic import AfterValidator, StringConstraints
 
 from climate.conventions.calendar import parse_period
+from climate.grids.named import parse_grid
 from climate.grids.regions import parse_region
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Count, Text, Words
@@ -67,6 +68,11 @@ Region = Annotated[
     str | list[float],
     _tried(_region),
     Words("a region's name or [south, north, west, east] in degrees"),
+]
+GridName = Annotated[
+    float | str,
+    _tried(parse_grid),
+    Words("degrees that divide 90, or ROWSxCOLUMNS such as 32x64, columns a multiple of 4"),
 ]
 Dates = Annotated[
     list[Date], MinLen(1), _tried(_once), Words("a list of dates in ISO 8601, each once")

@@ -1,7 +1,7 @@
-"""What the axes of a stored variable are, and how they become those of every source.
+"""What the axes of a stored variable are.
 
-Axes are found by their CF attributes or by their names; stored dimensions may come in any order,
-latitudes from either pole, longitudes from 0 or from -180. Grids that are not regular are refused.
+Axes are found by their CF attributes or by their names; stored dimensions may come in any order.
+Grids that are not rectilinear are refused.
 
 Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -17,7 +17,6 @@ import xarray as xr
 
 from climate.conventions.units import find_conversion, setting, unit_of
 from climate.conventions.wording import date
-from climate.grids.grid import Grid
 from climate.sources.clock import decode_times, read_bounds, rounding
 from climate.sources.leads import merge_versions, refuse_dimension, valid_times
 from climate.sources.presence import Presence
@@ -77,6 +76,7 @@ class Part:
         presence: which stored chunks are there; None where they always are.
         rounded: seconds by which the times are, as stored.
         bounds: (T, 2) when the intervals that the times stand for begin and end; None: not said.
+        cells: lazy bounds of the rows (H, 2) and the columns (W, 2); None: not said.
     """
 
     variable: xr.Variable
@@ -91,6 +91,7 @@ class Part:
     presence: Presence | None = None
     rounded: float = 0.0
     bounds: np.ndarray | None = None
+    cells: tuple[xr.Variable | None, xr.Variable | None] = (None, None)
 
     @property
     def units(self) -> str | None:
@@ -169,6 +170,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     lon_axis, lon = _horizontal(dataset, variable, "lon", where)
     if lat_axis == lon_axis:
         raise InputError(f"{where}: {name} is on a reduced or unstructured grid; {REGRID}")
+    cells = _cell_bounds(dataset, variable, "lat"), _cell_bounds(dataset, variable, "lon")
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
     initial = None if found is None else found[1]
@@ -198,8 +200,9 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded, bounds
-    )
+        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded,
+        bounds, cells,
+    )  # fmt: skip
 
 
 def _find(
@@ -282,52 +285,12 @@ def _horizontal(
     return found[0], degrees
 
 
-@dataclass(frozen=True)
-class Oriented:
-    """A regular grid and where its rows and columns are stored.
-
-    Attributes:
-        grid: latitudes ascending; on the globe longitudes from 0.
-        rows: (H,) indices of the stored latitudes.
-        columns: (W,) indices of the stored longitudes.
-    """
-
-    grid: Grid
-    rows: np.ndarray
-    columns: np.ndarray
-
-
-def orient(lat: np.ndarray, lon: np.ndarray, where: str) -> Oriented:
-    """Latitudes ascending, longitudes eastwards from 0 or from the west of a box.
-
-    Raises:
-        InputError: one line, for a grid that is not regular.
-    """
-    rows = np.argsort(lat, kind="stable")
-    east = lon % 360.0
-    east = np.where(east > 360.0 - CYCLIC, east - 360.0, east)
-    columns = np.argsort(east, kind="stable")
-    gaps = np.diff(east[columns])
-    if len(gaps) and gaps.min() < CYCLIC:
-        raise InputError(
-            f"{where}: longitude {east[columns][gaps.argmin()]:g} comes twice; drop one first"
-        )
-    if len(gaps) and gaps.max() > 1.5 * np.median(gaps):  # a box across Greenwich
-        start = int(gaps.argmax()) + 1
-        columns = np.roll(columns, -start)
-        east = np.where(east >= east[columns[0]], east - 360.0, east)
-    if len(lat) > 2 and not np.allclose(np.diff(lat[rows]), np.diff(lat[rows]).mean(), atol=1e-3):
-        kind = "a Gaussian" if _is_gaussian(lat[rows]) else "an irregular"
-        raise InputError(f"{where}: {kind} grid of {len(lat)} latitudes; {REGRID}")
-    try:
-        return Oriented(Grid(lat[rows], east[columns]), rows, columns)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-
-
-def _is_gaussian(lat: np.ndarray) -> bool:
-    nodes = np.polynomial.legendre.leggauss(len(lat))[0]
-    return bool(np.allclose(lat, np.rad2deg(np.arcsin(nodes)), atol=0.01))
+def _cell_bounds(dataset: xr.Dataset, variable: xr.Variable, axis: str) -> xr.Variable | None:
+    """The bounds of rows or columns by their CF attribute (§7.1), or by their usual name."""
+    found = _find(dataset, variable, axis)
+    assert found is not None
+    about = found[1].encoding | found[1].attrs
+    return dataset.variables.get(about.get("bounds", f"{axis}_bnds"))
 
 
 def as_slice(indices: np.ndarray) -> slice | np.ndarray:

@@ -70,6 +70,8 @@ def make_dataset(
             )
     about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
                               for b in blocks if b.joins > 1}}  # fmt: skip
+    if selection.regrid is not None:
+        about["regridding"] = selection.regrid.description
     dataset = xr.Dataset({name: fields[name] for name in variables}, coords, about)
     dataset = dataset.assign(
         {name: read_static(name, field, selection, dataset) for name, field in static.items()}

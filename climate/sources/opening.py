@@ -17,7 +17,7 @@ def open_source(cfg: DictConfig) -> tuple[xr.Dataset, dict[str, str]]:
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
-    wanted = OmegaConf.masked_copy(cfg, ["period", "step", "region", "halo", "coarsen"])
+    wanted = OmegaConf.masked_copy(cfg, ["period", "step", "region", "halo", "regrid"])
     options: Any = OmegaConf.to_container(wanted, resolve=True)
     selection = parse_selection(**options)
     origin = {"source": str(cfg.source._target_), **selection.facts()}

@@ -1,4 +1,4 @@
-"""What is taken of a source: period, time step, a box, a coarser grid.
+"""What is taken of a source: period, time step, a box, another grid.
 
 A selection is worked out on indices before anything is read, so that only what is wanted is.
 
@@ -15,10 +15,12 @@ import numpy as np
 
 from climate.conventions.calendar import Period, inside, parse_duration, parse_period
 from climate.conventions.wording import period as period_text
-from climate.grids.regions import Cut, Region, parse_region
-from climate.sources.axes import Oriented, Part, as_slice, orient
+from climate.grids.regions import Region, parse_region
+from climate.grids.regridding import Regridding
+from climate.sources.axes import Part, as_slice
 from climate.sources.clock import thin
-from climate.sources.coarsen import Coarsening, coarsening
+from climate.sources.orientation import arrange, cell_edges, orient
+from climate.sources.target import Target, parse_target
 from vgbdm.errors import InputError
 
 STORED = ("time", "level", "lat", "lon")
@@ -31,16 +33,16 @@ class Frame:
     Attributes:
         lat: (H,) of the dataset.
         lon: (W,) of the dataset.
-        stored: the grid that is read, and where.
-        coarse: what makes it coarser.
-        cut: what is kept of it after that.
+        rows: where the rows that are read are stored, from the south.
+        columns: where the columns that are read are stored, eastwards.
+        means: what makes the dataset's rows and columns of them; None: they are these.
     """
 
     lat: np.ndarray
     lon: np.ndarray
-    stored: Oriented
-    coarse: Coarsening | None
-    cut: Cut | None
+    rows: np.ndarray
+    columns: np.ndarray
+    means: Regridding | None = None
 
     def read(
         self,
@@ -53,11 +55,9 @@ class Frame:
         Args:
             part: what to read.
             chosen: indices by ``time`` and ``level``, where it has those.
-            check: is given the values before they are made coarser; may refuse them.
+            check: is given the values before they are regridded; may refuse them.
         """
-        rows, columns = self.stored.rows, self.stored.columns
-        if self.cut is not None and self.coarse is None:
-            rows, columns = rows[self.cut.rows], columns[self.cut.columns]
+        rows, columns = self.rows, self.columns
         box = {"lat": slice(rows.min(), rows.max() + 1),
                "lon": slice(columns.min(), columns.max() + 1)}  # fmt: skip
         raw = part.load({**chosen, **box})
@@ -71,10 +71,8 @@ class Frame:
         values = part.validity(values)
         if check is not None:
             check(values)
-        if self.coarse is not None:
-            values = self.coarse(values)
-            if self.cut is not None:
-                values = values[..., self.cut.rows, :][..., self.cut.columns]
+        if self.means is not None:
+            values = self.means(values)
         return values.astype(np.float32, copy=False)
 
 
@@ -86,13 +84,13 @@ class Selection:
         period: the only times read; None: all.
         step: between the times read, counted from midnight UTC; None: as stored.
         region: the only box kept, with its halo; None: the whole grid.
-        coarsen: whole factor by which the grid is coarsened; None: as stored.
+        regrid: the grid that it is regridded to before a box is cut; None: as stored.
     """
 
     period: Period | None = None
     step: np.timedelta64 | None = None
     region: Region | None = None
-    coarsen: int | None = None
+    regrid: Target | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a store says of it: nothing of what is taken whole."""
@@ -101,23 +99,29 @@ class Selection:
             facts["period"] = [str(end) for end in self.period]
         if self.step is not None:
             facts["subsampled_to"] = str(self.step)
-        if self.coarsen is not None:
-            facts["coarsened_by"] = self.coarsen
         return {**facts, **(self.region.attributes() if self.region else {})}
 
-    def frame(self, lat: np.ndarray, lon: np.ndarray, where: str) -> Frame:
-        """How fields stored at some latitudes and longitudes are read.
+    def frame(self, part: Part) -> Frame:
+        """How fields on the grid of a part are read.
 
         Raises:
             InputError: one line, if the grid is not regular, or does not hold what is wanted.
         """
-        stored = orient(lat, lon, where)
-        coarse = None if self.coarsen is None else coarsening(stored.grid, self.coarsen)
-        grid = stored.grid if coarse is None else coarse.grid
-        if self.region is None:
-            return Frame(grid.lat, grid.lon, stored, coarse, None)
-        cut = self.region.cut(grid.lat, grid.lon)
-        return Frame(grid.lat[cut.rows], cut.lon, stored, coarse, cut)
+        if self.regrid is None:
+            grid, held = orient(part.lat, part.lon, part.where)
+            if self.region is None:
+                return Frame(grid.lat, grid.lon, held.rows, held.columns)
+            cut = self.region.cut(grid.lat, grid.lon)
+            return Frame(
+                grid.lat[cut.rows], cut.lon, held.rows[cut.rows], held.columns[cut.columns]
+            )
+        held = arrange(part.lat, part.lon, part.where)
+        means = self.regrid.regridding(*cell_edges(part, held), part.where)
+        if self.region is not None:
+            cut = self.region.cut(means.lat, means.lon)
+            means = means.part(cut.rows, cut.columns, cut.lon)
+        means, rows, columns = means.needed()
+        return Frame(means.lat, means.lon, held.rows[rows], held.columns[columns], means)
 
     def within(self, times: np.ndarray, valid: Period | None, where: str) -> np.ndarray:
         """Indices of the increasing times (T,) that lie in the period and hold data.
@@ -154,7 +158,7 @@ def parse_selection(
     step: str | None,
     region: str | Sequence[float] | None,
     halo: int,
-    coarsen: int | None,
+    regrid: float | str | Mapping[str, Any] | None,
 ) -> Selection:
     """A selection as configs/convert_era5.yaml gives it; None: whole.
 
@@ -165,5 +169,5 @@ def parse_selection(
         None if period is None else parse_period("period", period),
         None if step is None else parse_duration("step", step),
         None if region is None else parse_region(region, halo),
-        coarsen,
+        parse_target(regrid),
     )

@@ -90,7 +90,7 @@ class SeriesArray:
             [part.level_index(level) for level in series.levels] for part in series.parts
         ]
         check_levels(series.channels[0], series.parts)
-        self.frames = [selection.frame(part.lat, part.lon, part.where) for part in series.parts]
+        self.frames = [selection.frame(part) for part in series.parts]
         for part, frame in zip(series.parts, self.frames, strict=True):
             for axis in ("lat", "lon"):
                 if not same(getattr(frame, axis), getattr(self.frame, axis)):

@@ -134,7 +134,7 @@ def _maps(
     name: str, field: StaticField, part: Part, selection: Selection, dataset: xr.Dataset
 ) -> list[np.ndarray]:
     """What a part holds (H, W) in the field's unit: of one time, or of the first and the last."""
-    frame = selection.frame(part.lat, part.lon, part.where)
+    frame = selection.frame(part)
     if not (same(frame.lat, dataset["lat"].values) and same(frame.lon, dataset["lon"].values)):
         raise InputError(f"{part.where}: {name} is on another grid than the variables")
     chosen: dict[str, Any] = {}

@@ -59,19 +59,23 @@ def check(launcher: str, config: DictConfig, given: Sequence[str] = ()) -> None:
 def _check_idle(shape: Shape, values: Any, key: str) -> None:
     """Refuse an option that was given and does nothing with the values of others."""
     within: Shape | None = shape
+    place = ""
     for name in key.split("."):
         spec = within.specs.get(name) if within is not None else None
         if spec is None:
+            if within is None and not isinstance(values, Mapping):
+                raise InputError(
+                    f"{key}: does nothing beside {place[:-1]}={show(values)}; give one of them"
+                )
             return
         for mark in marks_of(spec.annotation):
             if isinstance(mark, With) and not mark.holds(values.get(mark.other)):
-                place = f"{key.rpartition('.')[0]}." if "." in key else ""
                 now = f"{place}{mark.other}={show(values.get(mark.other))}"
                 if values[name] is not None:
                     raise InputError(
                         f"{key}: does nothing with {now}; leave it out, or give {place}{mark}"
                     )
-        within, values = spec.shape, values[name]
+        within, values, place = spec.shape, values[name], f"{place}{name}."
 
 
 def _reference(config: DictConfig, key: str) -> str:

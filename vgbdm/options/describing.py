@@ -100,6 +100,7 @@ def _of(args: tuple[Any, ...]) -> str:
 def _union(parts: tuple[Any, ...]) -> Description:
     nullable = any(part in (None, type(None)) for part in parts)
     told = [describe(part) for part in parts if part not in (None, type(None))]
+    told = [one for one in told if one.kind != "options"] or told  # these have lines of their own
     if len(told) == 1:
         return replace(told[0], nullable=nullable)
     if all(one.choices or one.kind == "yes or no" for one in told):

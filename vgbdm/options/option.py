@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig
 
 from vgbdm.options.describing import describe
-from vgbdm.options.shapes import Shape, plain, shape_of
+from vgbdm.options.shapes import Shape, options_in, plain, shape_of
 from vgbdm.options.signatures import REQUIRED
 
 __all__ = ["REQUIRED", "Option", "options_of"]
@@ -65,15 +65,16 @@ def _listed(shape: Shape, above: str, common: frozenset[str]) -> list[Option]:
         key = f"{above}{name}"
         if name.startswith("_"):
             continue
-        if spec.shape is not None:
-            found += _listed(spec.shape, f"{key}.", common)
+        below = [] if spec.shape is None else _listed(spec.shape, f"{key}.", common)
+        if spec.shape is not None and options_in(spec.annotation) is None:
+            found += below
             continue
         told = describe(spec.annotation)
         found.append(
             Option(
                 key,
                 told.kind,
-                spec.value,
+                spec.value if spec.shape is None else None,
                 told.bounds,
                 told.unit,
                 told.choices,
@@ -84,4 +85,5 @@ def _listed(shape: Shape, above: str, common: frozenset[str]) -> list[Option]:
                 told.only,
             )
         )
+        found += below
     return found

@@ -172,6 +172,9 @@ def _below(annotation: Any, value: Any, key: str) -> Shape | None:
     parts = _parts(annotation)
     if value is REQUIRED or (value is None and _takes_null(parts)):
         return None
+    options = options_in(annotation)
+    if options is not None:
+        return _of_options(options, value, f"{key}.") if isinstance(value, Mapping) else None
     for part in parts:
         for mark in marks_of(part):
             if isinstance(mark, Of):
@@ -193,6 +196,18 @@ def _below(annotation: Any, value: Any, key: str) -> Shape | None:
     if isinstance(value, Mapping) and "_target_" in value:
         return _of_node(value, key, 0, ())
     return None
+
+
+def options_in(annotation: Any) -> type[Options] | None:
+    """The options that a union takes beside plain values; None where it takes none."""
+    union = annotation.kind if isinstance(annotation, Marked) else annotation
+    parts = get_args(union)
+    plain = [p for p in parts if p is not type(None) and not _is_options(p)]
+    return next((p for p in parts if plain and _is_options(p)), None)
+
+
+def _is_options(part: Any) -> bool:
+    return isinstance(part, type) and issubclass(part, Options)
 
 
 def _is_untold(value: Any) -> bool:

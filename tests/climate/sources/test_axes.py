@@ -9,57 +9,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refused
 
-from climate.sources.axes import Part, as_slice, open_part, orient, same, shown
+from climate.sources.axes import Part, as_slice, open_part, same, shown
 
 few = settings(
     max_examples=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
 BOX_LAT = np.array([10.0, 12.5, 15.0, 17.5])
-
-
-@given(st.integers(0, 71), st.integers(4, 40), st.permutations(range(40)), st.booleans())
-@few
-def test_a_box_anywhere_is_read_eastwards_whatever_the_order_of_its_columns(
-    west, count, order, signed
-):
-    """5° apart: its longitudes are the same modulo 360, without a jump, also across Greenwich."""
-    wanted = 5.0 * west + 5.0 * np.arange(count)
-    stored = wanted[[k for k in order if k < count]] % 360.0
-    stored = np.where(stored >= 180, stored - 360, stored) if signed else stored
-    found = orient(BOX_LAT[::-1], stored, "x")
-    assert np.array_equal(found.grid.lat, BOX_LAT)
-    assert np.array_equal(BOX_LAT[::-1][found.rows], BOX_LAT)
-    assert np.allclose(np.diff(found.grid.lon), 5.0)
-    assert np.allclose((stored[found.columns] - wanted) % 360.0, 0.0)
-    assert np.allclose((found.grid.lon - wanted) % 360.0, 0.0)
-    assert -360 < found.grid.lon[0] < 360
-
-
-def test_an_uneven_box_across_greenwich_begins_at_its_west():
-    """Two columns west and four east: rolled the other way it would begin at 10 E."""
-    stored = np.array([0.0, 5.0, 10.0, 15.0, 350.0, 355.0])
-    found = orient(BOX_LAT, stored, "x")
-    assert found.grid.lon.tolist() == [-10.0, -5.0, 0.0, 5.0, 10.0, 15.0]
-    assert found.columns.tolist() == [4, 5, 0, 1, 2, 3]
-
-
-@given(st.permutations(range(16)), st.permutations(range(8)))
-@few
-def test_the_globe_is_read_from_0_and_from_the_south(columns, rows):
-    lat, lon = -78.75 + 22.5 * np.arange(8), 22.5 * np.arange(16)
-    found = orient(lat[rows], lon[columns] - 1e-5 * (lon[columns] == 0), "x")
-    assert np.allclose(found.grid.lon, lon, atol=2e-5)
-    assert np.array_equal(np.array(columns)[found.columns], np.arange(16))
-    assert np.array_equal(np.array(rows)[found.rows], np.arange(8))
-
-
-def test_grids_that_are_not_regular_are_named():
-    lon = 5.0 * np.arange(6)
-    nodes = np.rad2deg(np.arcsin(np.polynomial.legendre.leggauss(8)[0]))
-    refused(lambda: orient(nodes, lon, "x"), "x: a Gaussian grid of 8 latitudes")
-    refused(lambda: orient(np.array([0.0, 1, 2, 4]), lon, "x"), "x: an irregular grid of 4")
-    refused(lambda: orient(BOX_LAT, np.array([0.0, 5, 365, 10]), "x"), "x: longitude 5 comes twice")
-    refused(lambda: orient(BOX_LAT, np.array([0.0, 1, 2, 3.3]), "x"), "x: grid: not regular")
 
 
 @pytest.mark.parametrize(

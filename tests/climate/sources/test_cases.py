@@ -202,14 +202,17 @@ def test_zip_named_nc(case, tmp_path):
 
 def test_half_cell_longitudes(case, tmp_path):
     root = case("half_cell_longitudes")
-    refused(lambda: opened(root), "longitudes must start at 0, they start at 2.8125")
-    data = xr.load_dataset(root / "all.nc")
-    around = data.pad(longitude=(1, 0), mode="wrap")
-    lon = around["longitude"].values
-    around = around.assign_coords(longitude=np.where(np.arange(65) == 0, lon - 360, lon))
-    (tmp_path / "mended").mkdir()
-    around.interp(longitude=5.625 * np.arange(64)).to_netcdf(tmp_path / "mended/all.nc")
-    assert np.array_equal(opened(tmp_path / "mended")["lon"], 5.625 * np.arange(64))
+    said = refused(lambda: opened(root), "longitudes must start at 0, they start at 2.8125; give")
+    assert "regrid=32x64" in said
+    dataset = opened(root, "[t2m,u10,v10]", "regrid=32x64")
+    stored = xr.load_dataset(root / "all.nc")
+    assert np.array_equal(dataset["lon"], 5.625 * np.arange(64))
+    for name in ("t2m", "u10"):
+        beside = stored[name].values.astype(float)
+        mean = (beside + np.roll(beside, 1, -1)) / 2
+        assert dataset[name].values == pytest.approx(mean, rel=1e-6)
+    convert(dataset, tmp_path / "store", CASE_SPLITS, source={}, scheduler="synchronous")
+    assert open_store(tmp_path / "store").statistics.mean[0] == pytest.approx(MEAN, rel=1e-5)
 
 
 @pytest.mark.parametrize(

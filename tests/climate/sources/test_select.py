@@ -1,15 +1,20 @@
-"""Period, step, box and coarsening against exact answers."""
+"""Period, step, box and another grid against exact answers."""
 
 import builders
 import numpy as np
 import pytest
-from archives import archive, write_zarr, zarr_source
+import xarray as xr
+from archives import FIELDS, archive, write_zarr, zarr_source
 from builders import FINE_LAT, FINE_LON, hours
+from refusals import refused
 
+from climate.conversion.append import append
 from climate.conversion.convert import convert
-from climate.grids.grid import Grid
+from climate.conversion.verify import verify_store
+from climate.grids.cells import column_edges, row_edges
+from climate.grids.named import parse_grid
 from climate.grids.regions import parse_region
-from climate.sources.coarsen import coarsening
+from climate.grids.regridding import Regridding, regridding
 from climate.sources.select import parse_selection
 from climate.sources.series import SeriesArray
 from climate.store.crop import crop
@@ -24,8 +29,6 @@ SPLITS = {
     "test": ["2016-01-04", "2016-01-04"],
 }
 BOX = [-40, 40, 330, 60]
-POLES = Grid(np.linspace(-90, 90, 13), np.arange(24) * 15.0)
-CENTRED = Grid(-90 + 15 * (np.arange(12) + 0.5), np.arange(24) * 15.0)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +37,8 @@ def root(tmp_path_factory):
     return write_zarr(archive(TIMES, FINE_LAT, FINE_LON), place)
 
 
-def select(period=None, step=None, region=None, halo=2, coarsen=None):
-    return parse_selection(period, step, region, halo, coarsen)
+def select(period=None, step=None, region=None, halo=2, regrid=None):
+    return parse_selection(period, step, region, halo, regrid)
 
 
 def wave(times, k=1):
@@ -66,8 +69,10 @@ def test_steps_and_periods_that_cannot_be(root):
         select(["2017", "2016"])
     with pytest.raises(InputError, match=r"^step=6"):
         select(step="6")
-    with pytest.raises(InputError, match=r"^coarsen=1"):
-        zarr_source(root).open(select(coarsen=1))
+    with pytest.raises(InputError, match=r"^regrid=7: want degrees"):
+        select(regrid=7)
+    with pytest.raises(InputError, match=r"a\.zarr: regrid=24x32: 7\.5° × 11\.25° are finer"):
+        zarr_source(root).open(select(regrid="24x32"))
 
 
 def test_a_step_that_hits_no_time(tmp_path):
@@ -79,65 +84,73 @@ def test_a_step_that_hits_no_time(tmp_path):
         zarr_source(place).open(select(step="12h"))
 
 
-def area(grid):
-    """Exact areas of the cells (H,)."""
-    half = (grid.lat[1] - grid.lat[0]) / 2
-    edges = np.clip(np.append(grid.lat - half, grid.lat[-1] + half), -90, 90)
-    return np.diff(np.sin(np.deg2rad(edges)))
+def means(name):
+    """From the fine grid to another one."""
+    return regridding(row_edges(FINE_LAT), column_edges(FINE_LON), parse_grid(name), "x")
 
 
-@pytest.mark.parametrize("grid", [POLES, CENTRED], ids=["poles", "centred"])
-@pytest.mark.parametrize("factor", [2, 3, 6])
-def test_coarsening_keeps_constants_and_integrals(grid, factor):
-    make = coarsening(grid, factor)
-    ones = np.full((2, len(grid.lat), 24), 7.0)
-    assert np.array_equal(make(ones), np.full((2, len(make.grid.lat), 24 // factor), 7.0))
-    assert make.grid.includes_poles == grid.includes_poles
-    field = np.random.default_rng(0).normal(size=(len(grid.lat), 24))
-    fine = area(grid) @ field.mean(1)
-    assert area(make.grid) @ make(field).astype(np.float64).mean(1) == pytest.approx(fine, abs=1e-6)
-
-
-def test_coarsening_is_the_mean_over_each_cell():
-    """Every cell against the mean over a grid so fine that borders fall between its points."""
-    factor, many = 2, 64
-    for grid in (POLES, CENTRED):
-        field = np.random.default_rng(1).normal(size=(len(grid.lat), 24))
-        coarse = coarsening(grid, factor)
-        d = 15.0
-        phi = -90 + (np.arange(12 * many) + 0.5) * d / many
-        lam = (np.arange(24 * many) + 0.5) * d / many
-        row = np.abs(phi[:, None] - grid.lat).argmin(1)
-        column = np.floor(lam / d + 0.5).astype(int) % 24
-        points, weights = field[row][:, column], np.cos(np.deg2rad(phi))
-        row = np.abs(phi[:, None] - coarse.grid.lat).argmin(1)
-        column = np.floor(lam / d / factor + 0.5).astype(int) % 12
-        for i in range(len(coarse.grid.lat)):
-            for j in range(12):
-                cell = points[np.ix_(row == i, column == j)]
-                want = np.average(cell.mean(1), weights=weights[row == i])
-                assert coarse(field)[i, j] == pytest.approx(want, abs=1e-3)
-
-
-def test_a_missing_value_spoils_its_own_cells_only():
-    field = np.zeros((12, 24))
-    field[4, 6] = np.nan
-    assert np.argwhere(np.isnan(coarsening(CENTRED, 3)(field))).tolist() == [[1, 2]]
-
-
-@pytest.mark.parametrize(("factor", "words"), [(5, "; 2, 3, 6 would"), (0, "2 or more")])
-def test_factors_that_do_not_divide_are_refused(factor, words):
-    with pytest.raises(InputError, match=words):
-        coarsening(POLES, factor)
-
-
-def test_a_source_is_coarsened_with_its_ground(root):
-    dataset = zarr_source(root).open(select(coarsen=2))
-    make = coarsening(Grid(FINE_LAT, FINE_LON), 2)
-    assert np.array_equal(dataset["lat"], make.grid.lat)
+def test_a_source_is_regridded_with_its_ground(root):
+    dataset = zarr_source(root).open(select(regrid="9x16"))
+    make = means("9x16")
+    assert np.array_equal(dataset["lat"], parse_grid("9x16").lat)
     assert np.array_equal(dataset["z"].values, make(wave(TIMES)))
     land = zarr_source(root).open()["lsm"].values
     assert np.array_equal(dataset["lsm"].values, make(land))
+    assert dataset.attrs["regridding"].startswith("first-order conservative to 9 × 16 latitudes")
+    assert "regridding" not in zarr_source(root).open().attrs
+
+
+def test_a_source_from_north_to_south_and_from_180_is_regridded_alike(root, tmp_path):
+    stored = archive(TIMES, FINE_LAT, FINE_LON)
+    turned = stored.isel(latitude=slice(None, None, -1)).roll(longitude=15)
+    turned = turned.assign_coords(longitude=(np.roll(FINE_LON, 15) + 180) % 360 - 180)
+    other = zarr_source(write_zarr(turned, tmp_path / "b.zarr")).open(select(regrid="8x20"))
+    want = zarr_source(root).open(select(regrid="8x20"))
+    for name in ("z", "z8", "t2m", "lsm", "orography"):
+        assert np.array_equal(other[name].values, want[name].values)
+
+
+def test_all_of_a_store_is_on_the_other_grid_and_says_so(root, tmp_path):
+    """Statistics and climatology are those of the regridded states."""
+    selection = select(regrid=22.5)
+    convert(zarr_source(root).open(selection), tmp_path / "s", SPLITS, source=selection.facts())
+    store = open_store(tmp_path / "s")
+    assert store.provenance["regridding"].startswith("first-order conservative to 8 × 16 ")
+    with xr.open_zarr(tmp_path / "s", consolidated=False) as held:
+        assert held.attrs["regridding"] == store.provenance["regridding"]
+        mean_map = held["mean_map"].values[0]
+    states = means("8x16")(wave(TIMES))
+    assert np.array_equal(store.read(0, 96)[:, 0], states)
+    weights = np.cos(np.deg2rad(store.lat))[:, None] + 0 * states[:48]
+    mean = np.average(states[:48], weights=weights)
+    assert store.statistics.mean[0] == pytest.approx(mean, rel=1e-5)
+    assert mean_map == pytest.approx(states[:48].mean(0), abs=1e-4)
+
+
+def test_later_times_are_appended_by_the_same_regridding_and_by_no_other(root, tmp_path):
+    early = select(["2016-01-01", "2016-01-03"], regrid="8x16")
+    source = zarr_source(root)
+    convert(source.open(early), tmp_path / "s", SPLITS | {"val": ["2016-01-03T00", "2016-01-03T11"],
+            "test": ["2016-01-03T12", "2016-01-03T23"]}, source={})  # fmt: skip
+    refused(lambda: append(source.open(select()), tmp_path / "s", SPLITS, source={}), "latitudes")
+    append(source.open(select(regrid=22.5)), tmp_path / "s", SPLITS, source={})
+    assert np.array_equal(open_store(tmp_path / "s").read(0, 96)[:, 0], means("8x16")(wave(TIMES)))
+    assert not verify_store(tmp_path / "s")
+
+
+def test_a_grid_is_had_from_a_store(root, tmp_path):
+    box = select(region=BOX, halo=4)
+    for name, selection in (("coarse", select(regrid="8x16")), ("box", box)):
+        convert(zarr_source(root).open(selection), tmp_path / name, SPLITS, source={})
+    like = select(regrid={"like": tmp_path / "coarse"})
+    dataset = zarr_source(root).open(like)
+    assert np.array_equal(dataset["z"].values, means("8x16")(wave(TIMES)))
+    boxed = zarr_source(root).open(select(regrid={"like": tmp_path / "box"}))
+    want = zarr_source(root).open(box)
+    assert np.allclose(boxed["lon"], want["lon"])
+    assert np.allclose(boxed["z"].values, want["z"].values, rtol=1e-6)
+    assert select(regrid={"like": None}).regrid is None
+    refused(lambda: select(regrid={"like": tmp_path / "no"}), "regrid.like: ", "no")
 
 
 def test_a_region_of_a_converted_region_is_that_of_the_globe(root, tmp_path):
@@ -177,10 +190,55 @@ def test_a_halo_that_ends_short_of_the_pole_does_so_in_a_box_too():
     assert box.interior == globe.interior
 
 
-def test_boxes_of_a_source_are_cut_from_the_box_and_coarsened_first(root):
-    region = parse_region([-60, 60, 300, 60], 0)
-    dataset = zarr_source(root).open(select(region=[-60, 60, 300, 60], halo=0, coarsen=2))
-    make = coarsening(Grid(FINE_LAT, FINE_LON), 2)
-    cut = region.cut(make.grid.lat, make.grid.lon)
+def test_boxes_of_a_source_are_cut_from_the_regridded_globe(root, monkeypatch):
+    """And only what they need of it is read."""
+    box = [-60, 60, 300, 60]
+    region = parse_region(box, 0)
+    make = means("8x16")
+    cut = region.cut(make.lat, make.lon)
     want = make(wave(TIMES))[:, cut.rows][..., cut.columns]
+    seen = []
+    monkeypatch.setattr(Regridding, "__call__", _noting(Regridding.__call__, seen))
+    dataset = zarr_source(root).open(select(region=box, halo=0, regrid="8x16"))
     assert np.array_equal(dataset["z"].values, want)
+    assert np.array_equal(dataset["lon"], cut.lon) and dataset["lon"][0] < 0
+    assert {shape[-2:] for shape in seen} == {(12, 11)}
+
+
+def _noting(call, seen):
+    def noted(self, values):
+        seen.append(values.shape)
+        return call(self, values)
+
+    return noted
+
+
+def test_a_box_as_a_source_is_regridded_to_its_whole_cells_and_cut(tmp_path):
+    lat, lon = np.arange(20.0, 71.0), np.arange(-30.0, 41.0)
+    source = zarr_source(write_zarr(archive(TIMES[:48], lat, lon), tmp_path / "a.zarr"))
+    whole = source.open(select(regrid=2.5))
+    assert whole["lat"].values.tolist() == np.arange(22.5, 68.0, 2.5).tolist()
+    assert whole["lon"].values.tolist() == np.arange(-27.5, 38.0, 2.5).tolist()
+    cut = source.open(select(regrid=2.5, region=[35, 60, 350, 20], halo=2))
+    assert cut["lon"].values.tolist() == np.arange(-15.0, 26.0, 2.5).tolist()
+    part = whole["z"].sel(lat=cut["lat"], lon=cut["lon"])
+    assert np.array_equal(cut["z"].values, part.values)
+    refused(lambda: source.open(select(regrid=2.5, region=[35, 60, 350, 20], halo=9)), "not inside")
+
+
+def test_a_mask_of_the_sea_is_had_by_halves_of_cells(tmp_path):
+    """What is missing counts after regridding, against nan_allowance too."""
+    data = archive(TIMES, FINE_LAT, FINE_LON).rename({"2m_temperature": "sst"})
+    land = np.zeros((32, 16), bool)
+    land[3:14, 4:9] = True
+    data["sst"] = data["sst"].where(~xr.DataArray(land, dims=("longitude", "latitude")))
+    data["sst"][50, 20, 12] = np.nan
+    fields = FIELDS | {"sst": {"name": "sst"}}
+    root = write_zarr(data, tmp_path / "a.zarr")
+    source = zarr_source(root, ("z", "sst"), fields=fields)
+    convert(source.open(select(regrid="8x16")), tmp_path / "s", SPLITS, source={})
+    store = open_store(tmp_path / "s")
+    want = np.isnan(means("8x16")(np.where(land.T, np.nan, 1.0)))
+    assert np.array_equal(store.mask[1], want) and 0 < want.mean() < land.mean() * 1.3
+    assert not store.mask[0].any()
+    assert np.array_equal(np.isnan(store.read(0, 96)[:, 1]), np.broadcast_to(want, (96, 8, 16)))

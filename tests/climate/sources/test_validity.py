@@ -169,12 +169,12 @@ def test_celsius_labelled_kelvin_in_another_source(tmp_path):
     assert np.allclose(opened(tmp_path, "t2m", **fields)["t2m"].values, WARM, atol=1e-4)
 
 
-def test_impossible_values_are_seen_before_the_grid_is_made_coarser(tmp_path):
+def test_impossible_values_are_seen_before_they_are_regridded(tmp_path):
     lat, lon = builders.FINE_LAT, builders.FINE_LON
     content = archive(TIMES, lat, lon)
     content["2m_temperature"][5, 3, 3] = 130.0
     root = write_zarr(content, tmp_path / "a.zarr")
-    coarse = parse_selection(None, None, None, 0, 2)
+    coarse = parse_selection(None, None, None, 0, "8x16")
     refused(zarr_source(root, ("t2m",)).open(coarse)["t2m"].load, "130 K", "2016-01-01T05:00")
 
 
