@@ -29,8 +29,10 @@ UNKNOWN, KNOWN = 8.0, 300.0
 """Seconds for which a server is waited for that has never answered, and that has."""
 FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 """Seconds between tries."""
-CONNECTION, SILENCE = 15.0, 60.0
+CONNECTION, SILENCE = 15.0, 30.0
 """Seconds for a connection, and without a byte, after which a request is given up."""
+FEWEST = 3
+"""Tries, however long each takes, before a server is given up."""
 TRANSFERS = 4
 """Tries of what comes whole by its own account, and is not by what it holds."""
 PASSING = (408, 425, 429)
@@ -221,7 +223,8 @@ class _Tries:
             raise InputError(f"{self.what}: cannot be read ({reason}); {self.server.remedy}")
         wait = min(FIRST_WAIT * 2.0 ** min(self.count - 1, 10), LONGEST_WAIT) * self.spread
         wait = max(wait, min(_asked_to_wait(error), LONGEST_WAIT))
-        if spent + wait > (KNOWN if self.server.answered else UNKNOWN):
+        late = spent + wait > (KNOWN if self.server.answered else UNKNOWN)
+        if late and self.count >= FEWEST:
             raise InputError(
                 f"{self.what}: its server does not answer: {reason}, {self.count} tries in "
                 f"{spent:.0f} s; {self.server.remedy}"

@@ -128,6 +128,16 @@ def test_a_server_that_never_answered_is_given_up_soon_and_another_late(clock):
     assert max(clock.slept) <= network.LONGEST_WAIT
 
 
+def test_one_long_silence_is_not_the_end_of_a_server_that_never_answered(clock):
+    def silent():
+        clock.now += network.SILENCE
+        raise TimeoutError("no byte")
+
+    asked = iter([silent, silent, lambda: "values"])
+    assert Server(ADDRESS, "").ask_now(lambda: next(asked)(), "a") == "values"
+    refused(lambda: Server(ADDRESS, "").ask_now(silent, "a"), f"{network.FEWEST} tries")
+
+
 def test_what_does_not_pass_is_not_asked_again(clock):
     server = Server(ADDRESS, "ask later")
     with pytest.raises(AbsentError):
