@@ -6,6 +6,7 @@ Shapes: ``T`` times.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import math
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from climate.conventions.calendar import count_steps, in_utc, is_monthly, usual_
 from climate.conventions.wording import date, duration, setting_of
 from vgbdm.errors import InputError
 
+log = logging.getLogger(__name__)
 SECOND = np.timedelta64(1, "s")
 GREGORIAN = {"standard", "gregorian", "proleptic_gregorian"}
 CLOCK_UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
@@ -185,6 +187,13 @@ def check_calendar(times: np.ndarray, where: str, rounded: float = 0.0) -> np.ti
     base = usual_step(times)
     if is_monthly(base):
         return base
+    days, months = (len(np.unique(times.astype(f"datetime64[{unit}]"))) for unit in "DM")
+    if len(times) > days == months > 2:
+        log.warning(
+            "%s: its times lie on one day of each month, as those of monthly means by the hour of "
+            "day, which are no series of states; for task=monthly average each month first, e.g. "
+            "by cdo monmean", where,
+        )  # fmt: skip
     steps, parts = np.diff(times.astype("datetime64[s]")), spacings(times)
     odd = np.flatnonzero(steps % base != np.timedelta64(0))
     uneven = np.flatnonzero(steps != base)

@@ -6,8 +6,9 @@ forecasts where these do not overlap. The index of a file is made in memory, and
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,19 +102,35 @@ def _check_messages(index: Any, what: str) -> None:
     seen = set()
     for header, numbers in index.iter_index():
         about = dict(zip(index.index_keys, header, strict=True))
-        time = date(np.datetime64(int(about[TIME]), "s"))
+        if not _is_date(str(about["dataDate"])):  # ecCodes counts on from there
+            raise InputError(
+                f"{what} has the date {about['dataDate']}, which is none; if it is of a monthly "
+                "mean, give it a day by grib_set -s day=1 OLD NEW"
+            )
         place = tuple(value for key, value in about.items() if key not in LEADS)
         if place in seen:
             raise InputError(
-                f"{what} has forecasts of {time} from several initial times, which are no series "
-                "of states; keep one of each time, e.g. by grib_copy -w step=6 OLD NEW"
+                f"{what} has forecasts of {_time(about)} from several initial times, which are no "
+                "series of states; keep one of each time, e.g. by grib_copy -w step=6 OLD NEW"
             )
         seen.add(place)
         if len(numbers) > 1 and not _alike(index.fieldset[number] for number in numbers):
             raise InputError(
-                f"{what} has {time} twice with different values; keep one, e.g. by grib_copy -w "
-                "expver=1 OLD NEW"
+                f"{what} has {_time(about)} twice with different values; keep one, e.g. by "
+                "grib_copy -w expver=1 OLD NEW"
             )
+
+
+def _is_date(digits: str) -> bool:
+    try:
+        dt.datetime.strptime(digits, "%Y%m%d")
+    except ValueError:
+        return False
+    return True
+
+
+def _time(about: Mapping[str, Any]) -> str:
+    return date(np.datetime64(int(about[TIME]), "s"))
 
 
 def _alike(messages: Iterable[Any]) -> bool:

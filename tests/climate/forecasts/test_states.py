@@ -192,7 +192,7 @@ def test_another_level_than_that_of_the_name_is_refused(store, change, words):
         (lambda d: d.isel(lat=slice(0, 0)), "its latitude has no points"),
         (lambda d: d.assign_coords(lat=d["lat"].where(d["lat"] < 60)), "latitude has missing"),
         (lambda d: d.assign_coords(lat=d["lat"] + 1), "the model's are 8 lat from -78.75 to 78.75"),
-        (lambda d: d.rename(time="date"), "times along date, which is not named time; rename it"),
+        (lambda d: d.rename(time="when"), "times along when, which is not named time; rename it"),
         (lambda d: d.rename_dims(time="i"), "swap_dims(i='time') first"),
         (lambda d: d.convert_calendar("noleap"), "convert_calendar('standard')"),
         (lambda d: d.assign_coords(time=d["time"].values.astype(str)), "pandas.to_datetime"),

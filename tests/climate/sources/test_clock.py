@@ -207,6 +207,17 @@ def test_months_stamped_on_any_day_with_one_missing(tmp_path, day):
     assert np.array_equal(times, np.delete(MONTHS, 7).astype("datetime64[ns]"))
 
 
+def test_means_by_the_hour_of_day_are_said_to_be_no_series(caplog):
+    first = MONTHS[:4].astype("datetime64[s]")
+    times = (first[:, None] + np.arange(24) * HOUR).ravel()
+    assert check_calendar(times, "a.nc") == HOUR
+    assert "a.nc: its times lie on one day of each month" in caplog.text
+    caplog.clear()
+    for others in (times[:48], hours("2016-01-01", 90, 24).astype("M8[s]")):
+        check_calendar(others, "a.nc")
+    assert not caplog.text
+
+
 NUMBERS = {
     "YYYYMMDD": (MONTHS.astype(str), lambda t: int(t.replace("-", "") + "01"), "i8"),
     "YYYYMM": (MONTHS.astype(str), lambda t: int(t.replace("-", "")), "i4"),

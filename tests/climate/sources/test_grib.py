@@ -94,6 +94,27 @@ def test_a_message_that_comes_twice_is_one_unless_its_values_differ(tmp_path):
     refused(lambda: opened(tmp_path), "t2m has 2016-01-01 06:00 twice with different values")
 
 
+def test_the_ground_is_told_from_levels_of_the_same_name(tmp_path):
+    ground = np.full((8, 16), 4903.325)
+    maps = [*levels(TIMES[:3]), message("z", TIMES[0], ground), message("lsm", TIMES[0], ground)]
+    write_grib(tmp_path / "a.grib", maps)
+    static = {"orography": {"name": "z", "factor": 1 / 9.80665, "units": "m"}}
+    source = cf_source(tmp_path, ("z",), fields=FIELDS, static=static, pattern=None)
+    dataset = source.open()
+    near(dataset["z"].values, waves(TIMES[:3], 3))
+    assert np.allclose(dataset["orography"].values, 500.0)
+
+
+@pytest.mark.parametrize("edition", [1, 2])
+def test_the_day_0_of_monthly_means_of_mars_is_not_the_day_before(tmp_path, edition):
+    """It would put each mean into the month before."""
+    maps = surface("t2m", TIMES[:1], edition, day=0)
+    write_grib(tmp_path / "a.grib", maps)
+    refused(lambda: opened(tmp_path, "t2m"), "the date 20160100, which is none", "-s day=1")
+    write_grib(tmp_path / "a.grib", surface("t2m", hours("2016-01-01", 2, 744), edition, day=1))
+    assert np.array_equal(opened(tmp_path, "t2m")["time"], hours("2016-01-01", 2, 744))
+
+
 def test_two_grids_in_one_file_are_refused(tmp_path):
     other = {"longitudeOfFirstGridPointInDegrees": -180, "longitudeOfLastGridPointInDegrees": 157.5}
     maps = [*surface("t2m", TIMES[:2]), *surface("t2m", TIMES[2:4], **other)]
