@@ -22,6 +22,8 @@ from vgbdm.tasks import Dask
 log = logging.getLogger(__name__)
 TASK_SHARDS = 3.5
 """Shards that a task holds: a source's block, the states, a mask, what is compressed."""
+TASK_PIECES = 4
+"""Pieces of what is regridded that a task holds: as stored, checked, in float64."""
 SPARE_BYTES = 64 * 2**20
 """Room for metadata and records."""
 
@@ -38,6 +40,7 @@ class ConversionPlan:
         size: of all that is still to write, with the climatology.
         free: on the disk.
         threads: tasks at a time.
+        piece: bytes of what is read at a time and regridded; 0 where nothing is.
     """
 
     steps: int
@@ -47,9 +50,10 @@ class ConversionPlan:
     size: int
     free: int
     threads: int
+    piece: int = 0
 
     def __str__(self) -> str:
-        memory = TASK_SHARDS * self.shard
+        memory = TASK_SHARDS * self.shard + TASK_PIECES * self.piece
         return (
             f"{self.steps} steps; {self.shards} shards of {size(self.shard)} to write, chunk "
             f"{self.chunk}; {size(self.size)} before compression, {size(self.free)} free; "
@@ -86,6 +90,7 @@ def make_plan(
         size=needed,
         free=free,
         threads=Dask(scheduler, workers).threads,
+        piece=max(job.dataset[name].encoding.get("beside", 0) for name in job.channels),
     )
     log.info("%s", plan)
     if needed + SPARE_BYTES > free:

@@ -66,7 +66,7 @@ def make_dataset(
                 ("time", "lat", "lon"),
                 lazy,
                 channel_attributes(channel, stored) | {"source_units": block.source_units},
-                {"file_at": block.file_at},
+                {"file_at": block.file_at, "beside": block.beside},
             )
     about = {**attributes, **{f"{'_'.join(b.series.channels)}_over_step": b.method
                               for b in blocks if b.joins > 1}}  # fmt: skip

@@ -4,7 +4,7 @@ Variables are lazy by xarray's own indexing, without a Dask graph: whoever loads
 a Dask task that makes a shard, reads those times and no others, and nothing grows with the years
 but a table of indices. Levels of one stored variable are read together, so that a stored chunk
 which spans many of them is decoded once. Reading goes in pieces, so that what is decoded at once is
-bounded by `PIECE_BYTES` or by a stored chunk.
+bounded by `PIECE_BYTES`, by `REGRIDDED_BYTES` where it is regridded, or by a stored chunk.
 
 Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes of the dataset.
 """
@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 
 PIECE_BYTES = 128 * 2**20
 """Of stored chunks, decoded, that a block reads at a time."""
+REGRIDDED_BYTES = 32 * 2**20
+"""The same where they are regridded: what is kept of a piece is little beside it."""
 MAX_REREADS = 32
 """Blocks in a stored chunk above which a warning says that conversion will be slow."""
 
@@ -117,6 +119,17 @@ class SeriesArray:
     def _first_map(self, index: int) -> np.ndarray:
         """The first time of a part as stored (1, L, H, W)."""
         return self._stored(index, np.zeros(1, int), None)
+
+    @property
+    def _piece_bytes(self) -> int:
+        return PIECE_BYTES if self.frame.means is None else REGRIDDED_BYTES
+
+    @property
+    def beside(self) -> int:
+        """Bytes of a piece that is no part of a block, as where it is regridded."""
+        if self.frame.means is None:
+            return 0
+        return max(self._piece_bytes, _stored_chunk(self.series.parts[0].variable)[1])
 
     def file_at(self, time: np.datetime64) -> str:
         """The file that holds a time, for messages."""
@@ -242,7 +255,7 @@ class SeriesArray:
     def _piece_end(self, part: np.ndarray, position: np.ndarray, start: int) -> int:
         """The end of a piece from a time on: of one file, and of few stored chunks."""
         along, chunk_bytes = _stored_chunk(self.series.parts[int(part[start])].variable)
-        count = along * max(1, PIECE_BYTES // chunk_bytes)
+        count = along * max(1, self._piece_bytes // chunk_bytes)
         end = (position[start] // along) * along + count
         inside = (part[start:] == part[start]) & (position[start:] < end)
         return len(part) if inside.all() else start + int(inside.argmin())

@@ -94,7 +94,10 @@ def transfer(address: str, read: Callable[[], Found]) -> Found:
 def meaning_of(error: BaseException) -> Meaning:
     """What an error of any fsspec backend says of the key that was asked for."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        return "absent" if error.__cause__ is None else meaning_of(error.__cause__)
+        cause = error.__cause__  # of what is in memory a LookupError
+        if cause is None or isinstance(cause, LookupError):
+            return "absent"
+        return meaning_of(cause)
     status = _status(error)
     if isinstance(error, PermissionError) or str(error).startswith("Forbidden"):  # as gcsfs says it
         return "denied"

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from builders import SPLITS, source, write_folder
 from refusals import refused
 
@@ -14,14 +15,14 @@ from climate.store.coverage import gap_text, model_step
 from climate.store.layout import chunk_shape
 
 HOUR, MONTH = np.timedelta64(3600, "s"), np.timedelta64(1, "M")
-SIZES = {"lat": 8, "lon": 16}
+DATASET = xr.Dataset({name: (("lat", "lon"), np.zeros((8, 16))) for name in "abc"})
 FREE = 10 * 2**30
 
 
 def job(**changed):
     numbers = dict.fromkeys(Job.__dataclass_fields__)
     numbers |= {"times": np.arange(100), "steps": 24, "channels": tuple("abc"), "share": 2}
-    return Job(**numbers | {"dataset": SimpleNamespace(sizes=SIZES)} | changed)
+    return Job(**numbers | {"dataset": DATASET} | changed)
 
 
 @pytest.fixture
@@ -45,6 +46,15 @@ def test_a_plan_counts_states_climatology_and_mean_map(make):
     assert rest.size == state * (4 + 1)
     assert make(range(10), steps=200).shard == 4 * 8 * 16 * 2 * 100
     assert f"{plan.TASK_SHARDS * whole.shard / 2**20:.1f} MiB of memory per task × 3" in str(whole)
+
+
+def test_what_is_read_to_be_regridded_is_counted_too(make):
+    read = DATASET.copy()
+    read["b"] = read["b"].copy()
+    read["b"].encoding = {"beside": 2**20}
+    told = make(range(10), dataset=read)
+    memory = plan.TASK_SHARDS * told.shard / 2**20 + plan.TASK_PIECES
+    assert f"{memory:.1f} MiB of memory per task × 3" in str(told)
 
 
 def test_what_does_not_fit_is_refused_to_the_byte(make):

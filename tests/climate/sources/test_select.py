@@ -205,6 +205,23 @@ def test_boxes_of_a_source_are_cut_from_the_regridded_globe(root, monkeypatch):
     assert {shape[-2:] for shape in seen} == {(12, 11)}
 
 
+def test_what_is_regridded_is_read_in_smaller_pieces(tmp_path, monkeypatch):
+    """Here of one stored chunk, eight times; how large they are is told."""
+    seen = []
+    monkeypatch.setattr(Regridding, "__call__", _noting(Regridding.__call__, seen))
+    monkeypatch.setattr("climate.sources.series.REGRIDDED_BYTES", 1)
+    chunks = {"geopotential": {"chunks": (8, 3, 32, 16)}}
+    stored = archive(TIMES, FINE_LAT, FINE_LON)
+    source = zarr_source(write_zarr(stored, tmp_path / "a.zarr", encoding=chunks), ("z",))
+    dataset = source.open(select(regrid="8x16"))
+    assert dataset["z"].encoding["beside"] == 4 * 8 * 3 * 32 * 16
+    assert source.open()["z"].encoding["beside"] == 0
+    seen.clear()
+    values = dataset["z"].values
+    assert {shape[0] for shape in seen} == {8}
+    assert np.array_equal(values, means("8x16")(wave(TIMES)))
+
+
 def _noting(call, seen):
     def noted(self, values):
         seen.append(values.shape)
