@@ -220,6 +220,7 @@ def describe_store(path: Path) -> list[str]:
         f"step {duration(store.step)}, {len(facts['gaps'])} gaps",
         f"channels    {', '.join(store.channels)}",
         f"grid        {len(store.lat)} × {len(store.lon)}",
+        *(f"regridded   {how}" for how in [store.provenance.get("regridding")] if how),
         f"shards      {len(shards)} of up to {facts['shard_steps']} times",
         f"bytes       {sum(shards)} on disk, {raw} in memory",
         *describe_times(store),

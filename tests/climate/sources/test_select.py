@@ -10,7 +10,7 @@ from refusals import refused
 
 from climate.conversion.append import append
 from climate.conversion.convert import convert
-from climate.conversion.verify import verify_store
+from climate.conversion.verify import describe_store, repair, verify_store
 from climate.grids.cells import column_edges, row_edges
 from climate.grids.named import parse_grid
 from climate.grids.regions import parse_region
@@ -124,7 +124,19 @@ def test_all_of_a_store_is_on_the_other_grid_and_says_so(root, tmp_path):
     weights = np.cos(np.deg2rad(store.lat))[:, None] + 0 * states[:48]
     mean = np.average(states[:48], weights=weights)
     assert store.statistics.mean[0] == pytest.approx(mean, rel=1e-5)
+    assert f"regridded   {store.provenance['regridding']}" in describe_store(tmp_path / "s")
     assert mean_map == pytest.approx(states[:48].mean(0), abs=1e-4)
+
+
+def test_damage_is_mended_by_the_same_regridding_and_by_no_other(root, tmp_path):
+    source, right = zarr_source(root), select(regrid="8x16")
+    convert(source.open(right), tmp_path / "s", SPLITS, source=right.facts())
+    shard = tmp_path / "s/state/c/0/0/0/0"
+    shard.write_bytes(shard.read_bytes()[::-1])
+    for other in (select(), select(regrid="9x16")):
+        refused(lambda other=other: repair(tmp_path / "s", source.open(other), {}), "source")
+    assert repair(tmp_path / "s", source.open(right), {}) == ["state/c/0/0/0/0"]
+    assert not verify_store(tmp_path / "s")
 
 
 def test_later_times_are_appended_by_the_same_regridding_and_by_no_other(root, tmp_path):
