@@ -100,7 +100,7 @@ class Settings:
         lead: the longest lead, hours or months.
         members: of an ensemble; 1: one forecast without draws; None: what the model is made for.
         seed: of the draws.
-        batch: forecasts at a time, starts times members; bounds memory.
+        batch: forecasts at a time, starts times members, at most; see `Jobs`.
         device: to compute on.
         precision: of the networks, see `vgbdm.precision`.
     """
@@ -142,6 +142,7 @@ class Forecasting:
             len(initial.channels),
             (len(rows), len(columns)),
             settings.batch,
+            model.history + 1,
         )
         self.device = torch.device(settings.device)
         self.training = about_training(model, initial.times)

@@ -41,7 +41,7 @@ class RolloutValidation:
         history: past states of a start.
         lead: longest forecast.
         starts: at most, evenly spread over the period.
-        batch: starts at a time, at most; fewer where their states are more than `STATE_BYTES`.
+        batch: starts at a time; fewer where their states take above 256 MiB.
         members: drawn of a stochastic model, at every fourth start; at least 2.
         seed: of the draws.
     """
