@@ -198,14 +198,17 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         return Tendency(total, residual, context.theta, {"courant": courant})
 
     def slow(self, x: Tensor, t: Tensor, context: Context) -> Slow:
-        """See `SplitDynamics`: what the network says."""
+        """See `SplitDynamics`: what the network says, and the fields of the mean, which stay."""
         _, closure = self.closure(x, t, context)
-        return (*closure.wind, *(() if closure.source is None else (closure.source,)))
+        mean = self.transport.spectral.synthesis(self.climate_modes)
+        source = () if closure.source is None else (closure.source,)
+        return (*closure.wind, *source, mean.expand(len(x), -1, -1, -1))
 
     def fast(self, x: Tensor, slow: Slow, context: Context) -> Tensor:
         """See `SplitDynamics`: advection by the state's own wind and by the correction, damping."""
-        learned, source = (slow[:-1], slow[-1]) if self.source else (slow, None)
-        state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes)
+        *learned, mean = slow
+        source = learned.pop() if self.source else None
+        state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes, mean)
         wind = self.advecting_wind(context.theta, state, learned)
         return self.rate(x, context.theta, state, wind, source)
 
@@ -220,12 +223,14 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
     ) -> Tensor:
         """Dx (B, C, H, W) per model step of the physics, scaled by ``weight``, and a source."""
         transport, days = self.transport, self.step_seconds / SECONDS_PER_DAY
-        moved = transport.advection(state, wind) * self.step_seconds
         damped = transport.damping(state, theta["diffusion"] * days)
-        physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
+        moved = torch.add(damped, transport.advection(state, wind), alpha=self.step_seconds)
+        lost = transport.assemble(moved, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
-        total = weight * (physics - relaxed[..., None, None] * (x - self.climate))
-        return self.present(total if source is None else total + source * self.change)
+        lost = torch.addcmul(lost, relaxed[..., None, None], x - self.climate)
+        if source is None:
+            return self.present(-weight * lost)
+        return self.present(torch.sub(source * self.change, lost, alpha=weight))
 
     def effort(self, source: Tensor) -> Tensor:
         """Squares (B, 1, C, H, W) of the source, whose mean is that over the points that count."""

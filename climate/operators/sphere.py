@@ -135,7 +135,8 @@ class ModalOperators(TangentBasis):
             Coefficients (K, 2·n, L), per second where the wind is in m/s.
         """
         east, north, divergence = wind
-        return self.analysis(east * gradient[0] + north * gradient[1] + 0.5 * divergence * field)
+        moved = torch.addcmul(east * gradient[0], north, gradient[1])
+        return self.analysis(torch.addcmul(moved, divergence, field, value=0.5))
 
     def project(self, field: Tensor) -> Tensor:
         """The part of (..., H, W) that the modes span, same shape."""
