@@ -86,7 +86,7 @@ class Settings:
         lead: the longest lead, hours or months.
         members: of an ensemble; 1: one forecast without draws; None: what the model is made for.
         seed: of the draws.
-        batch: forecasts at a time, starts times members; bounds memory.
+        batch: forecasts at a time, starts times members, at most; see `Jobs`.
         device: to compute on.
         precision: of the networks, see `vgbdm.precision`.
         boundary: of a regional model, what its halo is taken from at each step: a training store or
@@ -140,6 +140,7 @@ class Forecasting:
             len(self.channels),
             (len(rows), len(columns)),
             settings.batch,
+            model.history + 1,
         )
         self.boundary = self._known_around()
         self.forcing = forcing_ahead(

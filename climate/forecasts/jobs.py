@@ -16,6 +16,8 @@ from itertools import product
 
 WRITE_BYTES = 128 * 2**20
 """Forecasts of all channels kept before they are written, where one lead is not more."""
+STATE_BYTES = 2**30
+"""States, with their history, that are forecast from at a time, where those of one are not more."""
 CHUNK_BYTES = 2**20
 """Maps read at once, where one is not more."""
 VALUE_BYTES = 4
@@ -46,7 +48,8 @@ class Jobs:
         leads: S.
         channels: C.
         grid: (H, W).
-        batch: starts times members in a job, at most.
+        batch: starts times members in a job, at most; fewer where they do not fit `STATE_BYTES`.
+        frames: states that a forecast starts from: its history and the current one.
     """
 
     starts: int
@@ -55,13 +58,16 @@ class Jobs:
     channels: int
     grid: tuple[int, int]
     batch: int
+    frames: int = 1
 
     @cached_property
     def together(self) -> tuple[int, int, int]:
         """Starts and members of a job, and its leads that are written at once."""
         count = self.members or 1
-        members = min(count, self.batch)
-        starts = max(1, self.batch // count)
+        state = VALUE_BYTES * self.channels * self.grid[0] * self.grid[1]
+        batch = max(1, min(self.batch, STATE_BYTES // (state * self.frames)))
+        members = min(count, batch)
+        starts = max(1, batch // count)
         maps = starts * members * self.channels
         lead = VALUE_BYTES * maps * self.grid[0] * self.grid[1]
         return starts, members, min(self.leads, max(1, WRITE_BYTES // lead))

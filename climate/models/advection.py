@@ -215,15 +215,18 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         return Tendency(total, residual, context.theta, {"courant": courant})
 
     def slow(self, x: Tensor, t: Tensor, context: Context) -> Slow:
-        """See `SplitDynamics`: what the network says."""
+        """See `SplitDynamics`: what the network says, and the fields of the mean, which stay."""
         _, closure = self.closure(x, t, context)
-        return *closure.wind, *(x for x in (closure.source, closure.diagnosed) if x is not None)
+        mean = self.transport.spectral.synthesis(self.climate_modes)
+        said = (x for x in (closure.source, closure.diagnosed) if x is not None)
+        return *closure.wind, *said, mean.expand(len(x), -1, -1, -1)
 
     def fast(self, x: Tensor, slow: Slow, context: Context) -> Tensor:
         """See `SplitDynamics`: advection by the state's own wind and by the correction, damping."""
-        learned, diagnosed = (slow[:-1], slow[-1]) if self.domain.diagnostic else (slow, None)
-        learned, source = (learned[:-1], learned[-1]) if self.source else (learned, None)
-        state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes)
+        *learned, mean = slow
+        diagnosed = learned.pop() if self.domain.diagnostic else None
+        source = learned.pop() if self.source else None
+        state = self.transport.resolve(self.present(x) - self.climate, self.climate_modes, mean)
         wind = self.advecting_wind(context.theta, state, learned)
         return self.whole(self.rate(x, context.theta, state, wind, source), diagnosed)
 
@@ -238,16 +241,15 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
     ) -> Tensor:
         """Dx (B, P, H, W) per model step of the physics, scaled by ``weight``, and a source."""
         transport, days = self.transport, self.step_seconds / SECONDS_PER_DAY
-        moved = transport.advection(state, wind) * self.step_seconds
         damped = transport.damping(state, theta["diffusion"] * days)
-        physics = -transport.assemble(moved + damped, state, theta["unresolved"] * days)
+        moved = torch.add(damped, transport.advection(state, wind), alpha=self.step_seconds)
+        lost = transport.assemble(moved, state, theta["unresolved"] * days)
         relaxed = theta["relaxation"][:, transport.variable_of] * days
         departure = self.parts.prognostic(x - self.climate)
-        total = torch.addcmul(physics, relaxed[..., None, None], departure, value=-1.0)
-        total = weight * total
+        lost = torch.addcmul(lost, relaxed[..., None, None], departure)
         if source is None:
-            return total
-        return torch.addcmul(total, source, self.parts.prognostic(self.change))
+            return -weight * lost
+        return torch.sub(source * self.parts.prognostic(self.change), lost, alpha=weight)
 
     def effort(self, source: Tensor) -> Tensor:
         """Squares (B, 1, P, H, W) of the source, whose mean is that over the points that count."""

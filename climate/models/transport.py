@@ -95,17 +95,22 @@ class Transport(nn.Module):
         """Harmonic coefficients (M, 2·B·T, L) of states (B, C, H, W)."""
         return self.spectral.analysis(self.from_channels(x))
 
-    def resolve(self, anomaly: Tensor, climate_modes: Tensor) -> Resolved:
+    def resolve(
+        self, anomaly: Tensor, climate_modes: Tensor, climate_fields: Tensor | None = None
+    ) -> Resolved:
         """Split a state at the truncation.
 
         Args:
             anomaly: (B, C, H, W) departure of the state from the training mean.
             climate_modes: (M, 2·T, L) coefficients of that mean.
+            climate_fields: (B or 1, T, H, W) the fields of these, where they are known.
         """
+        if climate_fields is None:
+            climate_fields = self.spectral.synthesis(climate_modes)
         fields = self.from_channels(anomaly)
         modes, shape = self.spectral.analysis(fields), (2, len(fields), -1)
         departure = self.spectral.synthesis(modes).view_as(fields)
-        smooth = departure + self.spectral.synthesis(climate_modes)  # of one mean for all samples
+        smooth = departure + climate_fields
         if self.operators is self.spectral:
             full = modes.unflatten(1, shape) + climate_modes.unflatten(1, (2, 1, -1))
             east, north = self.spectral.gradient_of(full.flatten(1, 3))
@@ -148,7 +153,7 @@ class Transport(nn.Module):
         sphere = self.spectral
         largest = sphere.truncation * (sphere.truncation + 1) / sphere.radius**2
         rates = rate[:, self.owner].expand(len(state.smooth), -1).flatten().repeat(2)
-        return rates[:, None] * (sphere.laplacian(state.anomaly, 2) / largest**2)
+        return (rates / largest**2)[:, None] * sphere.laplacian(state.anomaly, 2)
 
     def assemble(self, tendency: Tensor, state: Resolved, unresolved: Tensor) -> Tensor:
         """Channels (B, P, H, W) of coefficients and of the damping beyond the truncation.

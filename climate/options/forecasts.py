@@ -38,7 +38,7 @@ class ForecastEra5(Options):
         members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
         seed: of the members' draws.
         checkpoint: whose weights.
-        batch: forecasts at a time, starts × members.
+        batch: forecasts at a time, starts × members; fewer where their states take above 1 GiB.
         region: what lies around it, of a regional model.
         resume: go on where the same forecast was stopped.
         institution: who makes it, written into the file; null: nobody.

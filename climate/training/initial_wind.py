@@ -49,9 +49,9 @@ REFIT = "remove it, to fit again"
 ASIDE_TOKEN = -1
 """Of what is beside a read-only store; tokens are taken off it."""
 CHUNK = 96
-"""Times per chunk, as many as the stream reads at once; each chunk is written by one task."""
-BATCH = 16
-"""Fits at once: 64 matrices of 2048 × 160 on 5.625° at degree 8."""
+"""Times per chunk of a few harmonics each; each chunk is written by one task."""
+FIT_BYTES = 96 * 2**20
+"""Of states and matrices of the fits that a task makes at once, where one fit is not more."""
 
 
 class InitialWinds:
@@ -198,14 +198,14 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
     anchors = store.anchors("train", step, field.history, 0)
     blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // CHUNK)) + 1)
     mine = blocks[backend.rank :: backend.world_size]
-    total = sum(map(len, mine))
+    total, together = sum(map(len, mine)), fits_at_once(field, store)
     with tqdm(total=total, unit="time", desc="initial winds", disable=backend.rank > 0) as bar:
 
         def task(times: np.ndarray) -> None:
             first = int(times[0]) // CHUNK * CHUNK
             rows = np.full((min(CHUNK, fits.shape[0] - first), *fits.shape[1:]), np.nan, np.float32)
-            for at in range(0, len(times), BATCH):
-                chosen = times[at : at + BATCH]
+            for at in range(0, len(times), together):
+                chosen = times[at : at + together]
                 past = read_windows(store, chosen, stride=store.stride(step), history=field.history)
                 rows[chosen - first] = _fit_batch(field, torch.from_numpy(past))
                 bar.update(len(chosen))
@@ -218,6 +218,12 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
             dask.compute(*tasks, scheduler="threads", num_workers=threads)
         finally:
             torch.set_num_threads(threads)
+
+
+def fits_at_once(field: ClimODE, store: TrainingStore) -> int:
+    """How many fits a task makes at once: a matrix of points and harmonics for each variable."""
+    maps = int(np.prod(field.fit.shape)) + (field.history + 1) * len(store.channels)
+    return max(1, FIT_BYTES // (4 * maps * len(store.lat) * len(store.lon)))
 
 
 def _finish(aside: Path, path: Path, facts: dict[str, Any]) -> None:

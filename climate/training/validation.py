@@ -24,6 +24,9 @@ from vgbdm.training.backends.base import Backend
 from vgbdm.training.transfer import arrive, to_numbers
 from vgbdm.training.watchdog import note_progress
 
+STATE_BYTES = 256 * 2**20
+"""Of states that are read and forecast from at a time, where those of one start are not more."""
+
 
 class RolloutValidation:
     """Latitude-weighted RMSE of forecasts over the validation period, masked points left out.
@@ -40,7 +43,7 @@ class RolloutValidation:
         history: past states of a start.
         lead: longest forecast.
         starts: at most, evenly spread over the period.
-        batch: forecasts at a time.
+        batch: starts at a time; fewer where their states take above 256 MiB.
         members: drawn of a stochastic model, at every fourth start; at least 2.
         seed: of the draws.
     """
@@ -71,7 +74,9 @@ class RolloutValidation:
             )
         chosen = np.linspace(0, len(anchors) - 1, min(starts, len(anchors))).round().astype(int)
         self.all, self.few = (self._share(anchors[part]) for part in (chosen, chosen[::4]))
-        self.batch, self.members, self.seed = batch, members, seed
+        state = 4 * int(np.prod(store.state.shape[1:]))
+        fitting = STATE_BYTES // (state * (history + 1 + self.steps))
+        self.batch, self.members, self.seed = max(1, min(batch, fitting)), members, seed
         rows, _ = store.interior
         area = torch.from_numpy(store.grid.area_weights[rows])[:, None]
         self.mask: Tensor | None = None

@@ -338,3 +338,13 @@ def test_the_layout_has_one_map_in_a_chunk_where_maps_are_large():
     for job in large:
         covered[job.starts, job.members.start : job.members.stop] += 1
     assert (covered == 1).all()
+
+
+@pytest.mark.parametrize(("grid", "channels"), [((121, 240), 40), ((721, 1440), 40)])
+def test_states_that_are_forecast_from_together_are_bounded_in_bytes(grid, channels):
+    one = 4 * 4 * channels * grid[0] * grid[1]  # four frames
+    for members in (None, 3, 64):
+        starts, drawn, _ = jobs.Jobs(99, members, 28, channels, grid, 10**6, 4).together
+        count = starts * drawn
+        assert count == 1 or count * one <= jobs.STATE_BYTES
+        assert (count + (members or 1)) * one > jobs.STATE_BYTES or drawn < (members or 1)

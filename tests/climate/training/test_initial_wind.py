@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from runs import CONFIGS
 from seals import reseal, rewrite
 
 from climate.stream.batches import WindowStream, read_windows
-from climate.training.initial_wind import InitialWinds, initial_winds
+from climate.training.initial_wind import (
+    FIT_BYTES,
+    InitialWinds,
+    fits_at_once,
+    initial_winds,
+)
 from climate.training.run import build_model
 from vgbdm.errors import InputError
 
@@ -53,6 +59,18 @@ def own_store(tmp_path_factory):
 @pytest.fixture(scope="module")
 def winds(own_store):
     return initial_winds(make_field(own_store), own_store, Ranks())
+
+
+def test_what_is_fitted_at_once_is_bounded_in_bytes_on_any_grid():
+    fit = SimpleNamespace(shape=(4, 160))
+    for height, width in ((32, 64), (121, 240), (721, 1440)):
+        lat, lon = np.zeros(height), np.zeros(width)
+        store = SimpleNamespace(channels=("z",) * 5, lat=lat, lon=lon)
+        count = fits_at_once(SimpleNamespace(fit=fit, history=3), store)
+        one = 4 * (4 * 160 + 4 * 5) * height * width
+        assert count == max(1, FIT_BYTES // one)
+        assert count * one <= max(FIT_BYTES, one)
+    assert count == 1
 
 
 def test_every_training_past_has_the_fit_a_forecast_would_make(own_store, winds):

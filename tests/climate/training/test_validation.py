@@ -1,5 +1,7 @@
 """Validation: one score for every model, ensembles beside it, the same on any number of ranks."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from weather import make_latents
 
 from climate.models.blackbox import BlackBox
 from climate.models.domain import Domain
-from climate.training.validation import RolloutValidation
+from climate.training.validation import STATE_BYTES, RolloutValidation
 from vgbdm.errors import InputError
 from vgbdm.scores import crps, spread_skill
 
@@ -145,6 +147,27 @@ def test_starts_are_all_there_are_where_more_are_asked_for(store):
     assert np.array_equal(asked.all[0], anchors) and bool((asked.all[1] == 1).all())
     first = validation(store, Ranks(), starts=4).all[0]
     assert first[0] == anchors[0] and first[-1] == anchors[-1] and len(first) == 4
+
+
+class Shaped:
+    """What a store says of itself, with maps of another size; nothing is read."""
+
+    def __init__(self, store, height, width):
+        self._store = store
+        self.state = SimpleNamespace(shape=(len(store.times), len(store.channels), height, width))
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+
+def test_states_of_a_batch_are_bounded_in_bytes_on_any_grid(store):
+    channels = len(store.channels)
+    for height, width in ((721, 1440), (1441, 2880)):
+        batch = validation(Shaped(store, height, width), Ranks(), batch=256).batch
+        window = 4 * channels * height * width * 4  # one before, the current one, two ahead
+        assert batch >= 1 and (batch == 1 or batch * window <= STATE_BYTES)
+        assert (batch + 1) * window > STATE_BYTES
+    assert validation(store, Ranks(), batch=4).batch == 4
 
 
 def test_a_lead_without_data_after_any_start_is_refused(store):

@@ -1,23 +1,11 @@
-"""Peak memory of an evaluation, and what becomes of it when starts, leads or training double.
-
-python benchmarks/evaluation.py [--folder DIR] [--channels 40] [--starts 8] [--leads 28]
-
-Stores and forecasts of 1.5° are made up; each evaluation has a process of its own, whose peak holds
-the interpreter and its libraries too. CPU seconds are those of scoring, by its threads together.
+"""Stores and forecasts of 1.5° that are made up, for benchmarks of memory.
 
 Shapes: ``H`` latitudes, ``W`` longitudes.
 """
 
 from __future__ import annotations
 
-import argparse
-import multiprocessing
-import resource
-import shutil
-import sys
-import tempfile
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +13,13 @@ import numpy as np
 
 HEIGHT, WIDTH = 121, 240
 FIRST, SIX = np.datetime64("2000-01-01", "ns"), np.timedelta64(6, "h")
-MIB = 2**20
+VALIDATION = 8
+"""Steps of validation."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is evaluated.
+    """What is made up.
 
     Attributes:
         channels: of the store.
@@ -47,7 +36,7 @@ class Case:
     @property
     def first_start(self) -> int:
         """Index of the first start: after training and a few steps of validation."""
-        return self.training + 4
+        return self.training + VALIDATION
 
     @property
     def times(self) -> int:
@@ -122,62 +111,3 @@ def make_forecast(case: Case, path: Path) -> None:
             maps = [case.field(c, start + s) + 0.1 * s * error for s in range(1, case.leads + 1)]
             array[k] = np.stack(maps)
     seal_folder(path, FORECAST_KIND, {})
-
-
-def evaluate(folder: Path, result: Any) -> None:
-    """Score in this process; send its peak memory before and after, in bytes, and CPU seconds."""
-    from climate.forecasts.reading import open_forecast
-    from climate.store.layout import open_store
-    from climate.verification.scorecard import score
-
-    store = open_store(folder / "store")
-    forecast = open_forecast(folder / "forecast", store)
-    before, begin = peak(), time.process_time()
-    score(forecast, store)
-    result.put((before, peak(), time.process_time() - begin))
-
-
-def peak() -> int:
-    """Most bytes that this process has had in memory."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def measure(case: Case, folder: Path) -> tuple[int, int, float]:
-    """What `evaluate` sends, of a case that is made up in a process of its own."""
-    context = multiprocessing.get_context("spawn")
-    result = context.Queue()
-    for work, given in (
-        (make_store, (case, folder / "store")),
-        (make_forecast, (case, folder / "forecast")),
-        (evaluate, (folder, result)),
-    ):
-        job = context.Process(target=work, args=given)
-        job.start()
-        job.join()
-        if job.exitcode:
-            sys.exit(f"{work.__name__} failed")
-    shutil.rmtree(folder)
-    found: tuple[int, int, float] = result.get()
-    return found
-
-
-def main() -> None:
-    """A line per case."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    for name, usual in (("channels", 40), ("training", 60), ("starts", 8), ("leads", 28)):
-        parser.add_argument(f"--{name}", type=int, default=usual)
-    told = parser.parse_args()
-    base = Case(told.channels, told.training, told.starts, told.leads)
-    cases = {"as told": base}
-    for name in ("starts", "leads", "training"):
-        cases[f"twice the {name}"] = replace(base, **{name: 2 * getattr(base, name)})
-    print("| case | before, MiB | peak, MiB | CPU s |\n|---|---|---|---|")
-    for name, case in cases.items():
-        place = Path(tempfile.mkdtemp(dir=told.folder))
-        before, most, seconds = measure(case, place)
-        print(f"| {name} | {before / MIB:.0f} | {most / MIB:.0f} | {seconds:.1f} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
