@@ -2,12 +2,12 @@
 
 python benchmarks/plan.py out=FILE.csv [grids=[5.625,1.5]] [channels=40] [size=small] [batch=2]
 
-Each figure is of a process of its own on one thread. saved_mib: what the forward pass keeps for the
-backward one. step_mib: by how much the resident memory of the process grows at its peak in the
-first training step, weights, tables and batch being there. forecast_mib: the same of the first
-lead of one forecast. step_s, forecast_s: seconds of CPU of the second and of a lead. `planned` is
-counted without numbers, its seconds estimated on a coarse grid in the same process; ratio is
-planned ÷ measured.
+Steps, leads and plans are of processes of their own, on one thread. saved_mib: what the forward
+pass keeps for the backward one. step_mib: by how much the resident memory of a process grows at its
+peak in the first training step; weights, tables and batch are there, and a small grid was computed
+before. forecast_mib: the same of the first lead of one forecast. step_s, forecast_s: seconds of CPU
+of the second of them. `planned` is counted without numbers, its seconds estimated on a coarse grid;
+ratio is planned ÷ measured.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from typing import Any
 
 HERE = Path(__file__).resolve()
 COLUMNS = ("saved_mib", "step_mib", "forecast_mib", "step_s", "forecast_s")
-KINDS = ("measured", "planned")
+PARTS = {"measured": ("step", "lead"), "planned": ("plan",)}
 MIB = 2**20
+STREAM = ("stream.lanes=1", "stream.pool_blocks=4")
 
 
 def compose_check(options: list[str]) -> Any:
@@ -65,16 +66,31 @@ def cpu_seconds(work: Callable[[], object]) -> float:
     return time.process_time() - begin
 
 
-def measure(options: list[str]) -> dict[str, float]:
-    """Figures of real tensors on the grid."""
+def warm(options: list[str]) -> tuple[Any, Any]:
+    """What learns on the grid, and its config, after a pass and a lead on a small one."""
     import torch
 
     from climate.planning.costs import CPU, learning_of, one_lead, one_pass, some_batch
     from climate.planning.plan import planned
+
+    for grid in ("check.grid=17x32", options[0]):
+        cfg, store = planned(compose_check([grid, *options[1:]]))
+        learning = learning_of(cfg, store)
+        if grid != options[0]:
+            one_pass(learning, some_batch(learning, 1), lambda: None)
+            with torch.no_grad():
+                one_lead(learning, 1, CPU)
+    return cfg, learning
+
+
+def measure_step(options: list[str]) -> dict[str, float]:
+    """Of training, on real tensors."""
+    import torch
+
+    from climate.planning.costs import one_pass, some_batch
     from vgbdm.training.memory import saved_bytes
 
-    cfg, store = planned(compose_check(options))
-    learning = learning_of(cfg, store)
+    cfg, learning = warm(options)
     batch = some_batch(learning, cfg.batch)
     optimizer = torch.optim.AdamW(learning.field.parameters(), 1e-6, fused=True)
 
@@ -83,18 +99,26 @@ def measure(options: list[str]) -> dict[str, float]:
         optimizer.step()
         optimizer.zero_grad()
 
-    @torch.no_grad()
-    def lead() -> None:
-        one_lead(learning, 1, CPU)
-
     own = learning.field
     return {
-        "forecast_mib": growth(lead),
-        "forecast_s": cpu_seconds(lead),
         "step_mib": growth(step),
         "step_s": cpu_seconds(step),
         "saved_mib": saved_bytes(own, lambda: learning.learner(batch, learning.values)) / MIB,
     }
+
+
+def measure_lead(options: list[str]) -> dict[str, float]:
+    """Of a forecast, on real tensors."""
+    import torch
+
+    from climate.planning.costs import CPU, one_lead
+
+    _, learning = warm(options)
+    with torch.no_grad():
+        return {
+            "forecast_mib": growth(lambda: one_lead(learning, 1, CPU)),
+            "forecast_s": cpu_seconds(lambda: one_lead(learning, 1, CPU)),
+        }
 
 
 def plan(options: list[str]) -> dict[str, float]:
@@ -133,9 +157,11 @@ def main(arguments: list[str]) -> None:
     channels = told.pop("channels")
     rows = []
     for grid in grids:
-        options = [f"check.grid={grid}", f"check.channels={channels}", "stream.lanes=1",
-                   "stream.pool_blocks=4", *(f"{name}={value}" for name, value in told.items())]  # fmt: skip
-        found = {kind: ask(kind, options) for kind in KINDS}
+        own = [f"{name}={value}" for name, value in told.items()]
+        options = [f"check.grid={grid}", f"check.channels={channels}", *STREAM, *own]
+        found: dict[str, dict[str, float]] = {}
+        for kind, parts in PARTS.items():
+            found[kind] = {k: v for part in parts for k, v in ask(part, options).items()}
         found["ratio"] = {n: found["planned"][n] / found["measured"][n] for n in COLUMNS}
         rows += [
             [grid, channels, told["size"], told["batch"], kind, *(f"{of[n]:.4g}" for n in COLUMNS)]
@@ -147,8 +173,8 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] in KINDS:
-        ask_of = {"measured": measure, "planned": plan}[sys.argv[1]]
-        print(json.dumps(ask_of(sys.argv[2:])))
-    else:
+    asked = {"step": measure_step, "lead": measure_lead, "plan": plan}.get(sys.argv[1])
+    if asked is None:
         main(sys.argv[1:])
+    else:
+        print(json.dumps(asked(sys.argv[2:])))

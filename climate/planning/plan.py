@@ -43,7 +43,6 @@ from vgbdm.training.shares import share_size
 log = logging.getLogger(__name__)
 
 YEARS, CHANNELS = 40, 5
-PACKED = "0.4 to 0.8 of that with codec=lz4, by channel and rounding of the source"
 FORECAST_BATCH = 16
 """Of configs/forecast_era5.yaml."""
 
@@ -241,7 +240,8 @@ def describe_disk(cfg: DictConfig, store: TrainingStore, needs: Needs) -> list[s
     one = WORD * needs.weights * (3 if cfg.backend.ema is None else 4)
     return [
         f"disk: store {in_words(layout.size)} of {layout.shape[0]} states in {layout.files} files "
-        f"before compression ({PACKED}), its climatology {in_words(bins.size)} of "
+        "before compression (what lz4 saves depends on the data), its climatology "
+        f"{in_words(bins.size)} of "
         f"{bins.shape[0]} maps a channel; checkpoint {in_words(one)}, "
         f"{in_words(one * (cfg.trainer.keep + 3))} at most; a forecast {in_words(state_of(store))} "
         "a lead and start",

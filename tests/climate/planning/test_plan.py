@@ -20,7 +20,6 @@ from climate.planning.costs import (
     training_costs,
 )
 from climate.planning.pace import Pace
-from climate.store.layout import SHARD_BYTES, chunk_shape
 from climate.store.planned import channels_of, planned_store, wind_pairs
 from vgbdm.errors import InputError
 from vgbdm.training.memory import saved_bytes
@@ -75,16 +74,6 @@ def test_ranks_share_samples_and_state():
     assert many.costs.peak < 0.7 * one.costs.peak and many.reads.bytes < 0.7 * one.reads.bytes
     sharded = needs("check.grid=16x32", "check.ranks=2", "backend.stage=3", "size=small")
     assert sharded.state < needs("check.grid=16x32", "check.ranks=2", "size=small").state
-
-
-def test_big_maps_are_read_one_by_one():
-    found = needs("check.grid=180x360", "check.channels=[t2m,u10,v10,z500]", "check.years=1")
-    states = 4 * 180 * 360 * 4
-    assert found.epoch == 365 * 4 - 4
-    assert found.reads.bytes == found.epoch * 5 * states
-    _, (steps, *_) = chunk_shape(4, 180, 360)
-    assert steps * states <= SHARD_BYTES and found.reads.files == -(-365 * 4 // steps)
-    assert found.epoch <= found.reads.opened < 2 * found.epoch
 
 
 def test_it_says_what_a_run_takes(monkeypatch, caplog):
