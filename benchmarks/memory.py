@@ -9,7 +9,8 @@ forecasts from more starts (`scored`), with `workers=2`. Each has a process of i
 that of the kernel (VmHWM), holds the interpreter and its libraries too. Each is done again with
 twice the training period, and, where they matter, twice the starts and twice the leads.
 
-peak_mib: that peak. imported_mib: before the work began, with libraries read. cpu_s: of all threads.
+peak_mib: that peak. imported_mib: before the work began, with libraries read. cpu_s: of all
+threads.
 """
 
 from __future__ import annotations

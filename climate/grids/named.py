@@ -16,17 +16,21 @@ MIN_ROWS, MIN_COLUMNS, MOST = 5, 8, 65536
 """Below which no wave is left to resolve; above which nothing fits."""
 
 
-def parse_grid(value: float | str) -> Grid:
+def parse_grid(value: float | str, option: str = "regrid") -> Grid:
     """A grid that models take.
 
     An odd count of rows has rows at the poles, an even one cell centres. Degrees mean cell centres
     where a power of two of them makes 180 (as in WeatherBench: 5.625 is 32 × 64), else rows at the
     poles (as of ERA5: 1.5 is 121 × 240).
 
+    Args:
+        value: degrees, or rows and columns.
+        option: by which it is given, for messages.
+
     Raises:
         InputError: for anything that is none.
     """
-    text = f"regrid={value}"
+    text = f"{option}={value}"
     height, width = _counts(value, text)
     if not (MIN_ROWS <= height <= MOST and MIN_COLUMNS <= width <= MOST) or width % 4:
         raise InputError(

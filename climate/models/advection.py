@@ -161,6 +161,11 @@ class GreyBoxAdvection(WeatherField, SplitDynamics):
         """Classical Runge–Kutta of what moves, the network asked as seldom as was wanted."""
         return self._solver
 
+    @solver.setter
+    def solver(self, solver: Solver | SplitSolver) -> None:
+        """Another one."""
+        self._solver = solver
+
     def closure(self, x: Tensor, seconds: Tensor, context: Context) -> tuple[Resolved, Closure]:
         """Standardised states (B, C, H, W) up to the truncation, and what the network says."""
         state, out = self.network(x, seconds, context)

@@ -46,7 +46,7 @@ class SpherePoints(nn.Module):
 
     Args:
         grid: of the fields.
-        count: points on the whole sphere; only those near the grid are kept.
+        count: points on the whole sphere; only those near the grid are kept of a box.
     """
 
     to_fields: Tensor
@@ -62,7 +62,8 @@ class SpherePoints(nn.Module):
         points = torch.stack((level * turn.cos(), level * turn.sin(), z), 1)
         spacing = math.sqrt(4 * math.pi / count)
         cosine = points @ position_features(grid).double().flatten(1)
-        cosine = cosine[cosine.amax(1) > math.cos(spacing)]
+        if not grid.is_global:  # whose shapes follow from numbers
+            cosine = cosine[cosine.amax(1) > math.cos(spacing)]
         bells = without_negligible(torch.exp((cosine - 1) / (BELL * spacing) ** 2))
         area = torch.from_numpy(grid.area_weights)[:, None].expand(-1, len(grid.lon)).flatten()
         weights = bells * area

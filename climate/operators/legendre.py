@@ -54,6 +54,18 @@ class Tables(NamedTuple):
     east: Tensor
 
 
+def shapes_alone() -> bool:
+    """Whether tensors made now have shapes and no numbers, as fake and meta ones."""
+    probe = torch.empty(0)
+    return type(probe) is not Tensor or probe.device.type != "cpu"
+
+
+def empty_tables(*shape: int) -> Tables:
+    """Tables without numbers, of a fit of this shape (…, latitudes, degrees)."""
+    others = (*shape[:-2], shape[-1], shape[-2])
+    return Tables(torch.empty(shape), *(torch.empty(others) for _ in Tables._fields[1:]))
+
+
 def whole_tables(grid: Grid, truncation: int, radius: float) -> Tables:
     """Tables of all latitudes, orders and degrees: (M, H, L) and three of (M, L, H).
 
@@ -62,6 +74,8 @@ def whole_tables(grid: Grid, truncation: int, radius: float) -> Tables:
         truncation: largest degree N.
         radius: R, m.
     """
+    if shapes_alone():
+        return empty_tables(truncation + 1, len(grid.lat), truncation + 1)
     count, colatitudes = truncation + 1, torch.from_numpy(np.deg2rad(90.0 - grid.lat))
     values = legpoly(count, count, colatitudes.cos(), csphase=False)
     slopes = dlegpoly(count, count, colatitudes, csphase=False) / radius
@@ -94,6 +108,9 @@ def band_tables(grid: Grid, truncation: int, radius: float, first: int) -> Table
     starts, count = band_starts(truncation), truncation + 1
     stop, half = min(first + starts.step, count), len(grid.lat) // 2
     latitudes = (grid.lat - grid.lat[::-1])[half:] / 2
+    degrees = (count - first + 1) // 2
+    if shapes_alone():
+        return empty_tables(2, stop - first, len(latitudes), degrees)
     colatitudes = torch.from_numpy(np.deg2rad(90.0 - latitudes))
     bounds = {"csphase": False, "mmin": first, "lmin": first}
     values = legpoly(stop, count, colatitudes.cos(), **bounds)
@@ -101,7 +118,6 @@ def band_tables(grid: Grid, truncation: int, radius: float, first: int) -> Table
     weights = grid.area_weights[half:].copy()
     weights[latitudes == 0] /= 2  # it is there twice
     root = _root_weights(weights)
-    degrees = (count - first + 1) // 2
     fit = torch.zeros(2, stop - first, len(latitudes), degrees)
     for m, table in enumerate(values):
         for parity in (0, 1):

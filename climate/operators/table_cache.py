@@ -23,14 +23,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from pathlib import Path
 
-import torch
 import torch_harmonics
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from climate.grids.grid import Grid
-from climate.operators.legendre import band_starts
+from climate.operators.legendre import band_starts, shapes_alone
 from vgbdm.storage.files import aside_of, asides_in, follow_umask
 
 log = logging.getLogger(__name__)
@@ -83,8 +82,7 @@ def cached_tables(
         radius: of the sphere, m.
         make: them, by name, as tensors of float32 on the CPU.
     """
-    probe = torch.empty(0)
-    if type(probe) is not Tensor or probe.device.type != "cpu":  # built for its shapes alone
+    if shapes_alone():
         return make()
     key, make_once = _key(grid, truncation, radius), functools.cache(make)
     name = f"harmonics-{len(grid.lat)}x{len(grid.lon)}-{truncation}"

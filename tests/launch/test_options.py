@@ -23,6 +23,7 @@ CONFIGS = REPO / "configs"
 LAUNCHERS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 NEEDED = {
     "train_era5": ["store=s", "run_dir=r"],
+    "check": ["store=s", "run_dir=r"],
     "train_system": ["data.train=a", "data.val=b"],
     "convert_era5": ["store=s", "source.root=r"],
     "store": ["action=info", "store=s"],
@@ -131,6 +132,9 @@ def test_commands_of_the_documents_are_accepted(launcher, options):
 
 
 REFUSED = [
+    ("check", "store=null", r"^argument store=… is missing; .* give check\.grid=…$"),
+    ("check", "check.grid=1.5", r"^store=s: a plan with check\.grid=1\.5 reads and writes nothing"),
+    ("check", "check.grid=7", r"^check\.grid=7: want degrees such as 1\.5 and 0\.25"),
     ("train_era5", "batch=0", r"^batch=0: want a whole number ≥ 1, < 2\^31$"),
     ("train_era5", "batch=null", r"^batch=null: want a whole number ≥ 1, < 2\^31$"),
     ("train_era5", "batch=x", r"^batch=x: want a whole number ≥ 1, < 2\^31$"),

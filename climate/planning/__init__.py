@@ -1,0 +1,1 @@
+"""What runs take, said before there are data."""

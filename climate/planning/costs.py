@@ -1,0 +1,170 @@
+"""Memory and work of a model, counted on tensors without numbers at their true shapes.
+
+What is counted holds for the shapes as they are: no law and no smaller grid stands between. Not
+seen is what libraries take inside of an operation, see `vgbdm.training.footprint`.
+
+Shapes: ``B`` samples, ``F`` frames of a window, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from climate.models.weather_model import WeatherModel
+from climate.store.layout import TrainingStore
+from climate.stream.batches import WeatherBatch
+from climate.training.likelihood import Prepared
+from climate.training.run import build_model, freeze
+from vgbdm.dynamics.splitting import SplitSolver
+from vgbdm.errors import InputError
+from vgbdm.networks import Blocks
+from vgbdm.registry.build import build
+from vgbdm.training.backends.learner import Learner
+from vgbdm.training.footprint import Footprint
+
+DAY = 86400
+CPU = torch.device("cpu")
+MANY_SUBSTEPS = 4
+"""From which on they are not all counted."""
+
+
+class Costs(NamedTuple):
+    """Of a forward and backward pass, or of a forecast's step.
+
+    Attributes:
+        kept: bytes that the forward pass keeps for the backward one.
+        peak: most bytes that either takes, gradients of the weights and the batch aside.
+        operations: of products and convolutions, floating point.
+    """
+
+    kept: int
+    peak: int
+    operations: int
+
+
+class Learning(NamedTuple):
+    """What learns, how, and on which windows.
+
+    Attributes:
+        field: the model.
+        learner: it and its objective.
+        values: of the schedules at the last step, where rollouts are longest.
+        frames: F of a window.
+    """
+
+    field: WeatherModel
+    learner: Learner
+    values: Mapping[str, float]
+    frames: int
+
+
+def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
+    """The untrained model of a config and its objective, as training makes them.
+
+    Args:
+        cfg: see configs/check.yaml.
+        store: of which shapes and times alone are asked.
+
+    Raises:
+        InputError: for an objective that reads more than states.
+    """
+    field, _ = build_model(cfg, store)
+    stage = cfg.get("finetune") or cfg
+    freeze(field, stage.get("frozen", []))
+    objective: Any = build(stage.objective)
+    if isinstance(objective, Prepared):
+        raise InputError(
+            f"model: {type(field).__name__} is fitted to the data before it trains; leave "
+            "check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
+        )
+    for module in field.modules():
+        if isinstance(module, Blocks):
+            module.recompute = cfg.backend.recompute
+    last = max(1, int(cfg.trainer.total_steps)) - 1, int(cfg.trainer.total_steps)
+    values = {name: build(schedule)(*last) for name, schedule in stage.schedules.items()}
+    learner = Learner(field, objective, cfg.backend.precision)
+    return Learning(field, learner, values, cfg.history + 1 + objective.ahead)
+
+
+def some_batch(learning: Learning, samples: int) -> WeatherBatch:
+    """Windows (B, F, C, H, W) of noise, where tensors have numbers."""
+    _, channels, height, width = (1, *learning.field.climate.shape)
+    states = torch.randn(samples, learning.frames, channels, height, width)
+    times = DAY * torch.arange(samples)
+    return WeatherBatch(states, times, torch.arange(samples), torch.ones(samples))
+
+
+def one_pass(learning: Learning, batch: WeatherBatch, kept: Callable[[], None]) -> None:
+    """Forward and backward.
+
+    Args:
+        learning: what learns.
+        batch: its samples.
+        kept: called between the two.
+    """
+    loss = learning.learner(batch, learning.values)["loss"]
+    kept()
+    (loss * batch.weights).sum().backward()
+
+
+def one_lead(learning: Learning, samples: int, device: torch.device) -> torch.Tensor:
+    """The first lead of forecasts from noise: (B, 1, C, H, W)."""
+    batch = some_batch(learning, samples).to(device)
+    states = batch.states[:, : learning.field.history + 1]
+    members = range(1) if learning.field.stochastic else None
+    return next(iter(learning.field.forecast_steps(states, batch.times, 1, members)))
+
+
+def training_costs(learning: Learning, samples: int) -> Costs:
+    """Of a pass over so many samples."""
+    for parameter in trained(learning.field).values():
+        parameter.grad = torch.zeros_like(parameter)
+    batch, held = some_batch(learning, samples), []
+    with FlopCounterMode(display=False) as counter, Footprint() as footprint:
+        one_pass(learning, batch, lambda: held.append(footprint.held))
+    return Costs(held[0], footprint.peak, counter.get_total_flops())
+
+
+@torch.no_grad()
+def forecast_costs(learning: Learning, samples: int) -> Costs:
+    """Of a model step of so many forecasts, the states that they begin from among it.
+
+    Substeps all take the same, so that two of them tell the rest. The field learns no more.
+    """
+    field: Any = learning.field.requires_grad_(False)  # torch counts no other without a graph
+    solver = field.solver
+    if not isinstance(solver, SplitSolver) or solver.substeps < MANY_SUBSTEPS:
+        return _one_step_costs(learning, samples)
+    one, two = (_with_substeps(learning, samples, count) for count in (1, 2))
+    field.solver, each = solver, two.operations - one.operations
+    return two._replace(operations=one.operations + each * (solver.substeps - 1))
+
+
+def _with_substeps(learning: Learning, samples: int, count: int) -> Costs:
+    field: Any = learning.field
+    field.solver = replace(field.solver, substeps=count)
+    return _one_step_costs(learning, samples)
+
+
+def _one_step_costs(learning: Learning, samples: int) -> Costs:
+    with FlopCounterMode(display=False) as counter, Footprint() as footprint:
+        one_lead(learning, samples, CPU)
+    return Costs(0, footprint.peak, counter.get_total_flops())
+
+
+def trained(field: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that learn, by name."""
+    return {n: cast(nn.Parameter, p) for n, p in field.named_parameters() if p.requires_grad}
+
+
+def table_bytes(field: nn.Module) -> int:
+    """Bytes of all buffers: tables of operators, the mean state, static fields."""
+    own = {b.untyped_storage()._cdata: b.untyped_storage().nbytes() for b in field.buffers()}
+    return sum(own.values())

@@ -1,0 +1,123 @@
+"""A plan without data says what a run takes, and counts what real tensors show."""
+
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from runs_era5 import REPO
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from climate.grids.named import parse_grid
+from climate.planning import costs
+from climate.planning import plan as planning
+from climate.planning.costs import (
+    forecast_costs,
+    learning_of,
+    some_batch,
+    training_costs,
+)
+from climate.planning.pace import Pace
+from climate.store.planned import channels_of, planned_store, wind_pairs
+from vgbdm.errors import InputError
+from vgbdm.training.memory import saved_bytes
+
+TINY = ("size=tiny", "batch=2", "stream.lanes=2", "stream.pool_blocks=2")
+
+
+def config(*options):
+    with initialize_config_dir(str(REPO / "configs"), version_base="1.3"):
+        return compose("check", [*TINY, *options])
+
+
+def needs(*options):
+    return planning.needs_of(*planning.planned(config(*options)))
+
+
+@pytest.mark.parametrize("model", ["gbdm", "vgbdm", "blackbox"])
+def test_what_is_counted_without_numbers_is_what_real_tensors_keep(model):
+    cfg, store = planning.planned(config("check.grid=16x32", f"model={model}"))
+    real = learning_of(cfg, store)
+    batch = some_batch(real, 2)
+    truth = saved_bytes(real.field, lambda: real.learner(batch, real.values))
+    with FakeTensorMode():
+        counted = training_costs(learning_of(cfg, store), 2)
+    assert truth <= counted.peak and counted.kept == pytest.approx(truth, rel=0.05)
+
+
+def test_memory_and_work_grow_with_samples():
+    cfg, store = planning.planned(config("check.grid=16x32"))
+    with FakeTensorMode():
+        learning = learning_of(cfg, store)
+        one, three = (training_costs(learning, n) for n in (1, 3))
+    assert three.operations == pytest.approx(3 * one.operations, rel=0.01)
+    assert three.peak == pytest.approx(3 * one.peak, rel=0.1)
+
+
+def test_two_substeps_tell_the_work_of_all(monkeypatch):
+    cfg, store = planning.planned(config("check.grid=16x32"))
+    with FakeTensorMode():
+        learning = learning_of(cfg, store)
+        learning.field.solver = replace(learning.field.solver, substeps=4)
+        told = forecast_costs(learning, 1)
+        monkeypatch.setattr(costs, "MANY_SUBSTEPS", 5)
+        assert learning.field.solver.substeps == 4
+        counted = forecast_costs(learning, 1)
+    assert told.operations == counted.operations and told.peak == counted.peak
+
+
+def test_ranks_share_samples_and_state():
+    one, many = needs("check.grid=16x32"), needs("check.grid=16x32", "check.ranks=2")
+    assert (one.samples, many.samples) == (2, 1)
+    assert many.costs.peak < 0.7 * one.costs.peak and many.reads.bytes < 0.7 * one.reads.bytes
+    sharded = needs("check.grid=16x32", "check.ranks=2", "backend.stage=3", "size=small")
+    assert sharded.state < needs("check.grid=16x32", "check.ranks=2", "size=small").state
+
+
+def test_it_says_what_a_run_takes(monkeypatch, caplog):
+    monkeypatch.setattr(planning, "measure_pace", lambda *_: Pace(1e-9, 1e-9))
+    caplog.set_level(logging.INFO)
+    planning.plan(config("check.grid=16x32", "check.ranks=2"))
+    for words in (
+        "16 × 32, 5 channels, 2 rank(s)", "memory of a rank: ", "ddp state", "of 1 sample(s)",
+        "memory of a forecast: ", "memory of an evaluation: ", "CPU seconds a step", "disk: store ",
+        "a rank opens ",
+    ):  # fmt: skip
+        assert words in caplog.text
+
+
+def test_what_must_see_data_is_refused():
+    with pytest.raises(InputError, match="check it on a store, or choose gbdm"):
+        needs("check.grid=16x32", "model=climode")
+
+
+def test_a_grid_that_is_none_is_refused_under_its_option():
+    with pytest.raises(InputError, match="check.grid=7.0: want degrees that divide 90"):
+        needs("check.grid=7.0")
+
+
+def test_a_planned_store_has_times_places_and_no_numbers():
+    names = channels_of(40)
+    assert len(set(names)) == 40 and names[:5] == ("z", "t", "t2m", "u10", "v10")
+    assert len(wind_pairs(names)) == 8
+    store = planned_store(parse_grid(0.25), names, np.timedelta64(6, "h"), 40)
+    assert store.statistics.mean_map.strides == (0, 0, 0) and store.is_big
+    assert store.state.size == len(store.times) * 4 * 40 * 721 * 1440
+    assert store.state.files == 2 * len(store.times)
+    with pytest.raises(InputError, match="want at most 70"):
+        channels_of(71)
+
+
+@pytest.mark.slow
+def test_memory_at_a_degree_and_a_half_is_what_a_step_takes():
+    told = ("check.grid=1.5", "check.channels=40", "size=small", "batch=2")
+    cfg, store = planning.planned(config(*told))
+    with FakeTensorMode():
+        counted = training_costs(learning_of(cfg, store), 2)
+    real = learning_of(cfg, store)
+    batch = some_batch(real, 2)
+    truth = saved_bytes(real.field, lambda: real.learner(batch, real.values))
+    assert counted.kept == pytest.approx(truth, rel=0.2)
+    assert torch.isfinite(real.learner(batch, real.values)["loss"]).all()
