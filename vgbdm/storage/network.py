@@ -31,6 +31,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.25, 30.0
 """Seconds between tries."""
 CONNECTION, SILENCE = 15.0, 30.0
 """Seconds for a connection, and without a byte, after which a request is given up."""
+LONG, BETWEEN = 2.0, 20.0
+"""Seconds of a wait that is told, and between two that are."""
 FEWEST = 3
 """Tries, however long each takes, before a server is given up."""
 TRANSFERS = 4
@@ -94,8 +96,8 @@ def transfer(address: str, read: Callable[[], Found]) -> Found:
 def meaning_of(error: BaseException) -> Meaning:
     """What an error of any fsspec backend says of the key that was asked for."""
     if isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError):
-        cause = error.__cause__  # of what is in memory a LookupError
-        if cause is None or isinstance(cause, LookupError):
+        cause = error.__cause__
+        if cause is None or isinstance(cause, LookupError):  # as of a dictionary of files
             return "absent"
         return meaning_of(cause)
     status = _status(error)
@@ -161,6 +163,16 @@ class Server:
 
     def __init__(self, url: str, remedy: str) -> None:
         self.url, self.remedy, self.answered = url.rstrip("/"), remedy, False
+        self.told = float("-inf")
+
+    def tell(self, what: str, reason: str, wait: float) -> None:
+        """Log that something is waited for; now and then, for many wait for the same."""
+        now = time.monotonic()
+        if wait < LONG or now - self.told < BETWEEN:
+            log.debug("%s: %s; asked again in %.1f s", what, reason, wait)
+            return
+        self.told = now
+        log.warning("%s: %s; asked again in %.1f s", what, reason, wait)
 
     async def ask(self, request: Callable[[], Awaitable[Found]], what: str) -> Found:
         """The answer to a request, which is made again while what keeps it may pass.
@@ -232,8 +244,7 @@ class _Tries:
                 f"{self.what}: its server does not answer: {reason}, {self.count} tries in "
                 f"{spent:.0f} s; {self.server.remedy}"
             )
-        told = log.warning if wait > 2.0 else log.info
-        told("%s: %s; tried again in %.1f s", self.what, reason, wait)
+        self.server.tell(self.what, reason, wait)
         return wait
 
 

@@ -54,6 +54,7 @@ def of_boto(status: int) -> Exception:
         (made_of(FileNotFoundError(ADDRESS), aiohttp.ServerDisconnectedError()), "passing"),
         (made_of(FileNotFoundError(ADDRESS), FileNotFoundError(ADDRESS)), "absent"),
         (made_of(FileNotFoundError("no such key"), of_boto(404)), "absent"),
+        (made_of(FileNotFoundError("of memory"), KeyError("a")), "absent"),
         (made_of(OSError(errno.EBUSY, "slow down"), of_boto(503)), "passing"),
         (made_of(OSError(errno.EINVAL, "bad header"), of_boto(400)), "lasting"),
         (made_of(PermissionError("denied"), of_boto(403)), "denied"),
@@ -126,6 +127,16 @@ def test_a_server_that_never_answered_is_given_up_soon_and_another_late(clock):
     refused(lambda: server.ask_now(ever, "a"), "does not answer")
     assert network.KNOWN - network.LONGEST_WAIT <= clock.now <= network.KNOWN
     assert max(clock.slept) <= network.LONGEST_WAIT
+
+
+def test_long_waits_are_told_now_and_then(clock, caplog):
+    server = Server(ADDRESS, "")
+    server.answered = True
+    server.ask_now(failing(*[answer(503)] * 3), "a")
+    assert not caplog.records
+    server.ask_now(failing(*[answer(503)] * 9), "a")
+    assert 1 <= len(caplog.records) <= 1 + clock.now / network.BETWEEN
+    assert "it answers 503; asked again in" in caplog.text
 
 
 def test_one_long_silence_is_not_the_end_of_a_server_that_never_answered(clock):
