@@ -5,12 +5,11 @@ python benchmarks/memory.py out=FILE.csv [channels=40] [training=60] [starts=2] 
 
 Stores are of 1.5° and made up. Training is its start, two steps of `size=small batch=2` and its
 validations and checkpoints; forecasts are of its checkpoint, with `batch=2`; evaluated are made-up
-forecasts from more starts (`scored`), with `workers=2`. Each has a process of its own, whose peak,
-that of the kernel (VmHWM), holds the interpreter and its libraries too. Each is done again with
-twice the training period, and, where they matter, twice the starts and twice the leads.
+forecasts from more starts (`scored`), with two tasks at once. Each has a process of its own, whose
+peak, that of the kernel (VmHWM), holds the interpreter and its libraries too. Each is done again
+with twice the training period, and, where they matter, twice the starts and twice the leads.
 
-peak_mib: that peak. imported_mib: before the work began, with libraries read. cpu_s: of all
-threads.
+peak_mib: that peak. imported_mib: with libraries read. cpu_s: of all threads.
 """
 
 from __future__ import annotations
