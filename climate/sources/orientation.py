@@ -108,10 +108,15 @@ def cell_edges(part: Part, held: Arranged) -> tuple[np.ndarray, np.ndarray]:
         if said is None:
             found.append(midway(points))
             continue
+        name = ("latitudes", "longitudes")[k]
         alike = said.shape == (len(points), 2) and said.dtype.kind in "fiu"
-        edges = edges_of_bounds(said.values[order], points, bool(k)) if alike else None
+        try:
+            edges = edges_of_bounds(said.values[order], points, bool(k)) if alike else None
+        except (OSError, RuntimeError) as error:
+            raise InputError(
+                f"{part.where}: the bounds of its {name} cannot be read ({error}); fetch it again"
+            ) from None
         if edges is None:
-            name = ("latitudes", "longitudes")[k]
             raise InputError(
                 f"{part.where}: the bounds of its {name} are no cells that meet and hold them; "
                 "mend them, or remove that variable, e.g. by ncks -x -v"
