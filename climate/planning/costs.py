@@ -75,15 +75,15 @@ def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
     Raises:
         InputError: for an objective that reads more than states.
     """
-    field, _ = build_model(cfg, store)
     stage = cfg.get("finetune") or cfg
-    freeze(field, stage.get("frozen", []))
     objective: Any = build(stage.objective)
     if isinstance(objective, Prepared):
         raise InputError(
-            f"model: {type(field).__name__} is fitted to the data before it trains; leave "
+            f"model: {cfg.model._target_.rpartition('.')[2]} is fitted to the data before it trains; leave "
             "check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
         )
+    field, _ = build_model(cfg, store)
+    freeze(field, stage.get("frozen", []))
     for module in field.modules():
         if isinstance(module, Blocks):
             module.recompute = cfg.backend.recompute
