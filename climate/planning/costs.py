@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -79,8 +79,8 @@ def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
     objective: Any = build(stage.objective)
     if isinstance(objective, Prepared):
         raise InputError(
-            f"model: {cfg.model._target_.rpartition('.')[2]} is fitted to the data before it trains; leave "
-            "check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
+            f"model: {cfg.model._target_.rpartition('.')[2]} is fitted to the data before it "
+            "trains; leave check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
         )
     field, _ = build_model(cfg, store)
     freeze(field, stage.get("frozen", []))
@@ -161,7 +161,7 @@ def _one_step_costs(learning: Learning, samples: int) -> Costs:
 
 def trained(field: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that learn, by name."""
-    return {n: cast(nn.Parameter, p) for n, p in field.named_parameters() if p.requires_grad}
+    return {n: p for n, p in field.named_parameters() if p.requires_grad}
 
 
 def table_bytes(field: nn.Module) -> int:
