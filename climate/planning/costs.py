@@ -80,7 +80,8 @@ def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
     if isinstance(objective, Prepared):
         raise InputError(
             f"model: {cfg.model._target_.rpartition('.')[2]} is fitted to the data before it "
-            "trains; leave check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
+            "trains; leave check.grid out and check it on a store, or choose gbdm, vgbdm or "
+            "blackbox"
         )
     field, _ = build_model(cfg, store)
     freeze(field, stage.get("frozen", []))
