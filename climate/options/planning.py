@@ -47,7 +47,12 @@ class Check(TrainEra5):
         check: a plan without data.
     """
 
-    COMMON: ClassVar = (*TrainEra5.COMMON, "check.grid", "check.channels", "check.ranks")
+    COMMON: ClassVar[tuple[str, ...]] = (
+        *TrainEra5.COMMON,
+        "check.grid",
+        "check.channels",
+        "check.ranks",
+    )  # type: ignore[assignment]
 
     store: Text | None  # type: ignore[assignment]
     run_dir: Text | None  # type: ignore[assignment]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from omegaconf import DictConfig
@@ -75,15 +75,16 @@ def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
     Raises:
         InputError: for an objective that reads more than states.
     """
-    field, _ = build_model(cfg, store)
     stage = cfg.get("finetune") or cfg
-    freeze(field, stage.get("frozen", []))
     objective: Any = build(stage.objective)
     if isinstance(objective, Prepared):
         raise InputError(
-            f"model: {type(field).__name__} is fitted to the data before it trains; leave "
-            "check.grid out and check it on a store, or choose gbdm, vgbdm or blackbox"
+            f"model: {cfg.model._target_.rpartition('.')[2]} is fitted to the data before it "
+            "trains; leave check.grid out and check it on a store, or choose gbdm, vgbdm or "
+            "blackbox"
         )
+    field, _ = build_model(cfg, store)
+    freeze(field, stage.get("frozen", []))
     for module in field.modules():
         if isinstance(module, Blocks):
             module.recompute = cfg.backend.recompute
@@ -161,7 +162,7 @@ def _one_step_costs(learning: Learning, samples: int) -> Costs:
 
 def trained(field: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that learn, by name."""
-    return {n: cast(nn.Parameter, p) for n, p in field.named_parameters() if p.requires_grad}
+    return {n: p for n, p in field.named_parameters() if p.requires_grad}
 
 
 def table_bytes(field: nn.Module) -> int:

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from climate.conventions.calendar import SPLITS, step_seconds
+from climate.conventions.calendar import SPLITS, Period, step_seconds
 from climate.conventions.variables import channel_attributes
 from climate.grids.grid import Grid
 from climate.store.layout import TrainingStore, chunk_shape
@@ -93,7 +93,7 @@ def planned_store(
     ends = [np.datetime64(f"{FIRST_YEAR + n}", "s") for n in (0, years, years + 1, years + 2)]
     times = np.arange(ends[0], ends[-1], np.timedelta64(step_seconds(step), "s"))
     second = np.timedelta64(1, "s")
-    splits = {
+    splits: dict[str, Period] = {
         name: (begin, end - second)
         for name, begin, end in zip(SPLITS, ends[:-1], ends[1:], strict=True)
     }
