@@ -51,7 +51,7 @@ demo-real: $(READY)
 REAL_MINUTES ?= 9
 
 # The other tasks on stand-in atmospheres: they prove the pipeline, and say nothing of skill.
-# `demo-regional` takes the store that `make demo` has made.
+# `demo-regional` takes the store and the forecast that `make demo` has made.
 TASK_STEPS ?= 200
 demo-regional: $(READY)
 	rm -rf $(DEMO)-regional
@@ -61,6 +61,10 @@ demo-regional: $(READY)
 	    out=$(DEMO)-regional/forecast leads=42h
 	$(BIN)/python launch/evaluate_era5.py forecast=$(DEMO)-regional/forecast store=$(DEMO)/store \
 	    out=$(DEMO)-regional/scores run_dir=$(DEMO)-regional/run
+	$(BIN)/python launch/forecast_era5.py run_dir=$(DEMO)-regional/run store=$(DEMO)/store \
+	    out=$(DEMO)-regional/driven leads=42h region.boundary=$(DEMO)/forecast
+	$(BIN)/python launch/compare_forecasts.py $(DEMO)-regional/forecast $(DEMO)-regional/driven \
+	    truth=$(DEMO)/store out=$(DEMO)-regional/compared
 
 demo-monthly: $(READY)
 	rm -rf $(DEMO)-monthly

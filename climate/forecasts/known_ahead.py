@@ -135,6 +135,11 @@ def known_ahead(
     Raises:
         InputError: one line, for what is neither, or lacks a channel, a point or a valid time.
     """
+    if not isinstance(source, str | Path | xr.Dataset):
+        raise InputError(
+            f"{wanted.argument}: want the path of a training store or of a forecast, or a forecast "
+            f"in memory, not {type(source).__name__}"
+        )
     what = f"{wanted.argument}={'(dataset)' if isinstance(source, xr.Dataset) else source}"
     try:
         if not isinstance(source, xr.Dataset) and _is_store(Path(source)):

@@ -330,6 +330,7 @@ def test_known_dynamics_are_asked_once_before_training(answer, line):
     ({"leads": [0.1, np.inf]}, r"leads=.*: of a system want"),
     ({"device": "gpu"}, r"device=gpu: "),
     ({"precision": "fp16"}, r"precision=fp16: want one of fp32, bf16"),
+    ({"boundary": "runs/forecast"}, r"boundary: models of systems have none; leave it out"),
 ])  # fmt: skip
 def test_arguments_of_a_forecast_are_held_to_their_types(field, given, line):
     data = trajectories("lorenz", 4)

@@ -204,6 +204,8 @@ def test_stores_that_do_not_serve_are_refused(fine_store, store, view, initial, 
         known_ahead(store.path, wanted(), initial)
     with pytest.raises(InputError, match="no such store or forecast"):
         known_ahead(tmp_path / "none", wanted(), initial)
+    with pytest.raises(InputError, match="in memory, not DataArray"):
+        known_ahead(xr.DataArray(), wanted(), initial)
     shutil.copytree(fine_store.path, tmp_path / "store")
     (tmp_path / "store/manifest.json").unlink()
     (tmp_path / "store/.conversion").mkdir(exist_ok=True)

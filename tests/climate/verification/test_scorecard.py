@@ -369,10 +369,15 @@ def test_ranks_have_a_rule_where_there_are_several_members(monkeypatch, members)
     told = "climate.verification.scorecard.describe_blocks"
     monkeypatch.setattr(told, lambda blocks, longest: f"{blocks} {longest}")
     told = {"masked": lambda store: "", "outside_training": "", "longest": "2 d"}
+    told |= {"boundary": "", "given_truth": ""}
     rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
     assert ("ranks" in rules) == (members == 2) and rules["intervals"] == "weeks 2 d"
-    assert not {"masked", "outside_training"} & set(rules) and "masked" not in rules["spectra"]
-    told = {"masked": lambda store: "sst", "outside_training": "9 starts", "longest": "2 d"}
+    strangers = {"masked", "outside_training", "boundary", "given_truth"}
+    assert not strangers & set(rules) and "masked" not in rules["spectra"]
+    told |= {"masked": lambda store: "sst", "outside_training": "9 starts"}
+    told |= {"boundary": "a forecast", "given_truth": "boundary: states"}
     rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
     assert (rules["masked"], rules["outside_training"]) == ("sst", "9 starts")
+    assert rules["boundary"] == "a forecast"
+    assert rules["given_truth"].startswith("boundary: states; not comparable with rows")
     assert rules["spectra"].endswith("; none of masked variables")
