@@ -58,6 +58,26 @@ CYCLIC = 1e-4
 """Degrees below which two longitudes are one."""
 
 
+def read_from(where: str, what: str, variable: xr.Variable) -> np.ndarray:
+    """Its values; from a server more than once, where what comes is damaged.
+
+    Args:
+        where: path or address of what it is in.
+        what: it is, for messages.
+        variable: to read.
+
+    Raises:
+        InputError: one line, if they cannot be read.
+    """
+    try:
+        return np.asarray(transfer(where, lambda: variable.values))
+    except InputError:
+        raise
+    except Exception as error:  # every codec has errors of its own
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{what} cannot be read ({reason}); fetch it again") from None
+
+
 @dataclass(frozen=True)
 class Part:
     """A variable of one file or store, not read yet.
@@ -110,18 +130,8 @@ class Part:
         return f"{text} {self.level_unit}" if self.level_unit else text
 
     def load(self, chosen: Mapping[str, Any]) -> np.ndarray:
-        """Read indices by axis; from a server more than once, where what comes is damaged.
-
-        Raises:
-            InputError: one line, if they cannot be read.
-        """
-        try:
-            return np.asarray(transfer(self.where, lambda: self.variable.isel(chosen).values))
-        except InputError:
-            raise
-        except Exception as error:  # every codec has errors of its own
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"{self.what} cannot be read ({reason}); fetch it again") from None
+        """Read indices by axis; see `read_from`."""
+        return read_from(self.where, self.what, self.variable.isel(chosen))
 
     def level_index(self, level: float | None) -> int:
         """Where a level is stored.

@@ -16,7 +16,7 @@ from climate.grids.cells import column_edges, edges_of_bounds, row_edges
 from climate.grids.grid import Grid
 from climate.grids.named import parse_grid
 from climate.grids.regridding import nearest_grid, regridding
-from climate.sources.axes import CYCLIC, REGRID, Part
+from climate.sources.axes import CYCLIC, REGRID, Part, read_from
 from vgbdm.errors import InputError
 
 
@@ -110,12 +110,10 @@ def cell_edges(part: Part, held: Arranged) -> tuple[np.ndarray, np.ndarray]:
             continue
         name = ("latitudes", "longitudes")[k]
         alike = said.shape == (len(points), 2) and said.dtype.kind in "fiu"
-        try:
-            edges = edges_of_bounds(said.values[order], points, bool(k)) if alike else None
-        except (OSError, RuntimeError) as error:
-            raise InputError(
-                f"{part.where}: the bounds of its {name} cannot be read ({error}); fetch it again"
-            ) from None
+        edges = None
+        if alike:
+            values = read_from(part.where, f"{part.where}: the bounds of its {name}", said)
+            edges = edges_of_bounds(values[order], points, bool(k))
         if edges is None:
             raise InputError(
                 f"{part.where}: the bounds of its {name} are no cells that meet and hold them; "

@@ -104,7 +104,8 @@ def test_every_choice_of_every_group_is_accepted(launcher, group, choice):
 COMMANDS = [
     ("train_era5", ["trainer.max_minutes=4"]),
     ("train_era5", ["task=regional", "region=[30,65,350,40]", "size=tiny"]),
-    ("forecast_era5", ["region.boundary=forecasts/global", "leads=42h"]),
+    ("train_era5", ["roles.forcing=[sst]", "roles.diagnostic=[tp]"]),
+    ("forecast_era5", ["region.boundary=forecasts/global", "leads=42h", "forcing=later"]),
     ("train_era5", ["task=monthly", "validation.lead=3mo", "history=0", "model=vgbdm"]),
     ("train_era5", ["backend.stage=2", "backend.compile=graphs", "backend.ema=0.999"]),
     ("train_era5", ["model=climode", "model.solver.method=dopri5", "trainer.save_minutes=null"]),

@@ -94,7 +94,7 @@ def test_what_must_see_data_is_refused():
 
 
 def test_a_grid_that_is_none_is_refused_under_its_option():
-    with pytest.raises(InputError, match="check.grid=7.0: want degrees that divide 90"):
+    with pytest.raises(InputError, match=r"check.grid=7.0: want degrees that divide 90"):
         needs("check.grid=7.0")
 
 
