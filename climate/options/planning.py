@@ -48,6 +48,8 @@ class Check(TrainEra5):
     """
 
     COMMON: ClassVar[tuple[str, ...]] = (
+        "store",
+        "run_dir",
         *TrainEra5.COMMON,
         "check.grid",
         "check.channels",

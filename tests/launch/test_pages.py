@@ -49,7 +49,7 @@ def test_every_launcher_is_known_with_its_config_and_its_bare_arguments():
     known = launchers()
     scripts = {path.stem for path in FOLDER.glob("*.py") if "\n    launch(" in path.read_text()}
     assert set(known) == scripts and len(known) > 10
-    assert known["check"].config_name == "train_era5"
+    assert known["check"].config_name == "check"
     assert known["store"].positional == ("action", "store")
     assert known["train_era5"].about.startswith("Train a weather model")
 
