@@ -47,14 +47,10 @@ class Check(TrainEra5):
         check: a plan without data.
     """
 
-    COMMON: ClassVar[tuple[str, ...]] = (
-        "store",
-        "run_dir",
-        *TrainEra5.COMMON,
-        "check.grid",
-        "check.channels",
-        "check.ranks",
-    )  # type: ignore[assignment]
+    COMMON: ClassVar = (  # type: ignore[assignment]
+        "store", "run_dir", "model", "size", "task", "step", "batch", "backend.precision",
+        "trainer.total_steps", "check.grid", "check.channels", "check.ranks",
+    )  # fmt: skip
 
     store: Text | None  # type: ignore[assignment]
     run_dir: Text | None  # type: ignore[assignment]
