@@ -94,6 +94,7 @@ def test_maps_are_of_the_middle_start_a_day_ahead(monkeypatch):
         read=lambda starts, leads, name: members[None, list(UNITS).index(name)][:, :, leads]
         if starts == slice(1, 2) else None,
         area_of=lambda store, c: SimpleNamespace(kept=None if c == 0 else kept),
+        scored=lambda store: dict(enumerate(UNITS)),
     )  # fmt: skip
     states = np.random.default_rng(1).normal(size=(60, 2, 3, 4))
     store = SimpleNamespace(
