@@ -72,7 +72,10 @@ Region = Annotated[
 GridName = Annotated[
     float | str,
     _tried(parse_grid),
-    Words("degrees that divide 90, or ROWSxCOLUMNS such as 32x64, columns a multiple of 4"),
+    Words(
+        "degrees that divide 90, at most 30, or ROWSxCOLUMNS such as 32x64, at least 5x8, columns "
+        "a multiple of 4"
+    ),
 ]
 Dates = Annotated[
     list[Date], MinLen(1), _tried(_once), Words("a list of dates in ISO 8601, each once")

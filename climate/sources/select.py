@@ -44,6 +44,12 @@ class Frame:
     columns: np.ndarray
     means: Regridding | None = None
 
+    @property
+    def box(self) -> dict[str, slice]:
+        """What is read of the stored axes ``lat`` and ``lon``."""
+        axes = {"lat": self.rows, "lon": self.columns}
+        return {axis: slice(int(at.min()), int(at.max()) + 1) for axis, at in axes.items()}
+
     def read(
         self,
         part: Part,
@@ -58,9 +64,7 @@ class Frame:
             check: is given the values before they are regridded; may refuse them.
         """
         rows, columns = self.rows, self.columns
-        box = {"lat": slice(rows.min(), rows.max() + 1),
-               "lon": slice(columns.min(), columns.max() + 1)}  # fmt: skip
-        raw = part.load({**chosen, **box})
+        raw = part.load({**chosen, **self.box})
         order = [part.variable.dims.index(axis) for axis in STORED if axis in part.variable.dims]
         values = raw.transpose(order)
         for k, axis in enumerate(STORED):

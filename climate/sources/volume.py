@@ -59,7 +59,7 @@ def _chunks(series: SeriesArray, index: int) -> tuple[int, float, bool]:
     lengths = variable.encoding.get("chunks") or variable.encoding.get("chunksizes")
     if lengths is None or len(lengths) != variable.ndim:
         lengths = [1 if axis == "time" else variable.sizes[axis] for axis in variable.dims]
-    places = {str(axis): np.arange(variable.sizes[axis]) for axis in variable.dims}
+    places = {axis: np.r_[box] for axis, box in series.frames[index].box.items()}
     places["time"] = series.position[series.part == index]
     places["level"] = np.array(series.levels[index])
     number = math.prod(

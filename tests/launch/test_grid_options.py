@@ -29,7 +29,13 @@ def test_a_grid_is_told_by_its_name_or_by_a_store(told, want):
 @pytest.mark.parametrize(
     ("told", "words"),
     [
-        (["regrid=7"], "regrid=7: want degrees that divide 90, or ROWSxCOLUMNS such as 32x64"),
+        (["regrid=7"], "regrid=7: want degrees that divide 90, at most 30, or ROWSxCOLUMNS"),
+        (["regrid=45"], "regrid=45: want degrees that divide 90, at most 30, or ROWSxCOLUMNS"),
+        (
+            ["regrid=4x64"],
+            "regrid=4x64: want degrees that divide 90, at most 30, or ROWSxCOLUMNS "
+            "such as 32x64, at least 5x8",
+        ),
         (["regrid=32x66"], "columns a multiple of 4"),
         (["regrid.lik=x"], "did you mean regrid.like?"),
         (["regrid.like=x", "regrid=5.625"], "regrid.like: does nothing beside regrid=5.625"),

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from archives import FIELDS, STATIC, weatherbench_2, write_zarr, zarr_source
-from builders import contents, hours, warm
+from builders import FINE_LAT, FINE_LON, contents, hours, warm
 from refusals import refused
 from web import serving
 
@@ -98,6 +98,34 @@ def test_a_conversion_goes_on_once_its_server_is_back(folder, straight, tmp_path
         convert_from(web.url, tmp_path / "store", workers=1)
         assert "/era5.zarr/2m_temperature/5.0.0" in web.asked
     assert contents(tmp_path / "store") == straight
+
+
+def test_what_is_regridded_goes_on_once_its_server_is_back_and_by_no_other_grid(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 24)
+    monkeypatch.setattr(network, "KNOWN", 0.01)
+    content = weatherbench_2(TIMES, FINE_LAT, FINE_LON)
+    write_zarr(content, tmp_path / "era5.zarr", zarr_format=2, consolidated=True)
+    box = [-60, 60, -90, 110]
+
+    def convert_to(grid, address, store):
+        dataset = source(address).open(parse_selection(None, None, box, 0, grid))
+        convert(dataset, tmp_path / store, SPLITS, source={}, workers=1)
+
+    convert_to("8x16", tmp_path, "straight")
+    with serving(tmp_path, absent=403) as web:
+        dataset = source(web.url).open(parse_selection(None, None, box, 0, "8x16"))
+        web.left = 26
+        refused(
+            lambda: convert(dataset, tmp_path / "store", SPLITS, source={}, workers=1),
+            "does not answer",
+        )
+        assert 0 < len(list((tmp_path / "store/.conversion/shards").iterdir())) < 5
+        web.left = float("inf")
+        refused(lambda: convert_to("16x32", web.url, "store"), "with other", "latitudes")
+        convert_to("8x16", web.url, "store")
+    assert contents(tmp_path / "store") == contents(tmp_path / "straight")
 
 
 def test_an_absent_chunk_is_refused_by_its_times_and_a_denied_one_by_its_address(folder):

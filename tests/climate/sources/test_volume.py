@@ -1,5 +1,6 @@
 """What is said of how much will be read is what is read."""
 
+import numpy as np
 import pytest
 import zarr
 from archives import archive, write_zarr, zarr_source
@@ -31,6 +32,26 @@ def test_the_chunks_and_bytes_of_a_store(tmp_path, monkeypatch, version):
     assert told.stored and told.chunks == len(read) == 3 * 2 + 2 * 4
     assert told.count == pytest.approx(sum(read.values()), rel=0.2)
     assert told.rate > 0
+
+
+@pytest.mark.parametrize(
+    ("region", "regrid"), [([10, 70, 10, 90], None), ([10, 70, -40, 40], "16x32"), (None, "8x16")]
+)
+def test_only_the_chunks_of_a_box_are_counted(tmp_path, monkeypatch, region, regrid):
+    lat, lon = -90 + 5.625 * (np.arange(32) + 0.5), 5.625 * np.arange(64)
+    root = write_zarr(archive(TIMES[:12], lat, lon), tmp_path / "a.zarr", encoding=CHUNKS)
+    chosen = parse_selection(None, None, region, 0, regrid)
+    dataset = zarr_source(root, ("z", "t2m"), static={}).open(chosen)
+    told, read = volume_of(dataset), set()
+    get = zarr.storage.LocalStore.get
+
+    async def noted(self, key, *args, **options):
+        read.add(key)
+        return await get(self, key, *args, **options)
+
+    monkeypatch.setattr(zarr.storage.LocalStore, "get", noted)
+    dataset.load()
+    assert told.chunks == len(read) <= 64
 
 
 def test_files_are_counted_decoded(tmp_path):
