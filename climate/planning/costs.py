@@ -116,11 +116,12 @@ def one_pass(learning: Learning, batch: WeatherBatch, kept: Callable[[], None]) 
 
 
 def one_lead(learning: Learning, samples: int, device: torch.device) -> torch.Tensor:
-    """The first lead of forecasts from noise: (B, 1, C, H, W)."""
-    batch = some_batch(learning, samples).to(device)
-    states = batch.states[:, : learning.field.history + 1]
-    members = range(1) if learning.field.stochastic else None
-    return next(iter(learning.field.forecast_steps(states, batch.times, 1, members)))
+    """The first lead of forecasts from noise, and given noise: (B, 1, C, H, W)."""
+    field, batch = learning.field, some_batch(learning, samples).to(device)
+    states = batch.states[:, : field.history + 1]
+    members = range(1) if field.stochastic else None
+    ahead = [states[:, -1:].index_select(2, field.parts.forced)] if field.forcing else None
+    return next(iter(field.forecast_steps(states, batch.times, 1, members, forcing=ahead)))
 
 
 def training_costs(learning: Learning, samples: int) -> Costs:

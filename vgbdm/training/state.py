@@ -102,12 +102,17 @@ Changes = dict[str, tuple[Any, Any]]
 
 
 def config_differences(before: Any, now: Any, name: str = "") -> Changes:
-    """Where two configs differ, down to their plain values and lists."""
+    """Where two configs differ, down to their plain values and lists.
+
+    An empty list is as one that is not there: options come, and runs from before did without.
+    """
     first, second = (side if isinstance(side, dict) else {} for side in (before, now))
     if not first and not second:
         return {} if before == now else {name: (before, now)}
     found: Changes = {}
     for key in sorted(first.keys() | second.keys()):
+        if first.get(key, []) == second.get(key, []):
+            continue
         inner = f"{name}.{key}" if name else str(key)
         found |= config_differences(first.get(key), second.get(key), inner)
     return found

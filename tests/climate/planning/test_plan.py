@@ -47,6 +47,15 @@ def test_what_is_counted_without_numbers_is_what_real_tensors_keep(model):
     assert truth <= counted.peak and counted.kept == pytest.approx(truth, rel=0.05)
 
 
+@pytest.mark.parametrize("model", ["gbdm", "vgbdm"])
+def test_roles_are_planned_with(model):
+    names, kind = "check.channels=[u10,v10,t2m,sst,tp]", f"model={model}"
+    plain = needs("check.grid=16x32", names, kind)
+    told = needs("check.grid=16x32", names, kind, "roles.forcing=[sst]", "roles.diagnostic=[tp]")
+    assert 0 < told.forecast.operations < plain.forecast.operations
+    assert 0 < told.weights < plain.weights
+
+
 def test_memory_and_work_grow_with_samples():
     cfg, store = planning.planned(config("check.grid=16x32"))
     with FakeTensorMode():

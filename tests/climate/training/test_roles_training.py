@@ -9,6 +9,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from refusals import refused
 from runs import CONFIGS
+from runs_era5 import edit_state
 from seas import LAND, make_driven_store
 from weather import VALUES, silent_parameters
 
@@ -24,6 +25,7 @@ from climate.verification.scorecard import score
 from vgbdm.loading import load
 from vgbdm.objectives.rollouts import RolloutMatching
 from vgbdm.registry.build import build, rebuild
+from vgbdm.training import checkpoint
 from vgbdm.training.backends.torch import SingleBackend
 
 SIX = np.timedelta64(6, "h")
@@ -202,3 +204,20 @@ def test_a_run_goes_on_with_its_own_roles_alone(store, run, tmp_path, more):
     refused(lambda: train(resumed), "resume with the data and options")
     begun = config(run_dir=tmp_path / "new", store=store.path, more=[*more, f"init={run}"])
     refused(lambda: train(begun), "start from a run with the same")
+
+
+def test_a_run_from_before_roles_goes_on(store, tmp_path):
+    train(config(run_dir=tmp_path / "run", store=store.path, more=[]))
+    folder = checkpoint.find(tmp_path / "run", "last")
+    state = checkpoint.read_state(folder)
+    del state["config"]["roles"]
+    for name in ("forcing", "diagnostic"):
+        del state["rebuild"]["domain"][name]
+    edit_state(folder, config=state["config"], rebuild=state["rebuild"])
+    longer = ["resume=true", "trainer.total_steps=4"]
+    refused(
+        lambda: train(config(run_dir=tmp_path / "run", store=store.path, more=[*longer, ROLES[1]])),
+        "roles.diagnostic None → ['tp']",
+    )
+    train(config(run_dir=tmp_path / "run", store=store.path, more=longer))
+    assert checkpoint.find(tmp_path / "run", "last").name == "step-00000004"

@@ -127,6 +127,7 @@ def test_differences_are_those_of_plain_values():
     assert config_differences(before, now) == {
         "a.b": (1, 2), "finetune.rate": (None, 1), "init": ("x", None)
     }  # fmt: skip
+    assert config_differences({}, {"roles": {"a": [], "b": ["c"]}}) == {"roles.b": (None, ["c"])}
     assert "init" not in allowed_changes({"init": "x"}, {}, (), None)
     many = {f"n{k}": (0, "v" * 100) for k in range(20)}
     assert describe_changes(many).endswith("and 14 more") and len(describe_changes(many)) < 400
