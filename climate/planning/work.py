@@ -75,7 +75,7 @@ class WorkCounter(TorchDispatchMode):
 
     def __torch_dispatch__(
         self,
-        func: Callable[..., Any],
+        func: Any,
         types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
@@ -101,8 +101,8 @@ class WorkCounter(TorchDispatchMode):
         call = self.seconds.calls / max(1, self.views)
         calls = self.work.calls - self.views
         part = 1.0 - min(0.9, call * calls / max(1e-30, sum(self.seconds[:CALLS])))
-        own = [s * part / max(1.0, w) for s, w in zip(self.seconds, self.work, strict=True)][:CALLS]
-        found = Work(*own, call)
+        own = (s * part / max(1.0, w) for s, w in zip(self.seconds, self.work, strict=True))
+        found = Work(*own)._replace(calls=call)
         return found.scaled(whole / max(1e-30, self.work.seconds(found)))
 
 
