@@ -1,31 +1,39 @@
 """What a plan without data says of a grid, beside what a training step there takes.
 
-python benchmarks/plan.py out=FILE.csv [grids=[5.625,1.5]] [channels=40] [size=small] [batch=2]
+python benchmarks/plan.py out=FILE.csv [grids=[1.5]] [channels=40] [size=small] [batch=2]
 
 Steps, leads and plans are of processes of their own, on one thread. saved_mib: what the forward
 pass keeps for the backward one. step_mib: by how much the resident memory of a process grows at its
-peak in the first training step; weights, tables and batch are there, and a small grid was computed
-before. forecast_mib: the same of the first lead of one forecast. step_s, forecast_s: seconds of CPU
-of the second of them. `planned` is counted without numbers, its seconds estimated on a coarse grid;
-ratio is planned ÷ measured.
+peak in the first training step; weights, tables and batch are there, a small grid was computed
+before, and what that left free was given back. forecast_mib: the same of the first lead of one
+forecast. step_mapped_mib, forecast_mapped_mib: again, where the C library maps whatever is larger
+than 64 KiB by itself and so gives back all that is freed; what either is more is holes in its heap.
+step_s, forecast_s: seconds of CPU, the least of some. `planned` is counted without numbers, its
+seconds by rates on a coarse grid, the least of some; plans and measurements alternate, as others
+may be at work. ratio is planned ÷ measured.
 """
 
 from __future__ import annotations
 
 import csv
+import ctypes
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 HERE = Path(__file__).resolve()
-COLUMNS = ("saved_mib", "step_mib", "forecast_mib", "step_s", "forecast_s")
-PARTS = {"measured": ("step", "lead"), "planned": ("plan",)}
+MEMORY = ("saved_mib", "step_mib", "step_mapped_mib", "forecast_mib", "forecast_mapped_mib")
+COLUMNS = (*MEMORY, "step_s", "forecast_s")
+MAPPED = {"MALLOC_MMAP_THRESHOLD_": "65536"}
+OWN: Mapping[str, str] = MappingProxyType({})
+ROUNDS = 2
 MIB = 2**20
 STREAM = ("stream.lanes=1", "stream.pool_blocks=4")
 
@@ -45,6 +53,7 @@ def resident() -> int:
 
 def growth(work: Callable[[], object]) -> float:
     """MiB by which the process grows while it works, looked at every few milliseconds."""
+    ctypes.CDLL(None).malloc_trim(0)
     before, most, done = resident(), [0], threading.Event()
 
     def watch() -> None:
@@ -83,11 +92,11 @@ def warm(options: list[str]) -> tuple[Any, Any]:
     return cfg, learning
 
 
-def measure_step(options: list[str]) -> dict[str, float]:
-    """Of training, on real tensors."""
+def measure(options: list[str]) -> dict[str, float]:
+    """Of training and of a forecast, on real tensors."""
     import torch
 
-    from climate.planning.costs import one_pass, some_batch
+    from climate.planning.costs import CPU, one_lead, one_pass, some_batch
     from vgbdm.training.memory import saved_bytes
 
     cfg, learning = warm(options)
@@ -99,30 +108,22 @@ def measure_step(options: list[str]) -> dict[str, float]:
         optimizer.step()
         optimizer.zero_grad()
 
+    def lead() -> None:
+        with torch.no_grad():
+            one_lead(learning, 1, CPU)
+
     own = learning.field
     return {
+        "forecast_mib": growth(lead),
         "step_mib": growth(step),
-        "step_s": cpu_seconds(step),
         "saved_mib": saved_bytes(own, lambda: learning.learner(batch, learning.values)) / MIB,
+        "step_s": min(cpu_seconds(step) for _ in range(3)),
+        "forecast_s": cpu_seconds(lead),
     }
 
 
-def measure_lead(options: list[str]) -> dict[str, float]:
-    """Of a forecast, on real tensors."""
-    import torch
-
-    from climate.planning.costs import CPU, one_lead
-
-    _, learning = warm(options)
-    with torch.no_grad():
-        return {
-            "forecast_mib": growth(lambda: one_lead(learning, 1, CPU)),
-            "forecast_s": cpu_seconds(lambda: one_lead(learning, 1, CPU)),
-        }
-
-
 def plan(options: list[str]) -> dict[str, float]:
-    """The same, counted on tensors without numbers, and seconds in proportion."""
+    """The same, counted on tensors without numbers, and seconds by rates."""
     import torch
 
     from climate.planning.pace import measure_pace
@@ -131,41 +132,51 @@ def plan(options: list[str]) -> dict[str, float]:
     cfg, store = planned(compose_check(options))
     needs = needs_of(cfg, store)
     pace = measure_pace(cfg, store, torch.device("cpu"))
+    step, lead = needs.costs.peak / MIB, needs.forecast.peak / MIB
     return {
         "saved_mib": needs.costs.kept / MIB,
-        "step_mib": needs.costs.peak / MIB,
-        "forecast_mib": needs.forecast.peak / MIB,
-        "step_s": needs.costs.operations * pace.training,
-        "forecast_s": needs.forecast.operations * pace.forecast,
+        **dict.fromkeys(("step_mib", "step_mapped_mib"), step),
+        **dict.fromkeys(("forecast_mib", "forecast_mapped_mib"), lead),
+        "step_s": needs.micro_batches * needs.costs.work.seconds(pace.training),
+        "forecast_s": needs.forecast.work.seconds(pace.forecast),
     }
 
 
-def ask(kind: str, options: list[str]) -> dict[str, float]:
+def ask(kind: str, options: list[str], environment: Mapping[str, str] = OWN) -> Any:
     """Figures of a process of its own."""
     command = [sys.executable, str(HERE), kind, *options]
     found = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": found}
-    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return dict(json.loads(answer.stdout.splitlines()[-1]))
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": found, **environment}
+    answer = subprocess.run(command, env=own, capture_output=True, text=True, check=True)
+    print(kind, *environment, answer.stdout.splitlines()[-1], file=sys.stderr, flush=True)
+    return json.loads(answer.stdout.splitlines()[-1])
+
+
+def figures(options: list[str]) -> dict[str, dict[str, float]]:
+    """Measured, planned and their ratio."""
+    asked = [(ask("measure", options), ask("plan", options)) for _ in range(ROUNDS)]
+    measured, planned = ({**of[0]} for of in zip(*asked, strict=True))
+    mapped = ask("measure", options, MAPPED)
+    measured |= {f"{n}_mapped_mib": mapped[f"{n}_mib"] for n in ("step", "forecast")}
+    for name in ("step_s", "forecast_s"):
+        measured[name], planned[name] = (min(o[k][name] for o in asked) for k in (0, 1))
+    ratio = {name: planned[name] / measured[name] for name in COLUMNS}
+    return {"measured": measured, "planned": planned, "ratio": ratio}
 
 
 def main(arguments: list[str]) -> None:
     """Measure and plan each grid, and write the table."""
     told = dict(argument.split("=", 1) for argument in arguments)
-    out, grids = Path(told.pop("out")), json.loads(told.pop("grids", "[5.625,1.5]"))
+    out, grids = Path(told.pop("out")), json.loads(told.pop("grids", "[1.5]"))
     told = {"channels": "40", "size": "small", "batch": "2", **told}
     channels = told.pop("channels")
     rows = []
     for grid in grids:
         own = [f"{name}={value}" for name, value in told.items()]
         options = [f"check.grid={grid}", f"check.channels={channels}", *STREAM, *own]
-        found: dict[str, dict[str, float]] = {}
-        for kind, parts in PARTS.items():
-            found[kind] = {k: v for part in parts for k, v in ask(part, options).items()}
-        found["ratio"] = {n: found["planned"][n] / found["measured"][n] for n in COLUMNS}
         rows += [
             [grid, channels, told["size"], told["batch"], kind, *(f"{of[n]:.4g}" for n in COLUMNS)]
-            for kind, of in found.items()
+            for kind, of in figures(options).items()
         ]
     with out.open("w", newline="") as file:
         head = ["grid", "channels", "size", "batch", "kind", *COLUMNS]
@@ -173,7 +184,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    asked = {"step": measure_step, "lead": measure_lead, "plan": plan}.get(sys.argv[1])
+    asked = {"measure": measure, "plan": plan}.get(sys.argv[1])
     if asked is None:
         main(sys.argv[1:])
     else:

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import torch
 from omegaconf import DictConfig
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from climate.models.weather_model import WeatherModel
+from climate.planning.work import Work, WorkCounter
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.likelihood import Prepared
@@ -41,12 +41,12 @@ class Costs(NamedTuple):
     Attributes:
         kept: bytes that the forward pass keeps for the backward one.
         peak: most bytes that either takes, gradients of the weights and the batch aside.
-        operations: of products and convolutions, floating point.
+        work: to be done.
     """
 
     kept: int
     peak: int
-    operations: int
+    work: Work
 
 
 class Learning(NamedTuple):
@@ -129,24 +129,24 @@ def training_costs(learning: Learning, samples: int) -> Costs:
     for parameter in trained(learning.field).values():
         parameter.grad = torch.zeros_like(parameter)
     batch, held = some_batch(learning, samples), []
-    with FlopCounterMode(display=False) as counter, Footprint() as footprint:
+    with WorkCounter() as counter, Footprint() as footprint:
         one_pass(learning, batch, lambda: held.append(footprint.held))
-    return Costs(held[0], footprint.peak, counter.get_total_flops())
+    return Costs(held[0], footprint.peak, counter.work)
 
 
 @torch.no_grad()
 def forecast_costs(learning: Learning, samples: int) -> Costs:
     """Of a model step of so many forecasts, the states that they begin from among it.
 
-    Substeps all take the same, so that two of them tell the rest. The field learns no more.
+    Substeps all take the same, so that two of them tell the rest.
     """
-    field: Any = learning.field.requires_grad_(False)  # torch counts no other without a graph
+    field: Any = learning.field
     solver = field.solver
     if not isinstance(solver, SplitSolver) or solver.substeps < MANY_SUBSTEPS:
         return _one_step_costs(learning, samples)
     one, two = (_with_substeps(learning, samples, count) for count in (1, 2))
-    field.solver, each = solver, two.operations - one.operations
-    return two._replace(operations=one.operations + each * (solver.substeps - 1))
+    field.solver, each = solver, two.work + one.work.scaled(-1)
+    return two._replace(work=one.work + each.scaled(solver.substeps - 1))
 
 
 def _with_substeps(learning: Learning, samples: int, count: int) -> Costs:
@@ -156,9 +156,9 @@ def _with_substeps(learning: Learning, samples: int, count: int) -> Costs:
 
 
 def _one_step_costs(learning: Learning, samples: int) -> Costs:
-    with FlopCounterMode(display=False) as counter, Footprint() as footprint:
+    with WorkCounter() as counter, Footprint() as footprint:
         one_lead(learning, samples, CPU)
-    return Costs(0, footprint.peak, counter.get_total_flops())
+    return Costs(0, footprint.peak, counter.work)
 
 
 def trained(field: nn.Module) -> dict[str, nn.Parameter]:

@@ -2,7 +2,7 @@
 
 Memory is counted on tensors without numbers at the true shapes, and added up as a rank holds it;
 files and disk follow from the layout of a store that is not there. Seconds are those of this
-machine on a coarse grid, in proportion to the work.
+machine: each kind of work at its rate on a coarse grid.
 
 Shapes: ``F`` frames of a window, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -214,9 +214,9 @@ def evaluation_bytes(store: TrainingStore) -> int:
 
 
 def describe_time(cfg: DictConfig, needs: Needs, pace: Pace, device: torch.device) -> list[str]:
-    """Seconds of a step, of the run and of a forecast's step: in proportion, two digits."""
-    step = needs.micro_batches * needs.costs.operations * pace.training
-    lead = needs.forecast.operations * pace.forecast
+    """Seconds of a step, of the run and of a forecast's step, two digits."""
+    step = needs.micro_batches * needs.costs.work.seconds(pace.training)
+    lead = needs.forecast.work.seconds(pace.forecast)
     kind = "CPU seconds" if device.type == "cpu" else "seconds"
     total = int(cfg.trainer.total_steps)
     whole = (
@@ -227,8 +227,8 @@ def describe_time(cfg: DictConfig, needs: Needs, pace: Pace, device: torch.devic
     )
     return [
         f"time, estimated: {step:.2g} {kind} a step of a rank, {whole}; a model step of one "
-        f"forecast {lead:.2g}; this {device.type} on {COARSE[True]} points, in proportion to "
-        f"operations ({needs.micro_batches * needs.costs.operations:.2g} of a step); reading, "
+        f"forecast {lead:.2g}; by the rates of this {device.type} on {COARSE[True]} points "
+        f"({needs.micro_batches * needs.costs.work.operations:.2g} operations of a step); reading, "
         "sending between ranks, saves and validations aside"
     ]
 

@@ -111,6 +111,18 @@ def test_tables_are_in_no_state_and_shapes_need_no_numbers():
     assert modes.shape == (22, 12, 22)
 
 
+@pytest.mark.parametrize("kind", [WholeHarmonics, BandedHarmonics])
+@pytest.mark.parametrize(("height", "truncation"), [(32, 20), (33, 21), (61, 30)])
+def test_tables_without_numbers_are_shaped_as_those_with(kind, height, truncation):
+    def shapes():
+        tables = kind(make_grid(height, 64), truncation, RADIUS).named_buffers()
+        return {name: (tuple(table.shape), table.dtype) for name, table in tables}
+
+    real = shapes()
+    with FakeTensorMode():
+        assert shapes() == real
+
+
 @pytest.mark.slow
 def test_bands_compile_to_one_graph():
     banded = BandedHarmonics(make_grid(33, 64), 21, 1.0)

@@ -20,10 +20,12 @@ from climate.planning.costs import (
     training_costs,
 )
 from climate.planning.pace import Pace
+from climate.planning.work import Work
 from climate.store.planned import channels_of, planned_store, wind_pairs
 from vgbdm.errors import InputError
 from vgbdm.training.memory import saved_bytes
 
+RATES = Work(1e-11, 1e-11, 1e-10, 1e-5)
 TINY = ("size=tiny", "batch=2", "stream.lanes=2", "stream.pool_blocks=2")
 
 
@@ -61,7 +63,7 @@ def test_memory_and_work_grow_with_samples():
     with FakeTensorMode():
         learning = learning_of(cfg, store)
         one, three = (training_costs(learning, n) for n in (1, 3))
-    assert three.operations == pytest.approx(3 * one.operations, rel=0.01)
+    assert three.work.operations == pytest.approx(3 * one.work.operations, rel=0.01)
     assert three.peak == pytest.approx(3 * one.peak, rel=0.1)
 
 
@@ -74,7 +76,7 @@ def test_two_substeps_tell_the_work_of_all(monkeypatch):
         monkeypatch.setattr(costs, "MANY_SUBSTEPS", 5)
         assert learning.field.solver.substeps == 4
         counted = forecast_costs(learning, 1)
-    assert told.operations == counted.operations and told.peak == counted.peak
+    assert told.work == pytest.approx(counted.work) and told.peak == counted.peak
 
 
 def test_ranks_share_samples_and_state():
@@ -86,7 +88,7 @@ def test_ranks_share_samples_and_state():
 
 
 def test_it_says_what_a_run_takes(monkeypatch, caplog):
-    monkeypatch.setattr(planning, "measure_pace", lambda *_: Pace(1e-9, 1e-9))
+    monkeypatch.setattr(planning, "measure_pace", lambda *_: Pace(RATES, RATES))
     caplog.set_level(logging.INFO)
     planning.plan(config("check.grid=16x32", "check.ranks=2"))
     for words in (
