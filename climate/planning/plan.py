@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from climate.conventions.calendar import parse_duration
-from climate.forecasts.jobs import WRITE_BYTES
+from climate.forecasts.jobs import WRITE_BYTES, Jobs
 from climate.forecasts.pieces import READ_BYTES, WINDOW_BYTES
 from climate.grids.named import parse_grid
 from climate.planning.costs import (
@@ -187,10 +187,12 @@ def describe_memory(
         if apart
         else f"stream {in_words(needs.stream)}, the process itself {in_words(base)}"
     )
-    states = FORECAST_BATCH * (cfg.history + 1) * state_of(store)
-    held = max(WRITE_BYTES, FORECAST_BATCH * state_of(store))
-    one, many = (needs.forecasting(n) for n in (1, FORECAST_BATCH))
+    fit = forecast_together(store, cfg.history + 1)
+    states = fit * (cfg.history + 1) * state_of(store)
+    held = max(WRITE_BYTES, fit * state_of(store))
+    one, many = (needs.forecasting(n) for n in (1, fit))
     host = states + 2 * held
+    few = "" if fit == FORECAST_BATCH else f", of which {fit} are computed at a time,"
     return [
         f"plan of {height} × {width}, {count} channels, {ranks} rank(s), on {device.type}: no data "
         f"were read; {needs.weights} weights; winds of a level are its vectors",
@@ -199,11 +201,18 @@ def describe_memory(
         f"{needs.samples} sample(s) forward and backward ({in_words(needs.costs.kept)} kept "
         f"between) + {also}",
         f"memory of a forecast: {in_words(one)} with batch=1, {in_words(many)} with "
-        f"batch={FORECAST_BATCH}, and {in_words(host)} of the host's for states and what is "
+        f"batch={FORECAST_BATCH}{few} and {in_words(host)} of the host's for states and what is "
         f"written, the process aside; whatever the leads and starts",
         f"memory of an evaluation: {in_words(evaluation_bytes(store))} for each thread or worker "
         "by its budgets, the process aside",
     ]
+
+
+def forecast_together(store: TrainingStore, frames: int) -> int:
+    """Starts of a forecast's usual batch that are computed at a time: fewer on fine grids."""
+    count, height, width = store.state.shape[1:]
+    jobs = Jobs(FORECAST_BATCH, None, 1, count, (height, width), FORECAST_BATCH, frames)
+    return jobs.together[0]
 
 
 def evaluation_bytes(store: TrainingStore) -> int:

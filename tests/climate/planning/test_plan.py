@@ -109,6 +109,14 @@ def test_a_grid_that_is_none_is_refused_under_its_option():
         needs("check.grid=7.0")
 
 
+@pytest.mark.parametrize(("grid", "together"), [(1.5, 16), ("361x720", 6), (0.25, 1)])
+def test_a_forecast_is_planned_with_the_starts_that_are_computed_together(grid, together):
+    store = planned_store(parse_grid(grid), channels_of(40), np.timedelta64(6, "h"), 1)
+    frames = 4
+    assert planning.forecast_together(store, frames) == together
+    assert together * frames * planning.state_of(store) <= 2**30
+
+
 def test_a_planned_store_has_times_places_and_no_numbers():
     names = channels_of(40)
     assert len(set(names)) == 40 and names[:5] == ("z", "t", "t2m", "u10", "v10")
