@@ -135,7 +135,7 @@ def test_commands_of_the_documents_are_accepted(launcher, options):
 REFUSED = [
     ("check", "store=null", r"^argument store=… is missing; .* give check\.grid=…$"),
     ("check", "check.grid=1.5", r"^store=s: a plan with check\.grid=1\.5 reads and writes nothing"),
-    ("check", "check.grid=7", r"^check\.grid=7: want degrees such as 1\.5 and 0\.25"),
+    ("check", "check.grid=7", r"^check\.grid=7: want degrees that divide 90"),
     ("train_era5", "batch=0", r"^batch=0: want a whole number ≥ 1, < 2\^31$"),
     ("train_era5", "batch=null", r"^batch=null: want a whole number ≥ 1, < 2\^31$"),
     ("train_era5", "batch=x", r"^batch=x: want a whole number ≥ 1, < 2\^31$"),
