@@ -54,7 +54,7 @@ def test_roles_are_planned_with(model):
     names, kind = "check.channels=[u10,v10,t2m,sst,tp]", f"model={model}"
     plain = needs("check.grid=16x32", names, kind)
     told = needs("check.grid=16x32", names, kind, "roles.forcing=[sst]", "roles.diagnostic=[tp]")
-    assert 0 < told.forecast.operations < plain.forecast.operations
+    assert 0 < told.forecast.work.operations < plain.forecast.work.operations
     assert 0 < told.weights < plain.weights
 
 
