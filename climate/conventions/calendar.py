@@ -145,28 +145,39 @@ def parse_period(name: str, ends: Sequence[object]) -> Period:
 
 
 def divide(period: Sequence[object]) -> dict[str, list[str]]:
-    """A period in whole days, divided as the usual one: 2006–2015, 2016 and 2017–2018 of 2006–2018.
+    """A period divided as the usual one: 2006–2015, 2016 and 2017–2018 of 2006–2018.
+
+    Whole months are divided by months where there are enough, so that no mean of one lies on both
+    sides; other periods by days.
 
     Args:
         period: [start, end], ISO 8601, ends inclusive.
 
     Returns:
-        ``train``, ``val``, ``test`` → [start, end]: 10, 1 and 2 of its 13 parts.
+        ``train``, ``val``, ``test`` → [start, end], days: 10, 1 and 2 of its 13 parts.
 
     Raises:
         InputError: if it is shorter than that many days.
     """
     start, last = (end.astype("datetime64[D]") for end in parse_period("period", period))
-    days = int((last - start) / np.timedelta64(1, "D")) + 1
-    if days < sum(PARTS):
+    after, total = last + 1, sum(PARTS)
+    days = int((after - start) / np.timedelta64(1, "D"))
+    if days < total:
         raise InputError(
-            f"period=[{start},{last}]: {days} days are too few to be divided; give {sum(PARTS)} or "
+            f"period=[{start},{last}]: {days} days are too few to be divided; give {total} or "
             "more, or split.train, split.val and split.test"
         )
-    ends = [round(days * part / sum(PARTS)) for part in itertools.accumulate(PARTS, initial=0)]
+    first, end = start.astype("datetime64[M]"), after.astype("datetime64[M]")
+    count = int((end - first).astype(int))
+    if count < total or first.astype("datetime64[D]") != start or end.astype(after.dtype) != after:
+        first, count = start, days
+    ends = [
+        (first + round(count * part / total)).astype("datetime64[D]")
+        for part in itertools.accumulate(PARTS, initial=0)
+    ]
     return {
-        name: [str(start + first), str(start + after - 1)]
-        for name, (first, after) in zip(SPLITS, itertools.pairwise(ends), strict=True)
+        name: [str(begin), str(after - 1)]
+        for name, (begin, after) in zip(SPLITS, itertools.pairwise(ends), strict=True)
     }
 
 

@@ -176,7 +176,7 @@ def test_a_period_is_divided_as_the_usual_one():
 
 
 @pytest.mark.parametrize(
-    "ends", [["2018-01-05", "2018-02-28"], ["2015", "2018"], ["2018-01-01", "2018-01-13"]]
+    "ends", [["2018-01-05", "2018-02-28"], ["2015-01-02", "2018"], ["2018-01-01", "2018-01-13"]]
 )
 def test_the_parts_of_a_period_follow_each_other_and_are_all_of_it(ends):
     parts = [parse_period(name, part) for name, part in divide(ends).items()]
@@ -186,6 +186,16 @@ def test_the_parts_of_a_period_follow_each_other_and_are_all_of_it(ends):
     assert [b[0] - a[1] for a, b in itertools.pairwise(parts)] == [second, second]
     days = [(b - a + second) / np.timedelta64(1, "D") for a, b in parts]
     assert np.allclose(days, np.array([10, 1, 2]) / 13 * sum(days), atol=1.0)
+
+
+def test_whole_months_are_divided_by_months():
+    """A mean of January 2009 lay in training and in validation."""
+    assert divide(["2006-01", "2009-12"]) == {
+        "train": ["2006-01-01", "2009-01-31"],
+        "val": ["2009-02-01", "2009-05-31"],
+        "test": ["2009-06-01", "2009-12-31"],
+    }
+    assert divide(["2017-12", "2018-12"])["test"] == ["2018-11-01", "2018-12-31"]
 
 
 def test_a_period_that_is_too_short_is_not_divided():
