@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -33,6 +34,8 @@ def loss_weights(
             raise InputError(f"weights.{name}={weight:g}: want a number ≥ 0; 0 leaves it out")
         weights[name] = float(weight)
     mean = sum(weights.values()) / len(channels)
+    if not math.isfinite(mean):
+        raise InputError("weights: they have no sum; give numbers of ordinary size")
     if not mean > 0:
         raise InputError("weights: all are 0 and nothing would be learned; leave some out")
     if len(set(weights.values())) == 1:

@@ -55,6 +55,7 @@ def test_names_replace_what_pressure_says_and_the_mean_is_one():
         ({"z5": 1.0}, "weights.z5: no such channel; did you mean z.* there are z, t, t2m"),
         ({"t2m": -1.0}, "weights.t2m=-1: want a number ≥ 0"),
         (dict.fromkeys(ERA5, 0), "weights: all are 0"),
+        (dict.fromkeys(ERA5, 1e308), "weights: they have no sum"),
     ],
 )
 def test_what_cannot_be_weighed_is_refused(given, told):
