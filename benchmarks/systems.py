@@ -1,44 +1,63 @@
-"""The table of the systems: every objective, several seeds, equal wall-clock on one thread.
+"""The table of the systems: every row under one rule, tuned alike, over several seeds.
 
-python benchmarks/systems.py [--preset laptop] [--out benchmarks/out] [--systems lorenz rlc]
-python benchmarks/systems.py --plugins mylab --systems van_der_pol --page FILE.md
+python benchmarks/systems.py preset=smoke|short|laptop|full out=DIR [systems=[…]] [rows=[…]]
+python benchmarks/systems.py preset=laptop out=DIR resume=true page=docs/benchmarks.md
 
-Systems are those with a config, ours and of plugins. Simulates train, validation and test stores,
-trains every (system, objective, seed) for the same number of minutes on one thread, scores all
-under the fair protocol, and writes the table between the marks in docs/benchmarks.md. VGB-DM is
-trained a second time with a residual network that sees the whole state, so that nothing but R
-chooses θ. Finished runs are kept: an interrupted matrix goes on.
+Simulates stores; tries every trained row with each options of its grid for half of a run's seconds
+of optimiser steps, on one seed, and takes what is best on validation; then makes the test stores,
+trains every row from each seed, and scores it with refinement and without. ``DIR/table.csv`` grows
+by every finished run; what is finished is kept, also where nothing but a copy of an earlier
+``table.csv`` and ``trials.csv`` lies in DIR, so that a long table can be made in several sittings.
+Two runs at a time have a core each and one thread; the machine must have no other work. Ends 1
+where a job failed or the table is unfair, and says why.
 """
 
-import argparse
+from __future__ import annotations
+
 import functools
 import itertools
-import os
-import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-
-import pandas as pd
-from tables import write_between_marks
-from tqdm import tqdm
-
-from vgbdm import plugins
+from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
-OBJECTIVES = ("vgbdm", "blackbox", "node", "physvae", "aphynity")
-FIELD_SIZES = {"train": 250, "val": 100, "test": 100}  # fields are costly to simulate
-SIZES = {"train": 1000, "val": 250, "test": 250}
-FIELD_SCORED, SCORED = 10, 100  # test trajectories
-MEMBERS = 19  # they just tell the central 90 %
-ALONE = "-r-alone"
-PRESETS = {
-    # minutes per run, seeds, runs side by side
-    "smoke": (0.1, (1,), 2),
-    "short": (1.0, (1, 2, 3), 1),
-    "laptop": (3.0, (1, 2, 3), 2),
-    "full": (60.0, (1, 2, 3, 4, 5), 1),  # for GPUs; not measured
-}
+sys.path.insert(0, str(REPO / "launch"))
+
+import systems_fairness  # noqa: E402
+import systems_table  # noqa: E402
+import systems_training  # noqa: E402
+from entry import launch as start  # noqa: E402
+from omegaconf import DictConfig, OmegaConf  # noqa: E402
+from systems_jobs import JobError, Jobs  # noqa: E402
+from systems_rows import (  # noqa: E402
+    PRESETS,
+    ROWS,
+    STATE,
+    TRAINED,
+    TRIAL_SHARE,
+    TRIVIAL,
+    Kind,
+    Preset,
+    Run,
+    check_names,
+    describe_plan,
+    kinds_of,
+    runs_of,
+    same_inputs,
+)
+from systems_training import Launch, Stores, Trial  # noqa: E402
+
+from vgbdm import plugins  # noqa: E402
+from vgbdm.errors import InputError  # noqa: E402
+from vgbdm.storage.files import read_json, write_json  # noqa: E402
+from vgbdm.storage.lock import LOCK, locked  # noqa: E402
+
+STORES = {"train": ("train", 1), "val": ("val", 1), "test": ("test", 1), "prior": ("test", 2)}
+"""Name of a store → its split and seed; of the last one θ comes from the prior."""
+SANITY_RUN = Run("", STATE, "untrained", 1)
+"""Whose start states the rows have that nothing is trained for."""
 
 
 @functools.cache
@@ -51,142 +70,268 @@ def systems() -> dict[str, type]:
     return {name: kind for name, kind in found.items() if issubclass(kind, SimulatedSystem)}
 
 
-def launch(name: str, *options: str, forgiven: str | None = None) -> str:
-    """Run a launcher on one thread; its output is shown where it fails.
+@functools.cache
+def one_table(system: str) -> bool:
+    """Whether a system's preset inputs are its whole state, so that both tables are one."""
+    from reading import compose_told
 
-    Returns:
-        Nothing, or its last line where it failed with the ``forgiven`` words.
+    cfg = compose_told("simulate_system", [f"system={system}", "out=-"])
+    seen = OmegaConf.to_container(cfg.system.presets, resolve=False)
+    return same_inputs(systems()[system], seen)
+
+
+class Table:
+    """A table that is being made in a folder.
+
+    Args:
+        out: its folder.
+        preset: how long, how often.
+        chosen: systems.
+        rows: only these; None: all.
+        launch: runs a launcher: name, log, options.
     """
-    command = [sys.executable, str(REPO / "launch" / f"{name}.py"), *options]
-    command += [f"plugins=[{','.join(plugins.named())}]"]
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env)
-    if done.returncode and forgiven and forgiven in done.stderr:
-        return done.stderr.strip().splitlines()[-1]
-    if done.returncode:
-        sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
-    return ""
+
+    def __init__(
+        self,
+        out: Path,
+        preset: Preset,
+        chosen: Sequence[str],
+        rows: Sequence[str] | None,
+        launch: Launch,
+    ) -> None:
+        self.out, self.preset, self.systems, self.launch = out, preset, chosen, launch
+        same = [name for name in chosen if one_table(name)]
+        self.kinds = list(kinds_of(preset, chosen, rows, same))
+        self.trivial = [name for name in TRIVIAL if rows is None or name in rows]
+        self.lines: dict[Any, dict[str, Any]] = {}
+        for line in systems_table.read_lines(out / "table.csv"):
+            self.lines[(*systems_table.key_of(line), str(line["refined"]))] = line
+        self.trials: dict[Kind, dict[int, dict[str, Any]]] = {}
+        for line in systems_table.read_lines(out / "trials.csv", systems_table.TRIAL_COLUMNS):
+            kind = Kind(line["system"], line["inputs"], line["row"])
+            self.trials.setdefault(kind, {})[int(line["trial"])] = line
+        self.failed: list[str] = []
+
+    # --- what is to do ---------------------------------------------------------------------------
+
+    def done(self, run: Run) -> bool:
+        """Whether the table has a run's lines."""
+        return any(key[:4] == (*run[:3], str(run.seed)) for key in self.lines)
+
+    def runs(self) -> list[Run]:
+        """That are not done."""
+        return [run for run in runs_of(self.kinds, self.preset.seeds) if not self.done(run)]
+
+    def open_trials(self) -> list[tuple[Kind, int]]:
+        """Trials that are not done, of rows of which a run is not; those that are said count."""
+        wanted = {Kind(*run[:3]) for run in self.runs() if TRAINED[run.row].tuned}
+        pairs = [(k, n) for k in self.kinds if k in wanted for n in range(len(k.trials()))]
+        return [(k, n) for k, n in pairs if n not in self.trials.get(k, {})]
+
+    def needs_sanity(self, system: str) -> bool:
+        """Whether a system's rows without training are not done."""
+        return any((system, STATE, row, "", "False") not in self.lines for row in self.trivial)
+
+    def plan(self) -> str:
+        """What is going to be done, in a line."""
+        return describe_plan(self.preset, self.kinds, len(self.runs()), len(self.open_trials()))
+
+    # --- doing it --------------------------------------------------------------------------------
+
+    def make(self) -> None:
+        """Everything that is not done: stores, trials, choices, test stores, runs, scores."""
+        wanted = [s for s in self.systems if self.needs_sanity(s)]
+        wanted += [run.system for run in self.runs()]
+        used = [name for name in self.systems if name in wanted]
+        self.each([(self.simulate, s, store) for s in used for store in ("train", "val")])
+        self.each([(self.try_one, kind, number) for kind, number in self.open_trials()])
+        if self.failed:
+            return
+        self.each([(self.simulate, s, store) for s in used for store in ("test", "prior")])
+        if not self.failed:
+            self.each([(self.run_one, run) for run in self.runs()])
+        if not self.failed:
+            self.each([(self.sanity, system) for system in used if self.needs_sanity(system)])
+
+    def each(self, calls: Sequence[tuple[Any, ...]]) -> None:
+        """Make calls, some at a time; the results say what to write, and are written at once."""
+        from tqdm import tqdm
+
+        with ThreadPoolExecutor(self.preset.jobs) as pool:
+            try:
+                jobs = [pool.submit(call, *told) for call, *told in calls]
+                for job in tqdm(as_completed(jobs), total=len(jobs), unit="job"):
+                    try:
+                        write: Callable[[], None] | None = job.result()
+                    except JobError as error:
+                        self.failed.append(str(error))
+                        continue
+                    if write is not None:
+                        write()
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if isinstance(self.launch, Jobs):
+                    self.launch.stop()
+                raise
+
+    def store(self, system: str, name: str) -> Path:
+        """Of a system."""
+        return self.out / "stores" / f"{system}-{name}"
+
+    def stores(self, system: str) -> Stores:
+        """What trials may see."""
+        return Stores(self.store(system, "train"), self.store(system, "val"))
+
+    def simulate(self, system: str, name: str) -> None:
+        """Make a store that is not there yet."""
+        sizes = self.preset.field_sizes if systems()[system].grid else self.preset.sizes
+        split, seed = STORES[name]
+        if not self.store(system, name).exists():
+            self.launch(
+                "simulate_system", self.out / "stores" / f"{system}-{name}.log",
+                f"system={system}", f"out={self.store(system, name)}", f"n={getattr(sizes, name)}",
+                f"split={split}", f"seed={seed}",
+                f"parameters={'prior' if name == 'prior' else 'ranges'}",
+            )  # fmt: skip
+
+    def try_one(self, kind: Kind, number: int) -> Callable[[], None]:
+        """One trial; what is returned adds it to those that are written."""
+        trial = systems_training.try_one(
+            self.launch, self.stores(kind.system), self.out / "trials", self.preset, kind,
+            kind.options(systems()[kind.system]), number, systems_table.here(),
+        )  # fmt: skip
+        return lambda: self.add_trial(kind, trial)
+
+    def add_trial(self, kind: Kind, trial: Trial) -> None:
+        """Write it."""
+        line = {
+            **trial.about, **kind._asdict(), "trial": trial.number,
+            "options": " ".join(trial.options), "score": trial.score,
+            "budget_seconds": self.preset.planned(TRIAL_SHARE), "ended": trial.about["ended"] or None,
+        }  # fmt: skip
+        self.trials.setdefault(kind, {})[trial.number] = line
+        told = itertools.chain.from_iterable(own.values() for own in self.trials.values())
+        systems_table.write_trials(self.out / "trials.csv", told)
+
+    def chosen(self, kind: Kind) -> Trial | None:
+        """The trial of a row's runs: that of its earlier runs, or the best; None: it is not tuned."""
+        if not TRAINED[kind.row].tuned:
+            return None
+        earlier = [line for key, line in self.lines.items() if key[:3] == tuple(kind)]
+        if earlier:
+            line = earlier[0]
+            options = [o for o in (line["trial_options"] or "").split(" ") if o]
+            return Trial(int(line["trial"]), options, 0.0, {})
+        return systems_training.choose(
+            [Trial(n, line["options"].split(" "), float(line["score"]), {})
+             for n, line in self.trials[kind].items()]
+        )  # fmt: skip
+
+    def run_one(self, run: Run) -> Callable[[], None]:
+        """One run with its scores; what is returned adds its lines to the table."""
+        kind, folder = Kind(*run[:3]), self.out / "runs" / run.place
+        trial, kept = self.chosen(kind), folder.with_suffix(".lines.json")
+        if not kept.exists():
+            here = systems_table.here()
+            own = kind.options(systems()[run.system])
+            options = trial.options if trial is not None else []
+            said = systems_training.train(
+                self.launch, self.stores(run.system), folder,
+                systems_training.run_options(self.preset, own, run, options), here,
+            )  # fmt: skip
+            scored = self.score(run, folder, folder.with_suffix(".scores.json"), sanity=False)
+            about = {
+                **{k: v for k, v in said.items() if k != "score"}, **run._asdict(),
+                "ended": said["ended"] or None,
+                "trial": None if trial is None else trial.number,
+                "trial_options": " ".join(options), "n_trials": len(self.trials.get(kind, {})),
+                "budget_seconds": self.preset.planned() if trial is not None else None,
+                **({} if trial is not None else {"steps": 0, "train_seconds": 0.0}),
+            }  # fmt: skip
+            write_json(kept, {"lines": [{**line, **about} for line in scored]})
+        return lambda: self.add(read_json(kept)["lines"])
+
+    def score(self, run: Run, folder: Path, out: Path, sanity: bool) -> list[dict[str, Any]]:
+        """Lines of a run; of one that diverged before its first validation, failures."""
+        sizes = self.preset.field_sizes if systems()[run.system].grid else self.preset.sizes
+        if not sanity and not (folder / "best.json").exists():
+            lost = {"refined": False, "n": sizes.test, "n_failed": sizes.test}
+            names = ("mse", "relative_mse", "validation_mse")
+            return [lost | dict.fromkeys(names, float("inf"))]
+        places = {name: f"{name}={self.store(run.system, name)}" for name in STORES}
+        self.launch(
+            "systems_scores", folder.with_suffix(".log"), f"run={folder}", *places.values(),
+            f"out={out}", f"members={self.preset.members}", f"val_n={sizes.val}",
+            f"test_n={sizes.test}", f"sanity={'true' if sanity else 'false'}",
+        )  # fmt: skip
+        lines: list[dict[str, Any]] = read_json(out)["lines"]
+        return lines
+
+    def sanity(self, system: str) -> Callable[[], None]:
+        """The rows of a system that nothing is trained for."""
+        run = SANITY_RUN._replace(system=system)
+        folder = self.out / "sanity" / system
+        own = Kind(system, STATE, run.row).options(systems()[system])
+        options = systems_training.run_options(self.preset, own, run, ())
+        systems_training.train(self.launch, self.stores(system), folder, options, {})
+        scored = self.score(run, folder, self.out / "sanity" / f"{system}.json", sanity=True)
+        about = {"system": system, "inputs": STATE, **systems_table.here()}
+        lines = [{**line, **about} for line in scored if line["row"] in self.trivial]
+        return lambda: self.add(lines)
+
+    def add(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Lines of a run or of a system; the table is written."""
+        for line in lines:
+            self.lines[(*systems_table.key_of(line), str(line["refined"]))] = dict(line)
+        systems_table.write(self.out / "table.csv", self.lines.values())
 
 
-def simulate(system: str, stores: Path) -> None:
-    """Make the stores of a system that are not there yet."""
-    sizes = FIELD_SIZES if systems()[system].grid else SIZES
-    for split, count in sizes.items():
-        out = stores / f"{system}-{split}"
-        if not out.exists():
-            options = (f"system={system}", f"out={out}", f"n={count}", f"split={split}", "seed=1")
-            launch("simulate_system", *options)
+def open_folder(out: Path, resume: bool) -> None:
+    """Refuse a folder in which there is something, unless that is gone on from.
+
+    Raises:
+        InputError: for such a one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    if not resume and any(path.name != LOCK for path in out.iterdir()):
+        raise InputError(f"out={out}: is not empty; give resume=true to go on, or another folder")
 
 
-def train(folder: str, system: str, objective: str, seed: int, minutes: float, out: Path) -> None:
-    """One run, unless it is finished; one that diverges is scored at its best checkpoint."""
-    run_dir = out / "runs" / folder / f"{objective}-{seed}"
-    if (run_dir / "finished").exists():
-        return
-    stores = out / "stores"
-    options = ("model.residual_inputs=state",) if folder.endswith(ALONE) else ()
-    ended = launch(
-        "train_system", f"system={system}", f"objective={objective}", f"seed={seed}",
-        f"data.train={stores}/{system}-train", f"data.val={stores}/{system}-val",
-        f"run_dir={run_dir}", "resume=true", f"trainer.max_minutes={minutes}", *options,
-        forgiven="is not finite",
-    )  # fmt: skip
-    (run_dir / "finished").write_text(ended)
+def main(cfg: DictConfig) -> None:
+    """Plan, make, check, write."""
+    plugins.use(cfg.plugins)
+    preset, out = PRESETS[cfg.preset], Path(cfg.out).resolve()
+    chosen = list(cfg.systems or preset.systems or systems())
+    check_names("systems", chosen, systems())
+    check_names("rows", cfg.rows, ROWS)
+    open_folder(out, cfg.resume)
+    with locked(out):
+        jobs = Jobs(tuple(cfg.plugins))
+        table = Table(out, preset, chosen, cfg.rows, jobs)
+        print(table.plan(), flush=True)
+        table.make()
+        finish(table, cfg.page)
 
 
-def score(folder: str, system: str, out: Path, members: int = MEMBERS) -> Path:
-    """Score the runs of a folder; where the tables are."""
-    scores, stores = out / "scores" / folder, out / "stores"
-    launch(
-        "evaluate_system", f"runs={out}/runs/{folder}", f"data.test={stores}/{system}-test",
-        f"data.train={stores}/{system}-train", f"out={scores}",
-        f"members={members}", f"limit={FIELD_SCORED if systems()[system].grid else SCORED}",
-    )  # fmt: skip
-    return scores
+def finish(table: Table, page: str | None) -> None:
+    """Check what was made, and say it.
 
+    Raises:
+        SystemExit: where a job failed, or the rows were not treated alike.
+    """
+    if table.failed:
+        sys.exit("\n".join(["failed; mend it and go on with resume=true:", *table.failed]))
+    import systems_page
 
-def describe(system: str, out: Path) -> str:
-    """A system's part of the table as Markdown."""
-    from physics_systems.report.pages import markdown
-
-    scores, alone = score(system, system, out), score(system + ALONE, system, out, members=2)
-    table = markdown(pd.read_csv(scores / "summary.csv"))
-    differences = pd.read_csv(scores / "paired.csv").set_index("objective")
-    said = []
-    for name in OBJECTIVES[1:]:
-        if name in differences.index:
-            row = differences.loc[name]
-            said.append(
-                f"{name} {row['difference']:.2g} [{row['low']:.2g}, {row['high']:.2g}], "
-                f"{row['verdict']}"
-            )
-    runs = sorted((out / "runs" / system).glob("*/finished"))
-    ended = [path.parent.name for path in runs if path.read_text()]
-    diverged = (
-        f"Diverged, scored at their best checkpoint: {', '.join(ended)}.\n\n" if ended else ""
-    )
-    return (
-        f"**{system}**\n\n{table}\n\n{diverged}"
-        "Other − VGB-DM, paired over seeds and test trajectories, with 95 % intervals: "
-        f"{'; '.join(said)}.\n\n"
-        f"θ error by parameter: {'; '.join(parameters(scores, alone))}.\n"
-    )
-
-
-def parameters(scores: Path, alone: Path) -> list[str]:
-    """θ errors by parameter: with the preset, by R alone, and of the exact minimiser of R."""
-    limits = pd.read_csv(scores / "limits.csv").set_index("parameter")["minimum_norm_error"]
-    preset, free = (
-        pd.read_csv(place / "summary.csv").set_index("objective").loc["vgbdm"]
-        for place in (scores, alone)
-    )
-    return [
-        f"{name} {preset[f'theta_error_{name}']:.2g} with the preset's inputs, "
-        f"{free[f'theta_error_{name}']:.2g} by R alone (exact minimiser of R {limit:.2g})"
-        for name, limit in limits.items()
-    ]
-
-
-def main() -> None:
-    """Simulate, train, score, write."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--preset", choices=PRESETS, default="laptop")
-    parser.add_argument("--out", type=Path, default=REPO / "benchmarks" / "out")
-    parser.add_argument("--systems", nargs="+", help="names of configs; without it all of them")
-    parser.add_argument("--plugins", nargs="+", default=[], help="packages of other systems")
-    parser.add_argument("--page", type=Path, default=REPO / "docs" / "benchmarks.md")
-    chosen = parser.parse_args()
-    plugins.use(chosen.plugins)
-    chosen.systems = chosen.systems or list(systems())
-    unknown = [name for name in chosen.systems if name not in systems()]
-    if unknown:
-        parser.error(f"--systems {unknown[0]}: want some of {', '.join(systems())}")
-    minutes, seeds, jobs = PRESETS[chosen.preset]
-    out = chosen.out.resolve() / chosen.preset
-    for system in chosen.systems:
-        simulate(system, out / "stores")
-    matrix = [
-        *(
-            (name, name, *rest)
-            for name, *rest in itertools.product(chosen.systems, OBJECTIVES, seeds)
-        ),
-        *((name + ALONE, name, "vgbdm", seed) for name in chosen.systems for seed in seeds),
-    ]
-    with ThreadPoolExecutor(jobs) as pool, tqdm(total=len(matrix), unit="run") as bar:
-        runs = [pool.submit(train, *job, minutes, out) for job in matrix]
-        for run in runs:
-            run.add_done_callback(lambda _: bar.update())
-        for run in runs:
-            run.result()
-    text = (
-        f"`python benchmarks/systems.py --preset {chosen.preset}`: {minutes:g} min a run on one "
-        f"thread, {jobs} at a time, {len(seeds)} seeds; simulated stores of seed 1; {MEMBERS} "
-        f"members; {SCORED} test trajectories ({FIELD_SCORED} of "
-        "fields).\n\n"
-    )
-    table = text + "\n".join(describe(s, out) for s in chosen.systems)
-    write_between_marks(chosen.page, "systems table", table)
+    results = systems_page.read(table.out / "table.csv")
+    wrong = systems_fairness.unfair(*results)
+    if wrong:
+        sys.exit("\n".join(["the table is unfair:", *wrong]))
+    print(systems_page.markdown(*results))
+    if page is not None:
+        systems_page.write(table.out / "table.csv", Path(page))
+    print(f"table: {table.out / 'table.csv'}")
 
 
 if __name__ == "__main__":
-    main()
+    start(main, "benchmark_systems")

@@ -11,6 +11,7 @@ from vgbdm.errors import InputError
 from vgbdm.options.backends import check_backend
 from vgbdm.options.kinds import (
     Count,
+    Names,
     Node,
     Node_,
     NodesByName,
@@ -269,3 +270,25 @@ class ChooseGauge(Options):
     plugins: list[Text] = []  # noqa: RUF012
     runs: Text
     tolerance: Share
+
+
+class BenchmarkSystems(Options):
+    """The table of the systems.
+
+    Attributes:
+        preset: how long, how often.
+        out: folder for stores, runs, table.csv and trials.csv.
+        systems: names of configs; null: those of the preset.
+        rows: of the table; null: all.
+        resume: go on from what is finished in out.
+        plugins: packages of others whose systems may be used.
+        page: put the tables between their marks in this file, figures beside it; null: nowhere.
+    """
+
+    preset: Literal["smoke", "short", "laptop", "full"]
+    out: Text
+    systems: Names | None
+    rows: Names | None
+    resume: bool
+    plugins: list[Text] = []  # noqa: RUF012
+    page: Text | None

@@ -38,6 +38,7 @@ NEEDED = {
     "import_trajectories": ["file=f", "out=o"],
     "benchmark_data": ["out=o"],
     "benchmark_weather": ["store=s", "out=o"],
+    "benchmark_systems": ["preset=smoke", "out=o"],
 }
 MORE = {
     ("task", "regional"): ["region=Europe"],
@@ -124,6 +125,7 @@ COMMANDS = [
     ("evaluate_era5", ["run_dir=r", "dress=d", "must_beat=[6,24]"]),
     ("simulate_system", ["system.ranges.rho=[29,31]", "system.start_std=1", "noise=0.1"]),
     ("benchmark_weather", ["rows=[gbdm]", "options=['size=tiny']"]),
+    ("benchmark_systems", ["preset=laptop", "systems=[rlc,lorenz]", "rows=[vgbdm]", "page=p"]),
 ]  # fmt: skip
 
 
@@ -216,6 +218,7 @@ REFUSED = [
     ("make_sample", "start=now", r"^start=now: want a date in ISO 8601$"),
     ("forecast_era5", "checkpoint=BEST", r"^checkpoint=BEST: want one of best, last; did you mean"),
     ("benchmark_data", "parts=[all]", r"^parts=\['all'\]: want a list of conversion \| small \| b"),
+    ("benchmark_systems", "preset=lap", r"^preset=lap: want one of smoke, short, laptop, full"),
     ("store", "action=mend", r"^action=mend: want one of info, verify, upgrade, repair$"),
 ]  # fmt: skip
 
