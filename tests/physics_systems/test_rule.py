@@ -16,7 +16,7 @@ from vgbdm.registry.build import build
 REPO = Path(__file__).resolve().parents[2]
 sys.path.append(str(REPO / "benchmarks"))
 
-from systems_rule import BLACK_BOX, GREY, entries, uneven, unequal  # noqa: E402
+from systems_rule import BLACK_BOX, GREY, entries, unequal, uneven  # noqa: E402
 from systems_trials import TRIALS  # noqa: E402
 
 SYSTEMS = sorted(path.stem for path in Path(CONFIGS, "system").glob("*.yaml"))
