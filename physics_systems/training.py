@@ -174,6 +174,7 @@ def build_trainer(
         run_dir: exists; instead of that of the config.
     """
     path = build(cfg.path)
+    path.check_order(system.order)
     nodes = path.nodes(data.x, data.t)
     facts = statistics(data, nodes, path, system.order)
     torch.manual_seed(cfg.seed)

@@ -48,10 +48,10 @@ def dataset(name, count=12, **options):
 
 
 @functools.cache
-def write_stores(place):
-    """Stores of Lorenz to train and validate on, and the options that name them."""
-    write(dataset("lorenz", 24), place / "train")
-    write(dataset("lorenz", 12), place / "val")
+def write_stores(place, name="lorenz"):
+    """Stores of a system to train and validate on, and the options that name them."""
+    write(dataset(name, 24), place / "train")
+    write(dataset(name, 12), place / "val")
     return [f"data.train={place}/train", f"data.val={place}/val"]
 
 
