@@ -206,24 +206,25 @@ class Table:
         """Write it."""
         line = {
             **trial.about, **kind._asdict(), "trial": trial.number,
-            "options": " ".join(trial.options), "score": trial.score,
-            "budget_seconds": self.preset.planned(TRIAL_SHARE), "ended": trial.about["ended"] or None,
+            "options": systems_table.text_of(trial.options), "score": trial.score,
+            "budget_seconds": self.preset.planned(TRIAL_SHARE),
+            "ended": trial.about["ended"] or None,
         }  # fmt: skip
         self.trials.setdefault(kind, {})[trial.number] = line
         told = itertools.chain.from_iterable(own.values() for own in self.trials.values())
         systems_table.write_trials(self.out / "trials.csv", told)
 
     def chosen(self, kind: Kind) -> Trial | None:
-        """The trial of a row's runs: that of its earlier runs, or the best; None: it is not tuned."""
+        """The trial of a row's runs: of its earlier ones, or the best; None: it is not tuned."""
         if not TRAINED[kind.row].tuned:
             return None
         earlier = [line for key, line in self.lines.items() if key[:3] == tuple(kind)]
         if earlier:
             line = earlier[0]
-            options = [o for o in (line["trial_options"] or "").split(" ") if o]
+            options = systems_table.options_of(line["trial_options"])
             return Trial(int(line["trial"]), options, 0.0, {})
         return systems_training.choose(
-            [Trial(n, line["options"].split(" "), float(line["score"]), {})
+            [Trial(n, systems_table.options_of(line["options"]), float(line["score"]), {})
              for n, line in self.trials[kind].items()]
         )  # fmt: skip
 
@@ -244,7 +245,8 @@ class Table:
                 **{k: v for k, v in said.items() if k != "score"}, **run._asdict(),
                 "ended": said["ended"] or None,
                 "trial": None if trial is None else trial.number,
-                "trial_options": " ".join(options), "n_trials": len(self.trials.get(kind, {})),
+                "trial_options": None if trial is None else systems_table.text_of(options),
+                "n_trials": len(self.trials.get(kind, {})),
                 "budget_seconds": self.preset.planned() if trial is not None else None,
                 **({} if trial is not None else {"steps": 0, "train_seconds": 0.0}),
             }  # fmt: skip

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 from systems_rows import TRAINED
+from systems_rule import FEWEST_TRIALS
 
 SLACK = 0.05
 """Share by which the seconds of optimiser steps may miss what was planned."""
-FEWEST_TRIALS = 3
 
 
 def unfair(table: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
@@ -87,22 +87,21 @@ def _seeds(trained: pd.DataFrame) -> Iterator[str]:
 
 def _inputs(trained: pd.DataFrame) -> Iterator[str]:
     """Grey rows of a table see the same, black boxes the state; all else given is the same too."""
-    rows = trained[~trained["row"].map(lambda row: bool(TRAINED[row].like))]
+    rows = trained[trained["row"].map(lambda row: TRAINED[row].tuned and not TRAINED[row].like)]
     for name, own in rows.groupby(["system", "inputs"], sort=False):
         grey = own[own["row"].map(lambda row: TRAINED[row].grey)]
         if grey["residual_inputs"].nunique() > 1:
-            seen = grey.groupby("residual_inputs")["row"].agg(lambda r: ", ".join(sorted(set(r))))
-            yield f"{_named(name)}: the residual sees {'; '.join(f'{k}: {v}' for k, v in seen.items())}"
+            yield f"{_named(name)}: residuals see {_by(grey, 'residual_inputs')}"
         black = own[~own["row"].map(lambda row: TRAINED[row].grey)]
         if not set(black["residual_inputs"]) <= {"state"}:
             yield f"{_named(name)}: a black box that sees {_named(tuple(black['residual_inputs']))}"
-    for system, own in rows.groupby("system", sort=False):
         if own["given"].nunique() > 1:
-            told = own.groupby("given")["row"].agg(lambda r: ", ".join(sorted(set(r))))
-            yield (
-                f"{system}: features, encoder, refinement, path or validation differ: "
-                f"{'; '.join(told)}"
-            )
+            yield f"{_named(name)}: given unlike things by their configs: {_by(own, 'given')}"
+
+
+def _by(lines: pd.DataFrame, what: str) -> str:
+    rows = lines.groupby(what)["row"].agg(lambda names: ", ".join(sorted(set(names))))
+    return "; ".join(f"{told}: {names}" for told, names in rows.items())
 
 
 def _protocol(table: pd.DataFrame) -> Iterator[str]:

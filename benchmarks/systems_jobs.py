@@ -15,6 +15,7 @@ import runpy
 import signal
 import sys
 import threading
+from multiprocessing import connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -77,8 +78,9 @@ class Jobs:
                 raise JobError("stopped")
             process.start()
             self.living.add(process)
-        process.join()
-        with self.lock:
+        connection.wait([process.sentinel])
+        with self.lock:  # starting a process asks how others ended: the answer is there once
+            process.join()
             self.living.discard(process)
         if process.exitcode == 0:
             return ""

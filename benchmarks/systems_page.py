@@ -42,8 +42,7 @@ SHOWN = {
     "other": "MSE the other way", "steps": "steps", "train_seconds": "s trained",
     "forecast_seconds": "s a forecast", "points": "points", "trial_options": "trial",
 }  # fmt: skip
-"""θ coverage is that on the store whose θ comes from the prior: on ranges narrower than it, it is no
-calibration."""
+"""θ coverage is that on the store of the prior: on narrower ranges it is no calibration."""
 ORDER = (*TRIVIAL, *TRAINED)
 
 
@@ -215,8 +214,8 @@ def about(results: Results) -> str:
     loads = trained["load"].dropna()
     return (
         f"{length} a run on one thread, {int(table['n_seeds'].max())} seeds, "
-        f"{int(each.max()) if len(each) else 0} trials a row of half of that, on one seed, chosen on "
-        f"validation. Commit {_all(table['commit'])}; {_all(table['machine'])}; load when runs "
+        f"{int(each.max()) if len(each) else 0} trials a row of half of that, on one seed, chosen "
+        f"on validation. Commit {_all(table['commit'])}; {_all(table['machine'])}; load when runs "
         f"began {loads.min():.1f} to {loads.max():.1f}."
     )
 
@@ -226,13 +225,13 @@ def _all(values: pd.Series) -> str:
 
 
 def grid(trials: pd.DataFrame) -> str:
-    """The trials of every row with their validation scores, the chosen one in bold."""
+    """The trials of every row with their validation scores."""
     found = [["system", "inputs", "row", "trials: validation score"], ["---"] * 4]
     for name, own in trials.groupby(["system", "inputs", "row"], sort=False):
         scores = own["score"].astype(float).fillna(math.inf)
         best = scores.idxmin()
         cells = [
-            f"{'**' if k == best else ''}{line['options']}{'**' if k == best else ''}: {scores[k]:.3g}"
+            f"{line['options']}: {scores[k]:.3g}{' (chosen)' if k == best else ''}"
             for k, line in own.iterrows()
         ]
         found.append([*map(str, name), "; ".join(cells)])  # type: ignore[arg-type]

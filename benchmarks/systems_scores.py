@@ -1,10 +1,10 @@
-"""One run of the systems' table scored, both ways, on validation and test; or a system's sanity rows.
+"""One run of the systems' table scored on validation and test; or a system's sanity rows.
 
-python benchmarks/systems_scores.py run=RUN system=NAME val=STORE test=STORE train=STORE prior=STORE \
+python benchmarks/systems_scores.py run=RUN val=STORE test=STORE train=STORE prior=STORE \
     out=FILE.json members=19 val_n=100 test_n=100 sanity=false
 
-Both ways: with refinement and without it. Which of them counts is decided by validation scores of all
-seeds of a row, not here.
+Both ways: with refinement and without it. Which of them counts is decided by validation scores of
+all seeds of a row, not here.
 
 Shapes: ``N`` trajectories, ``M`` members, ``P`` parameters.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from systems_rule import BLACK_BOX, TUNED, covered, entries
 from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories, load_trajectories, read_parameters
@@ -43,6 +44,8 @@ COLUMNS = {
 DRAWS = 99
 """Of the posterior, among which the rank of a true θ is uniform where its width is right."""
 RANK_BINS = 10
+PLACES = ("data", "run_dir", "resume", "seed", "plugins")
+"""Options of a run that are no part of what it is given."""
 SHOWN_THETAS = 60
 
 
@@ -136,17 +139,11 @@ def ranks(field: LatentField, store: str, system: System) -> dict[str, Any]:
 
 
 def given(config: Mapping[str, Any]) -> dict[str, str]:
-    """What a run was given besides its objective: inputs of the residual, and a digest of the rest.
-
-    The rest are features, encoder, refinement, path, how validation is done.
-    """
-    model = config["model"]
-    same = {k: model.get(k) for k in ("window", "latents", "features", "encoder", "regression",
-                                      "refinement", "solver")}  # fmt: skip
-    same |= {"path": config["path"], "weight_decay": config["weight_decay"]}
-    same |= {"validation": config["validation"], "validations": config["trainer"]["validations"]}
+    """What a run was given: inputs of its residual, and a digest of all that must not differ."""
+    free = (*BLACK_BOX, *TUNED, *PLACES)
+    same = {key: value for key, value in entries(config).items() if not covered(key, free)}
     digest = hashlib.sha256(json.dumps(same, sort_keys=True).encode()).hexdigest()[:8]
-    seen = model["residual_inputs"]
+    seen = config["model"]["residual_inputs"]
     return {
         "residual_inputs": seen if isinstance(seen, str) else " ".join(seen),
         "given": digest,

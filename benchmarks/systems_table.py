@@ -35,6 +35,8 @@ TRIAL_COLUMNS = (
     "budget_seconds", "ended", "commit", "machine", "load",
 )  # fmt: skip
 ROW = ["system", "inputs", "row"]
+AS_CONFIGURED = "as configured"
+"""Of a trial without options."""
 TEXTS = ("system", "inputs", "row", "trial_options", "options", "ended", "residual_inputs", "given",
          "commit", "machine", "curve", "theta_ranks", "theta_pairs", "errors")  # fmt: skip
 Line = Mapping[str, Any]
@@ -56,6 +58,16 @@ def machine() -> str:
     except (OSError, StopIteration):
         name = platform.machine()
     return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def text_of(options: Sequence[str]) -> str:
+    """Options of a trial as a cell."""
+    return " ".join(options) or AS_CONFIGURED
+
+
+def options_of(text: str | None) -> list[str]:
+    """Options that a cell says."""
+    return [] if text in (None, AS_CONFIGURED) else str(text).split(" ")
 
 
 def key_of(line: Line) -> Key:

@@ -80,7 +80,7 @@ def latest(options: Sequence[str]) -> list[str]:
 
 
 def record_of(folder: Path) -> dict[str, Any]:
-    """What a run's folder says of its training; a score or seconds that it does not say are None."""
+    """What a run's folder says of its training; None for what it does not."""
     from vgbdm.errors import InputError
     from vgbdm.training.records import training_of
 
@@ -124,7 +124,7 @@ def try_one(
         here: commit, machine, load.
     """
     chosen = kind.trials()[number]
-    options = (*own, *chosen, f"seed={TRIAL_SEED}", "trainer.validations=3")
+    options = (*chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=3")
     place = folder / Run(*kind, number).place
     said = train(launch, stores, place, (*options, *preset.budget(TRIAL_SHARE)), here)
     score = said.pop("score")
@@ -139,4 +139,4 @@ def choose(trials: Sequence[Trial]) -> Trial:
 def run_options(preset: Preset, own: Sequence[str], run: Run, trial: Sequence[str]) -> list[str]:
     """Options of a run: the row's, those of its chosen trial, seed and length."""
     length = preset.budget() if TRAINED[run.row].tuned else ()
-    return [*own, *trial, f"seed={run.seed}", *length]
+    return [*trial, *own, f"seed={run.seed}", *length]
