@@ -17,14 +17,15 @@ import xarray as xr
 from torch import Tensor, nn
 
 from physics_systems.data.arrays import as_dataset
-from physics_systems.data.trajectories import (
-    Trajectories,
-    load_trajectories,
-    read_parameters,
-    words,
-)
+from physics_systems.data.trajectories import Trajectories, load_trajectories, words
 from physics_systems.evaluation import scoring
-from physics_systems.evaluation.protocol import Forecasts, forecast_ensemble, forecast_means
+from physics_systems.evaluation.protocol import (
+    Forecasts,
+    begin_states,
+    forecast_ensemble,
+    forecast_means,
+)
+from physics_systems.evaluation.sets import read_set
 from physics_systems.systems.system import System
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
@@ -32,7 +33,7 @@ from vgbdm.inference.calibration import LEVEL, NORMAL_QUANTILE
 from vgbdm.inference.refinement import posterior_of
 from vgbdm.latents.distributions import DiagonalGaussian
 from vgbdm.latents.latents import Latents
-from vgbdm.loading import locate, placed
+from vgbdm.loading import placed
 from vgbdm.storage.sealed import WHOLE_BYTES
 
 ENSEMBLE, SCORED_MEMBERS = 16, 32
@@ -217,7 +218,10 @@ def evaluate(
     aside: Path | None = None,
     run: Path | None = None,
 ) -> pd.DataFrame:
-    """See `vgbdm.api.evaluate`; all that follows the context is scored, on the CPU."""
+    """See `vgbdm.api.evaluate`; all that follows the context is scored, on the CPU.
+
+    The model is scored as it is configured, and as it forecasts: refined or not.
+    """
     if not isinstance(what, LatentField):
         raise InputError(
             "evaluate: of a system want a run folder or a loaded model: its forecasts are scored "
@@ -226,15 +230,14 @@ def evaluate(
     if leads is not None:
         raise InputError(f"leads={leads}: of a system all that follows the context is scored")
     field, system = placed(what, "cpu"), _system(what)
-    source = as_dataset(truth, None)
-    data = load_trajectories(source, system, field.window + 1)
-    known = read_parameters(source, system)
+    test = read_set(as_dataset(truth, None), system, field.window + 1)
     count = SCORED_MEMBERS if members is None else members
-    rows = [scoring.score_field(field, data, known, count, seed)]
+    rows = [scoring.score_field(field, test, count, seed)]
     if run is not None:
-        rows[0].numbers |= scoring.about_run(locate(run))
+        rows[0].numbers |= scoring.about_run(run)
     mean = field.mean[: field.size].flatten()
-    rows += scoring.sanity_rows(system, data, field.window, known, mean)
+    start = begin_states(field, test.data)
+    rows += scoring.sanity_rows(system, test, start, field.window, mean)
     table, _ = scoring.tabulate(rows)
     held = list(table["row"][1:])
     unknown = [name for name in baselines or held if name not in held]

@@ -241,10 +241,12 @@ class TestData(Options):
 
     Attributes:
         test: of test trajectories.
+        val: of validation ones, on which each row's refinement is decided; null: each run's own.
         train: of training ones, for the row of their mean; null: that of the checkpoint.
     """
 
     test: Text
+    val: Text | None
     train: Text | None
 
 
@@ -257,7 +259,7 @@ class EvaluateSystem(Options):
         data: stores of trajectories.
         out: folder for scores.csv, summary.csv and report.html.
         members: of ensembles.
-        limit: test trajectories at most; null: all.
+        limit: trajectories at most, of test and of validation ones; null: all.
         seed: of ensemble draws.
         threads: of torch.
     """

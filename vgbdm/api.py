@@ -224,7 +224,8 @@ def evaluate(
     Returns:
         A line of each row, of weather of each (row, variable, lead), with the columns of
         ``scorecard.csv`` or ``scores.csv``, NaN for what cannot be known. A loaded model has no
-        columns ``objective``, ``variant``, ``seed`` and ``steps``, which its run folder tells.
+        columns of its training (``objective``, ``variant``, ``seed``, ``steps``,
+        ``train_seconds``, ``best_step``), which its run folder tells.
 
     Raises:
         InputError: one line, for what cannot be scored against this truth.

@@ -2,25 +2,23 @@
 
 Every row gets the frames 0 … T-1; T-1 is its initial state, T the first frame predicted and scored.
 
-Shapes: ``N`` trajectories, ``L`` frames, ``T`` of context, ``C`` components, ``M`` members.
+Shapes: ``N`` trajectories, ``L`` frames, ``T`` of context, ``C`` components, ``Q`` of the full
+state, ``M`` members.
 """
 
 from __future__ import annotations
 
+import copy
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from physics_systems.data.simulate import Rate, solve_system
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.systems.system import SimulatedSystem, System
-from vgbdm.dynamics.physics import known_field
-from vgbdm.fields.latent_field import SLOPE_FRAMES, LatentField
+from vgbdm.fields.latent_field import LatentField
 from vgbdm.inference.refinement import means_of, posterior_of
 from vgbdm.latents.latents import Latents
 from vgbdm.latents.members import Members
-from vgbdm.paths.derivatives import derivatives
 from vgbdm.training.watchdog import note_progress
 
 
@@ -42,13 +40,19 @@ class Forecasts(NamedTuple):
 
 @torch.no_grad()
 def forecast_means(
-    field: LatentField, data: Trajectories, batch: int = 250
+    field: LatentField, data: Trajectories, batch: int = 250, refined: bool | None = None
 ) -> tuple[Tensor, Tensor | None]:
     """One forecast of each trajectory from posterior means, and θ: (N, n, C, ...), (N, P).
 
     All of it on the one device where field and data are.
+
+    Args:
+        field: trained.
+        data: context and the times of what is wanted.
+        batch: trajectories at once.
+        refined: whether inference refines the encoder's answer; None: as the model is configured.
     """
-    parts = []
+    field, parts = _asked(field, refined), []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
@@ -59,9 +63,18 @@ def forecast_means(
 
 @torch.no_grad()
 def forecast_ensemble(
-    field: LatentField, data: Trajectories, members: int, seed: int, batch: int = 250
+    field: LatentField,
+    data: Trajectories,
+    members: int,
+    seed: int,
+    batch: int = 250,
+    refined: bool | None = None,
 ) -> Forecasts:
-    """Means, and members drawn from the posterior, keyed by (seed, row, member)."""
+    """Means, and members drawn from the posterior, keyed by (seed, row, member).
+
+    Arguments are those of `forecast_means`.
+    """
+    field = _asked(field, refined)
     means, drawn = [], []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
@@ -93,46 +106,22 @@ def _joined(parts: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor |
     return torch.cat([x for x, _ in parts]), torch.cat(thetas) if thetas else None
 
 
-# --- sanity rows -----------------------------------------------------------------------------
+def refines(field: LatentField) -> bool:
+    """Whether a model is configured to refine the encoder's answer on the context."""
+    return bool(field.refinement)
 
 
-def _simulate(
-    system: System,
-    data: Trajectories,
-    window: int,
-    dynamics: Rate,
-    parameters: dict[str, Tensor],
-) -> Tensor:
-    frames, clock = data.x[:, :window].double(), data.t[:, :window]
-    start = frames[:, -1]
-    if system.order == 2:
-        last = slice(-SLOPE_FRAMES, None)
-        tail = derivatives(frames[:, last], clock[:, last], SLOPE_FRAMES)[0][:, -1]
-        start = torch.cat((start, tail), 1)
-    states = solve_system(dynamics, start, data.t[:, window - 1 :], parameters, "true dynamics")
-    return states[:, 1:, : len(system.components)].float()
+def _asked(field: LatentField, refined: bool | None) -> LatentField:
+    """A model that infers as asked; it shares its weights and hooks."""
+    if refined is None or refined == refines(field):
+        return field
+    other = copy.copy(field)
+    other.refinement = 0
+    return other
 
 
-def oracle(
-    system: SimulatedSystem, data: Trajectories, window: int, parameters: dict[str, Tensor]
-) -> Tensor:
-    """Forecasts (N, n, C, ...) of the true dynamics with the true parameters."""
-    return _simulate(system, data, window, system.full, parameters)
-
-
-def physics_only(
-    system: System, data: Trajectories, window: int, parameters: dict[str, Tensor]
-) -> Tensor:
-    """Forecasts (N, n, C, ...) of the incomplete physics with the true parameters."""
-    return _simulate(system, data, window, known_field(system).rate, parameters)
-
-
-def persistence(data: Trajectories, window: int) -> Tensor:
-    """The last context frame, for ever: (N, n, C, ...)."""
-    return data.x[:, window - 1 : window].expand_as(data.x[:, window:])
-
-
-def training_mean(data: Trajectories, window: int, mean: Tensor) -> Tensor:
-    """The mean of the training set (C,), for ever: (N, n, C, ...)."""
-    shape = (1, 1, -1, *[1] * (data.x.dim() - 3))
-    return mean.reshape(shape).expand_as(data.x[:, window:]).float()
+@torch.no_grad()
+def begin_states(field: LatentField, data: Trajectories) -> Tensor:
+    """States (N, Q, ...) at the last context frame, where forecasts of a model begin."""
+    window = field.window
+    return field.begin(data.x[:, :window], data.t[:, :window], window - 1)

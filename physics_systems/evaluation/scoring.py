@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,25 +23,34 @@ from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories, open_dataset
 from physics_systems.evaluation import protocol
+from physics_systems.evaluation.calibration import smallest_p
+from physics_systems.evaluation.choice import validation_error, ways
 from physics_systems.evaluation.minimum_norm import minimum_norm
 from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.evaluation.sanity import sanity_forecasts
+from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm import scores
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
-from vgbdm.loading import load
-from vgbdm.training.checkpoint import find_whole, read_state
+from vgbdm.loading import load, locate
+from vgbdm.training.checkpoint import read_state
 
 log = logging.getLogger(__name__)
 
-RUN_COLUMNS = (
-    "row", "system", "objective", "variant", "seed", "n", "forecast_mse", "forecast_mse_median",
-    "n_failed", "relative_mse", "mae", "theta_error", "crps", "spread_skill",
-    "forecast_coverage_90", "theta_coverage_90", "nfe", "seconds", "parameters", "steps",
-)  # fmt: skip
-OF_RUNS = ("objective", "variant", "seed", "steps")
+OF_RUNS = ("objective", "variant", "seed", "steps", "train_seconds", "best_step")
 """Columns that a run says of itself; a model alone cannot."""
-SANITY = ("oracle", "physics_only", "persistence", "training_mean")
+NUMBERS = (
+    "validation_mse", "n", "forecast_mse", "forecast_mse_median", "n_failed", "relative_mse", "mae",
+    "observed_mse", "theta_error", "crps", "spread_skill", "forecast_coverage_90",
+    "theta_coverage_50", "theta_coverage_90", "theta_rank_p", "points", "forecast_seconds",
+    "parameters", "steps", "train_seconds", "best_step",
+)  # fmt: skip
+RUN_COLUMNS = (
+    "row", "system", "objective", "variant", "seed", "refined", "chosen", *NUMBERS,
+)  # fmt: skip
+SHOWN = 3
+"""Trajectories of which pictures show the ensemble; the members of others are not kept."""
 
 
 @dataclass
@@ -88,23 +97,26 @@ def find_runs(runs: str | Path, test: str | Path) -> list[Path]:
 
 
 def score(
-    forecasts: Forecasts,
-    data: Trajectories,
-    window: int,
-    names: tuple[str, ...],
-    truth: Mapping[str, Tensor] | None,
+    forecasts: Forecasts, test: EvaluationSet, window: int, names: Sequence[str]
 ) -> tuple[dict[str, Any], np.ndarray]:
-    """The numbers of one row, and the mean square error of each trajectory."""
-    target = data.x[:, window:]
+    """The numbers of one row, and the mean square error of each trajectory.
+
+    Scores are against the states without noise where the set knows them; ``observed_mse`` then is
+    what they are against the observations.
+    """
+    target = test.target[:, window:]
     errors = scores.mean_square_errors(forecasts.mean, target).nan_to_num(torch.inf)
     failed = ~errors.isfinite()
     numbers: dict[str, Any] = {
-        "n": len(data),
+        "n": len(test),
         "forecast_mse": float(errors.mean()),
         "forecast_mse_median": float(errors.median()),
         "relative_mse": scores.relative_mean_square_error(forecasts.mean, target),
         "mae": float((forecasts.mean - target).abs().mean()),
     }
+    if test.states is not None:
+        seen = scores.mean_square_errors(forecasts.mean, test.data.x[:, window:])
+        numbers["observed_mse"] = float(seen.nan_to_num(torch.inf).mean())
     if failed.any():
         numbers |= {"relative_mse": torch.inf, "mae": torch.inf}
     if forecasts.members is not None and len(forecasts.members) > 1:  # one draw has no spread
@@ -112,14 +124,25 @@ def score(
         numbers |= _of_ensemble(forecasts.members, target, lost)
         failed |= lost
     numbers["n_failed"] = int(failed.sum())
-    if forecasts.theta is not None and truth is not None:
-        true = torch.stack([truth[name] for name in names], 1)
-        each = scores.theta_errors(forecasts.theta.double(), true).nan_to_num(torch.inf)
-        numbers["theta_error"] = float(each.mean())
-        numbers |= {f"theta_error_{n}": float(e) for n, e in zip(names, each, strict=True)}
-        if forecasts.theta_draws is not None and len(forecasts.theta_draws) > 1:
-            numbers["theta_coverage_90"] = scores.coverage(forecasts.theta_draws.double(), true)
+    if forecasts.theta is not None and test.parameters is not None:
+        numbers |= _of_theta(forecasts, test, names)
     return numbers, errors.numpy()
+
+
+def _of_theta(forecasts: Forecasts, test: EvaluationSet, names: Sequence[str]) -> dict[str, float]:
+    """Scores of θ, and of its posterior where there are draws."""
+    assert forecasts.theta is not None and test.parameters is not None
+    true = torch.stack([test.parameters[name] for name in names], 1)
+    each = scores.theta_errors(forecasts.theta.double(), true).nan_to_num(torch.inf)
+    numbers = {"theta_error": float(each.mean())}
+    numbers |= {f"theta_error_{n}": float(e) for n, e in zip(names, each, strict=True)}
+    if forecasts.theta_draws is not None and len(forecasts.theta_draws) > 1:
+        draws = forecasts.theta_draws.double()
+        numbers["theta_coverage_50"] = scores.coverage(draws, true, 0.5)
+        numbers["theta_coverage_90"] = scores.coverage(draws, true)
+        if test.from_prior:
+            numbers["theta_rank_p"] = smallest_p(draws, true)
+    return numbers
 
 
 def _of_ensemble(members: Tensor, target: Tensor, lost: Tensor) -> dict[str, float]:
@@ -128,7 +151,10 @@ def _of_ensemble(members: Tensor, target: Tensor, lost: Tensor) -> dict[str, flo
     Those make the mean score infinite, and their frames are not covered.
     """
     kept = ~lost
-    covered = scores.coverage(members[:, kept], target[kept]) if kept.any() else 0.0
+    if kept.any():
+        covered = scores.coverage(members[:, kept], target[kept])
+    else:  # none, where so many members tell the level at all
+        covered = scores.coverage(torch.zeros(len(members), 1), torch.ones(1))
     if lost.any():
         crps = spread_skill = torch.inf
     else:
@@ -138,46 +164,83 @@ def _of_ensemble(members: Tensor, target: Tensor, lost: Tensor) -> dict[str, flo
     return {"crps": crps, "spread_skill": spread_skill, "forecast_coverage_90": covered * share}
 
 
-def score_run(run: Path, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
-    """Forecast with a run's best checkpoint, and score."""
-    row = score_field(load(run, kind=LatentField), data, truth, members, seed)
-    row.numbers |= {"row": run.name, **about_run(find_whole(run, "best"))}
-    return row
+def score_run(
+    run: Path, test: EvaluationSet, validation: Trajectories | None, members: int, seed: int
+) -> list[Row]:
+    """Forecast with a run's best checkpoint, with and without refinement, and score.
+
+    Args:
+        run: folder.
+        test: what is scored.
+        validation: what refinement is decided on, see `choose`; None: nothing is there.
+        members: of ensembles.
+        seed: of their draws.
+    """
+    field, rows = load(run, kind=LatentField), []
+    about = {"row": run.name, **about_run(run)}
+    for refined in ways(field):
+        row = score_field(field, test, members, seed, refined)
+        row.numbers |= about
+        if validation is not None:
+            row.numbers["validation_mse"] = validation_error(field, validation, refined)
+        rows.append(row)
+    return rows
 
 
-def about_run(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of its training, by column of `OF_RUNS`."""
-    state = read_state(checkpoint)
+def about_run(run: Path) -> dict[str, Any]:
+    """What a run folder, or a checkpoint of it, says of its training, by column of `OF_RUNS`."""
+    state = read_state(locate(run))
     config = state["config"]
-    told = (config["objective"]["name"], variant(config), config["seed"], state["step"])
+    told = (
+        config["objective"]["name"], variant(config), config["seed"], state["step"], None,
+        state["step"],
+    )  # fmt: skip
     return dict(zip(OF_RUNS, told, strict=True))
 
 
-def score_field(field: LatentField, data: Trajectories, truth: Any, members: int, seed: int) -> Row:
-    """Forecast with a model, and score; the row ``model``."""
-    calls = 0
+def score_field(
+    field: LatentField, test: EvaluationSet, members: int, seed: int, refined: bool | None = None
+) -> Row:
+    """Forecast with a model, and score; the row ``model``.
 
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
+    ``points`` are states at which the field was asked, inference included, and
+    ``forecast_seconds`` the wall-clock of one forecast from posterior means, both per trajectory,
+    all trajectories forecast together.
+
+    Args:
+        field: trained.
+        test: what is scored.
+        members: of the ensemble.
+        seed: of its draws.
+        refined: whether the encoder's answer is refined; None: as the model is configured.
+    """
+    refined = protocol.refines(field) if refined is None else refined
+    points = 0
+
+    def count(_: Any, given: tuple[Tensor, ...], __: Any) -> None:
+        nonlocal points
+        points += len(given[0])
 
     hook = field.register_forward_hook(count)
     begin = time.perf_counter()
     try:
-        protocol.forecast_means(field, data, batch=len(data))
+        protocol.forecast_means(field, test.data, batch=len(test), refined=refined)
     finally:
         hook.remove()
     seconds = time.perf_counter() - begin
-    forecasts = protocol.forecast_ensemble(field, data, members, seed)
-    names = field.parameter_names
-    numbers, errors = score(forecasts, data, field.window, names, truth)
+    forecasts = protocol.forecast_ensemble(field, test.data, members, seed, refined=refined)
+    numbers, errors = score(forecasts, test, field.window, field.parameter_names)
     numbers |= {
         "row": "model",
         "system": field.physics.name,  # type: ignore[attr-defined]
-        "nfe": calls,
-        "seconds": seconds,
+        "refined": refined,
+        "chosen": True,
+        "points": points / len(test),
+        "forecast_seconds": seconds / len(test),
         "parameters": sum(p.numel() for p in field.parameters()),
     }
+    if forecasts.members is not None:
+        forecasts = forecasts._replace(members=forecasts.members[:, :SHOWN].clone())
     return Row(numbers, errors, forecasts, field)
 
 
@@ -189,21 +252,13 @@ def variant(config: Mapping[str, Any]) -> str:
 
 
 def sanity_rows(
-    system: System, data: Trajectories, window: int, truth: Any, mean: Tensor
+    system: System, test: EvaluationSet, start: Tensor, window: int, mean: Tensor
 ) -> list[Row]:
-    """Oracle and physics only, where the truth is known; persistence; training mean."""
-    made: dict[str, Tensor] = {}
-    if truth is not None:
-        if isinstance(system, SimulatedSystem):
-            made["oracle"] = protocol.oracle(system, data, window, truth)
-        made["physics_only"] = protocol.physics_only(system, data, window, truth)
-    made["persistence"] = protocol.persistence(data, window)
-    made["training_mean"] = protocol.training_mean(data, window, mean)
+    """A row of each of `sanity_forecasts`; arguments are theirs."""
     rows = []
-    for name, forecast in made.items():
-        forecasts = Forecasts(forecast, None, None, None)
-        numbers, errors = score(forecasts, data, window, (), None)
-        numbers |= {"row": name, "system": system.name, "objective": name}
+    for name, forecasts in sanity_forecasts(system, test, start, window, mean).items():
+        numbers, errors = score(forecasts, test, window, tuple(system.prior))
+        numbers |= {"row": name, "system": system.name, "objective": name, "chosen": True}
         rows.append(Row(numbers, errors, forecasts, None))
     return rows
 
@@ -222,18 +277,26 @@ def gauge_limits(
 
 
 def tabulate(rows: list[Row]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """All rows, and mean ± standard deviation over the seeds of each variant.
+    """All rows; and mean ± standard deviation over the seeds of each variant, of chosen ones.
 
-    A mean of which one run has no number has none either.
+    A mean of which one run has no number has none either. ``seeds`` counts them, 0 of a row
+    without any; ``unchosen_mse`` is what a variant scores the other way, with refinement or
+    without.
     """
     table = pd.DataFrame([row.numbers for row in rows])
     extra = sorted(n for n in map(str, table.columns) if n.startswith("theta_error_"))
     table = table.reindex(columns=[*RUN_COLUMNS, *extra])
-    numbers = [*RUN_COLUMNS[5:], *extra]
-    groups = table.groupby(["system", "objective", "variant"], sort=False, dropna=False)
+    for name in (*NUMBERS, *extra):
+        table[name] = table[name].astype(float)
+    keys, numbers = ["system", "objective", "variant"], [*NUMBERS, *extra]
+    chosen = table["chosen"].astype(bool)
+    groups = table[chosen].groupby(keys, sort=False, dropna=False)
     mean, std = groups[numbers].agg(_mean), groups[numbers].std()
-    summary = mean.join(std.add_suffix("_std")).assign(runs=groups.size()).reset_index()
-    return table, summary
+    others = table[~chosen].groupby(keys, sort=False, dropna=False)["forecast_mse"].agg(_mean)
+    summary = mean.join(std.add_suffix("_std")).assign(
+        refined=groups["refined"].first(), seeds=groups["seed"].nunique(), unchosen_mse=others
+    )
+    return table, summary.reset_index()
 
 
 def _mean(values: pd.Series) -> float:

@@ -13,38 +13,56 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation.calibration import Histogram
 from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.evaluation.scoring import SHOWN
+from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import System
-from vgbdm import scores
 from vgbdm.report.page import draw
 
 TRUTH, MODEL, OTHER = "#333333", "#0b6e99", "#c2571a"
-SHOWN_TRAJECTORIES = 3
+LEVEL = 0.9
+"""Of the bands that are drawn, where there are as many members as they take."""
+
+
+def central(members: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray] | None:
+    """Ends of the central share of draws (M, ...); None where M do not reach so far out."""
+    if (1 - level) / 2 * (len(members) + 1) < 1 - 1e-9:
+        return None
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(members, [tail, 1 - tail], axis=0, method="weibull")
+    return low, high
 
 
 def trajectories(
-    system: System, data: Trajectories, forecasts: Forecasts, window: int, title: str
+    system: System, test: EvaluationSet, forecasts: Forecasts, window: int, title: str
 ) -> bytes:
-    """The first trajectories: truth, forecast, and the central 90 % of the ensemble."""
+    """The first trajectories: truth, forecast, and the central 90 % of the ensemble.
+
+    Where observations carry noise that is known, the truth is a line and they are dots.
+    """
 
     def make() -> Figure:
         size = len(system.components)
-        count = min(SHOWN_TRAJECTORIES, len(data))
+        data, count = test.data, min(SHOWN, len(test))
         figure = Figure(figsize=(3.6 * count, 1.7 * size))
         axes = figure.subplots(size, count, squeeze=False, sharex="col")
         for k in range(count):
             times = data.t[k].numpy()
             for c, name in enumerate(system.components):
                 axis = axes[c, k]
-                axis.plot(times, at_cell(data.x[k, :, c]), color=TRUTH, linewidth=1)
+                axis.plot(times, at_cell(test.target[k, :, c]), color=TRUTH, linewidth=1)
                 axis.plot(times[window:], at_cell(forecasts.mean[k, :, c]), "--", color=MODEL)
+                if test.states is not None:
+                    seen = at_cell(data.x[k, :, c])
+                    axis.plot(times, seen, ".", color=TRUTH, markersize=2, alpha=0.5)
                 if forecasts.members is not None:
                     members = forecasts.members[:, k, :, c]
-                    lines = np.stack([at_cell(m) for m in members])
-                    low, high = np.nanquantile(lines, [0.05, 0.95], axis=0)
-                    axis.fill_between(times[window:], low, high, color=MODEL, alpha=0.25)
+                    band = central(np.stack([at_cell(m) for m in members]))
+                    if band is not None:
+                        axis.fill_between(times[window:], *band, color=MODEL, alpha=0.25)
                 axis.axvline(times[window - 1], color="#bbbbbb", linewidth=0.8)
-                limit_axis(axis, at_cell(data.x[k, :, c]))
+                limit_axis(axis, at_cell(test.target[k, :, c]))
                 if k == 0:
                     axis.set_ylabel(name)
             axes[-1, k].set_xlabel("t")
@@ -72,7 +90,10 @@ def limit_axis(axis: Axes, truth: np.ndarray) -> None:
 def error_against_time(
     data: Trajectories, window: int, rows: Mapping[str, Tensor], scale: Tensor
 ) -> bytes:
-    """Root mean square error of each row against the frame, in standard deviations."""
+    """Root mean square error of each row against the frame, in standard deviations.
+
+    Of a row of which some forecasts failed the line is that of the others, and its name says so.
+    """
 
     def make() -> Figure:
         figure = Figure(figsize=(7.5, 3.2))
@@ -81,7 +102,10 @@ def error_against_time(
         unit = scale.reshape(1, 1, -1, *[1] * (truth.dim() - 3))
         for name, forecast in rows.items():
             square = ((forecast - truth) / unit).double().square().flatten(2).mean(2)
-            axis.plot(data.t[0, window:].numpy(), square.mean(0).sqrt().numpy(), label=name)
+            fine = square.isfinite().all(1)
+            failed = int((~fine).sum())
+            said = f"{name} (without {failed} failed of {len(square)})" if failed else name
+            axis.plot(data.t[0, window:].numpy(), square[fine].mean(0).sqrt().numpy(), label=said)
         axis.set(xlabel="t", ylabel="RMSE (standard deviations)", yscale="log")
         axis.legend(frameon=False, fontsize=8, ncols=2)
         return figure
@@ -103,9 +127,10 @@ def parameter_scatter(
             true, found = truth[name].numpy(), forecasts.theta[:, k].numpy()
             bars = None
             if forecasts.theta_draws is not None:
-                draws = forecasts.theta_draws[:, :, k].numpy()
-                low, high = np.quantile(draws, [0.05, 0.95], axis=0)
-                bars = np.stack((np.maximum(found - low, 0), np.maximum(high - found, 0)))
+                band = central(forecasts.theta_draws[:, :, k].numpy())
+                if band is not None:
+                    low, high = band
+                    bars = np.stack((np.maximum(found - low, 0), np.maximum(high - found, 0)))
             axis.errorbar(true, found, bars, fmt=".", color=MODEL, ecolor="#9cc3d5", elinewidth=0.6)
             ends = [true.min(), true.max()]
             axis.plot(ends, ends, color=TRUTH, linewidth=0.8)
@@ -142,8 +167,8 @@ def portrait(
         return figure
 
     def lines() -> Figure:
-        figure = Figure(figsize=(3.6 * SHOWN_TRAJECTORIES, 3))
-        axes = figure.subplots(1, SHOWN_TRAJECTORIES, squeeze=False)[0]
+        figure = Figure(figsize=(3.6 * SHOWN, 3))
+        axes = figure.subplots(1, SHOWN, squeeze=False)[0]
         for k, axis in enumerate(axes[: len(data)]):
             times = data.t[k, window:].numpy()
             for values, colour in ((data.x[k, window:], TRUTH), (forecasts.mean[k], MODEL)):
@@ -162,22 +187,18 @@ def portrait(
     return draw(fields if system.grid else lines)
 
 
-def calibration(
-    names: tuple[str, ...], truth: Mapping[str, Tensor], forecasts: Forecasts, title: str
-) -> bytes:
-    """Rank of the true θ among its posterior draws: flat where the width is right."""
-    assert forecasts.theta_draws is not None
+def calibration(histograms: Mapping[str, Histogram], title: str) -> bytes:
+    """Ranks of the true θ among its posterior draws, by parameter, and the band of uniform ones."""
 
     def make() -> Figure:
-        figure = Figure(figsize=(3.2 * len(names), 2.4))
-        axes = figure.subplots(1, len(names), squeeze=False)[0]
-        assert forecasts.theta_draws is not None
-        members = len(forecasts.theta_draws)
-        for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
-            ranks = scores.ranks(forecasts.theta_draws[:, :, k], truth[name].float()).numpy()
-            axis.hist(ranks, bins=np.linspace(-0.5, members + 0.5, 12), color=MODEL)
-            axis.axhline(len(ranks) / 11, color=TRUTH, linewidth=0.8)
-            axis.set(xlabel=f"rank of {name}", ylabel="trajectories")
+        figure = Figure(figsize=(3.2 * len(histograms), 2.4))
+        axes = figure.subplots(1, len(histograms), squeeze=False)[0]
+        for axis, (name, found) in zip(axes, histograms.items(), strict=True):
+            axis.stairs(found.counts, found.edges, fill=True, color=MODEL)
+            axis.stairs(found.high, found.edges, baseline=found.low, fill=True, color="#bbbbbb",
+                        alpha=0.5)  # fmt: skip
+            axis.stairs(found.expected, found.edges, baseline=None, color=TRUTH, linewidth=0.8)
+            axis.set(xlabel=f"rank of {name}", ylabel="trajectories", ylim=(0, None))
         figure.suptitle(title)
         figure.tight_layout()
         return figure

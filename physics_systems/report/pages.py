@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
-from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.evaluation.scoring import SANITY, Row
+from physics_systems.evaluation.sanity import SANITY
+from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
+from physics_systems.report.theta import calibration, parameters
 from physics_systems.systems.system import System
 from vgbdm.report.page import image, write_page
 
 SHOWN_SCORES = {
     "forecast_mse": "forecast MSE",
     "forecast_mse_median": "median",
+    "unchosen_mse": "MSE the other way",
+    "observed_mse": "against observations",
     "n": "n",
     "n_failed": "failed",
     "relative_mse": "relative",
@@ -26,18 +30,35 @@ SHOWN_SCORES = {
     "forecast_coverage_90": "coverage 90 %",
     "theta_coverage_90": "θ coverage 90 %",
     "steps": "steps",
-    "nfe": "NFE",
+    "train_seconds": "trained s",
+    "points": "points",
+    "forecast_seconds": "forecast s",
 }
+OPTIONAL = ("unchosen_mse", "observed_mse")
+"""Columns that are left out where no row has them."""
+WHOLE = ("n", "steps", "points")
 
 
-def cells(row: pd.Series) -> list[str]:
-    """A summary row as text: mean ± standard deviation over seeds."""
-    found = []
-    for name in SHOWN_SCORES:
-        value, spread = row[name], row[f"{name}_std"]
-        text = "–" if pd.isna(value) else f"{value:.3g}"
-        whole = name in ("n", "nfe", "steps")
-        found.append(text if pd.isna(spread) or whole else f"{text} ± {spread:.1g}")
+def columns(summary: pd.DataFrame) -> dict[str, str]:
+    """Scores that are shown, and their titles."""
+    return {
+        name: title
+        for name, title in SHOWN_SCORES.items()
+        if name not in OPTIONAL or summary[name].notna().any()
+    }
+
+
+def cells(row: pd.Series, shown: Sequence[str]) -> list[str]:
+    """A summary row as text: seeds, whether it is refined, mean ± standard deviation over seeds."""
+    seeds = int(row["seeds"])
+    refined = "–" if pd.isna(row["refined"]) else "yes" if row["refined"] else "no"
+    found = [str(seeds) if seeds else "–", refined]
+    for name in shown:
+        value, spread = row[name], row.get(f"{name}_std")
+        exact = name in WHOLE and not pd.isna(value) and float(value).is_integer()
+        text = "–" if pd.isna(value) else f"{value:.0f}" if exact else f"{value:.3g}"
+        bare = spread is None or pd.isna(spread) or name in WHOLE
+        found.append(text if bare else f"{text} ± {spread:.1g}")
     return found
 
 
@@ -48,11 +69,18 @@ def label(row: pd.Series, summary: pd.DataFrame) -> str:
     return f"{name} {row['variant']}" if several else name
 
 
+def lines_of(summary: pd.DataFrame) -> list[list[str]]:
+    """The summary as lines of texts; the first are titles."""
+    shown = columns(summary)
+    lines = [["", "seeds", "refined", *shown.values()]]
+    for _, row in summary.iterrows():
+        lines.append([label(row, summary), *cells(row, list(shown))])
+    return lines
+
+
 def format_summary(summary: pd.DataFrame) -> str:
     """The summary for a terminal."""
-    lines = [["", "runs", *SHOWN_SCORES.values()]]
-    for _, row in summary.iterrows():
-        lines.append([label(row, summary), str(int(row["runs"])), *cells(row)])
+    lines = lines_of(summary)
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(pairs))
@@ -62,17 +90,25 @@ def format_summary(summary: pd.DataFrame) -> str:
 
 def markdown(summary: pd.DataFrame) -> str:
     """The summary as a Markdown table."""
-    lines = [["", "runs", *SHOWN_SCORES.values()], ["---"] * (2 + len(SHOWN_SCORES))]
-    for _, row in summary.iterrows():
-        lines.append([label(row, summary), str(int(row["runs"])), *cells(row)])
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    head, *lines = lines_of(summary)
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
+
+
+def table(summary: pd.DataFrame) -> str:
+    """The summary as an HTML table."""
+    head, *lines = lines_of(summary)
+    rows = [f"<tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"]
+    for line, objective in zip(lines, summary["objective"], strict=True):
+        kind = "" if objective in SANITY else " class=model"
+        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in line)
+        rows.append(f"<tr{kind}>{body}</tr>")
+    return f"<table>{''.join(rows)}</table>"
 
 
 def write_report(
     out: Path,
     system: System,
-    data: Trajectories,
-    truth: Mapping[str, Tensor] | None,
+    test: EvaluationSet,
     rows: list[Row],
     frames: Mapping[str, pd.DataFrame],
 ) -> Path:
@@ -81,81 +117,77 @@ def write_report(
     Args:
         out: folder.
         system: that was scored.
-        data: test trajectories.
-        truth: true parameters by name, where they are known.
-        rows: models and sanity rows.
-        frames: ``summary``, ``paired`` and ``limits`` of `physics_systems.evaluation.scoring`.
+        test: what was scored.
+        rows: models and sanity rows; those that are not chosen are passed over.
+        frames: ``summary``, ``paired``, ``limits`` and ``calibration`` of
+            `physics_systems.evaluating.tables_of`.
     """
-    summary, differences, limits = (frames[name] for name in ("summary", "paired", "limits"))
-    chosen: dict[str, Row] = {}
+    summary, differences = frames["summary"], frames["paired"]
+    chosen: dict[str, list[Row]] = {}
     for row in rows:
-        chosen.setdefault(str(row.numbers["objective"]), row)
-    models = {name: row for name, row in chosen.items() if row.field is not None}
-    first = next(iter(models.values()))
-    assert first.field is not None
-    window = first.field.window
-    same = {
-        name: row.forecasts.mean
-        for name, row in chosen.items()
-        if row.forecasts.mean.shape[1] == data.x.shape[1] - window
-    }
-    scale = first.field.std[: first.field.size].flatten()
+        if row.numbers.get("chosen", True):
+            chosen.setdefault(str(row.numbers["objective"]), []).append(row)
+    models = {name: own for name, own in chosen.items() if own[0].field is not None}
+    first = next(iter(models.values()))[0].field
+    assert first is not None
+    window, seen = first.window, Trajectories(test.target, test.data.t)
+    same = {name: own[0].forecasts.mean for name, own in chosen.items()}
+    names = [label(row, summary) for _, row in summary.iterrows()]
     parts = [
         f"<h1>{html.escape(system.name)}</h1>",
-        f"<p class=quiet>{len(data)} test trajectories; frames 0 to {window - 1} are given, "
-        f"{window} to {data.x.shape[1] - 1} are scored. Mean ± standard deviation over runs.</p>",
+        f"<p class=quiet>{head(test, window)}</p>",
         table(summary),
+        f"<p class=quiet>{NOTES}</p>",
         "<h2>Differences to VGB-DM</h2>",
         differences.to_html(index=False, float_format=lambda v: f"{v:.3g}", na_rep="–", border=0)
         if len(differences)
         else "<p class=quiet>No run of VGB-DM among these.</p>",
-        "<p class=quiet>Mean squared error of the row less that of VGB-DM of the same seed, over "
-        "the same trajectories; 95 % bootstrap interval over seeds and trajectories together. A "
-        "row is called better or worse only where the interval leaves out 0 and every seed "
-        "agrees.</p>",
-        *parameters(summary, limits),
+        f"<p class=quiet>{VERDICTS}</p>",
+        *parameters(summary, frames["limits"], names),
+        *calibration(models, test, frames["calibration"]),
         "<h2>Error against time</h2>",
-        image(figures.error_against_time(data, window, same, scale)),
+        image(figures.error_against_time(seen, window, same, first.std[: first.size].flatten())),
     ]
-    for name, row in models.items():
-        assert row.field is not None
-        own, shown = row.field.window, f"{name}, seed {row.numbers['seed']}"
-        parts.append(f"<h2>{html.escape(shown)}</h2>")
-        parts.append(image(figures.trajectories(system, data, row.forecasts, own, shown)))
-        parts.append(image(figures.portrait(system, data, row.forecasts, own, shown)))
-        names = row.field.parameter_names
-        if names and truth is not None:
-            parts.append(image(figures.parameter_scatter(names, truth, row.forecasts, shown)))
-            parts.append(image(figures.calibration(names, truth, row.forecasts, shown)))
+    for name, own in models.items():
+        parts += pictures(name, own[0], system, test, window)
     return write_page(out / "report.html", f"{system.name}: scores", parts)
 
 
-def parameters(summary: pd.DataFrame, limits: pd.DataFrame) -> list[str]:
-    """θ errors by parameter, beside those of the exact minimiser of the gauge penalty."""
-    if limits.empty:
-        return []
-    names = list(limits["parameter"])
-    columns = [f"theta_error_{name}" for name in names]
-    found = summary[summary[columns[0]].notna()]
-    shown = found[columns].set_axis(names, axis=1)
-    shown.index = pd.Index([label(row, summary) for _, row in found.iterrows()])
-    shown.loc["exact minimiser of R"] = limits["minimum_norm_error"].to_numpy()
-    return [
-        "<h2>θ by parameter</h2>",
-        "<p class=quiet>Squared error ÷ variance of the true values. The last row is what the "
-        "smallest residual leaves where the network sees everything and nothing but R chooses θ."
-        "</p>",
-        shown.to_html(float_format=lambda v: f"{v:.3g}", border=0),
+NOTES = (
+    "Mean ± standard deviation over seeds; n trajectories each. Refined: whether the encoder's "
+    "answer is refined on the context, decided for each row by its mean validation MSE; the other "
+    "way is what the row scores if it is decided otherwise. Where a forecast failed every mean is "
+    "infinite, and median and counts stand. Points are states at which the field is asked in one "
+    "forecast, inference included; seconds of a forecast are per trajectory, all forecast together."
+)
+VERDICTS = (
+    "Mean squared error of the row less that of VGB-DM of the same seed, over the same "
+    "trajectories; 95 % interval over seeds and trajectories together (the hull of a bootstrap and "
+    "Student's t on means of seeds). A row is called better or worse only where the interval "
+    "leaves out 0 and every seed agrees."
+)
+
+
+def head(test: EvaluationSet, window: int) -> str:
+    """What was scored, in a sentence."""
+    last = test.data.x.shape[1] - 1
+    against = "" if test.states is None else ", against the states without noise of observation"
+    return (
+        f"{len(test)} test trajectories; frames 0 to {window - 1} are given, {window} to {last} "
+        f"are scored{against}."
+    )
+
+
+def pictures(name: str, row: Row, system: System, test: EvaluationSet, window: int) -> list[str]:
+    """Of the first run of an objective."""
+    shown, seen = f"{name}, seed {row.numbers['seed']}", Trajectories(test.target, test.data.t)
+    parts = [
+        f"<h2>{html.escape(shown)}</h2>",
+        image(figures.trajectories(system, test, row.forecasts, window, shown)),
+        image(figures.portrait(system, seen, row.forecasts, window, shown)),
     ]
-
-
-def table(summary: pd.DataFrame) -> str:
-    """The summary as an HTML table."""
-    head = "".join(f"<th>{name}</th>" for name in ("", "runs", *SHOWN_SCORES.values()))
-    lines = []
-    for _, row in summary.iterrows():
-        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in cells(row))
-        kind = "" if row["objective"] in SANITY else " class=model"
-        name = html.escape(label(row, summary))
-        lines.append(f"<tr{kind}><td>{name}</td><td>{int(row['runs'])}</td>{body}</tr>")
-    return f"<table><tr>{head}</tr>{''.join(lines)}</table>"
+    assert row.field is not None
+    names = row.field.parameter_names
+    if names and test.parameters is not None:
+        parts.append(image(figures.parameter_scatter(names, test.parameters, row.forecasts, shown)))
+    return parts

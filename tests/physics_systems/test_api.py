@@ -221,14 +221,20 @@ def test_the_columns_are_those_of_the_file_of_scores(run, field):
     model = table.set_index("row").loc["model"]
     assert (model["objective"], model["seed"]) == ("vgbdm", 0) and model["steps"] in (0, 3, 6)
     alone = vgbdm.evaluate(field, truth.drop_vars(["params", "param"]), members=2)
-    assert set(table) - set(alone) == {"objective", "variant", "seed", "steps"}
+    assert set(table) - set(alone) == {"objective", "variant", "seed", "steps"} | {
+        "train_seconds",
+        "best_step",
+    }
 
 
 def test_scores_are_beside_their_baselines(run, field):
     made = vgbdm.evaluate(run, dataset("lorenz", 12), members=4)
-    rows = ["model", "oracle", "physics_only", "persistence", "training_mean"]
+    rows = ["model", "oracle", "physics_only", "prior_mean", "persistence", "training_mean"]
     assert made["row"].tolist() == rows
     assert made.set_index("row")["forecast_mse"]["oracle"] < 1e-6
+    model = made.set_index("row").loc["model"]
+    assert model["refined"] and model["chosen"] and model["points"] > 20 * 2 * 4
+    assert np.isnan(model["validation_mse"])
     few = vgbdm.evaluate(field, dataset("lorenz", 12), baselines=["persistence"], members=4)
     assert few["row"].tolist() == ["model", "persistence"]
     assert few["forecast_mse"][0] == made["forecast_mse"][0]

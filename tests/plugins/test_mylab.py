@@ -82,9 +82,9 @@ def test_a_strangers_run_is_refused_until_its_plugin_is_named(run, tmp_path):
     evaluate(composed("evaluate_system", "plugins=[mylab]", *scored))
     table = pd.read_csv(tmp_path / "scores" / "scores.csv").set_index("objective")
     assert set(table.index) == {
-        "vgbdm", "oracle", "physics_only", "persistence", "training_mean",
+        "vgbdm", "oracle", "physics_only", "prior_mean", "persistence", "training_mean",
     }  # fmt: skip
-    assert table["forecast_mse"].notna().all()
+    assert table["forecast_mse"].notna().all() and table["chosen"].sum() == 6
     assert table.loc["oracle", "forecast_mse"] < 1e-8 < table.loc["physics_only", "forecast_mse"]
 
 

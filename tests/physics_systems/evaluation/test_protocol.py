@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from systems import SYSTEMS, make_field, smooth
+from systems import SYSTEMS, make_field, smooth, trajectories
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol
+from vgbdm.fields.grey_box import Window
 from vgbdm.inference.refinement import means_of, posterior_of
 from vgbdm.latents.members import Members
-from vgbdm.paths.derivatives import derivatives
 
 WINDOW = 10
 
@@ -49,53 +49,26 @@ def test_members_are_draws_of_the_posterior_keyed_by_member_and_row():
     assert bare.theta is None and bare.theta_draws is None and len(bare.members) == 2
 
 
-@pytest.mark.parametrize("name", ["pendulum", "reaction_diffusion"])
-def test_trivial_rows_are_the_last_frame_and_the_mean(name):
-    data = smooth(name, 3)
-    last = protocol.persistence(data, 4)
-    mean = protocol.training_mean(data, 4, torch.arange(data.x.shape[2]) + 0.5)
-    assert last.shape == mean.shape == data.x[:, 4:].shape
-    assert torch.equal(last[:, -1], data.x[:, 3]) and torch.equal(last[:, 0], data.x[:, 3])
-    assert mean.dtype == torch.float32
-    for component in range(data.x.shape[2]):
-        assert (mean[:, :, component] == component + 0.5).all()
+def test_what_is_asked_for_decides_and_the_model_stays_as_it_is():
+    """Refined or not, without a change to the field; None is what it is configured to do."""
+    data = trajectories("rlc", 4)
+    field = make_field("rlc", shake=0.3, data=data)
+    plain, refined, own = (
+        protocol.forecast_means(field, data, refined=way)[0] for way in (False, True, None)
+    )
+    assert protocol.refines(field)
+    assert torch.equal(own, refined) and not torch.equal(plain, refined)
+    made = protocol.forecast_ensemble(field, data, 2, 0, refined=False)
+    assert torch.allclose(made.mean, plain, rtol=1e-4, atol=1e-5)
+    encoder = field.infer(Window(data.x[:, :WINDOW], data.t[:, :WINDOW]))[1]
+    assert torch.allclose(made.theta, field.physical(encoder))
 
 
-def test_the_sanity_rows_differ_by_what_the_physics_lacks():
-    """A pendulum from the context's own velocity: with friction it slows, without it does not."""
-    system, whole = SYSTEMS["pendulum"], smooth("pendulum", 3)
-    data = Trajectories(whole.x[:, : WINDOW + 3], whole.t[:, : WINDOW + 3])
-    truth = {
-        "omega": torch.tensor([1.0, 2.0, 3.0]).double(),
-        "gamma": torch.tensor([0.2, 0.7, 1.1]).double(),
-    }
-    full = protocol.oracle(system, data, WINDOW, truth)
-    known = protocol.physics_only(system, data, WINDOW, truth)
-    still = protocol.oracle(system, data, WINDOW, truth | {"gamma": 0 * truth["gamma"]})
-    assert torch.allclose(known, still, atol=1e-6) and not torch.allclose(known, full, atol=1e-2)
-    frames, times = data.x[:, 5:WINDOW].double(), data.t[:, 5:WINDOW]
-    velocity = derivatives(frames, times, 5)[0][:, -1]
-    gap = (data.t[:, WINDOW] - data.t[:, WINDOW - 1])[:, None]
-    bend = -(truth["omega"][:, None] ** 2) * torch.sin(frames[:, -1])
-    taylor = frames[:, -1] + gap * velocity + gap**2 / 2 * bend
-    assert torch.allclose(known[:, 0].double(), taylor, atol=float(gap.max()) ** 3 * 40)
-
-
-def test_sanity_rows_begin_at_the_last_frame_of_the_context_and_its_time(monkeypatch):
-    data, asked = smooth("pendulum", 3), []
-
-    def integrate(dynamics, start, times, parameters, label):
-        asked.append((start, times))
-        return start[:, None].expand(-1, times.shape[1], -1)
-
-    monkeypatch.setattr(protocol, "solve_system", integrate)
-    made = protocol.oracle(SYSTEMS["pendulum"], data, WINDOW, {})
-    (start, times), context = asked[0], data.x[:, 5:WINDOW].double()
-    velocity = derivatives(context, data.t[:, 5:WINDOW], 5)[0][:, -1]
-    assert torch.allclose(start, torch.cat((context[:, -1], velocity), 1), rtol=1e-9)
-    assert torch.equal(times, data.t[:, WINDOW - 1 :])
-    assert made.shape == data.x[:, WINDOW:].shape and made.dtype == torch.float32
-    circuit = smooth("rlc", 3)
-    protocol.physics_only(SYSTEMS["rlc"], circuit, WINDOW, {})
-    assert torch.equal(asked[1][0], circuit.x[:, WINDOW - 1].double())
-    assert torch.equal(asked[1][1], circuit.t[:, WINDOW - 1 :])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_forecasts_begin_at_the_last_frame_of_the_context(name):
+    data, field = smooth(name, 3), make_field(name)
+    last, size = field.window - 1, field.size
+    start = protocol.begin_states(field, data)
+    assert torch.allclose(start[:, :size], data.x[:, last])
+    cut = Trajectories(data.x[:, : last + 1], data.t[:, : last + 1])
+    assert torch.equal(start, protocol.begin_states(field, cut))

@@ -6,7 +6,9 @@ import torch
 from systems import SYSTEMS
 
 from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation.calibration import rank_histogram
 from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 
 WINDOW = 4
@@ -31,7 +33,7 @@ def observed(name, count=5, frames=9):
     return Trajectories(data, times)
 
 
-def forecasts(name, count=5, frames=9, members=7):
+def forecasts(name, count=5, frames=9, members=39):
     thetas = len(SYSTEMS[name].parameters)
     drawn = numbers(members, count, frames - WINDOW, *SYSTEMS[name].shape)
     return Forecasts(
@@ -54,7 +56,7 @@ def band_of(axis):
 def test_trajectories_show_truth_forecast_and_the_central_ninety_percent(count):
     name = "rlc"
     data, said = observed(name, count), forecasts(name, count)
-    figure = figures.trajectories(SYSTEMS[name], data, said, WINDOW, "title")
+    figure = figures.trajectories(SYSTEMS[name], EvaluationSet(data), said, WINDOW, "title")
     shown, size = min(count, 3), len(SYSTEMS[name].components)
     axes = np.array(figure.axes).reshape(size, shown)
     assert np.allclose(figure.get_size_inches(), (3.6 * shown, 1.7 * size))
@@ -66,16 +68,32 @@ def test_trajectories_show_truth_forecast_and_the_central_ninety_percent(count):
             want = np.stack((data.t[k, WINDOW:], said.mean[k, :, c]), 1)
             assert np.array_equal(forecast.get_xydata(), want)
             assert set(start.get_xdata()) == {float(data.t[k, WINDOW - 1])}
-            quantiles = np.quantile(said.members[:, k, :, c].numpy(), [0.05, 0.95], axis=0)
+            ordered = np.sort(said.members[:, k, :, c].numpy(), axis=0)
+            quantiles = ordered[[1, -2]]  # the 2nd and 38th of 39: (M + 1) p
             assert np.allclose(band_of(axes[c, k]), quantiles)
             assert axes[c, k].get_ylabel() == (component if k == 0 else "")
             assert axes[c, k].get_xlabel() == ("t" if c == size - 1 else "")
 
 
 def test_without_an_ensemble_there_is_no_band():
-    alone = forecasts("rlc")._replace(members=None)
-    figure = figures.trajectories(SYSTEMS["rlc"], observed("rlc"), alone, WINDOW, "")
-    assert all(len(axis.lines) == 3 and not axis.collections for axis in figure.axes)
+    few = forecasts("rlc", members=18)  # the central 90 % take 19
+    for said in (few._replace(members=None), few):
+        figure = figures.trajectories(
+            SYSTEMS["rlc"], EvaluationSet(observed("rlc")), said, WINDOW, ""
+        )
+        assert all(len(axis.lines) == 3 and not axis.collections for axis in figure.axes)
+    truth = {name: numbers(5, 1, 3)[:, 0, 0] for name in SYSTEMS["rlc"].parameters}
+    figure = figures.parameter_scatter(SYSTEMS["rlc"].parameters, truth, few, "")
+    assert all(not axis.collections for axis in figure.axes)
+
+
+def test_observations_are_dots_where_the_truth_is_known():
+    data, states = observed("rlc"), numbers(5, 9, 2) + 1
+    test = EvaluationSet(data, states)
+    figure = figures.trajectories(SYSTEMS["rlc"], test, forecasts("rlc"), WINDOW, "")
+    truth, _, dots, _ = figure.axes[0].lines
+    assert np.array_equal(truth.get_ydata(), states[0, :, 0])
+    assert np.array_equal(dots.get_ydata(), data.x[0, :, 0]) and dots.get_linestyle() == "None"
 
 
 def test_a_field_is_shown_at_its_middle_cell():
@@ -86,7 +104,7 @@ def test_a_field_is_shown_at_its_middle_cell():
 
 def test_the_truth_decides_the_range_of_an_axis():
     figure = figures.trajectories(
-        SYSTEMS["lorenz"], observed("lorenz"), forecasts("lorenz"), WINDOW, ""
+        SYSTEMS["lorenz"], EvaluationSet(observed("lorenz")), forecasts("lorenz"), WINDOW, ""
     )
     truth = observed("lorenz").x[0, :, 0].numpy()
     low, high = truth.min(), truth.max()
@@ -114,6 +132,17 @@ def test_errors_are_in_standard_deviations_of_their_components(name):
         assert np.allclose(line.get_ydata(), want, rtol=1e-6)
 
 
+def test_failed_forecasts_are_named_and_the_line_is_of_the_others():
+    """One that failed left the row without a line."""
+    data = observed("rlc")
+    truth, broken = data.x[:, WINDOW:], data.x[:, WINDOW:] + 1
+    broken[2, -1] = torch.nan
+    figure = figures.error_against_time(data, WINDOW, {"node": broken}, torch.ones(2))
+    (line,) = figure.axes[0].lines
+    assert line.get_label() == "node (without 1 failed of 5)"
+    assert np.allclose(line.get_ydata(), 1) and len(truth[0]) == len(line.get_ydata())
+
+
 @pytest.mark.parametrize("draws", [True, False])
 def test_inferred_parameters_stand_over_the_true_ones_with_their_spread(draws):
     names, said = SYSTEMS["rlc"].parameters, forecasts("rlc")
@@ -129,7 +158,7 @@ def test_inferred_parameters_stand_over_the_true_ones_with_their_spread(draws):
         assert (axis.get_xlabel(), axis.get_ylabel()) == (f"true {name}", f"inferred {name}")
         if draws:
             found = said.theta[:, k].numpy()
-            low, high = np.quantile(said.theta_draws[:, :, k].numpy(), [0.05, 0.95], axis=0)
+            low, high = np.sort(said.theta_draws[:, :, k].numpy(), axis=0)[[1, -2]]
             ends = np.array([segment[:, 1] for segment in axis.collections[0].get_segments()])
             assert np.allclose(ends[:, 0], np.minimum(low, found))
             assert np.allclose(ends[:, 1], np.maximum(high, found))
@@ -175,15 +204,16 @@ def test_lines_portray_two_components_or_one_against_its_change(name, count):
     assert not any(axis.lines for axis in figure.axes[count:])
 
 
-def test_ranks_of_true_parameters_have_eleven_bins_and_the_even_height():
-    names, said = ("L", "C"), forecasts("rlc", 33, members=21)
-    truth = {"L": torch.full((33,), -1e9), "C": torch.full((33,), 1e9)}
-    figure = figures.calibration(names, truth, said, "title")
-    assert np.allclose(figure.get_size_inches(), (6.4, 2.4))
-    for axis, name, full in zip(figure.axes, names, (0, 10), strict=True):
-        heights = [bar.get_height() for bar in axis.patches]
-        assert heights == [33 * (k == full) for k in range(11)]
-        assert axis.patches[0].get_x() == pytest.approx(-0.5)
-        assert axis.patches[10].get_x() + axis.patches[10].get_width() == pytest.approx(21.5)
-        assert set(axis.lines[0].get_ydata()) == {3.0}
+def test_ranks_stand_in_their_bins_before_the_band_of_even_ones():
+    ranks = np.arange(250)[None] % 33
+    found = {"L": rank_histogram(ranks, 32), "C": rank_histogram(0 * ranks, 32)}
+    figure = figures.calibration(found, "title")
+    assert np.allclose(figure.get_size_inches(), (6.4, 2.4)) and figure.get_suptitle() == "title"
+    for axis, (name, histogram) in zip(figure.axes, found.items(), strict=True):
+        bars, band, line = (patch.get_data() for patch in axis.patches)
+        assert np.array_equal(bars.values, histogram.counts) and len(bars.values) == 11
+        assert bars.edges[0] == -0.5 and bars.edges[-1] == 32.5
+        assert np.array_equal(band.values, histogram.high)
+        assert np.array_equal(band.baseline, histogram.low)
+        assert np.allclose(line.values, 250 / 11)
         assert axis.get_xlabel() == f"rank of {name}"

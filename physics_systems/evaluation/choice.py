@@ -1,0 +1,94 @@
+"""Whether a row's answers are refined on the context: decided on validation data, row by row.
+
+A row is every seed of one variant. Levenberg–Marquardt on the matching error of the context
+(`vgbdm.inference.refinement`) mends the answers of some objectives and spoils those of others, so
+each row is scored both ways, and the one with the lower validation error is the row's.
+
+Shapes: ``S`` seeds.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation import protocol
+from vgbdm import scores
+from vgbdm.fields.latent_field import LatentField
+
+if TYPE_CHECKING:
+    from physics_systems.evaluation.scoring import Row
+
+log = logging.getLogger(__name__)
+
+
+def ways(field: LatentField) -> tuple[bool, ...]:
+    """With and without refinement, as far as a model has any; first as it is configured."""
+    return (True, False) if protocol.refines(field) else (False,)
+
+
+def validation_error(field: LatentField, data: Trajectories, refined: bool) -> float:
+    """Mean square error of forecasts of validation trajectories; infinite if one of them fails."""
+    forecast, _ = protocol.forecast_means(field, data, refined=refined)
+    errors = scores.mean_square_errors(forecast, data.x[:, field.window :])
+    return float(errors.nan_to_num(np.inf).mean())
+
+
+def choose(rows: Sequence[Row]) -> None:
+    """Mark in each row's numbers whether it is ``chosen``, by ``validation_mse``.
+
+    The mean over seeds decides. Where a seed has no validation error, or none is finite, a row
+    stays as it is configured, which is said.
+
+    Args:
+        rows: of models, each seed both ways, first as it is configured.
+    """
+    groups: dict[tuple[str, str], dict[bool, list[Row]]] = {}
+    for row in rows:
+        name = (str(row.numbers["objective"]), str(row.numbers.get("variant") or ""))
+        refined = bool(row.numbers["refined"])
+        groups.setdefault(name, {}).setdefault(refined, []).append(row)
+    for (objective, variant), sides in groups.items():
+        best = next(iter(sides))
+        if len(sides) > 1:
+            means = {
+                way: float(np.mean([row.numbers.get("validation_mse", np.nan) for row in own]))
+                for way, own in sides.items()
+            }
+            if any(map(np.isnan, means.values())) or all(map(np.isinf, means.values())):
+                log.warning(
+                    "%s %s: nothing finite on validation data to decide refinement by; as "
+                    "configured", objective, variant,
+                )  # fmt: skip
+            else:
+                best = min(means, key=lambda way: means[way])
+        for way, own in sides.items():
+            for row in own:
+                row.numbers["chosen"] = way == best
+
+
+def validation_store(asked: str | None, trained_on: str, run: Path) -> str | None:
+    """The store on which a run's refinement is decided: the one asked for, else the run's own.
+
+    Args:
+        asked: for all runs; None: each has its own.
+        trained_on: what the run's config names.
+        run: its folder.
+
+    Returns:
+        None where the run's own is there no longer, which is said.
+    """
+    if asked is not None:
+        return asked
+    if Path(trained_on).exists():
+        return trained_on
+    log.warning(
+        "%s: its validation store %s is not there; refinement is as configured, unless "
+        "data.val=STORE gives another", run, trained_on,
+    )  # fmt: skip
+    return None
