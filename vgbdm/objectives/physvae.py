@@ -15,7 +15,7 @@ from vgbdm.dynamics.physics import known_field, simulate_physics
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField, TrajectoryBatch
 from vgbdm.objectives.places import gather, span
-from vgbdm.objectives.rollouts import RolloutMatching, Simulated, observed, weighted_kl
+from vgbdm.objectives.rollouts import RolloutMatching, observed, weighted_kl
 from vgbdm.randomness import keyed_normal
 from vgbdm.registry.marks import buildable
 
@@ -27,9 +27,10 @@ OVERFLOW = 100.0
 class PhysVAE(RolloutMatching[TrajectoryBatch]):
     """ELBO on simulated trajectories with the three regularisers of Takeishi & Kalousis 2021.
 
-    ``balance`` keeps the whole model near the physics alone; ``unmixing`` asks the cleaned window
-    to be what the physics alone makes; ``self_supervision`` asks the encoder to find the θ of
-    trajectories that the physics alone made from draws of the prior.
+    ``balance`` keeps the whole model near the physics alone, over the frames it simulates;
+    ``unmixing`` asks the cleaned window to be what the physics alone makes from its first frame;
+    ``self_supervision`` asks the encoder to find the θ of windows that the physics alone made, from
+    the same frame, with draws of the prior.
     """
 
     SCHEDULES: ClassVar[tuple[str, ...]] = ("balance", "unmixing", "self_supervision")
@@ -43,14 +44,14 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
             raise InputError("physvae: want a field with physics and model.unmixing")
         done = self.simulate(field, batch, values)
         begin, zeta = done.begin, done.latents.zeta
-        assert done.latents.theta is not None and zeta is not None
-        physics = known_field(field.physics)
+        assert done.latents.theta is not None and zeta is not None and done.window is not None
         named = field.prior(done.latents.theta)
-        alone = simulate_physics(physics, begin.start, begin.clock, named, field.solver)
-        alone = observed(field, alone)
-        window = gather(begin.frames.frames, span(begin.at, field.window))
-        cleaned = field.unmix(window, zeta)
-        shared = min(field.window - 1, alone.shape[1])
+        alone = self._physics_alone(field, begin.start, begin.clock, named)
+        chosen = span(done.window, field.window)
+        window, times = (gather(x, chosen) for x in (begin.frames.frames, begin.frames.times))
+        start = self._start(field, begin.frames, done.window, window[:, :1])
+        cleaned = field.unmix(window, zeta)[:, 1:]
+        shown = self._physics_alone(field, start, times, named)
 
         def distance(a: Tensor, b: Tensor) -> Tensor:
             return field.mean_square_state(a - b)
@@ -58,8 +59,10 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
         terms = {
             "trajectory": done.error,
             "balance": distance(observed(field, done.states), alone),
-            "unmixing": distance(cleaned[:, 1 : shared + 1], alone[:, :shared]),
-            "self_supervision": self._self_supervision(field, batch, done),
+            "unmixing": distance(cleaned, shown),
+            "self_supervision": self._self_supervision(
+                field, batch.ids, start, times, zeta.detach()
+            ),
             **done.kl,
         }
         loss = done.error + weighted_kl(done.kl, values)
@@ -67,19 +70,29 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
             loss = loss + values[name] * terms[name]
         return {"loss": loss, **terms}
 
-    def _self_supervision(
-        self, field: LatentField, batch: TrajectoryBatch, done: Simulated
+    def _physics_alone(
+        self, field: LatentField, start: Tensor, times: Tensor, theta: Mapping[str, Tensor]
     ) -> Tensor:
-        """Squared error (B,) of θ inferred from what the physics alone makes of a drawn θ."""
-        noise = keyed_normal(self.seed, "prior", batch.ids, len(field.parameter_names))
-        start = done.begin.start
-        y = noise.to(start.dtype)
-        times = gather(done.begin.frames.times, span(done.begin.at, field.window))
+        """Frames (B, n, C, ...) that the physics makes, at the n last of ``times`` (B, n + 1)."""
+        known = known_field(field.physics)
+        return observed(field, simulate_physics(known, start, times, theta, field.solver))
+
+    def _self_supervision(
+        self, field: LatentField, ids: Tensor, start: Tensor, times: Tensor, zeta: Tensor
+    ) -> Tensor:
+        """Squared error (B,) of θ inferred from what the physics alone makes of a drawn θ.
+
+        Args:
+            field: whose physics and encoder.
+            ids: (B,) of the samples.
+            start: (B, Q, ...) states at the first frame of the windows.
+            times: (B, T) of the windows.
+            zeta: (B, Z) that θ is inferred beside.
+        """
+        y = keyed_normal(self.seed, "prior", ids, len(field.parameter_names)).to(start.dtype)
         with torch.no_grad():
-            made = simulate_physics(
-                known_field(field.physics), start, times, field.prior(y), field.solver
-            )
-            window = torch.cat((start[:, None], made), 1)[:, :, : field.size]
+            made = self._physics_alone(field, start, times, field.prior(y))
+            window = torch.cat((start[:, None, : field.size], made), 1)
             # a drawn θ may be too stiff for the solver (RLC: L near 0): it teaches nothing
             far = field.standardise(window).flatten(1).abs().amax(1)
             usable = far < OVERFLOW
@@ -88,6 +101,5 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
                 window,
                 start[:, None, : field.size],
             )
-        assert done.latents.zeta is not None
-        theta = field.theta_of(window, times, done.latents.zeta.detach())
+        theta = field.theta_of(window, times, zeta)
         return torch.where(usable, (theta.mean - y).square().sum(1), 0.0)

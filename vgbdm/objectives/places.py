@@ -117,8 +117,13 @@ class WindowSampler(Sampler):
 
 def first_frames(draws: Tensor, last: int) -> Tensor:
     """Frame 0 for half of the samples, else uniform in 0 … last, from two uniforms (B, ≥ 2)."""
-    anywhere = (draws[:, 1] * (last + 1)).floor().long()
+    anywhere = frames_between(draws[:, 1], 0, last)
     return torch.where(draws[:, 0] < 0.5, torch.zeros_like(anywhere), anywhere)
+
+
+def frames_between(draws: Tensor, first: int, last: int) -> Tensor:
+    """Uniform in first … last, from uniforms (B,)."""
+    return first + (draws * (last - first + 1)).floor().long()
 
 
 def gather(values: Tensor, index: Tensor) -> Tensor:

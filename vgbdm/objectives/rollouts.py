@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from vgbdm.errors import InputError
-from vgbdm.fields.grey_box import Batch, GreyBoxField, Trajectory, check_grey_box
+from vgbdm.fields.grey_box import Batch, GreyBoxField, Past, Trajectory, check_grey_box
 from vgbdm.latents.latents import NO_LATENTS, Latents
 from vgbdm.latents.members import Members
 from vgbdm.objectives.matching import draw_posterior
-from vgbdm.objectives.places import first_frames, gather, span
+from vgbdm.objectives.places import first_frames, frames_between, gather, span
 from vgbdm.options.kinds import AtLeastTwo, Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.randomness import keyed_uniform
@@ -30,7 +30,6 @@ class Begin(NamedTuple):
 
     Attributes:
         frames: of the batch.
-        first: (B,) first frame of the window and of the history.
         at: (B,) frame where the simulation starts.
         start: (B, Q, ...) states there.
         history: (B, K, ...) frames up to there.
@@ -40,7 +39,6 @@ class Begin(NamedTuple):
     """
 
     frames: Trajectory
-    first: Tensor
     at: Tensor
     start: Tensor
     history: Tensor
@@ -54,6 +52,7 @@ class Simulated(NamedTuple):
 
     Attributes:
         begin: where.
+        window: (B,) first frame of the encoded window; None: nothing is encoded.
         latents: the draw.
         kl: by name, (B,) distances of their posterior from the prior.
         states: (B, H, Q, ...).
@@ -61,6 +60,7 @@ class Simulated(NamedTuple):
     """
 
     begin: Begin
+    window: Tensor | None
     latents: Latents
     kl: dict[str, Tensor]
     states: Tensor
@@ -71,11 +71,11 @@ class Simulated(NamedTuple):
 class RolloutMatching(Generic[Batch]):
     """Error of trajectories simulated with the test-time solver, in the unit of states.
 
-    With latents of the window's posterior: the mean square, plus the KL terms. With a black-box
-    field this is the black-box NODE; after matching, a fine-tuning stage. With ``members``: what
-    forecasts do. Latents are drawn from the prior, and a stochastic field pays the fair CRPS of its
-    members, a deterministic one the mean square of its one forecast. ``prior`` · (-log prior of
-    learned θ) is added.
+    Simulations start anywhere, the frames where forecasts do among them. With latents of a window's
+    posterior: the mean square, plus the KL terms. With a black-box field this is the black-box
+    NODE; after matching, a fine-tuning stage. With ``members``: what forecasts do. Latents are
+    drawn from the prior, and a stochastic field pays the fair CRPS of its members, a deterministic
+    one the mean square of its one forecast. ``prior`` · (-log prior of learned θ) is added.
 
     Args:
         ahead: frames simulated, at most as many as there are.
@@ -134,38 +134,44 @@ class RolloutMatching(Generic[Batch]):
     def simulate(
         self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
     ) -> Simulated:
-        """Encode a window, simulate from its first frame, compare with the data."""
-        begin = self.begin(field, batch, values, field.window)
+        """Encode a window, simulate from a start anywhere, compare with the data."""
+        begin = self.begin(field, batch, values)
         past, latents, kl = field.past(begin.history), NO_LATENTS, {}
+        window = None
         if field.latent_sizes is not None:
+            window = self.window(field, batch.ids, begin, past)
             latents, posterior = draw_posterior(
-                field, batch.ids, begin.frames, begin.first, past, self.seed
+                field, batch.ids, begin.frames, window, past, self.seed
             )
             kl = posterior.kl(past.prior)
         states = self._march(field, begin, latents, 1)
         error = field.mean_square_state(observed(field, states) - begin.truth)
-        return Simulated(begin, latents, kl, states, error)
+        return Simulated(begin, window, latents, kl, states, error)
 
-    def begin(
-        self,
-        field: GreyBoxField[Batch],
-        batch: Batch,
-        values: Mapping[str, float],
-        window: int,
-    ) -> Begin:
-        """Where simulations begin whose windows have ``window`` frames."""
+    def window(self, field: GreyBoxField[Batch], ids: Tensor, begin: Begin, past: Past) -> Tensor:
+        """First frames (B,) of the windows that simulations have their latents from.
+
+        As of `WindowSampler`: half of them where evaluation encodes, the others anywhere, so that
+        they hold a share of the frames that are scored. A posterior that is given the history reads
+        on from it.
+        """
+        if past.prior is not None:
+            return begin.at - max(field.memory - 1, 0)
+        draws = keyed_uniform(self.seed, "windows", ids, 2)
+        return first_frames(draws, begin.frames.times.shape[1] - field.window)
+
+    def begin(self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]) -> Begin:
+        """Where simulations begin: uniform over the frames that have ``ahead`` more behind them."""
         frames = field.trajectory(batch, self.path)
         length, depth = frames.times.shape[1], max(field.memory, 1)
         ahead = min(self.ahead, length - depth)
         steps = min(max(round(values.get("horizon", ahead)), 1), ahead)
-        draws = keyed_uniform(self.seed, "windows", batch.ids, 2)
-        first = first_frames(draws, max(length - max(window, ahead + 1) - (depth - 1), 0))
-        at = first + depth - 1
+        draws = keyed_uniform(self.seed, "starts", batch.ids, 1)
+        at = frames_between(draws[:, 0], depth - 1, length - 1 - ahead)
         chosen = span(at, steps + 1)
-        history = gather(frames.frames, span(first, depth))
+        history = gather(frames.frames, span(at - depth + 1, depth))
         return Begin(
             frames,
-            first,
             at,
             self._start(field, frames, at, history),
             history,
@@ -212,7 +218,7 @@ class RolloutMatching(Generic[Batch]):
         members: int,
     ) -> Tensor:
         """(B,) mean over steps of the error of a forecast, or of the fair CRPS of its members."""
-        begin = self.begin(field, batch, values, 0)
+        begin = self.begin(field, batch, values)
         draws = field.members(self.seed, batch.ids, range(members))
         rows = 1 if draws is None else members
         states = observed(field, self._march(field, begin, draws, rows))

@@ -76,25 +76,54 @@ def test_the_error_is_the_mean_square_in_standard_deviations(kind, name, options
         )
 
 
+def starts(objective, field, data, count=400):
+    """First frames of simulations and of their windows, of many samples."""
+    batch = batch_of(data, objective.path, torch.arange(count) % len(data))
+    batch.ids = torch.arange(count)
+    begin = objective.begin(field, batch, {})
+    return begin.at, objective.window(field, batch.ids, begin, field.past(begin.history))
+
+
 def test_simulations_begin_after_the_history_and_are_no_longer_than_the_data():
-    _, batch, done, _ = asked(RolloutMatching, "rlc", inputs="everything")
+    _, batch, done, _ = asked(RolloutMatching, "rlc", inputs="everything", history=4)
     plain = asked(RolloutMatching, "rlc")[2]
-    assert done.begin.at.min() == 1 and plain.begin.at.min() == 0
+    assert done.begin.at.min() >= 3 and plain.begin.at.min() < 3
+    assert torch.equal(done.begin.history, frames_of(batch, done.begin.at - 3, 4))
     longest = RolloutMatching(1000, SEED, HermitePath())
     whole = longest.simulate(make_field("rlc", data=smooth("rlc")), batch, VALUES)
     assert whole.states.shape[1] == batch.times.shape[1] - 1
     assert not whole.begin.at.any()
 
 
-@pytest.mark.parametrize(("horizon", "last"), [(6, 20), (26, 3), (27, 2)])
-def test_simulations_begin_anywhere_from_which_they_fit(horizon, last):
-    """Of 30 frames; the window of 10 must fit, too."""
-    field, path, data = make_field("rlc", grey=False), HermitePath(), smooth("rlc")
-    begins, batch = set(), batch_of(data, path)
-    for seed in range(12):
-        objective = RolloutMatching(horizon, seed, path)
-        begins |= set(objective.begin(field, batch, {}, field.window).at.tolist())
-    assert (min(begins), max(begins)) == (0, last)
+@pytest.mark.parametrize(
+    ("ahead", "depth", "last"), [(6, 1, 23), (20, 1, 9), (6, 4, 23), (28, 1, 1)]
+)
+def test_simulations_begin_wherever_they_fit_forecasts_among_them(ahead, depth, last):
+    """Of 30 frames, with windows of 10: forecasts start at frame 9, from a window at frame 0."""
+    inputs = {"inputs": "everything", "history": depth} if depth > 1 else {}
+    data = smooth("rlc")
+    field = make_field("rlc", grey=False, data=data, **inputs)
+    at, window = starts(RolloutMatching(ahead, SEED, HermitePath()), field, data, 4000)
+    shares = torch.bincount(at, minlength=last + 1).double() / len(at)
+    assert shares.shape == (last + 1,) and not shares[: depth - 1].any()
+    assert torch.allclose(
+        shares[depth - 1 :], torch.tensor(1 / (last + 2 - depth)).double(), atol=0.03
+    )
+    assert (ahead > 20) or bool(((at == 9) & (window == 0)).any())
+    assert float((window == 0).double().mean()) == pytest.approx(0.5 + 0.5 / 21, abs=0.03)
+    assert (window.min(), window.max()) == (0, 20)
+    behind = ((at + 1 < window + 10) & (at + ahead >= window)).double().mean()
+    assert behind > 0.4, "windows hold frames that are scored"
+
+
+def test_a_horizon_that_grows_moves_no_start():
+    data, path = smooth("rlc"), HermitePath()
+    field, objective = make_field("rlc", data=data), RolloutMatching(9, SEED, path)
+    batch = batch_of(data, path)
+    short, whole = (objective.simulate(field, batch, VALUES | h) for h in ({"horizon": 3.0}, {}))
+    assert torch.equal(short.begin.at, whole.begin.at) and torch.equal(short.window, whole.window)
+    assert short.states.shape[1] == 3 and whole.states.shape[1] == 9
+    assert torch.allclose(short.states, whole.states[:, :3], rtol=1e-4)
 
 
 def test_a_simulation_is_a_solution_of_the_field():
@@ -151,34 +180,21 @@ def test_physvae_regularises_by_what_the_physics_alone_makes(name):
     )
     balance = mean_square((done.states - alone)[:, :, :size], field)
     assert np.allclose(terms["balance"].detach(), balance, rtol=1e-3)
-    cleaned = field.unmix(frames_of(batch, done.begin.at, window), done.latents.zeta)
-    unmixing = mean_square(cleaned[:, 1 : HORIZON + 1] - alone[:, :, :size], field)
+    times, frames = (f(batch, done.window, window) for f in (times_of, frames_of))
+    first = frames[:, 0]
+    if field.order == 2:
+        slopes = torch.stack([x[k, 1] for x, k in zip(batch.nodes, done.window, strict=True)])
+        first = torch.cat((first, slopes), 1)
+    shown = bare.simulate(first, frames[:, :1], times, done.latents)[:, :, :size]
+    unmixing = mean_square(field.unmix(frames, done.latents.zeta)[:, 1:] - shown, field)
     assert np.allclose(terms["unmixing"].detach(), unmixing, rtol=1e-3)
     y = keyed_normal(SEED, "prior", batch.ids, len(field.parameter_names))
-    drawn, times = Latents(done.latents.zeta, y), times_of(batch, done.begin.at, window)
-    made = bare.simulate(done.begin.start, done.begin.start[:, None, :size], times, drawn)
-    made = torch.cat((done.begin.start[:, None], made), 1)[:, :, :size]
+    drawn = Latents(done.latents.zeta, y)
+    made = bare.simulate(first, frames[:, :1], times, drawn)[:, :, :size]
+    made = torch.cat((frames[:, :1], made), 1)
     mean = field.theta_of(made, times, done.latents.zeta).mean
     exact = (mean - y).square().sum(1)
     assert torch.allclose(terms["self_supervision"], exact, rtol=2e-3)
     loss = terms["trajectory"] + kl_of(terms) + 0.2 * terms["balance"]
     loss = loss + 0.5 * terms["unmixing"] + 0.11 * terms["self_supervision"]
     assert torch.allclose(terms["loss"], loss, rtol=1e-5)
-
-
-def test_unmixing_compares_no_more_frames_than_there_are():
-    """A horizon beyond the window: frames 1 … T - 1 of both."""
-    data, path = smooth("rlc"), HermitePath()
-    field = make_field("rlc", shake=0.2, unmixing=True, data=data)
-    batch = batch_of(data, path)
-    objective = PhysVAE(15, SEED, path)
-    done, terms = objective.simulate(field, batch, VALUES), objective(field, batch, VALUES)
-    bare = copy.deepcopy(field)
-    for p in bare.network.last.parameters():
-        torch.nn.init.zeros_(p)
-    alone = bare.simulate(
-        done.begin.start, done.begin.start[:, None], done.begin.clock, done.latents
-    )
-    cleaned = field.unmix(frames_of(batch, done.begin.at, field.window), done.latents.zeta)
-    exact = mean_square(cleaned[:, 1:] - alone[:, : field.window - 1], field)
-    assert np.allclose(terms["unmixing"].detach(), exact, rtol=1e-3)
