@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,11 @@ import torch
 from systems_rule import BLACK_BOX, TUNED, covered, entries
 from torch import Tensor
 
-from physics_systems.data.trajectories import Trajectories, load_trajectories, read_parameters
-from physics_systems.evaluation import protocol, scoring
+from physics_systems.data.trajectories import load_trajectories
+from physics_systems.evaluation import scoring
+from physics_systems.evaluation.protocol import begin_states
 from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.sets import first, read_set
 from physics_systems.systems.system import System
 from vgbdm import scores
 from vgbdm.fields.latent_field import LatentField
@@ -38,7 +40,8 @@ COLUMNS = {
     "mse": "forecast_mse", "mse_median": "forecast_mse_median", "relative_mse": "relative_mse",
     "theta_error": "theta_error", "crps": "crps", "coverage_90": "forecast_coverage_90",
     "theta_coverage_90": "theta_coverage_90", "n_failed": "n_failed", "n": "n",
-    "forecast_seconds": "seconds", "points": "points", "observed_mse": "observed_mse",
+    "forecast_seconds": "forecast_seconds", "points": "points", "observed_mse": "observed_mse",
+    "validation_mse": "validation_mse", "refined": "refined",
 }  # fmt: skip
 """Columns of the table, and what `physics_systems.evaluation.scoring` calls them."""
 DRAWS = 99
@@ -49,27 +52,17 @@ PLACES = ("data", "run_dir", "resume", "seed", "plugins")
 SHOWN_THETAS = 60
 
 
-def read(store: str, system: System, window: int, limit: int) -> tuple[Trajectories, Any]:
-    """The first trajectories of a store, and their true parameters."""
-    data = load_trajectories(store, system, window + 1)
-    truth = read_parameters(store, system)
-    data = Trajectories(data.x[:limit], data.t[:limit])
-    return data, None if truth is None else {k: v[:limit] for k, v in truth.items()}
-
-
-def ways(field: LatentField) -> Iterator[bool]:
-    """With refinement, where the field has any, and without it; the field is then such a one."""
-    steps = field.refinement
-    for refined in (True, False) if steps else (False,):
-        field.refinement = steps if refined else 0
-        yield refined
-
-
 def numbers_of(row: Row) -> dict[str, Any]:
     """A scored row by the table's columns, with the error of each trajectory."""
     found = {ours: row.numbers.get(theirs) for ours, theirs in COLUMNS.items()}
     found["errors"] = " ".join(f"{error:.3g}" for error in row.errors)
     return found
+
+
+def system_of(field: LatentField) -> System:
+    """That a field is of."""
+    assert isinstance(field.physics, System)
+    return field.physics
 
 
 def score_run(told: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -80,22 +73,16 @@ def score_run(told: Mapping[str, str]) -> list[dict[str, Any]]:
     """
     run = Path(told["run"])
     field = load(run, kind=LatentField)
-    system = field.physics
-    assert isinstance(system, System)
-    window, members = field.window, int(told["members"])
-    val, _ = read(told["val"], system, window, int(told["val_n"]))
-    test, truth = read(told["test"], system, window, int(told["test_n"]))
+    system, needed = system_of(field), field.window + 1
+    val = first(load_trajectories(told["val"], system, needed), int(told["val_n"]))
+    test = read_set(told["test"], system, needed, int(told["test_n"]))
     own = given(read_state(find_whole(run, "best"))["config"])
     lines = []
-    for refined in ways(field):
-        forecast, _ = protocol.forecast_means(field, val)
-        errors = scores.mean_square_errors(forecast, val.x[:, window:]).nan_to_num(torch.inf)
-        row = scoring.score_field(field, test, truth, members, seed=0)
-        line = {"refined": refined, **numbers_of(row), **own}
-        line["validation_mse"] = float(errors.mean())
-        if field.grey and truth is not None:
-            line |= thetas(field, row, truth)
-            line |= ranks(field, told["prior"], system)
+    for row in scoring.score_run(run, test, val, int(told["members"]), seed=0):
+        line = {**numbers_of(row), **own}
+        if field.grey and test.parameters is not None:
+            line |= thetas(field, row, test.parameters)
+            line |= ranks(field, told["prior"], bool(line["refined"]))
         lines.append(line)
     return lines
 
@@ -113,23 +100,22 @@ def thetas(field: LatentField, row: Row, truth: Mapping[str, Tensor]) -> dict[st
 
 
 @torch.no_grad()
-def ranks(field: LatentField, store: str, system: System) -> dict[str, Any]:
+def ranks(field: LatentField, store: str, refined: bool) -> dict[str, Any]:
     """Of true θ, drawn from the prior, among draws of the posterior (simulation-based calibration).
 
     Args:
         field: whose posterior.
         store: made with ``parameters=prior``.
-        system: of both.
+        refined: see `physics_systems.evaluation.protocol`.
     """
-    data, truth = read(store, system, field.window, 10**9)
-    assert truth is not None
-    frames, times = data.x[:, : field.window], data.t[:, : field.window]
-    rows = torch.arange(len(data))
-    members = Members(field.latent_sizes, 0, rows, range(DRAWS))
-    drawn = field.physical(members.draw(posterior_of(field, frames, times)))
+    told = read_set(store, system_of(field), field.window + 1)
+    assert told.parameters is not None and told.from_prior
+    frames, times = (x[:, : field.window] for x in (told.data.x, told.data.t))
+    members = Members(field.latent_sizes, 0, torch.arange(len(told)), range(DRAWS))
+    drawn = field.physical(members.draw(posterior_of(field, frames, times, refined)))
     assert drawn is not None
     draws = drawn.unflatten(0, (-1, DRAWS)).transpose(0, 1).double()
-    true = torch.stack([truth[name].double() for name in field.parameter_names], 1)
+    true = torch.stack([told.parameters[name] for name in field.parameter_names], 1)
     place = (draws < true).double().mean(0)  # (N, P)
     counts = torch.histc(place, RANK_BINS, 0.0, 1.0).int().tolist()
     return {
@@ -153,14 +139,13 @@ def given(config: Mapping[str, Any]) -> dict[str, str]:
 def score_sanity(told: Mapping[str, str]) -> list[dict[str, Any]]:
     """Lines of rows that nothing is trained for; the run lends them its start states."""
     field = load(told["run"], kind=LatentField)
-    system = field.physics
-    assert isinstance(system, System)
-    window = field.window
-    data, truth = read(told["test"], system, window, int(told["test_n"]))
+    system, window = system_of(field), field.window
+    test = read_set(told["test"], system, window + 1, int(told["test_n"]))
     train = load_trajectories(told["train"], system, window + 1)
     mean = train.x.transpose(0, 2).flatten(1).mean(1)
-    rows = scoring.sanity_rows(system, data, window, truth, mean)
-    return [{"row": r.numbers["row"], "refined": False, **numbers_of(r)} for r in rows]
+    start = begin_states(field, test.data)
+    rows = scoring.sanity_rows(system, test, start, window, mean)
+    return [{**numbers_of(row), "row": row.numbers["row"], "refined": False} for row in rows]
 
 
 def main() -> None:
