@@ -132,6 +132,12 @@ class Table:
         """Whether a system's rows without training are not done."""
         return any((system, STATE, row, "", "False") not in self.lines for row in self.trivial)
 
+    def missing(self) -> list[str]:
+        """Of the table: what was to be made and is not there."""
+        rows = [f"{s}/{row}" for s in self.systems for row in self.trivial
+                if (s, STATE, row, "", "False") not in self.lines]  # fmt: skip
+        return [run.place for run in self.runs()] + rows
+
     def plan(self) -> str:
         """What is going to be done, in a line."""
         return describe_plan(self.preset, self.kinds, len(self.runs()), len(self.open_trials()))
@@ -192,6 +198,7 @@ class Table:
                 f"system={system}", f"out={self.store(system, name)}", f"n={getattr(sizes, name)}",
                 f"split={split}", f"seed={seed}",
                 f"parameters={'prior' if name == 'prior' else 'ranges'}",
+                *([] if sizes.frames is None else [f"system.frames={sizes.frames}"]),
             )  # fmt: skip
 
     def try_one(self, kind: Kind, number: int) -> Callable[[], None]:
@@ -321,8 +328,9 @@ def finish(table: Table, page: str | None) -> None:
     Raises:
         SystemExit: where a job failed, or the rows were not treated alike.
     """
-    if table.failed:
-        sys.exit("\n".join(["failed; mend it and go on with resume=true:", *table.failed]))
+    if table.failed or table.missing():
+        told = table.failed or table.missing()
+        sys.exit("\n".join(["failed; mend it and go on with resume=true:", *told]))
     import systems_page
 
     results = systems_page.read(table.out / "table.csv")

@@ -101,12 +101,21 @@ REFERENCE = "vgbdm"
 
 @dataclass(frozen=True)
 class Sizes:
-    """Trajectories: of stores, and scored ones of them."""
+    """Trajectories of the stores.
+
+    Attributes:
+        train: to train on.
+        val: to validate on, and to decide refinement by.
+        test: that are scored.
+        prior: whose θ are of the prior, for its coverage.
+        frames: of each; None: as the system's config says.
+    """
 
     train: int
     val: int
     test: int
     prior: int
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -148,10 +157,10 @@ class Preset:
 
 
 TRIAL_SHARE = 0.5
-TINY = Sizes(16, 6, 6, 8)
 PRESETS = {
     "smoke": Preset(
-        0.0, 2, 2, steps=2, sizes=TINY, field_sizes=Sizes(4, 2, 2, 2), members=4,
+        0.0, 2, 2, steps=2, members=4,
+        sizes=Sizes(16, 6, 6, 8, frames=40), field_sizes=Sizes(4, 2, 2, 2, frames=10),
         systems=("rlc", "pendulum", "reaction_diffusion"), others=(*TRIVIAL, "vgbdm"),
     ),
     "short": Preset(0.25, 2, 2),
