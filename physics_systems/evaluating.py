@@ -17,8 +17,8 @@ from physics_systems.evaluation.calibration import calibration_table
 from physics_systems.evaluation.choice import choose, validation_store
 from physics_systems.evaluation.comparison import compare_rows
 from physics_systems.evaluation.protocol import begin_states
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.scoring import (
-    Row,
     find_runs,
     gauge_limits,
     sanity_rows,

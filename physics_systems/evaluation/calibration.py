@@ -12,7 +12,7 @@ Shapes: ``S`` seeds, ``N`` trajectories, ``M`` draws, ``P`` parameters, ``K`` bi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,10 +20,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+from physics_systems.evaluation.rows import Row
 from vgbdm import scores
-
-if TYPE_CHECKING:
-    from physics_systems.evaluation.scoring import Row
 
 BAND = 0.99
 MOST_BINS, LEAST_IN_A_BIN = 20, 5
@@ -108,8 +106,7 @@ def calibration_table(rows: Sequence[Row], truth: Mapping[str, Tensor]) -> pd.Da
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         if row.field is not None and has_draws(row):
-            name = (str(row.numbers["objective"]), str(row.numbers.get("variant") or ""))
-            groups.setdefault(name, []).append(row)
+            groups.setdefault(row.name, []).append(row)
     found = []
     for name, own in groups.items():
         assert own[0].field is not None

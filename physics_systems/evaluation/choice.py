@@ -12,17 +12,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol
+from physics_systems.evaluation.rows import Row
 from vgbdm import scores
 from vgbdm.fields.latent_field import LatentField
-
-if TYPE_CHECKING:
-    from physics_systems.evaluation.scoring import Row
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +47,8 @@ def choose(rows: Sequence[Row]) -> None:
     """
     groups: dict[tuple[str, str], dict[bool, list[Row]]] = {}
     for row in rows:
-        name = (str(row.numbers["objective"]), str(row.numbers.get("variant") or ""))
         refined = bool(row.numbers["refined"])
-        groups.setdefault(name, {}).setdefault(refined, []).append(row)
+        groups.setdefault(row.name, {}).setdefault(refined, []).append(row)
     for (objective, variant), sides in groups.items():
         best = next(iter(sides))
         if len(sides) > 1:

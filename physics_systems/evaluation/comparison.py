@@ -6,14 +6,12 @@ Shapes: ``S`` seeds, ``N`` trajectories.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-if TYPE_CHECKING:
-    from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 
 REFERENCE = "vgbdm"
 DRAWS = 2000
@@ -48,8 +46,7 @@ def compare_rows(rows: Sequence[Row]) -> pd.DataFrame:
     for row in rows:
         if not row.numbers.get("chosen", True):
             continue
-        name = (str(row.numbers["objective"]), str(row.numbers.get("variant") or ""))
-        groups.setdefault(name, {})[row.numbers.get("seed")] = row.errors
+        groups.setdefault(row.name, {})[row.numbers.get("seed")] = row.errors
     found = []
     for reference in (name for name in groups if name[0] == REFERENCE):
         for name in groups:

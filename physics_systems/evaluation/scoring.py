@@ -12,7 +12,6 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from physics_systems.evaluation.calibration import smallest_p
 from physics_systems.evaluation.choice import validation_error, ways
 from physics_systems.evaluation.minimum_norm import minimum_norm
 from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.evaluation.rows import SHOWN, Row
 from physics_systems.evaluation.sanity import sanity_forecasts
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import SimulatedSystem, System
@@ -49,25 +49,6 @@ NUMBERS = (
 RUN_COLUMNS = (
     "row", "system", "objective", "variant", "seed", "refined", "chosen", *NUMBERS,
 )  # fmt: skip
-SHOWN = 3
-"""Trajectories of which pictures show the ensemble; the members of others are not kept."""
-
-
-@dataclass
-class Row:
-    """One scored row.
-
-    Attributes:
-        numbers: by column of ``scores.csv``.
-        errors: (N,) mean square error of each trajectory; infinite where a forecast failed.
-        forecasts: for pictures.
-        field: the model; None for a sanity row.
-    """
-
-    numbers: dict[str, Any]
-    errors: np.ndarray
-    forecasts: Forecasts
-    field: LatentField | None
 
 
 def find_runs(runs: str | Path, test: str | Path) -> list[Path]:

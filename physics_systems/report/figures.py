@@ -15,7 +15,7 @@ from torch import Tensor
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.calibration import Histogram
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.evaluation.scoring import SHOWN
+from physics_systems.evaluation.rows import SHOWN
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import System
 from vgbdm.report.page import draw

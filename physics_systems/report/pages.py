@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sanity import SANITY
-from physics_systems.evaluation.scoring import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 from physics_systems.report.theta import calibration, parameters

@@ -16,7 +16,7 @@ from physics_systems.evaluation.calibration import (
     rank_histogram,
     ranks_of,
 )
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 from vgbdm.report.page import image
@@ -71,8 +71,8 @@ def worse_than_guessing(summary: pd.DataFrame, names: Sequence[str]) -> list[str
     for name, error in found.items():
         if guess is None or name == GUESS or pd.isna(error):
             continue
-        own = each.loc[name]
-        worse = [f"{p} {own[p]:.3g}" for p in each if own[p] > each.loc[GUESS, p]]
+        pairs = zip(map(str, each.columns), each.loc[name], each.loc[GUESS], strict=True)
+        worse = [f"{parameter} {own:.3g}" for parameter, own, guessed in pairs if own > guessed]
         if error > guess:
             lines.append(
                 f"{name}: θ is worse than guessing the prior mean (error {error:.3g}; the prior "

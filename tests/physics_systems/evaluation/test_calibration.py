@@ -15,7 +15,7 @@ from physics_systems.evaluation.calibration import (
     smallest_p,
 )
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 
 
 def posterior(width, seed=0, count=250, members=32, bias=0.0):

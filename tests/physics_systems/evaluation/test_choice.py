@@ -8,7 +8,7 @@ import torch
 from systems import make_field, trajectories
 
 from physics_systems.evaluation import choice, protocol
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 from vgbdm import scores
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from physics_systems.evaluation.comparison import compare_rows, interval
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 
 
 def row(objective, seed, errors, variant="a"):

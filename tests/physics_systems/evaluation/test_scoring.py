@@ -18,6 +18,7 @@ from systems import (
 from physics_systems import evaluating, training
 from physics_systems.data.trajectories import Trajectories, write
 from physics_systems.evaluation import protocol, scoring
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from vgbdm.errors import InputError
 
@@ -193,7 +194,7 @@ def test_the_summary_is_over_the_runs_of_a_variant():
             "variant": variant, "seed": seed, "forecast_mse": mse, "theta_error_L": 2 * mse,
             "refined": None if seed is None else chosen, "chosen": chosen,
         }  # fmt: skip
-        return scoring.Row(numbers, np.zeros(1), None, None)
+        return Row(numbers, np.zeros(1), None, None)
 
     rows = [row("vgbdm", "a", 1, 1.0), row("vgbdm", "a", 2, 4.0), row("vgbdm", "b", 1, 9.0)]
     rows += [row("vgbdm", "a", 1, 30.0, False), row("vgbdm", "a", 2, 50.0, False)]
@@ -229,9 +230,7 @@ def test_failures_are_counted_and_make_every_mean_infinite():
     assert numbers["forecast_coverage_90"] == pytest.approx(1 - 2 / numbers["n"])
     assert np.isinf(errors[3]) and not errors[4]
     rows = [
-        scoring.Row(
-            {"system": "lorenz", "objective": "node", "chosen": True} | found, errors, None, None
-        )
+        Row({"system": "lorenz", "objective": "node", "chosen": True} | found, errors, None, None)
         for found in (numbers, failing([], [])[0])
     ]
     _, summary = scoring.tabulate(rows)
@@ -243,7 +242,7 @@ def test_failures_are_counted_and_make_every_mean_infinite():
 def test_a_run_without_a_number_leaves_its_mean_without_one():
     base = {"system": "rlc", "objective": "node", "chosen": True}
     numbers = [base | {"crps": value} for value in (1.0, np.nan)]
-    _, summary = scoring.tabulate([scoring.Row(n, np.zeros(1), None, None) for n in numbers])
+    _, summary = scoring.tabulate([Row(n, np.zeros(1), None, None) for n in numbers])
     assert np.isnan(summary["crps"].item())
 
 
@@ -272,7 +271,7 @@ def test_two_runs_of_one_variant_and_seed_are_refused():
     def row(name, refined, seed=1):
         told = ("row", "objective", "variant", "seed", "refined")
         values = (name, "node", "a", seed, refined)
-        return scoring.Row(dict(zip(told, values, strict=True)), np.zeros(1), None, None)
+        return Row(dict(zip(told, values, strict=True)), np.zeros(1), None, None)
 
     both = [row("x", True), row("x", False), row("z", True, 2)]
     evaluating.check_seeds(both)

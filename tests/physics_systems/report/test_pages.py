@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from physics_systems.data.trajectories import Trajectories
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import pages
 from physics_systems.report.pages import (

@@ -9,7 +9,7 @@ import torch
 
 from physics_systems.evaluation.calibration import calibration_table
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import theta
 from physics_systems.report.theta import calibration, parameters, worse_than_guessing
