@@ -246,6 +246,7 @@ class Table:
             said = systems_training.train(
                 self.launch, self.stores(run.system), folder,
                 systems_training.run_options(self.preset, own, run, options), here,
+                None if trial is None else self.preset.planned(),
             )  # fmt: skip
             scored = self.score(run, folder, folder.with_suffix(".scores.json"), sanity=False)
             about = {

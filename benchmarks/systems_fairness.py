@@ -35,6 +35,13 @@ def unfair(table: pd.DataFrame, trials: pd.DataFrame) -> list[str]:
     ]
 
 
+def as_planned(taken: float | None, wanted: float | None) -> bool:
+    """Whether seconds of steps are those that were planned; where none were, they are."""
+    if wanted is None:
+        return True
+    return taken is not None and abs(taken / wanted - 1) <= SLACK
+
+
 def _named(values: object) -> str:
     return "/".join(map(str, values)) if isinstance(values, tuple) else str(values)
 
@@ -70,7 +77,7 @@ def _seconds(lines: pd.DataFrame, what: str) -> Iterator[str]:
         yield f"{what}s of {planned.min()} and of {planned.max()} seconds"
     for _, line in tuned[tuned["ended"].isna()].iterrows():
         taken, wanted = line["train_seconds"], line["budget_seconds"]
-        if not abs(taken / wanted - 1) <= SLACK:
+        if not as_planned(taken, wanted):
             place = _named(tuple(line[["system", "inputs", "row"]]))
             yield f"{place}: a {what} of {taken:.4g} seconds of steps, {wanted:.4g} were planned"
 

@@ -9,16 +9,20 @@ from __future__ import annotations
 import csv
 import json
 import math
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from systems_fairness import as_planned
 from systems_rows import TRAINED, TRIAL_SHARE, Kind, Preset, Run
 
 from vgbdm.storage.files import write_json
 
 FINISHED = "finished.json"
 TRIAL_SEED = 1
+ATTEMPTS = 3
+"""Trainings of which the last is taken as it is."""
 Launch = Callable[..., str]
 
 
@@ -46,9 +50,17 @@ class Trial(NamedTuple):
 
 
 def train(
-    launch: Launch, stores: Stores, folder: Path, options: Sequence[str], here: Mapping[str, Any]
+    launch: Launch,
+    stores: Stores,
+    folder: Path,
+    options: Sequence[str],
+    here: Mapping[str, Any],
+    planned: float | None = None,
 ) -> dict[str, Any]:
     """One training, unless it is finished; one that was interrupted goes on.
+
+    One whose seconds miss what was planned, as on a machine that slowed down at its end, is made
+    again, whatever it scored.
 
     Args:
         launch: see `systems_jobs.Jobs`.
@@ -56,20 +68,27 @@ def train(
         folder: of the run.
         options: of its command line, later ones first among equals.
         here: commit, machine, load; of the sitting that ends it.
+        planned: seconds of optimiser steps; None: it is not measured by them.
 
     Returns:
         ``ended`` (why it diverged, or nothing), ``score`` (best on validation, or None), ``curve``
         (seconds of steps and score at each validation), ``steps``, ``train_seconds`` and ``here``.
     """
     done = folder / FINISHED
-    if not done.exists():
+    for attempt in range(ATTEMPTS):
+        if done.exists():
+            break
         ended = launch(
             "train_system", folder.with_suffix(".log"), *latest(options),
             f"data.train={stores.train}", f"data.val={stores.val}", f"run_dir={folder}",
             "backend=single", "trainer.threads=1", "resume=true",
         )  # fmt: skip
         folder.mkdir(parents=True, exist_ok=True)  # of one that diverged at once
-        write_json(done, {"ended": ended, **record_of(folder), **here})
+        made = record_of(folder)
+        if ended or attempt == ATTEMPTS - 1 or as_planned(made["train_seconds"], planned):
+            write_json(done, {"ended": ended, **made, **here})
+        else:
+            shutil.rmtree(folder)
     said: dict[str, Any] = json.loads(done.read_text())
     return said
 
@@ -126,7 +145,10 @@ def try_one(
     chosen = kind.trials()[number]
     options = (*chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=3")
     place = folder / Run(*kind, number).place
-    said = train(launch, stores, place, (*options, *preset.budget(TRIAL_SHARE)), here)
+    length = preset.budget(TRIAL_SHARE)
+    said = train(
+        launch, stores, place, (*options, *length), here, preset.planned(TRIAL_SHARE)
+    )  # fmt: skip
     score = said.pop("score")
     return Trial(number, chosen, math.inf if score is None else score, said)
 

@@ -282,6 +282,22 @@ def test_a_run_without_a_checkpoint_is_a_failure_of_the_row(tmp_path, monkeypatc
     assert np.isinf(row["mse"]).all() and set(row["n_failed"]) == {row["n"].iloc[0]}
 
 
+def test_a_run_whose_seconds_missed_the_plan_is_made_again(tmp_path, monkeypatch):
+    told = systems_training.record_of
+    taken = iter([70.0, 61.0])
+    monkeypatch.setattr(
+        systems_training,
+        "record_of",
+        lambda folder: told(folder) | {"train_seconds": next(taken)},
+    )
+    launch, folder = Launcher(), tmp_path / "run"
+    stores = systems_training.Stores(tmp_path / "train", tmp_path / "val")
+    monkeypatch.setitem(SECONDS, tmp_path.name, 0.0)
+    said = systems_training.train(launch, stores, folder, ["seed=1"], {}, 60.0)
+    assert said["train_seconds"] == 61.0 and len(launch.calls) == 2
+    assert systems_training.train(launch, stores, folder, ["seed=1"], {}, 60.0) == said
+
+
 # --- fairness -----------------------------------------------------------------------------------
 
 
