@@ -72,6 +72,7 @@ class Jobs:
         script = REPO / PLACES.get(name, "launch") / f"{name}.py"
         log.parent.mkdir(parents=True, exist_ok=True)
         told = [str(script), *options, *(self.told if name not in PLACES else [])]
+        before = log.stat().st_size if log.exists() else 0
         process = self.context.Process(target=run, args=(told, str(log)))
         with self.lock:
             if self.stopped:
@@ -84,7 +85,8 @@ class Jobs:
             self.living.discard(process)
         if process.exitcode == 0:
             return ""
-        lines = log.read_text(errors="replace").strip().splitlines()[-5:]
+        said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
+        lines = said.strip().splitlines()[-5:]
         for line in lines:
             if FORGIVEN in line:
                 return line

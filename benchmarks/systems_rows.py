@@ -7,7 +7,6 @@ says so here, and nowhere else.
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -290,13 +289,3 @@ def describe_plan(preset: Preset, kinds: Sequence[Kind], runs: int, trials: int)
 
 BESIDES_RUN, BESIDES_TRIAL = 60.0, 20.0
 """Seconds of start-up, validations, scoring, on one thread of an AMD EPYC."""
-
-
-def count_pairs(kinds: Sequence[Kind]) -> int:
-    """Trials of all rows that are tuned."""
-    return sum(len(kind.trials()) for kind in kinds if TRAINED[kind.row].tuned)
-
-
-def tables(systems: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Pairs of system and inputs."""
-    return itertools.product(systems, OF_INPUTS)
