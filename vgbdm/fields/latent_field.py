@@ -82,6 +82,7 @@ class LatentField(SystemField):
 
     theta_factor: Tensor  # (P,) calibrated multiples of what windows leave open of y, by Laplace
     zeta_factor: Tensor  # (1,) and of ζ given y
+    calibrated_on: Tensor  # (2,) simulated windows, held-out forecasts that set them; 0: none
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class LatentField(SystemField):
         self.network = network(self._count_inputs(latents), self.size)
         self.latents, self.refinement = latents, refinement
         self.register_buffer("zeta_factor", torch.ones(1))
+        self.register_buffer("calibrated_on", torch.zeros(2))
         self.unmixing = None
         if grey:
             self.theta_head = head(features + found + latents, parameters)
@@ -238,6 +240,7 @@ class LatentField(SystemField):
         held = dict(tensors)
         if "zeta_factor" not in held and ("width" in held or not self.grey):
             held["zeta_factor"] = torch.ones_like(self.zeta_factor)
+        held.setdefault("calibrated_on", torch.zeros_like(self.calibrated_on))
         if "width" in held and self.grey:
             count = residuals_of_before(self.window, self.memory) * self.size
             count *= math.prod(self.physics.grid)
