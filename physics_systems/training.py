@@ -24,7 +24,7 @@ from physics_systems.systems.system import System
 from vgbdm.extras import need
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
-from vgbdm.inference.calibration import calibrate_width
+from vgbdm.inference.calibration import calibrate, describe
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -75,7 +75,7 @@ def parameter_groups(field: LatentField, weight_decay: float) -> list[ParameterG
 class ForecastValidation:
     """Relative mean square error of forecasts from posterior means, under the fair protocol.
 
-    It also sets the width of the posterior, which a checkpoint then carries.
+    It also sets the widths of the posterior, which a checkpoint then carries.
 
     Args:
         data: validation trajectories.
@@ -87,11 +87,13 @@ class ForecastValidation:
         x, t = (values[: min(limit, len(data))].to(backend.device) for values in (data.x, data.t))
         self.data, self.backend = Trajectories(x, t), backend
         self.mine = slice(backend.rank, None, backend.world_size)
+        self.said = ""
 
     def __call__(self, field: LatentField) -> dict[str, float]:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         x, t = self.data.x, self.data.t
-        calibrate_width(field, x[:, : field.window], t[:, : field.window], seed=0)
+        calibrate(field, x, t, seed=0)
+        self._say(describe(field))
         truth = x[:, field.window :]
         size = truth.shape[2]
         variance = truth.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
@@ -117,6 +119,12 @@ class ForecastValidation:
             "forecast_mse": FAILED if broken else float(each.mean()),
             "n_failed": int(failed),
         }
+
+    def _say(self, line: str) -> None:
+        """Log what widths were set by, where it is not what was said before."""
+        if self.backend.rank == 0 and line != self.said:
+            log.info("%s", line)
+        self.said = line
 
 
 def build_field(

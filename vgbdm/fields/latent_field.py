@@ -82,6 +82,7 @@ class LatentField(SystemField):
 
     theta_factor: Tensor  # (P,) calibrated multiples of what windows leave open of y, by Laplace
     zeta_factor: Tensor  # (1,) and of ζ given y
+    calibrated_on: Tensor  # (2,) simulated windows, held-out forecasts that set them; 0: none
 
     def __init__(
         self,
@@ -121,6 +122,7 @@ class LatentField(SystemField):
         self.network = network(self._count_inputs(latents), self.size)
         self.latents, self.refinement = latents, refinement
         self.register_buffer("zeta_factor", torch.ones(1))
+        self.register_buffer("calibrated_on", torch.zeros(2))
         self.unmixing = None
         if grey:
             self.theta_head = head(features + found + latents, parameters)
@@ -176,15 +178,15 @@ class LatentField(SystemField):
         self, window: Window, past: Past | None = None, noise: Tensor | None = None
     ) -> tuple[LatentDistribution, Latents]:
         """See `GreyBoxField`: the encoder's answer; no past is needed."""
-        features = self._read(window)
+        features, estimate = self._read(window)
         zeta = self.zeta_head(features)
         numbers = None if noise is None else self.latent_sizes.split(noise)
         z = zeta.mean if numbers is None else zeta.draw(numbers[0])
         if not self.grey:
             return LatentDistribution(zeta, None), Latents(z, None)
         if self.unmixing is not None:
-            features = self._read(Window(self.unmix(window.frames, z), window.times))
-        theta: Distribution = self.theta_head(torch.cat((features, z), 1))
+            features, estimate = self._read(Window(self.unmix(window.frames, z), window.times))
+        theta = self._theta(features, z, estimate)
         y = theta.mean if numbers is None else theta.draw(numbers[1])
         return LatentDistribution(zeta, theta), Latents(z, y)
 
@@ -194,9 +196,13 @@ class LatentField(SystemField):
 
     def theta_of(self, frames: Tensor, times: Tensor, zeta: Tensor) -> Distribution:
         """q(y | window, ζ) of a window taken as it is."""
-        features = self._read(Window(frames, times))
-        out: Distribution = self.theta_head(torch.cat((features, zeta), 1))
-        return out
+        features, estimate = self._read(Window(frames, times))
+        return self._theta(features, zeta, estimate)
+
+    def _theta(self, features: Tensor, zeta: Tensor, estimate: Tensor | float) -> Distribution:
+        """q(y | window, ζ): the head's, counted from what least squares estimates."""
+        own: Distribution = self.theta_head(torch.cat((features, zeta), 1))
+        return own.about(own.mean + estimate)
 
     def unmix(self, frames: Tensor, zeta: Tensor) -> Tensor:
         """The window as the physics alone would have made it (PhysVAE)."""
@@ -205,8 +211,11 @@ class LatentField(SystemField):
         change = self.unmixing(torch.cat((scaled.flatten(1), zeta), 1)).view_as(scaled)
         return frames + change * self.std[: self.size]
 
-    def _read(self, window: Window) -> Tensor:
-        """Features (B, n) of a window: frames, known forcing and relative time gaps."""
+    def _read(self, window: Window) -> tuple[Tensor, Tensor | float]:
+        """Features (B, n) of a window, and what least squares estimates of y (B, P), or 0.
+
+        The encoder sees frames, known forcing and relative time gaps.
+        """
         frames, times = window
         forcing, scaled = self.physics.forcing(times), self.standardise(frames)
         grid = frames.shape[3:]
@@ -215,12 +224,14 @@ class LatentField(SystemField):
         extras = extras.reshape(*extras.shape, *[1] * len(grid)).expand(*extras.shape, *grid)
         seen = self.encoder(torch.cat((scaled, extras), 2))
         if self.regression is None:
-            return F.silu(self.merge(seen))
-        evidence = self.regression(self.coefficients(frames, times))
-        return torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
+            return F.silu(self.merge(seen)), 0.0
+        coefficients = self.coefficients(frames, times)
+        evidence = self.regression(coefficients)
+        features = torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
+        return features, self.regression.estimated(coefficients)
 
     def coefficients(self, frames: Tensor, times: Tensor) -> Tensor:
-        """What least squares makes of the rates of windows (B, T, C, ...): (B, outputs)."""
+        """What least squares makes of the rates of windows (B, T, C, ...): (B, numbers)."""
         assert self.regression is not None
         return self.regression.coefficients(self.window_rates(frames, times))
 
@@ -238,6 +249,7 @@ class LatentField(SystemField):
         held = dict(tensors)
         if "zeta_factor" not in held and ("width" in held or not self.grey):
             held["zeta_factor"] = torch.ones_like(self.zeta_factor)
+        held.setdefault("calibrated_on", torch.zeros_like(self.calibrated_on))
         if "width" in held and self.grey:
             count = residuals_of_before(self.window, self.memory) * self.size
             count *= math.prod(self.physics.grid)

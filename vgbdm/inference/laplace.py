@@ -35,11 +35,13 @@ class Laplace(NamedTuple):
         means: (B, U), ζ first.
         precision: (B, U, U) float64, J'J / σ².
         latents: Z.
+        variance: (B,) float64, σ².
     """
 
     means: Tensor
     precision: Tensor
     latents: int
+    variance: Tensor
 
     @property
     def theta_mean(self) -> Tensor:
@@ -70,18 +72,19 @@ class Laplace(NamedTuple):
 
         Args:
             theta_factor: (P,) multiples of the widths of y.
-            zeta_factor: (1,) multiple of those of ζ given y.
+            zeta_factor: (1,) multiple of those of ζ given y, its prior's part included: latents of
+                a trained field do not keep to N(0, 1).
         """
         left, slope = self.given_zeta()
         scale = theta_factor.double()
         left = left / (scale[:, None] * scale) + _eye(left)
-        own = self._blocks()[0] / zeta_factor.double().square()
+        own = self._blocks()[0]
         kind, z = self.means.dtype, self.latents
         return JointGaussian(
             self.means[:, :z],
             self.means[:, z:],
             slope.to(kind),
-            _spread(own + _eye(own)).to(kind),
+            (zeta_factor.double() * _spread(own + _eye(own))).to(kind),
             _spread(left).to(kind),
         )
 
@@ -97,7 +100,7 @@ def laplace(jacobian: Tensor, residuals: Tensor, means: Tensor, latents: int) ->
     variance = residuals.double().square().mean(1).clamp_min(SMALLEST_VARIANCE)
     jacobian = jacobian.double()
     products = jacobian.transpose(1, 2) @ jacobian
-    return Laplace(means, products / variance[:, None, None], latents)
+    return Laplace(means, products / variance[:, None, None], latents, variance)
 
 
 def _eye(like: Tensor) -> Tensor:

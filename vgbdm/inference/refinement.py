@@ -27,6 +27,7 @@ from torch import Tensor
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
 from vgbdm.fields.latent_field import LatentField, Refining
+from vgbdm.inference.curvature import bent
 from vgbdm.inference.laplace import Laplace, laplace
 from vgbdm.latents.joint import JointGaussian
 from vgbdm.latents.latents import Latents
@@ -101,10 +102,14 @@ def laplace_of(
     """What windows say of the unknowns before factors and priors; arguments of `posterior_of`."""
     found = []
     for residuals, means in _parts(field, frames, times, refined):
-        jacobian = jacobian_of(residuals, means)
-        found.append(laplace(jacobian, residuals(means), means, field.latents))
-    means = torch.cat([part.means for part in found])
-    return Laplace(means, torch.cat([part.precision for part in found]), field.latents)
+        values = residuals(means)
+        linear = laplace(jacobian_of(residuals, means), values, means, field.latents)
+        found.append(bent(linear, residuals, values))
+    means, precision, variance = (
+        torch.cat(part)
+        for part in zip(*((f.means, f.precision, f.variance) for f in found), strict=True)
+    )
+    return Laplace(means, precision, field.latents, variance)
 
 
 @torch.no_grad()

@@ -24,6 +24,12 @@ from vgbdm.precision import in_full
 from vgbdm.registry.marks import model_part
 
 
+REACH = 10.0
+"""Widths of the prior beyond which no estimate of y is believed."""
+UNKNOWN = 1e-9
+"""Mean square answer to a width of the prior below which a parameter is not estimated: y is 0."""
+
+
 class WindowRates(NamedTuple):
     """A window's states and rates.
 
@@ -56,6 +62,9 @@ class WindowRegression(nn.Module):
         alone_bound: the same of parameters alone, which stay true far outside of what was trained
             on.
         silent: rms answer to one width of a parameter's prior, in rms of the rates, that is none.
+        estimate: ridge of `smallest_fit`, whose θ the posterior's mean is then counted from; None:
+            it is counted from the prior's mean. A head makes one of coefficients too, but not in
+            the hundred steps that a grid is trained for in a minute.
 
     Raises:
         InputError: for no ridge, or one that is not positive.
@@ -73,11 +82,15 @@ class WindowRegression(nn.Module):
         together_bound: Positive = 3.0,
         alone_bound: Positive = 30.0,
         silent: NotNegative = 1e-6,
+        estimate: Positive | None = None,
     ) -> None:
         super().__init__()
         if not ridges or not min(ridges) > 0:
             raise InputError(f"regression: ridges={list(ridges)}; want some, all of them positive")
+        if estimate is not None and not estimate > 0:
+            raise InputError(f"regression: estimate={estimate}; want a positive ridge, or null")
         self.ridges, self.silent = tuple(ridges), silent
+        self.estimate = estimate if parameters else None
         self.together_bound, self.alone_bound = together_bound, alone_bound
         together = 1 + seen + seen * (seen + 1) // 2 + parameters
         self.alone = size * parameters
@@ -86,7 +99,7 @@ class WindowRegression(nn.Module):
         self.register_buffer("width", torch.ones(self.outputs))
 
     def coefficients(self, window: WindowRates) -> Tensor:
-        """All coefficients, (B, outputs)."""
+        """All coefficients, (B, outputs), and P more where there is an estimate."""
         missing = window.missing.transpose(1, 2).flatten(2).double()
         answers = window.sensitivity.movedim(1, 3).flatten(3).double()
         answers = without_silent(answers, self.silent)
@@ -94,20 +107,32 @@ class WindowRegression(nn.Module):
         seen = window.seen.transpose(1, 2).flatten(2).double()
         rows, columns = torch.triu_indices(seen.shape[1], seen.shape[1], device=seen.device)
         quadratics = (torch.ones_like(seen[:, :1]), seen, seen[:, rows] * seen[:, columns])
-        shared = torch.cat(quadratics, 1)[:, None].expand(-1, missing.shape[1], -1, -1)
+        own = torch.cat(quadratics, 1)
+        shared = own[:, None].expand(-1, missing.shape[1], -1, -1)
         regressors = torch.cat((answers.transpose(1, 2), shared), 2)
         together = [answer.flatten(1) for answer in ridge(regressors, missing, self.ridges)]
+        if self.estimate is not None:
+            together.append(smallest_fit(answers, own, missing, self.estimate))
         return torch.cat((alone.flatten(1), *together), 1).float()
 
     def fit_scale(self, coefficients: Tensor) -> None:
         """Take centre and width from the coefficients (W, outputs) of training windows."""
+        coefficients = coefficients[:, : self.outputs]
         self.center.copy_(coefficients.median(0).values)
         spread = (coefficients - self.center).abs().median(0).values * 1.4826
         self.width.copy_(spread.clamp_min(1e-6))
 
+    def estimated(self, coefficients: Tensor) -> Tensor | float:
+        """The estimate of y (B, P), bent to where the prior may be; 0 where there is none."""
+        if self.estimate is None:
+            return 0.0
+        y = coefficients[:, self.outputs :]
+        out: Tensor = y * (1 + (y / REACH) ** 4) ** -0.25
+        return out
+
     def forward(self, coefficients: Tensor) -> Tensor:
         """Standardised coefficients, outliers drawn in: (B, outputs)."""
-        scaled = (coefficients - self.center) / self.width
+        scaled = (coefficients[:, : self.outputs] - self.center) / self.width
         alone, together = scaled.split((self.alone, self.outputs - self.alone), 1)
         bounded = self.together_bound * torch.tanh(together / self.together_bound)
         return torch.cat((alone / (1 + alone.abs() / self.alone_bound), bounded), 1)
@@ -144,3 +169,31 @@ def ridge(regressors: Tensor, targets: Tensor, ridges: Sequence[float]) -> list[
     moments = (unit @ targets[..., None]) / samples
     solved = (torch.linalg.solve_ex(gram + weight * eye, moments).result for weight in ridges)
     return [each[..., 0] / size for each in solved]
+
+
+@in_full
+def smallest_fit(answers: Tensor, own: Tensor, missing: Tensor, weight: float) -> Tensor:
+    """The y (B, P) with which as little as may be is left for the network to say.
+
+    Least squares of the rates on the physics' answers, the same y in all components, and on what
+    the network may say, of its own in each; only the latter is penalised. So whatever physics can
+    explain it does (the gauge, docs/method.md#gauge), and y is not biased where the network could
+    not have said the same.
+
+    Args:
+        answers: (B, P, C, n) to a width of each prior.
+        own: (B, F, n) what the network is made of.
+        missing: (B, C, n) rates less the physics at its prior mean.
+        weight: of the penalty, for functions of unit mean square.
+    """
+    own = own / (own.square().mean(2, keepdim=True) + 1e-18).sqrt()
+    count, size = own.shape[2], answers.shape[1]
+    gram = own @ own.transpose(1, 2) / count
+    gram = gram + weight * torch.eye(len(gram[0]), dtype=gram.dtype, device=gram.device)
+    both = torch.cat((answers.transpose(1, 2), missing[:, :, None]), 2)
+    shared = both @ own.transpose(1, 2)[:, None] / count
+    explained = torch.linalg.solve_ex(gram[:, None], shared.transpose(2, 3)).result
+    left = (both @ both.transpose(2, 3) / count - shared @ explained).sum(1)
+    known = left[:, :size, :size] + UNKNOWN * torch.eye(size, dtype=left.dtype, device=left.device)
+    found: Tensor = torch.linalg.solve_ex(known, left[:, :size, size:]).result
+    return found[..., 0]
