@@ -75,7 +75,7 @@ def _evaluate(cfg: DictConfig) -> None:
     check_seeds(rows)
     choose(rows)
     rows += sanity_rows(system, test, start, window, mean)
-    frames = tables_of(rows, system, test, field.rate)
+    frames = tables_of(rows, system, test, field)
     out = Path(cfg.out)
     for name, frame in frames.items():
         write_csv(frame, out / f"{name}.csv")
@@ -85,7 +85,7 @@ def _evaluate(cfg: DictConfig) -> None:
 
 
 def tables_of(
-    rows: list[Row], system: System, test: EvaluationSet, rate: Tensor
+    rows: list[Row], system: System, test: EvaluationSet, field: LatentField
 ) -> dict[str, pd.DataFrame]:
     """All tables of an evaluation, by the names of their files."""
     table, summary = tabulate(rows)
@@ -95,7 +95,7 @@ def tables_of(
         "scores": table,
         "summary": summary,
         "paired": compare_rows(rows),
-        "limits": gauge_limits(system, test.data, test.parameters, rate),
+        "limits": gauge_limits(system, test, field),
         "calibration": calibration_table(chosen if drawn else [], drawn),
     }
 

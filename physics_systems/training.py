@@ -22,8 +22,10 @@ from physics_systems.data.trajectories import load_trajectories as read_store
 from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
 from vgbdm.extras import need
-from vgbdm.fields.latent_field import FieldStatistics, LatentField
-from vgbdm.inference.calibration import calibrate_width
+from vgbdm.fields.latent_field import LatentField
+from vgbdm.fields.system_field import FieldStatistics
+from vgbdm.inference.calibration import calibrate, describe
+from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
@@ -73,7 +75,7 @@ def parameter_groups(field: LatentField, weight_decay: float) -> list[ParameterG
 class ForecastValidation:
     """Relative mean square error of forecasts from posterior means, under the fair protocol.
 
-    It also sets the width of the posterior, which a checkpoint then carries.
+    It also sets the widths of the posterior, which a checkpoint then carries.
 
     Args:
         data: validation trajectories.
@@ -85,11 +87,13 @@ class ForecastValidation:
         x, t = (values[: min(limit, len(data))].to(backend.device) for values in (data.x, data.t))
         self.data, self.backend = Trajectories(x, t), backend
         self.mine = slice(backend.rank, None, backend.world_size)
+        self.said = ""
 
     def __call__(self, field: LatentField) -> dict[str, float]:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         x, t = self.data.x, self.data.t
-        calibrate_width(field, x[:, : field.window], t[:, : field.window], seed=0)
+        calibrate(field, x, t, seed=0)
+        self._say(describe(field))
         truth = x[:, field.window :]
         size = truth.shape[2]
         variance = truth.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
@@ -116,12 +120,21 @@ class ForecastValidation:
             "n_failed": int(failed),
         }
 
+    def _say(self, line: str) -> None:
+        """Log what widths were set by, where it is not what was said before."""
+        if self.backend.rank == 0 and line != self.said:
+            log.info("%s", line)
+        self.said = line
+
 
 def build_field(
-    system: System, facts: FieldStatistics, model: Mapping[str, Any] | DictConfig
+    system: System,
+    facts: FieldStatistics,
+    model: Mapping[str, Any] | DictConfig,
+    path: FramePath,
 ) -> LatentField:
     """An untrained field."""
-    field: LatentField = build(model, system, facts)
+    field: LatentField = build(model, system, facts, path=path)
     return field
 
 
@@ -173,13 +186,13 @@ def build_trainer(
         backend: of this process.
         run_dir: exists; instead of that of the config.
     """
-    path = build(cfg.path)
+    path: FramePath = build(cfg.path)
     path.check_order(system.order)
     nodes = path.nodes(data.x, data.t)
     facts = statistics(data, nodes, path, system.order)
     torch.manual_seed(cfg.seed)
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    field = build_field(system, facts, model)
+    field = build_field(system, facts, model, path)
     scale_regression(field, data)
     if cfg.init is not None:
         start_from(field, cfg.init, {"model": model})
@@ -200,9 +213,10 @@ def build_trainer(
         },
         "rebuild": {
             **model,
+            "path": path.config(),
             "physics": resolved["system"],
             "statistics": {
-                "_target_": "vgbdm.fields.latent_field.FieldStatistics",
+                "_target_": "vgbdm.fields.system_field.FieldStatistics",
                 **asdict(facts),
             },
         },

@@ -8,7 +8,6 @@ state, ``M`` members.
 
 from __future__ import annotations
 
-import copy
 from typing import NamedTuple
 
 import torch
@@ -52,11 +51,12 @@ def forecast_means(
         batch: trajectories at once.
         refined: whether inference refines the encoder's answer; None: as the model is configured.
     """
-    field, parts = _asked(field, refined), []
+    parts = []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
-        parts.append(_forecast(field, context, t, means_of(field, context, t[:, : field.window])))
+        means = means_of(field, context, t[:, : field.window], refined)
+        parts.append(_forecast(field, context, t, means))
         note_progress()
     return _joined(parts)
 
@@ -74,12 +74,11 @@ def forecast_ensemble(
 
     Arguments are those of `forecast_means`.
     """
-    field = _asked(field, refined)
     means, drawn = [], []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
-        posterior = posterior_of(field, context, t[:, : field.window])
+        posterior = posterior_of(field, context, t[:, : field.window], refined)
         means.append(_forecast(field, context, t, posterior.mean))
         rows = torch.arange(at, at + len(x), device=t.device)
         draws = Members(field.latent_sizes, seed, rows, range(members)).draw(posterior)
@@ -108,16 +107,7 @@ def _joined(parts: list[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor |
 
 def refines(field: LatentField) -> bool:
     """Whether a model is configured to refine the encoder's answer on the context."""
-    return bool(field.refinement)
-
-
-def _asked(field: LatentField, refined: bool | None) -> LatentField:
-    """A model that infers as asked; it shares its weights and hooks."""
-    if refined is None or refined == refines(field):
-        return field
-    other = copy.copy(field)
-    other.refinement = 0
-    return other
+    return field.refinement is not None and field.refinement.steps > 0
 
 
 @torch.no_grad()

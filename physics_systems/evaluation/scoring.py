@@ -34,7 +34,8 @@ from vgbdm import scores
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load, locate
-from vgbdm.training.checkpoint import read_state
+from vgbdm.training.checkpoint import find, read_state
+from vgbdm.training.records import training_of
 
 log = logging.getLogger(__name__)
 
@@ -169,12 +170,19 @@ def score_run(
 
 
 def about_run(run: Path) -> dict[str, Any]:
-    """What a run folder, or a checkpoint of it, says of its training, by column of `OF_RUNS`."""
-    state = read_state(locate(run))
+    """What a run folder, or a checkpoint of it, says of its training, by column of `OF_RUNS`.
+
+    ``steps`` and ``train_seconds`` are those of the run, or up to the checkpoint where that is all
+    there is; runs of before do not tell their seconds.
+    """
+    held = locate(run)
+    state = read_state(held)
     config = state["config"]
+    whole = training_of(run) if find(run, "last") is not None else None
     told = (
-        config["objective"]["name"], variant(config), config["seed"], state["step"], None,
-        state["step"],
+        config["objective"]["name"], variant(config), config["seed"],
+        whole.steps if whole else state["step"],
+        whole.seconds if whole else state.get("train_seconds"), state["step"],
     )  # fmt: skip
     return dict(zip(OF_RUNS, told, strict=True))
 
@@ -244,16 +252,22 @@ def sanity_rows(
     return rows
 
 
-def gauge_limits(
-    system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
-) -> pd.DataFrame:
-    """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`; else no rows."""
+def gauge_limits(system: System, test: EvaluationSet, field: LatentField) -> pd.DataFrame:
+    """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`; else no rows.
+
+    Args:
+        system: that was scored.
+        test: with its true parameters, or without.
+        field: any model of the table; its unit of R and its path are taken.
+    """
     names: tuple[str, ...] = ()
     errors = []
-    if truth is not None and isinstance(system, SimulatedSystem):
+    if test.parameters is not None and isinstance(system, SimulatedSystem):
         names = tuple(system.prior)
-        true = torch.stack([truth[name] for name in names], 1)
-        errors = scores.theta_errors(minimum_norm(system, data, truth, rate), true).tolist()
+        true = torch.stack([test.parameters[name] for name in names], 1)
+        seen = Trajectories(test.target, test.data.t)
+        least = minimum_norm(system, seen, test.parameters, field.rate, field.path)
+        errors = scores.theta_errors(least, true).tolist()
     return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
 
 

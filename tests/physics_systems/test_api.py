@@ -219,7 +219,8 @@ def test_the_columns_are_those_of_the_file_of_scores(run, field):
     table = vgbdm.evaluate(run, truth.drop_vars(["params", "param"]), members=2)
     assert list(table) == list(scoring.RUN_COLUMNS)
     model = table.set_index("row").loc["model"]
-    assert (model["objective"], model["seed"]) == ("vgbdm", 0) and model["steps"] in (0, 3, 6)
+    assert (model["objective"], model["seed"]) == ("vgbdm", 0) and model["steps"] == 6
+    assert model["best_step"] in (0, 3, 6) and model["train_seconds"] > 0
     alone = vgbdm.evaluate(field, truth.drop_vars(["params", "param"]), members=2)
     assert set(table) - set(alone) == {"objective", "variant", "seed", "steps"} | {
         "train_seconds",

@@ -14,9 +14,10 @@ from statistics import fmean, median
 from typing import Any
 
 STARTUP_STEPS, TIMED_STEPS, TIMED_TOGETHER = 3, 12, 4
-"""The first steps are slower (allocation, compilation). Of later ones, whose cost may differ by turns
-(`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else a
-machine does for a moment does not set the length of a run; of the last few, for a cost may grow."""
+"""The first steps are slower (allocation, compilation). Of later ones, whose cost may differ by
+turns (`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else
+a machine does for a moment does not set the length of a run; of the last few, for a cost may grow.
+"""
 EARLY_SHARE = 0.1
 """Of a budget: when so much is trained, the number of steps is planned from fewer than are timed
 otherwise."""

@@ -16,7 +16,7 @@ WINDOW = 10
 def test_forecasts_of_means_go_on_from_the_last_frame_of_the_context():
     data = smooth("rlc")
     field = make_field("rlc", shake=0.1, data=data)
-    field.refinement = 0
+    field.refinement = None
     whole, theta = protocol.forecast_means(field, data)
     parts, thetas = protocol.forecast_means(field, data, batch=5)
     assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-4)

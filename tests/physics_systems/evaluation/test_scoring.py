@@ -51,6 +51,8 @@ def test_there_is_a_row_per_run_and_per_sanity_check(folder, tmp_path):
     runs = table[table["objective"] == "vgbdm"]
     assert sorted(runs["seed"]) == [1, 1, 2, 2]
     assert runs["variant"].nunique() == 1
+    assert (runs["steps"] == 6).all() and runs["best_step"].isin([0, 3, 6]).all()
+    assert (runs["train_seconds"] > 0).all()
     # 20 intervals of 2 steps of 4 stages, and those of inference
     asked = runs.set_index(["seed", "refined"])["points"]
     plain, refined = asked.xs(False, level=1), asked.xs(True, level=1)
