@@ -8,7 +8,6 @@ what it says goes to a file, how it ends is its exit code, as if it had been typ
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import runpy
@@ -29,7 +28,6 @@ ALONE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "
          "MASTER_ADDR", "MASTER_PORT")  # fmt: skip
 """What a launcher says of itself to its libraries; its children are no ranks of it."""
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-PARENT_DIED = 1  # prctl(2): PR_SET_PDEATHSIG
 FORGIVEN = "is not finite"
 """How a training ends that diverged: its row is scored at its best checkpoint."""
 
@@ -104,11 +102,7 @@ class Jobs:
 
 def run(told: list[str], log: str) -> None:
     """In the child: become the launcher."""
-    parent = os.getppid()
-    if sys.platform == "linux":  # whoever kills the table's process kills its jobs
-        ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
-    if os.getppid() != parent:
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for stream in (1, 2):
         os.dup2(file, stream)
@@ -117,3 +111,11 @@ def run(told: list[str], log: str) -> None:
     sys.argv = told
     sys.path.insert(0, str(Path(told[0]).parent))
     runpy.run_path(told[0], run_name="__main__")
+
+
+def end_with_parent() -> None:
+    """Ask this process to end when the table's ends, however that does."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -75,7 +75,6 @@ def test_no_job_starts_once_they_were_stopped(jobs, tmp_path):
         jobs("script", tmp_path / "log", "says=x", "code=0")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="prctl")
 def test_jobs_die_with_the_process_that_started_them(jobs, tmp_path):
     beat = tmp_path / "beat"
     places = {"benchmarks": str(REPO / "benchmarks"), "repo": str(tmp_path), "beat": str(beat)}
