@@ -9,6 +9,7 @@ Shapes: ``S`` seeds.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,18 +21,29 @@ from physics_systems.evaluation import protocol
 from physics_systems.evaluation.rows import Row
 from vgbdm import scores
 from vgbdm.fields.latent_field import LatentField
+from vgbdm.inference.calibration import calibrate
 
 log = logging.getLogger(__name__)
 
 
-def ways(field: LatentField) -> tuple[bool, ...]:
-    """With and without refinement, as far as a model has any; first as it is configured."""
-    return (True, False) if protocol.refines(field) else (False,)
+def ways(field: LatentField, validation: Trajectories | None) -> list[LatentField]:
+    """A model as it is configured; and, if that refines, one that does not.
+
+    The widths of the posterior are of the way that means are found: without refinement they are
+    set anew on validation data, as training does it. Where there are none they stay.
+    """
+    if not protocol.refines(field):
+        return [field]
+    plain = copy.deepcopy(field)
+    plain.refinement = None
+    if validation is not None:
+        calibrate(plain, validation.x, validation.t, seed=0)
+    return [field, plain]
 
 
-def validation_error(field: LatentField, data: Trajectories, refined: bool) -> float:
+def validation_error(field: LatentField, data: Trajectories) -> float:
     """Mean square error of forecasts of validation trajectories; infinite if one of them fails."""
-    forecast, _ = protocol.forecast_means(field, data, refined=refined)
+    forecast, _ = protocol.forecast_means(field, data)
     errors = scores.mean_square_errors(forecast, data.x[:, field.window :])
     return float(errors.nan_to_num(np.inf).mean())
 

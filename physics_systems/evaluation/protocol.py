@@ -39,46 +39,31 @@ class Forecasts(NamedTuple):
 
 @torch.no_grad()
 def forecast_means(
-    field: LatentField, data: Trajectories, batch: int = 250, refined: bool | None = None
+    field: LatentField, data: Trajectories, batch: int = 250
 ) -> tuple[Tensor, Tensor | None]:
     """One forecast of each trajectory from posterior means, and θ: (N, n, C, ...), (N, P).
 
     All of it on the one device where field and data are.
-
-    Args:
-        field: trained.
-        data: context and the times of what is wanted.
-        batch: trajectories at once.
-        refined: whether inference refines the encoder's answer; None: as the model is configured.
     """
     parts = []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
-        means = means_of(field, context, t[:, : field.window], refined)
-        parts.append(_forecast(field, context, t, means))
+        parts.append(_forecast(field, context, t, means_of(field, context, t[:, : field.window])))
         note_progress()
     return _joined(parts)
 
 
 @torch.no_grad()
 def forecast_ensemble(
-    field: LatentField,
-    data: Trajectories,
-    members: int,
-    seed: int,
-    batch: int = 250,
-    refined: bool | None = None,
+    field: LatentField, data: Trajectories, members: int, seed: int, batch: int = 250
 ) -> Forecasts:
-    """Means, and members drawn from the posterior, keyed by (seed, row, member).
-
-    Arguments are those of `forecast_means`.
-    """
+    """Means, and members drawn from the posterior, keyed by (seed, row, member)."""
     means, drawn = [], []
     for at in range(0, len(data), batch):
         x, t = data.x[at : at + batch], data.t[at : at + batch]
         context = x[:, : field.window]
-        posterior = posterior_of(field, context, t[:, : field.window], refined)
+        posterior = posterior_of(field, context, t[:, : field.window])
         means.append(_forecast(field, context, t, posterior.mean))
         rows = torch.arange(at, at + len(x), device=t.device)
         draws = Members(field.latent_sizes, seed, rows, range(members)).draw(posterior)

@@ -158,13 +158,12 @@ def score_run(
         members: of ensembles.
         seed: of their draws.
     """
-    field, rows = load(run, kind=LatentField), []
-    about = {"row": run.name, **about_run(run)}
-    for refined in ways(field):
-        row = score_field(field, test, members, seed, refined)
+    about, rows = {"row": run.name, **about_run(run)}, []
+    for field in ways(load(run, kind=LatentField), validation):
+        row = score_field(field, test, members, seed)
         row.numbers |= about
         if validation is not None:
-            row.numbers["validation_mse"] = validation_error(field, validation, refined)
+            row.numbers["validation_mse"] = validation_error(field, validation)
         rows.append(row)
     return rows
 
@@ -187,9 +186,7 @@ def about_run(run: Path) -> dict[str, Any]:
     return dict(zip(OF_RUNS, told, strict=True))
 
 
-def score_field(
-    field: LatentField, test: EvaluationSet, members: int, seed: int, refined: bool | None = None
-) -> Row:
+def score_field(field: LatentField, test: EvaluationSet, members: int, seed: int) -> Row:
     """Forecast with a model, and score; the row ``model``.
 
     ``points`` are states at which the field was asked, inference included, and
@@ -201,9 +198,7 @@ def score_field(
         test: what is scored.
         members: of the ensemble.
         seed: of its draws.
-        refined: whether the encoder's answer is refined; None: as the model is configured.
     """
-    refined = protocol.refines(field) if refined is None else refined
     points = 0
 
     def count(_: Any, given: tuple[Tensor, ...], __: Any) -> None:
@@ -213,16 +208,16 @@ def score_field(
     hook = field.register_forward_hook(count)
     begin = time.perf_counter()
     try:
-        protocol.forecast_means(field, test.data, batch=len(test), refined=refined)
+        protocol.forecast_means(field, test.data, batch=len(test))
     finally:
         hook.remove()
     seconds = time.perf_counter() - begin
-    forecasts = protocol.forecast_ensemble(field, test.data, members, seed, refined=refined)
+    forecasts = protocol.forecast_ensemble(field, test.data, members, seed)
     numbers, errors = score(forecasts, test, field.window, field.parameter_names)
     numbers |= {
         "row": "model",
         "system": field.physics.name,  # type: ignore[attr-defined]
-        "refined": refined,
+        "refined": protocol.refines(field),
         "chosen": True,
         "points": points / len(test),
         "forecast_seconds": seconds / len(test),

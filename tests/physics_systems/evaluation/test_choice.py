@@ -10,6 +10,7 @@ from systems import make_field, trajectories
 from physics_systems.evaluation import choice, protocol
 from physics_systems.evaluation.rows import Row
 from vgbdm import scores
+from vgbdm.fields.grey_box import Window
 
 
 def row(seed, refined, error, objective="node", variant="a"):
@@ -57,16 +58,28 @@ def test_where_nothing_decides_a_row_stays_as_configured_and_that_is_said(errors
     assert "as configured" in caplog.text
 
 
-def test_the_error_is_that_of_the_forecast_either_way():
+def test_the_other_way_is_the_encoders_answer_with_widths_of_its_own():
     field, data = make_field("rlc", shake=0.3), trajectories("rlc", 6)
-    assert choice.ways(field) == (True, False)
-    for refined in choice.ways(field):
-        forecast, _ = protocol.forecast_means(field, data, refined=refined)
-        want = scores.mean_square_errors(forecast, data.x[:, 10:]).mean()
-        assert choice.validation_error(field, data, refined) == float(want)
+    own, plain = choice.ways(field, data)
+    assert own is field and protocol.refines(field) and not protocol.refines(plain)
+    window = Window(data.x[:, :10], data.t[:, :10])
+    encoder = plain.physical(field.infer(window)[1])
+    assert torch.allclose(protocol.forecast_means(plain, data)[1], encoder)
+    assert not torch.allclose(protocol.forecast_means(field, data)[1], encoder, rtol=1e-3)
+    assert torch.equal(field.theta_factor, torch.ones(2))
+    assert not torch.allclose(plain.theta_factor, torch.ones(2))
+    assert torch.equal(choice.ways(field, None)[1].theta_factor, torch.ones(2))
+    assert choice.ways(plain, data) == [plain]
+
+
+def test_the_error_is_that_of_the_forecast():
+    field, data = make_field("rlc", shake=0.3), trajectories("rlc", 6)
+    forecast, _ = protocol.forecast_means(field, data)
+    want = scores.mean_square_errors(forecast, data.x[:, 10:]).mean()
+    assert choice.validation_error(field, data) == float(want)
     with torch.no_grad():
         field.network.last.bias.fill_(torch.nan)
-    assert choice.validation_error(field, data, False) == np.inf
+    assert choice.validation_error(field, data) == np.inf
 
 
 def test_a_run_is_decided_on_its_own_store_unless_another_is_given(tmp_path, caplog):

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
-from systems import SYSTEMS, make_field, smooth, trajectories
+from systems import SYSTEMS, make_field, smooth
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol
-from vgbdm.fields.grey_box import Window
 from vgbdm.inference.refinement import means_of, posterior_of
 from vgbdm.latents.members import Members
 
@@ -47,21 +46,6 @@ def test_members_are_draws_of_the_posterior_keyed_by_member_and_row():
     black = make_field("rlc", grey=False, data=data)
     bare = protocol.forecast_ensemble(black, data, 2, 7)
     assert bare.theta is None and bare.theta_draws is None and len(bare.members) == 2
-
-
-def test_what_is_asked_for_decides_and_the_model_stays_as_it_is():
-    """Refined or not, without a change to the field; None is what it is configured to do."""
-    data = trajectories("rlc", 4)
-    field = make_field("rlc", shake=0.3, data=data)
-    plain, refined, own = (
-        protocol.forecast_means(field, data, refined=way)[0] for way in (False, True, None)
-    )
-    assert protocol.refines(field)
-    assert torch.equal(own, refined) and not torch.equal(plain, refined)
-    made = protocol.forecast_ensemble(field, data, 2, 0, refined=False)
-    assert torch.allclose(made.mean, plain, rtol=1e-4, atol=1e-5)
-    encoder = field.infer(Window(data.x[:, :WINDOW], data.t[:, :WINDOW]))[1]
-    assert torch.allclose(made.theta, field.physical(encoder))
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
