@@ -79,7 +79,8 @@ def fit(
     shutil.rmtree(folder / DATA, ignore_errors=True)  # of a start that ended before its first step
     for name, rows in _split(len(data), seed).items():
         place = folder / DATA / name
-        write(observations(physics, data.x[rows].numpy(), data.t[rows].numpy()), place)
+        part = Trajectories(data.x[rows], data.t[rows], data.noise)
+        write(observations(physics, part), place)
         cfg.data[name] = str(place)
     threads = torch.get_num_threads()
     try:

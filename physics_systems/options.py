@@ -21,9 +21,10 @@ from vgbdm.options.kinds import (
     Size,
     Text,
 )
+from vgbdm.options.paths import check_order
 from vgbdm.options.schedules import check_schedules
 from vgbdm.options.shapes import Options
-from vgbdm.options.signatures import constant_of
+from vgbdm.options.signatures import constant_of, fact_of
 
 
 def check_system(system: Mapping[str, Any]) -> None:
@@ -54,6 +55,20 @@ def check_system(system: Mapping[str, Any]) -> None:
         low, high = ranges[name]
         if not low <= high:
             raise InputError(f"system.ranges.{name}=[{low}, {high}]: want low ≤ high")
+
+
+def check_path(path: Mapping[str, Any], system: Mapping[str, Any]) -> None:
+    """Refuse a path that does not serve the order of the system.
+
+    Args:
+        path: node; its class says its ``orders``.
+        system: node; its class says its ``order``.
+
+    Raises:
+        InputError: for such a one.
+    """
+    order, name = fact_of(str(system["_target_"]), "order", 1), str(path["_target_"])
+    check_order(name.rpartition(".")[2], fact_of(name, "orders", (order,)), order)
 
 
 Threads = Annotated[int, Interval(ge=1, le=1024)]
@@ -191,7 +206,7 @@ class TrainSystem(Options):
     seed: Seed
     batch: Count
     weight_decay: NotNegative
-    model: Annotated[Any, Node(positional=2)]
+    model: Annotated[Any, Node(positional=2, given=("path",))]
     rate: Node_
     trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan", (), Trainer)]
     validation: Validation
@@ -200,6 +215,7 @@ class TrainSystem(Options):
     def check_relations(cls, values: Mapping[str, Any]) -> None:
         """Schedules are those that something reads."""
         check_system(values["system"])
+        check_path(values["path"], values["system"])
         seen = values["model"]["residual_inputs"]
         components = constant_of(str(values["system"]["_target_"]), "components")
         whole = () if isinstance(seen, list) else ("state", "everything")

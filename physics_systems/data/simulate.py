@@ -104,7 +104,7 @@ def simulate(
     noise: float = 0.0,
     parameters: str = "ranges",
 ) -> xr.Dataset:
-    """Trajectories of a system, a pure function of the arguments.
+    """Trajectories of a system, a pure function of the arguments; with noise, ``truth`` has none.
 
     Args:
         system: with its ranges, starts, frames and horizon.
@@ -136,9 +136,10 @@ def simulate(
     start = system.start(count, generator("start"))
     label = f"simulating {system.name}"
     states = solve_system(system.full, start, times, drawn, label)[:, :, : len(system.components)]
+    observed, truth = states, None
     if noise:
         extra = torch.randn(states.shape, generator=generator("noise"), dtype=torch.float64)
-        states = states + noise * extra
+        observed, truth = states + noise * extra, states.float().numpy()
     facts = {
         "system": system.name,
         "seed": seed,
@@ -150,4 +151,4 @@ def simulate(
         "system_config": describe_system(system),
     }
     values = np.stack([drawn[name].numpy() for name in system.parameters], 1)
-    return layout(type(system), states.float().numpy(), times.numpy(), values, facts)
+    return layout(type(system), observed.float().numpy(), times.numpy(), values, facts, truth)

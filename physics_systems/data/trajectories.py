@@ -4,7 +4,9 @@ Shapes: ``N`` trajectories, ``L`` frames, ``C`` components, ``P`` parameters, ``
 axes of a grid.
 
 A store has ``x(trajectory, time, component, ...)``, ``t(trajectory, time)`` and, for scores only,
-``params(trajectory, param)``. Training reads x and t, never params. Axes are found by these names,
+``params(trajectory, param)``; a simulated one with noise also ``truth``, the states without it, and
+the attribute ``noise``, its standard deviation. Training reads x, t and noise, never params or
+truth. Axes are found by these names,
 components and parameters by the labels along them. `manifest.json` holds the digest of each file of
 a store that is written here, see `vgbdm.storage.sealing`.
 """
@@ -41,10 +43,13 @@ class Trajectories:
     Attributes:
         x: (N, L, C, ...) float32.
         t: (N, L) float64.
+        noise: standard deviation of what was added to x, of all components or of each; None: it
+            is not known.
     """
 
     x: Tensor
     t: Tensor
+    noise: float | tuple[float, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -56,24 +61,27 @@ def layout(
     t: np.ndarray,
     params: np.ndarray,
     attributes: Mapping[str, Any],
+    truth: np.ndarray | None = None,
 ) -> xr.Dataset:
     """The dataset of a store; attributes say how to make it again."""
-    grid = ("y_cell", "x_cell")[: len(kind.grid)]
+    axes = ("trajectory", "time", "component", *("y_cell", "x_cell")[: len(kind.grid)])
     return xr.Dataset(
         {
-            "x": (("trajectory", "time", "component", *grid), x),
+            "x": (axes, x),
             "t": (("trajectory", "time"), t),
             "params": (("trajectory", "param"), params),
-        },
+        }
+        | ({} if truth is None else {"truth": (axes, truth)}),
         {"component": words(kind.components), "param": words(kind.parameters)},
         dict(attributes),
     )
 
 
-def observations(system: System, x: np.ndarray, t: np.ndarray) -> xr.Dataset:
+def observations(system: System, data: Trajectories) -> xr.Dataset:
     """The dataset of a store of what was observed, its true parameters unknown."""
-    unknown = np.full((len(x), len(system.parameters)), np.nan)
-    made = layout(type(system), x, t, unknown, {"system": system.name})
+    unknown = np.full((len(data), len(system.parameters)), np.nan)
+    facts = {"system": system.name} | ({} if data.noise is None else {"noise": data.noise})
+    made = layout(type(system), data.x.numpy(), data.t.numpy(), unknown, facts)
     return made.drop_vars(["params", "param"])
 
 
@@ -169,6 +177,7 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
     path = name_of(source)
     with open_dataset(source) as dataset:
         times = _times_of(dataset, str(path))
+        noise = _noise_of(dataset, system, str(path))
         named = dataset.attrs.get("system", system.name)
         if named != system.name:
             raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
@@ -195,7 +204,30 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused as not finite
         x = x.astype(np.float32)
     check_finite(path, x, t)
-    return Trajectories(torch.from_numpy(x), torch.from_numpy(t.astype(float)))
+    return Trajectories(torch.from_numpy(x), torch.from_numpy(t.astype(float)), noise)
+
+
+def _noise_of(dataset: xr.Dataset, system: System, path: str) -> float | tuple[float, ...] | None:
+    """The attribute ``noise``: one standard deviation, or one for each component.
+
+    Raises:
+        InputError: if it is neither.
+    """
+    if "noise" not in dataset.attrs:
+        return None
+    held = dataset.attrs["noise"]
+    try:
+        each = np.asarray(held, dtype=float)
+    except (TypeError, ValueError):
+        each = np.array(np.nan)
+    if each.shape not in ((), (len(system.components),)) or not (
+        np.isfinite(each).all() and (each >= 0).all()
+    ):
+        raise InputError(
+            f"{path}: the attribute noise is {held!s:.60}; want a standard deviation ≥ 0, or "
+            f"{len(system.components)} of them, or no such attribute: it is estimated then"
+        )
+    return float(each) if each.ndim == 0 else tuple(each.tolist())
 
 
 def _times_of(dataset: xr.Dataset, path: str) -> xr.DataArray:
@@ -233,6 +265,28 @@ def check_finite(path: str | Path, x: np.ndarray, t: np.ndarray) -> None:
         raise InputError(
             f"{path}: the times of trajectory {bad[0]} do not increase ({len(bad)} such); sort them"
         )
+
+
+def read_truth(source: Source, system: System) -> Tensor | None:
+    """States without noise (N, L, C, ...) float32, for scores; None where the store has none.
+
+    Raises:
+        InputError: if their shape is another than that of the observations.
+    """
+    path = name_of(source)
+    with open_dataset(source) as dataset:
+        if "truth" not in dataset:
+            return None
+        states = arrange(dataset["truth"], AXES, str(path))
+        truth = _values(order_by(states, "component", system.components, str(path)), path)
+    if truth.shape[2:] == () and system.shape == (1,):
+        truth = truth[..., None]
+    if truth.shape[2:] != system.shape or not np.isfinite(truth).all():
+        raise InputError(
+            f"{path}: truth of {truth.shape} is no states of {system.name}, or not finite; remove "
+            "truth"
+        )
+    return torch.from_numpy(truth.astype(np.float32))
 
 
 def read_parameters(source: Source, system: System) -> dict[str, Tensor] | None:

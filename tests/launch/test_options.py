@@ -227,6 +227,14 @@ def test_what_makes_no_sense_is_refused_in_one_line(launcher, override, line):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("path", ["linear", "bridge"])
+def test_a_path_without_accelerations_serves_no_system_of_second_order(path):
+    """It trained on an acceleration of 0."""
+    accepted("train_system", f"path={path}")
+    with pytest.raises(InputError, match=r"^path: \w+ gives no accelerations.* path=hermite$"):
+        check("train_system", composed("train_system", "system=pendulum", f"path={path}"))
+
+
 IDLE = [
     (
         "train_era5",

@@ -39,6 +39,13 @@ def test_without_the_extra_nothing_is_begun(stores, tmp_path, monkeypatch):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_path_without_accelerations_is_refused_by_a_system_of_second_order(tmp_path):
+    """It trained on an acceleration of 0."""
+    write_stores(tmp_path, "pendulum")
+    cfg = config(tmp_path, tmp_path / "run", "system=pendulum", "path=linear")
+    refused(lambda: training.train(cfg), "LinearPath gives no accelerations")
+
+
 def test_training_never_reads_the_parameters(stores, tmp_path, monkeypatch):
     opened = []
     original = xr.DataArray.to_numpy

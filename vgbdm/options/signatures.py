@@ -171,6 +171,19 @@ def marks_of(annotation: Any) -> tuple[Any, ...]:
     return getattr(annotation, "__metadata__", ())
 
 
+def fact_of(target: str, name: str, otherwise: Any) -> Any:
+    """The value of a constant of a class, its own or inherited, such as ``order``."""
+    made = class_of(target)
+    for part in made.lineage() if made is not None else ():
+        for node in part.node.body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=given)], value=value) if given == name:
+                    return evaluate(value, part.module, otherwise)
+                case ast.AnnAssign(target=ast.Name(id=given), value=value) if given == name:
+                    return evaluate(value, part.module, otherwise)
+    return otherwise
+
+
 def constant_of(target: str, name: str) -> tuple[str, ...]:
     """The names in a constant of a class and of all that it is made from, such as ``SCHEDULES``."""
     made = class_of(target)

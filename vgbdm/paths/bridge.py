@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import NotNegative
+from vgbdm.paths.linear import LinearPath
 from vgbdm.paths.path import Path, PathPoint, expand
 from vgbdm.registry.marks import model_part
 
@@ -33,6 +34,10 @@ class BridgePath(Path):
         if not (sigma >= 0 and 0 < margin < 0.5):
             raise InputError(f"bridge path: sigma={sigma}, margin={margin}; want ≥ 0 and 0…0.5")
         self.sigma, self.margin = sigma, margin
+
+    def at_frames(self, nodes: Tensor, times: Tensor) -> PathPoint:
+        """See `Path`; without the bridge, which is 0 there."""
+        return LinearPath().at_frames(nodes, times)
 
     def __call__(
         self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None

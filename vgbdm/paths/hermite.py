@@ -29,12 +29,26 @@ class HermitePath(Path):
             seventh more amplification of noise.
     """
 
+    orders = (1, 2)
     frames = 3
 
     def __init__(self, stencil: Annotated[int, Interval(ge=3, le=2**16)] = 11) -> None:
         if stencil < 3:
             raise InputError(f"hermite path: stencil={stencil}; it needs at least 3 frames")
         self.stencil = stencil
+
+    @property
+    def edge(self) -> int:
+        """See `Path`.
+
+        On Lorenz windows of 30 the worst error of β by least squares is 0.1, 0.03 and 0.016 of its
+        prior's width where the rates of 1, 2 and 3 frames are left out.
+        """
+        return 3
+
+    def at_frames(self, nodes: Tensor, times: Tensor) -> PathPoint:
+        """See `Path`."""
+        return PathPoint(*nodes.unbind(2))
 
     def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """See `Path`."""

@@ -16,6 +16,7 @@ class LagrangePath(Path):
     Node values: the frame and the second divided difference around it.
     """
 
+    orders = (1, 2)
     frames = 3
 
     def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:

@@ -23,6 +23,7 @@ class SmoothingPath(Path):
         smoothing: α; Δ is the mean gap between frames.
     """
 
+    orders = (1, 2)
     frames = 4
 
     def __init__(self, smoothing: Positive = 1.0) -> None:

@@ -9,7 +9,12 @@ import torch
 from systems import SYSTEMS, dataset
 
 from physics_systems.data.simulate import draw_parameters, draw_times, simulate
-from physics_systems.data.trajectories import load_trajectories, read_parameters, write
+from physics_systems.data.trajectories import (
+    load_trajectories,
+    read_parameters,
+    read_truth,
+    write,
+)
 from vgbdm.errors import InputError
 
 
@@ -59,6 +64,31 @@ def test_noise_has_the_width_asked_for():
     system = SYSTEMS["rlc"]
     clean, noisy = (simulate(system, 50, 1, noise=width)["x"].values for width in (0.0, 0.2))
     assert np.std(noisy - clean) == pytest.approx(0.2, rel=0.03)
+
+
+def test_a_noisy_store_says_its_noise_and_keeps_the_states_without_it(tmp_path):
+    system = SYSTEMS["pendulum"]
+    clean, noisy = (simulate(system, 20, 1, noise=width) for width in (0.0, 0.2))
+    assert np.array_equal(noisy["truth"].values, clean["x"].values) and "truth" not in clean
+    for name, made, noise in (("clean", clean, 0.0), ("noisy", noisy, 0.2)):
+        write(made, tmp_path / name)
+        assert load_trajectories(tmp_path / name, system, 5).noise == noise
+    truth = read_truth(tmp_path / "noisy", system)
+    assert torch.equal(truth, torch.from_numpy(clean["x"].values))
+    assert read_truth(tmp_path / "clean", system) is None
+    with pytest.raises(InputError, match="truth of"):
+        read_truth(noisy.assign(truth=noisy["truth"] * np.nan), system)
+
+
+def test_noise_may_be_unknown_or_that_of_each_component_and_is_refused_otherwise():
+    system, made = SYSTEMS["lorenz"], simulate(SYSTEMS["lorenz"], 3, 1)
+    for noise, wanted in ((0.5, 0.5), ([0.1, 0.2, 0.3], (0.1, 0.2, 0.3))):
+        assert load_trajectories(made.assign_attrs(noise=noise), system, 5).noise == wanted
+    bare = made.drop_attrs()
+    assert load_trajectories(bare, system, 5).noise is None
+    for wrong in (-1.0, [0.1, 0.2], "white", float("nan")):
+        with pytest.raises(InputError, match="attribute noise"):
+            load_trajectories(made.assign_attrs(noise=wrong), system, 5)
 
 
 def test_parameters_may_come_from_the_prior():

@@ -13,8 +13,10 @@ from vgbdm.paths.hermite import HermitePath
 from vgbdm.paths.lagrange import LagrangePath
 from vgbdm.paths.linear import LinearPath
 from vgbdm.paths.smoothing import SmoothingPath
+from vgbdm.registry.build import rebuild
 
 PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
+EVERY = PATHS | {"smoothing": SmoothingPath(0.5), "bridge": BridgePath(0.3)}
 CURVES = PATHS | {"smoothing": SmoothingPath(0.5)}
 
 
@@ -247,6 +249,42 @@ def test_smoothing_takes_noise_out_of_velocities_and_leaves_the_frames():
         point, middle = at_middles(path, noisy, times)
         errors.append((point.velocity - velocity(middle)).square().mean().sqrt())
     assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize("path", EVERY.values(), ids=EVERY)
+def test_derivatives_at_frames_are_those_where_the_curves_meet(path):
+    frames, times = window(0.05, irregular=True)
+    point = path.at_frames(path.nodes(frames, times), times)
+    assert all(part.shape == frames.shape for part in point)
+    close = {"linear": 0.4, "bridge": 0.4, "lagrange3": 0.05, "smoothing": 0.4, "hermite": 1e-3}
+    name = next(name for name, one in EVERY.items() if one is path)
+    assert (point.velocity - velocity(times)).abs().max() < close[name]
+    if name not in ("smoothing",):
+        assert torch.allclose(point.state, frames)
+    if 2 in path.orders and name != "smoothing":
+        assert (point.acceleration - acceleration(times)).abs().max() < 1.5
+
+
+def test_second_derivatives_are_promised_where_curves_bend():
+    assert {name for name, path in EVERY.items() if 2 in path.orders} == {
+        "lagrange3",
+        "hermite",
+        "smoothing",
+    }
+    for name in ("linear", "bridge"):
+        with pytest.raises(InputError, match=r"accelerations.*take path=hermite"):
+            EVERY[name].check_order(2)
+
+
+@pytest.mark.parametrize("path", EVERY.values(), ids=EVERY)
+def test_a_path_is_made_again_from_its_config(path):
+    again = rebuild(path.config())
+    assert type(again) is type(path) and vars(again) == vars(path)
+
+
+def test_frames_inside_are_those_whose_derivatives_are_good():
+    assert HermitePath().inside(30) == slice(3, 27) and HermitePath().inside(12) == slice(1, 11)
+    assert LinearPath().inside(30) == slice(0, 30)
 
 
 def test_too_short_windows_and_bad_options_are_refused():
