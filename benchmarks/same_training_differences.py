@@ -18,7 +18,7 @@ from torch import Tensor
 
 FLOOR = 1e-3
 TOLERANCE = 1e-6
-CLOCKED = ("samples_per_second",)
+CLOCKED = ("samples_per_second", "train_seconds")
 """Columns of a log that tell of time."""
 
 

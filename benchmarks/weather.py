@@ -2,10 +2,10 @@
 
 python benchmarks/weather.py store=STORE out=DIR minutes=M seeds=3
 
-Trains every model for the same wall-clock on the same threads, one run at a time, forecasts every
-start of the test period, scores all alike, and compares GB-DM with each other row on paired starts.
-DIR/table.csv and DIR/report.html are the result; finished runs are kept, so that an interrupted
-matrix goes on. `page=docs/benchmarks.md` puts the table between its marks there.
+Trains every model for the same minutes of optimiser steps on the same threads, one run at a time,
+forecasts every start of the test period, scores all alike, and compares GB-DM with each other row
+on paired starts. DIR/table.csv and DIR/report.html are the result; finished runs are kept, so that
+an interrupted matrix goes on. `page=docs/benchmarks.md` puts the table between its marks there.
 """
 
 from __future__ import annotations

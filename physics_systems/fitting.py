@@ -54,7 +54,7 @@ def fit(
         physics: known, and its presets.
         data: of it.
         objective: name of a config.
-        minutes: of training; None: as many steps as the options say.
+        minutes: of optimiser steps; None: as many steps as the options say.
         run_dir: to make; None: a new one below ``outputs``.
         seed: of weights, of the order of samples and of what is held out.
         options: of ``train-system``.

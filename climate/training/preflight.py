@@ -50,6 +50,9 @@ log = logging.getLogger(__name__)
 
 STEPS = 2
 """The first one allocates and compiles; the last one is timed, and memory is counted in it."""
+HALFWAY = (5040, 2 * 5040)
+"""Step and steps at which schedules are read: in the middle of a run, where rollouts have about
+their mean length, and a multiple of every period, for terms that come by turns."""
 FASTER = 0.9
 """Share of the seconds below which another precision is worth taking."""
 FEW_SAMPLES = 100
@@ -171,7 +174,7 @@ def measure(trainer: Trainer, backend: Backend, batches: Iterator[Arrived]) -> M
     numbers = sum(p.numel() for p in trainer.field.parameters())
     before = live_bytes() - WORD * numbers
     trainer.start()
-    values = {name: f(0, None) for name, f in trainer.schedules.items()}
+    values = {name: f(*HALFWAY) for name, f in trainer.schedules.items()}
     state, seconds = 0, 0.0
 
     def count(terms: Mapping[str, float]) -> bool:

@@ -21,6 +21,10 @@ class Clock:
         for module in ("loop", "saving"):
             monkeypatch.setattr(f"vgbdm.training.{module}.time", stand_in)
 
+    def wait(self, seconds):
+        """Let time pass."""
+        self.now += seconds
+
     def steps(self, seconds):
         """An objective whose call k takes ``seconds(k)``."""
         calls = iter(range(10**6))

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, median
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 from annotated_types import Ge, Gt, Interval
@@ -26,12 +25,14 @@ from vgbdm.training.backends import TrainingBatch
 from vgbdm.training.backends.base import COLLECTIVE_MINUTES, Backend
 from vgbdm.training.backends.learner import Objective
 from vgbdm.training.backends.steps import ParameterGroup, StepResult
+from vgbdm.training.course import Course
 from vgbdm.training.faults import LossGuard, supervised
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule, check_rates
-from vgbdm.training.state import allowed_changes, describe_changes, total_of
+from vgbdm.training.state import allowed_changes, course_of, describe_changes
 from vgbdm.training.status import Status
+from vgbdm.training.stopwatch import Stopwatch
 from vgbdm.training.transfer import Arrived, Feed
 from vgbdm.training.watchdog import Watchdog, note_progress
 
@@ -42,16 +43,6 @@ Batch = TypeVar("Batch", bound=TrainingBatch)
 
 NEEDED = ("step", "total_steps", "best", "waited", "looked", "guard", "must_match", "config")
 """What a checkpoint must say for a run to go on from it."""
-UNTIMED_STEPS, TIMED_STEPS, TIMED_TOGETHER = 3, 12, 4
-"""The first steps are slower (allocation, compilation). Of the next ones, whose cost may differ by
-turns (`vgbdm.training.schedules.Every`), the median of the means of a few counts, so that what else
-a machine does for a moment does not set the length of a run."""
-
-
-def typical(seconds: Sequence[float]) -> float:
-    """The median of the means of `TIMED_TOGETHER` steps each."""
-    groups = range(0, len(seconds), TIMED_TOGETHER)
-    return median(fmean(seconds[k : k + TIMED_TOGETHER]) for k in groups)
 
 
 @dataclass(frozen=True)
@@ -60,8 +51,8 @@ class Plan:
 
     Attributes:
         total_steps: optimiser steps, unless ``max_minutes`` is given.
-        max_minutes: wall-clock budget; the first steps are timed, then the total is fixed for good;
-            one that ends before that ends the run at the next step.
+        max_minutes: minutes of optimiser steps instead, without start-up, validations and saves;
+            the first steps are timed, and the number of steps is corrected on the way.
         validations: how many, evenly spread, the last at the end.
         keep: checkpoints kept besides best and last.
         save_minutes: time between checkpoints, besides those of validations; None: only those.
@@ -154,8 +145,14 @@ class Trainer(Generic[Field, Batch]):
         self.status = Status(run_dir)
         self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
         self.was_over = False
-        self.total: int | None = None if plan.max_minutes else plan.total_steps
+        self.course = Course(None if plan.max_minutes else plan.total_steps)
+        self.stopwatch = Stopwatch()
         check_rates(rate, groups, self.total)
+
+    @property
+    def total(self) -> int | None:
+        """Optimiser steps of the whole run, as planned; None while the first ones are timed."""
+        return self.course.total
 
     # --- start and resume ----------------------------------------------------------------------
 
@@ -171,7 +168,7 @@ class Trainer(Generic[Field, Batch]):
         """Go on from a whole checkpoint of a run that is alike. *Collective.*"""
         state = checkpoint.read_state(folder, *NEEDED)
         changes = allowed_changes(state["config"], self.identity["config"], self.free, folder)
-        total = total_of(state, changes, self.plan, folder)
+        course = course_of(state, changes, self.plan, folder)
         for name, value in self.identity["must_match"].items():
             if state["must_match"].get(name) != value:
                 raise InputError(
@@ -184,7 +181,9 @@ class Trainer(Generic[Field, Batch]):
         self.backend.start(self.field, self.objective, self.groups, self.global_batch)
         self.guard.load(state["guard"])
         self.backend.load_moments(tensors, max(state["step"] - self.guard.skipped, 0))
-        self.step, self.total = state["step"], total
+        self.step, self.course, total = state["step"], course, course.total
+        self.stopwatch = Stopwatch.of(state)
+        self.status.train_seconds = self.stopwatch.known
         self.waited, self.looked = state["waited"], state["looked"]
         if state["best"] is not None and self.saver.has_best():  # else the next one is the best
             self.best = state["best"]
@@ -193,7 +192,7 @@ class Trainer(Generic[Field, Batch]):
         if changes:
             self.changes.append({"step": self.step, "changed": changes})
             log.info("changed: %s", describe_changes(changes))
-        if total != state["total_steps"]:
+        if course != Course.of(state):
             log.info("rates and weights are those of %s steps from step %d on", total, self.step)
 
     def save(self, score: float | None = None) -> None:
@@ -205,7 +204,8 @@ class Trainer(Generic[Field, Batch]):
         state = {
             **self.identity,
             "step": self.step,
-            "total_steps": self.total,
+            **self.course.state(),
+            **self.stopwatch.state(),
             "samples": self.step * self.global_batch,
             "best": self.best if math.isfinite(self.best) else None,
             "waited": self.waited,
@@ -245,17 +245,19 @@ class Trainer(Generic[Field, Batch]):
 
     def ending(self) -> str:
         """One line on a run that is at its end."""
-        score = f"best validation score {self.best:.4g}; run in {self.run_dir}"
+        made = self.stopwatch.describe(self.step)
+        score = f"best validation score {self.best:.4g}; {made}; run in {self.run_dir}"
         if not self.was_over:
             return score
         more = f"trainer.total_steps=… above {self.total}"
         if self.total is None or self.step < self.total:
             more = "a larger trainer.patience"
+        elif self.plan.max_minutes:
+            more = "a larger trainer.max_minutes"
         return f"finished already, at step {self.step}: {score}; to go on give {more}"
 
     def run(self) -> None:
         """Step after step from where the run is, validating and saving on the way."""
-        begin = time.perf_counter()
         with contextlib.ExitStack() as stack:
             stack.enter_context(self.saver)
             records = None
@@ -263,23 +265,19 @@ class Trainer(Generic[Field, Batch]):
                 records = stack.enter_context(Records(self.run_dir, self.step))
             if self.is_due() and self.looked != self.step:
                 self.look(records)
-            looking = time.perf_counter() - begin
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
             feed = Feed(stream, self.backend.device)
-            seconds: list[float] = []
             while not self.is_over():
                 started = time.perf_counter()
                 result = self.train_step(next(feed), feed.prepare, records, started)
-                if self.total is None:
-                    seconds.append(time.perf_counter() - started)
-                    if self.step == UNTIMED_STEPS + TIMED_STEPS or self.is_spent(begin, looking):
-                        self.fix_total(begin, looking, typical(seconds[-TIMED_STEPS:]))
                 if "stop" in result.wishes:
                     self.stop()
                 if self.is_due():
                     self.look(records)
                 elif "save" in result.wishes:
                     self.save()
+                elif self.total is None or self.course.is_correction(self.step):
+                    self.correct()
             self.saver.settle()
 
     def is_over(self) -> bool:
@@ -290,26 +288,22 @@ class Trainer(Generic[Field, Batch]):
 
     def is_due(self) -> bool:
         """Whether a validation belongs here."""
-        total, count = self.total, self.plan.validations
-        if self.step == 0 or total is None:
-            return self.step == 0
-        return self.step in [round(total * k / count) for k in range(1, count + 1)]
+        return self.step in self.course.looks(self.plan.validations) or self.step == 0
 
-    def seconds_left(self, begin: float, looking: float) -> float:
-        """Of the wall-clock budget, for steps."""
-        assert self.plan.max_minutes is not None
-        spent = time.perf_counter() - begin
-        return 60 * self.plan.max_minutes - spent - looking * self.plan.validations
+    def correct(self) -> None:
+        """Plan the steps of a budget of time by what they take, alike on all ranks. *Collective.*
 
-    def is_spent(self, begin: float, looking: float) -> bool:
-        """Whether the budget ends while the first steps are timed. *Collective.*"""
-        return self.backend.broadcast(self.seconds_left(begin, looking)) <= 0
-
-    def fix_total(self, begin: float, looking: float, step_seconds: float) -> None:
-        """Turn the wall-clock budget into a number of steps, once, alike on all ranks."""
-        steps = self.step + max(self.seconds_left(begin, looking), 0.0) / step_seconds
-        self.total = int(self.backend.broadcast(max(math.floor(steps), self.step + 1)))
-        log.info("%.3g minutes are %d steps", self.plan.max_minutes, self.total)
+        While too few are timed, the plan stays as it is.
+        """
+        minutes, planned = self.plan.max_minutes, self.total is not None
+        if minutes is None or self.stopwatch.known is None or self.step in (0, self.total):
+            return
+        left = self.backend.broadcast(self.stopwatch.steps_left(60 * minutes, planned))
+        if left:
+            total = self.step + int(left)
+            self.course = self.course.corrected(self.step, total, self.plan.validations)
+            if not planned:
+                log.info("%.3g minutes of steps are about %d steps", minutes, total)
 
     def train_step(
         self,
@@ -319,8 +313,9 @@ class Trainer(Generic[Field, Batch]):
         started: float,
     ) -> StepResult:
         """One optimiser step; where something is not finite, the weights stay as they are."""
-        values = {name: f(self.step, self.total) for name, f in self.schedules.items()}
-        rate = self.rate(self.step, self.total)
+        begin, length = time.perf_counter(), self.course.length_at(self.step)
+        values = {name: f(self.step, length) for name, f in self.schedules.items()}
+        rate = self.rate(self.step, length)
         self.field.train()
         stop = ["stop"] if interrupts.request() else []
         wishes = [*stop, "save"] if self.saver.is_due() else stop
@@ -329,6 +324,8 @@ class Trainer(Generic[Field, Batch]):
         if not goes_on:
             raise InputError(self.describe_failure(batch.host, complaint))
         self.step += 1
+        self.stopwatch.add(time.perf_counter() - begin)
+        self.status.train_seconds = self.stopwatch.known
         note_progress()
         if records:
             if complaint:
@@ -339,6 +336,7 @@ class Trainer(Generic[Field, Batch]):
                 "learning_rate": rate,
                 **{f"weight_{name}": value for name, value in values.items()},
                 "samples_per_second": self.global_batch / seconds,
+                "train_seconds": self.stopwatch.seconds,
                 "samples_checksum": result.samples,
             }
             records.step(self.step, result.terms, rates, self.total)
@@ -363,18 +361,19 @@ class Trainer(Generic[Field, Batch]):
         return f"begin another run from it with a lower learning rate: init={self.run_dir}"
 
     def look(self, records: Records | None) -> None:
-        """Validate and save. *Collective.*
+        """Correct the plan, validate, and save. *Collective.*
 
         Raises:
             InputError: if the score is not finite; nothing is saved then.
         """
+        self.correct()
         field = cast("Field", self.backend.whole_field().eval())
         with self.backend.validating():
             scores = self.validate(field)
         self.looked = self.step
         better = scores["score"] < self.best
         if records:
-            records.validate(self.step, scores, better)
+            records.validate(self.step, scores, better, self.stopwatch.seconds)
         if not math.isfinite(scores["score"]):
             self.saver.join()
             last = self.status.checkpoint

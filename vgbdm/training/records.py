@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
+from vgbdm.errors import InputError
 from vgbdm.extras import need
-from vgbdm.storage.files import aside_of, create
+from vgbdm.storage.files import aside_of, create, read_json
+from vgbdm.training import checkpoint
+
+STATUS = "status.json"
 
 
 class Table:
@@ -87,13 +92,15 @@ class Records:
     def step(
         self, step: int, terms: Mapping[str, float], rates: Mapping[str, float], total: int | None
     ) -> None:
-        """A training step: its terms and its speeds."""
+        """A training step: its terms and its speeds, ``train_seconds`` of the run among them."""
         self.training.add({"step": step, **terms, **rates})
         for name, value in terms.items():
             self.curves.add_scalar(f"train/{name}", value, step)
         self.bar.total = total
         self.bar.set_postfix_str(
-            f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s", refresh=False
+            f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s, "
+            f"trained {rates['train_seconds']:.0f} s",
+            refresh=False,
         )
         self.bar.update(1)
 
@@ -101,10 +108,56 @@ class Records:
         """A line for who watches."""
         self.bar.write(line)
 
-    def validate(self, step: int, scores: Mapping[str, float], best: bool) -> None:
-        """A validation: its scores."""
-        self.validation.add({"step": step, **scores})
+    def validate(
+        self, step: int, scores: Mapping[str, float], best: bool, train_seconds: float
+    ) -> None:
+        """A validation: its scores, and the seconds of steps before it."""
+        self.validation.add({"step": step, **scores, "train_seconds": train_seconds})
         for name, value in scores.items():
             self.curves.add_scalar(f"validation/{name}", value, step)
         mark = " (best so far)" if best else ""
         self.bar.write(f"step {step}: validation score {scores['score']:.4f}{mark}")
+
+
+class Training(NamedTuple):
+    """How much a run was trained, and where its best checkpoint is.
+
+    Attributes:
+        steps: optimiser steps made.
+        seconds: of those steps, without start-up, validations and saves; None where the run is of
+            before they were counted.
+        best_step: of the best checkpoint; None where there is none.
+        best_seconds: of the steps before it; None where unknown.
+    """
+
+    steps: int
+    seconds: float | None
+    best_step: int | None
+    best_seconds: float | None
+
+
+def training_of(run_dir: str | Path) -> Training:
+    """Steps made and seconds trained of a run, and those of its best checkpoint.
+
+    Read from ``status.json``, which a run that failed has written later than its last checkpoint,
+    or from that checkpoint, whichever is further.
+
+    Args:
+        run_dir: of the run, finished or not.
+
+    Raises:
+        InputError: if it holds no checkpoint, or one that is damaged.
+    """
+    folder = Path(run_dir)
+    last, best = (checkpoint.find(folder, pointer) for pointer in ("last", "best"))
+    if last is None:
+        raise InputError(f"{folder}: holds no checkpoint; train there first")
+    made = [checkpoint.read_state(last, "step")]
+    if (folder / STATUS).exists():
+        made.append(read_json(folder / STATUS))
+    furthest = max(made, key=lambda said: int(said["step"]))
+    held = {} if best is None else checkpoint.read_state(best, "step")
+    return Training(
+        int(furthest["step"]), furthest.get("train_seconds"),
+        held.get("step"), held.get("train_seconds"),
+    )  # fmt: skip

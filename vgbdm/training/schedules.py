@@ -1,7 +1,9 @@
 """Numbers that change during training: pure functions of (step, total_steps).
 
 A schedule keeps no state, so that a resumed run has the same value at the same step. Before the
-length of a run is known, ``total_steps`` is None and a schedule stands at its start.
+length of a run is known, ``total_steps`` is None and a schedule stands at its start. Where that
+length is corrected on the way, ``total_steps`` need not be whole: step ÷ total_steps is the share
+of the run that is done, see `vgbdm.training.course`.
 """
 
 from __future__ import annotations
@@ -18,10 +20,10 @@ from vgbdm.registry.marks import buildable
 if TYPE_CHECKING:
     from vgbdm.training.backends.steps import ParameterGroup
 
-Schedule = Callable[[int, int | None], float]
+Schedule = Callable[[int, float | None], float]
 
 
-def progress_of(step: int, total_steps: int | None) -> float:
+def progress_of(step: int, total_steps: float | None) -> float:
     """Share of the run that lies behind ``step``, 0 to 1."""
     return min(step / max(total_steps, 1), 1.0) if total_steps else 0.0
 
@@ -37,7 +39,7 @@ class Constant:
 
     value: NotNegative
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The value."""
         return self.value
 
@@ -47,7 +49,7 @@ class Constant:
 class Every:
     """``value`` at every ``period``-th step, else 0, for a term that costs much.
 
-    Steps of a period are timed together where ``period`` divides `loop.TIMED_TOGETHER`.
+    Steps of a period are timed together where ``period`` divides `stopwatch.TIMED_TOGETHER`.
 
     Attributes:
         value: at some steps.
@@ -62,7 +64,7 @@ class Every:
         if self.period < 1:
             raise InputError(f"schedule Every: period={self.period}; want at least 1")
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The value at ``step``."""
         return self.value if step % self.period == 0 else 0.0
 
@@ -91,7 +93,7 @@ class Linear:
                 f"schedule Linear: begin={self.begin} finish={self.finish}; want it to begin before"
             )
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The value at ``step``."""
         share = (progress_of(step, total_steps) - self.begin) / (self.finish - self.begin)
         return self.start + (self.end - self.start) * min(max(share, 0.0), 1.0)
@@ -117,7 +119,7 @@ class Geometric:
                 f"schedule Geometric: start={self.start} end={self.end}; want numbers above 0"
             )
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The value at ``step``."""
         return self.start * (self.end / self.start) ** progress_of(step, total_steps)
 
@@ -152,7 +154,7 @@ class WarmupCosine:
                 "0 to 1, and no negative number of steps"
             )
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The value at ``step``."""
         rise = min((step + 1) / max(self.warmup, 1), 1.0)
         fall = 0.5 * (1.0 + math.cos(math.pi * progress_of(step, total_steps)))
@@ -163,9 +165,6 @@ class WarmupCosine:
 @dataclass(frozen=True)
 class Growing:
     """Whole numbers from ``start`` to ``end``, each for an equal share of the run.
-
-    Before the length of a run is known it stands in the middle, rounded up, so that a step timed
-    then takes no less than steps do on average.
 
     Attributes:
         start: first of the numbers.
@@ -182,11 +181,9 @@ class Growing:
                 f"schedule Growing: start={self.start} end={self.end}; want 1 ≤ start ≤ end"
             )
 
-    def __call__(self, step: int, total_steps: int | None) -> float:
+    def __call__(self, step: int, total_steps: float | None) -> float:
         """The number at ``step``."""
         count = self.end - self.start + 1
-        if total_steps is None:
-            return float(self.start + count // 2)
         return float(self.start + min(int(progress_of(step, total_steps) * count), count - 1))
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vgbdm.errors import InputError
+from vgbdm.training.course import Course
 
 LARGEST_EXACT = 2**52
 """Steps and samples that are exact as float64, by which ranks agree."""
@@ -51,9 +52,28 @@ def _or_none(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: value is None or test(value)
 
 
+def _is_seconds(value: Any) -> bool:
+    return _is_number(value) and 0 <= value < math.inf
+
+
+def _is_course(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and value.keys() == {"step", "share", "looked"}
+        and _is_count(value["step"])
+        and all(_is_number(value[name]) and 0 <= value[name] < 1 for name in ("share", "looked"))
+    )
+
+
 STATE_KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "step": (_is_count, "a number of steps"),
     "total_steps": (_or_none(_is_count), "a number of steps, or null"),
+    "course": (_is_course, "what the plan of the run was corrected to"),
+    "train_seconds": (_or_none(_is_seconds), "a number of seconds, or null"),
+    "recent_seconds": (
+        lambda value: isinstance(value, list) and all(map(_is_seconds, value)),
+        "a list of seconds",
+    ),
     "samples": (_is_count, "a number of samples"),
     "best": (_or_none(lambda v: _is_number(v) and math.isfinite(v)), "a score, or null"),
     "waited": (_is_count, "a number of validations"),
@@ -161,8 +181,11 @@ def describe_changes(changes: Changes) -> str:
     return ", ".join(texts + more)
 
 
-def total_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path) -> int | None:
-    """How many steps a run that goes on has in all; None where its first ones are still timed.
+def course_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path) -> Course:
+    """How far a run that goes on is, and where it ends.
+
+    Without a change it has the plan that it had. Of a length that is given anew, schedules are at
+    the share of the whole that is done.
 
     Args:
         state: of the checkpoint.
@@ -171,21 +194,39 @@ def total_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path
         folder: of the checkpoint, for messages.
 
     Raises:
-        InputError: if they are to become fewer, or a budget of time comes too late.
+        InputError: if steps or minutes are to become fewer, or the checkpoint does not say for how
+            long it was trained.
     """
-    held: int | None = state["total_steps"]
-    if held is None:
-        return None if plan.max_minutes else plan.total_steps
-    if "trainer.total_steps" in changes:
-        if plan.total_steps < held:
+    held = Course.of(state)
+    if plan.max_minutes is not None and "trainer.max_minutes" in changes and held.total is not None:
+        return _longer(state, changes["trainer.max_minutes"][0], plan.max_minutes, folder)
+    if held.total is None:
+        return Course(None if plan.max_minutes else plan.total_steps)
+    if plan.max_minutes is None and "trainer.total_steps" in changes:
+        if plan.total_steps < held.total:
             raise InputError(
-                f"{folder}: trainer.total_steps={plan.total_steps} is below the {held} of the run; "
-                "only more can be given on the way"
+                f"{folder}: trainer.total_steps={plan.total_steps} is below the {held.total} of "
+                "the run; only more can be given on the way"
             )
-        return int(plan.total_steps)
-    if plan.max_minutes is not None and "trainer.max_minutes" in changes:
-        raise InputError(
-            f"{folder}: trainer.max_minutes={plan.max_minutes:g} comes too late, the run has "
-            f"{held} steps; give trainer.total_steps=… to make it longer"
-        )
+        return Course(int(plan.total_steps))
     return held
+
+
+def _longer(state: Mapping[str, Any], before: float | None, minutes: float, folder: Path) -> Course:
+    """The course of a run whose budget of time is another one than it was."""
+    seconds, step = state.get("train_seconds"), state["step"]
+    if seconds is None:
+        raise InputError(
+            f"{folder}: trainer.max_minutes={minutes:g} comes too late, the run does not say how "
+            f"long its {step} steps took; give trainer.max_minutes=null trainer.total_steps=…"
+        )
+    least = max(before or 0.0, seconds / 60)
+    if minutes <= least:
+        raise InputError(
+            f"{folder}: trainer.max_minutes={minutes:g} is not above the {least:.3g} of the run; "
+            "only more can be given on the way"
+        )
+    if not step or not seconds:
+        return Course(None)
+    share = seconds / (60 * minutes)
+    return Course(max(round(step / share), step + 1), step, share, share)

@@ -1,9 +1,10 @@
 """``RUN/status.json``: how a run stands, for whoever supervises it.
 
-    state       running | finished | stopped | failed
-    cause       one line; empty while nothing happened
-    checkpoint  name of the last whole checkpoint, null before the first
-    step        optimiser steps done when it was written
+    state           running | finished | stopped | failed
+    cause           one line; empty while nothing happened
+    checkpoint      name of the last whole checkpoint, null before the first
+    step            optimiser steps done when it was written
+    train_seconds   seconds of those steps, see `vgbdm.training.stopwatch`; null where unknown
 
 It is replaced at once, never half. A run whose processes were all killed still says ``running``.
 """
@@ -27,10 +28,14 @@ class Status:
 
     Args:
         run_dir: of the run.
+
+    Attributes:
+        train_seconds: of the steps so far, as the run last said; None: unknown.
     """
 
     def __init__(self, run_dir: Path) -> None:
         self.run_dir = run_dir
+        self.train_seconds: float | None = None
 
     @property
     def checkpoint(self) -> str | None:
@@ -47,7 +52,10 @@ class Status:
     def write(self, state: str, cause: str, step: int) -> None:
         """Replace the file; where the disk is full, overwrite it in place."""
         cause = mask_text(cause)
-        value = {"state": state, "cause": cause, "checkpoint": self.checkpoint, "step": step}
+        value = {
+            "state": state, "cause": cause, "checkpoint": self.checkpoint, "step": step,
+            "train_seconds": self.train_seconds,
+        }  # fmt: skip
         path = self.run_dir / FILE
         try:
             write_json(path, value)

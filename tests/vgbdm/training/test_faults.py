@@ -138,7 +138,9 @@ def supervise(run_dir, error):
 
 def test_the_status_tells_how_a_run_ended(tmp_path):
     supervise(tmp_path, None)
-    assert read(tmp_path) == {"state": "finished", "cause": "", "checkpoint": None, "step": 7}
+    assert read(tmp_path) == {
+        "state": "finished", "cause": "", "checkpoint": None, "step": 7, "train_seconds": None
+    }  # fmt: skip
     folder = checkpoint.write_checkpoint(tmp_path, Part({}), {"step": 5})
     checkpoint.point(tmp_path, "last", folder, step=5)
     with pytest.raises(StoppedError):
@@ -148,7 +150,8 @@ def test_the_status_tells_how_a_run_ended(tmp_path):
         supervise(tmp_path, InputError("bad shard\nmore"))
     assert caught.value.speaks
     assert read(tmp_path) == {
-        "state": "failed", "cause": "bad shard", "checkpoint": folder.name, "step": 7
+        "state": "failed", "cause": "bad shard", "checkpoint": folder.name, "step": 7,
+        "train_seconds": None,
     }  # fmt: skip
     with pytest.raises(RunError, match=f"a peer is gone.*last checkpoint stands: {folder.name}"):
         supervise(tmp_path, RuntimeError("[gloo/pair.cc:534] Connection closed by peer"))
@@ -307,7 +310,8 @@ def test_an_interrupt_saves_and_the_run_goes_on(listening, tmp_path):
         trainer.fit()
     assert str(stopped.value) == line
     status = {"state": "stopped", "cause": line, "checkpoint": "step-00000005", "step": 5}
-    assert read(tmp_path) == status
+    said = read(tmp_path)
+    assert said == status | {"train_seconds": said["train_seconds"]} and said["train_seconds"] > 0
     interrupts._heard.clear()
     make_trainer(tmp_path).fit()
     assert read(tmp_path)["state"] == "finished"

@@ -74,6 +74,7 @@ def runs(tmp_path_factory):
     controls = [
         {"name": "divisor", "wrong": "divisor"} | plain,
         {"name": "swapped", "wrong": "swapped"} | plain,
+        {"name": "unclipped", "options": {"clip": 0.0}} | plain,
         {"name": "moments", "wrong": "moments", "from": "1-ddp"} | plain,
         {"name": "1-double", "double": True} | plain,
         {"name": "1-single"} | plain,
@@ -196,7 +197,7 @@ def test_ranks_write_about_as_much_each(runs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("wrong", ["divisor", "swapped", "gradient", "moments"])
+@pytest.mark.parametrize("wrong", ["divisor", "swapped", "gradient", "moments", "unclipped"])
 def test_what_is_wrong_is_noticed(runs, wrong):
     theirs = record(runs, "1-single")
     theirs = second_half(theirs) if wrong == "moments" else theirs

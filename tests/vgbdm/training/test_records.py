@@ -37,15 +37,19 @@ def test_losses_keep_nine_digits(tmp_path):
 
 def test_a_run_leaves_rows_and_curves_of_steps_and_validations(tmp_path, capfd):
     with Records(tmp_path, 2) as records:
-        records.step(3, {"loss": 0.5}, {"samples_per_second": 8.0}, 10)
-        records.validate(3, {"score": 0.25, "rmse": 4.0}, True)
-        records.validate(4, {"score": 0.5, "rmse": 3.0}, False)
+        records.step(3, {"loss": 0.5}, {"samples_per_second": 8.0, "train_seconds": 1.5}, 10)
+        records.validate(3, {"score": 0.25, "rmse": 4.0}, True, 1.5)
+        records.validate(4, {"score": 0.5, "rmse": 3.0}, False, 2.0)
         assert (records.bar.n, records.bar.total) == (3, 10)
         records.note("a word")
     log = pd.read_csv(tmp_path / "log.csv")
-    assert log.to_dict("list") == {"step": [3], "loss": [0.5], "samples_per_second": [8.0]}
+    assert log.to_dict("list") == {
+        "step": [3], "loss": [0.5], "samples_per_second": [8.0], "train_seconds": [1.5]
+    }  # fmt: skip
     looked = pd.read_csv(tmp_path / "validation.csv")
-    assert looked.to_dict("list") == {"step": [3, 4], "score": [0.25, 0.5], "rmse": [4.0, 3.0]}
+    assert looked.to_dict("list") == {
+        "step": [3, 4], "score": [0.25, 0.5], "rmse": [4.0, 3.0], "train_seconds": [1.5, 2.0]
+    }  # fmt: skip
     said = capfd.readouterr().out.splitlines()
     assert "step 3: validation score 0.2500 (best so far)" in said
     assert "step 4: validation score 0.5000" in said and "a word" in said

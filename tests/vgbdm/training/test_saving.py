@@ -233,7 +233,7 @@ def test_the_state_says_where_the_run_stood(tmp_path):
     state = checkpoint.read_state(Path(tmp_path / "checkpoints/step-00000003"))
     assert state.keys() == {
         "must_match", "config", "step", "total_steps", "samples", "best", "waited", "looked",
-        "guard", "changes", "software",
+        "guard", "changes", "software", "course", "train_seconds", "recent_seconds",
     }  # fmt: skip
     assert (state["step"], state["samples"], state["total_steps"]) == (3, 12, 6)
     assert state["software"] == software()

@@ -59,8 +59,7 @@ def test_before_the_length_is_known_schedules_stand_at_their_start():
 def test_growing_takes_whole_numbers_for_equal_shares():
     growing = Growing(1, 4)
     assert [growing(step, 8) for step in range(9)] == [1, 1, 2, 2, 3, 3, 4, 4, 4]
-    # steps timed before the length is known cost at least what steps cost on average
-    assert growing(0, None) == 3
+    assert growing(0, None) == growing(9, None) == 1  # and never goes back
     assert Growing(2, 2)(5, 10) == Growing(2, 2)(0, None) == 2
 
 
@@ -113,9 +112,9 @@ def test_ratios_that_cannot_be_are_refused(ends):
         Geometric(*ends)
 
 
-def test_growing_has_equal_shares_and_its_middle_before_the_length_is_known():
+def test_growing_has_equal_shares_and_its_start_before_the_length_is_known():
     assert [Growing(2, 4)(step, 9) for step in range(10)] == [2, 2, 2, 3, 3, 3, 4, 4, 4, 4]
-    assert Growing(3, 5)(0, None) == 4 and Growing(1, 2)(0, None) == 2
+    assert Growing(3, 5)(0, None) == 3 and Growing(1, 2)(0, None) == 1
 
 
 def test_what_would_climb_the_loss_is_refused():

@@ -15,14 +15,15 @@ from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
+from vgbdm.training.course import Course
 from vgbdm.training.loop import Plan
 from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_rates
 from vgbdm.training.state import (
     allowed_changes,
     check_kinds,
     config_differences,
+    course_of,
     describe_changes,
-    total_of,
 )
 
 RATE = {"rate": {"peak": 0.05}, "seed": 0}
@@ -109,8 +110,8 @@ def test_all_else_is_refused_by_name_and_nothing_is_lost(finished):
         "init None → 'other'", "resume with the data and options", f"init={finished}",
     )  # fmt: skip
     refused(lambda: go_on(finished, told(4)), "trainer.total_steps=4 is below the 6")
-    config = told(trainer={"max_minutes": 3.0})
-    refused(lambda: go_on(finished, config, max_minutes=3.0), "comes too late", "total_steps=…")
+    config = told(trainer={"max_minutes": 1e-9})
+    refused(lambda: go_on(finished, config, max_minutes=1e-9), "is not above the", "only more")
     assert contents(finished) == before
 
 
@@ -133,26 +134,54 @@ def test_differences_are_those_of_plain_values():
     assert describe_changes(many).endswith("and 14 more") and len(describe_changes(many)) < 400
 
 
-def test_a_budget_of_time_that_is_not_used_up_may_change():
-    plan = Plan(max_minutes=5.0)
+TIMING = {"step": 7, "total_steps": None, "train_seconds": 30.0}
+PLANNED = {
+    "step": 1000, "total_steps": 3000, "train_seconds": 60.0,
+    "course": {"step": 600, "share": 0.1, "looked": 0.0},
+}  # fmt: skip
+
+
+def test_a_run_whose_first_steps_are_timed_takes_any_length():
     changes = {"trainer.max_minutes": (3.0, 5.0)}
-    assert total_of({"total_steps": None}, changes, plan, None) is None
-    assert total_of({"total_steps": None}, changes, Plan(), None) == 1000
-    more = {"trainer.total_steps": (1000, 4000)}
-    assert total_of({"total_steps": 3000}, more, Plan(total_steps=4000), None) == 4000
+    assert course_of(TIMING, changes, Plan(max_minutes=5.0), None) == Course(None)
+    assert course_of(TIMING, changes, Plan(), None) == Course(1000)
+
+
+def test_a_plan_that_is_made_stays_but_for_more():
+    same = {"trainer.total_steps": (1000, 3000)}
+    held = Course(3000, 600, 0.1, 0.0)
+    assert course_of(PLANNED, {}, Plan(total_steps=10), None) == held
+    assert course_of(PLANNED, {}, Plan(max_minutes=3.0), None) == held
+    assert course_of(PLANNED, same, Plan(total_steps=3000), None) == Course(3000)
+    more = {"trainer.total_steps": (1000, 4000), "trainer.max_minutes": (3.0, None)}
+    assert course_of(PLANNED, more, Plan(total_steps=4000), None) == Course(4000)
     with pytest.raises(InputError, match="below the 3000"):
-        total_of({"total_steps": 3000}, more, Plan(total_steps=2000), None)
+        course_of(PLANNED, more, Plan(total_steps=2000), None)
+    back = {"trainer.max_minutes": (3.0, None)}
+    assert course_of(PLANNED, back, Plan(total_steps=7), None) == held  # taken back: fixed
 
 
-def test_a_total_that_is_known_stays_but_for_more_steps():
-    held, same = {"total_steps": 3000}, {"trainer.total_steps": (1000, 3000)}
-    assert total_of(held, {}, Plan(total_steps=10), None) == 3000
-    assert total_of(held, same, Plan(total_steps=3000), None) == 3000
-    assert total_of(held, {}, Plan(max_minutes=5.0), None) == 3000
+def test_more_minutes_count_those_that_are_trained():
+    for before in (3.0, None):
+        longer = {"trainer.max_minutes": (before, 4.0)}
+        # 60 s of 240 were 1000 steps
+        course = course_of(PLANNED, longer, Plan(max_minutes=4.0), None)
+        assert course == Course(4000, 1000, 0.25, 0.25)
+        assert course.share_at(1000) == 0.25 and course.looks(4) == {2000, 3000, 4000}
+    fewer = {"trainer.max_minutes": (3.0, 2.0)}
+    with pytest.raises(InputError, match="max_minutes=2 is not above the 3 of the run"):
+        course_of(PLANNED, fewer, Plan(max_minutes=2.0), None)
+    fewer = {"trainer.max_minutes": (None, 0.9)}
+    with pytest.raises(InputError, match=r"max_minutes=0\.9 is not above the 1 of the run"):
+        course_of(PLANNED, fewer, Plan(max_minutes=0.9), None)
+
+
+def test_a_run_of_before_seconds_were_counted_goes_on_and_takes_no_budget():
+    old = {"step": 1000, "total_steps": 3000}
+    assert course_of(old, {}, Plan(max_minutes=3.0), None) == Course(3000)
     late = {"trainer.max_minutes": (3.0, 5.0)}
-    with pytest.raises(InputError, match="max_minutes=5 comes too late, the run has 3000 steps"):
-        total_of(held, late, Plan(max_minutes=5.0), None)
-    assert total_of(held, late, Plan(total_steps=7), None) == 3000  # a budget that was taken back
+    with pytest.raises(InputError, match=r"max_minutes=5 comes too late.*1000 steps took; give"):
+        course_of(old, late, Plan(max_minutes=5.0), None)
 
 
 def test_what_may_change_is_told_by_its_name(tmp_path):
@@ -175,10 +204,16 @@ def test_what_may_change_is_told_by_its_name(tmp_path):
 def test_what_a_state_may_hold_ends_where_it_says():
     path = Path("state.json")
     guard = {"skipped": 0, "in_a_row": 2, "recent_losses": {"loss": [1, 0.5]}}
+    course = {"step": 3, "share": 0.25, "looked": 0.2}
     for name, fine, wrong in (
         ("step", [0, 2**52], [2**52 + 1, -1, 1.0, True, None]),
         ("total_steps", [None, 0, 7], [-1, "7"]),
         ("samples", [0, 5], [None, 0.5]),
+        ("train_seconds", [None, 0, 0.5], [-1, math.inf, math.nan, True, "1"]),
+        ("recent_seconds", [[], [1, 0.5]], [None, [True], [-1.0], ["x"]]),
+        ("course", [course, course | {"share": 0, "looked": 0.99}],
+         [None, {}, course | {"step": -1}, course | {"share": 1.0}, course | {"looked": True},
+          course | {"more": 1}]),
         ("best", [None, -1, 0.5], [math.inf, True, "1"]),
         ("looked", [-1, 0, 9], [-2, None, 0.5]),
         ("guard", [guard, {"skipped": 0, "in_a_row": 0}],
