@@ -39,9 +39,8 @@ def resolved(*given):
 def network_size(cfg):
     system = build(cfg["system"])
     whole, seen = [0.0] * len(system.components) * system.order, [1.0] * len(system.components)
-    return count(
-        build_field(system, FieldStatistics(whole, whole, seen, 0.1), cfg["model"]).network
-    )
+    facts = FieldStatistics(whole, whole, seen, 0.1)
+    return count(build_field(system, facts, cfg["model"], build(cfg["path"])).network)
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
@@ -73,7 +72,7 @@ def test_every_exception_is_one_and_has_its_reason():
 
 MORE = {
     "inputs": ("physvae", ["model.residual_inputs=[I]"], "model.residual_inputs"),
-    "features": ("aphynity", ["model.features=256"], "model.features"),
+    "more features": ("aphynity", ["model.features=256"], "model.features"),
     "a wider encoder": ("node", ["system.presets.encoder.width=300"], "model.encoder.width"),
     "a larger network": ("vgbdm", ["system.presets.network.width=200"], "model.network.width"),
     "another rate": ("blackbox", ["rate.peak=1e-3"], "rate.peak"),
@@ -82,7 +81,9 @@ MORE = {
     "another weight decay": ("physvae", ["weight_decay=0"], "weight_decay"),
     "clipping": ("node", ["backend.clip=0.1"], "backend.clip"),
     "a finer solver": ("aphynity", ["model.solver.substeps=4"], "model.solver.substeps"),
-    "refinement": ("vgbdm", ["model.refinement=9"], "model.refinement"),
+    "more refinement": ("vgbdm", ["model.refinement.steps=9"], "model.refinement.steps"),
+    "no refinement": ("aphynity", ["model.refinement=null"], "model.refinement.steps"),
+    "no regression": ("physvae", ["model.regression=null"], "model.regression.ridges"),
     "validation": ("vgbdm", ["validation.limit=9"], "validation.limit"),
     "looks": ("vgbdm", ["trainer.validations=60"], "trainer.validations"),
     "latents": ("vgbdm", ["model.latents=20"], "model.latents"),

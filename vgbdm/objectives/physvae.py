@@ -47,12 +47,12 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
         begin, zeta = done.begin, done.latents.zeta
         assert done.latents.theta is not None and zeta is not None and done.window is not None
         named = field.prior(done.latents.theta)
-        alone = self._physics_alone(field, begin.start, begin.clock, named)
+        alone = physics_alone(field, begin.start, begin.clock, named)
         chosen = span(done.window, field.window)
         window, times = (gather(x, chosen) for x in (begin.frames.frames, begin.frames.times))
         start = self._start(field, begin.frames, done.window, window[:, :1])
-        cleaned = field.unmix(window, zeta)[:, 1:]
-        shown = self._physics_alone(field, start, times, named)
+        y = keyed_normal(self.seed, "prior", batch.ids, len(field.parameter_names)).to(start.dtype)
+        shown, drawn = physics_windows(field, start, times, named, field.prior(y))
 
         def distance(a: Tensor, b: Tensor) -> Tensor:
             return field.mean_square_state(a - b)
@@ -60,10 +60,8 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
         terms = {
             "trajectory": done.error,
             "balance": distance(observed(field, done.states), alone),
-            "unmixing": distance(cleaned, shown),
-            "self_supervision": self._self_supervision(
-                field, batch.ids, start, times, zeta.detach()
-            ),
+            "unmixing": distance(field.unmix(window, zeta)[:, 1:], shown[:, 1:]),
+            "self_supervision": supervision(field, drawn.detach(), times, y, zeta.detach()),
             **done.kl,
         }
         loss = done.error + weighted_kl(done.kl, values)
@@ -71,36 +69,42 @@ class PhysVAE(RolloutMatching[TrajectoryBatch]):
             loss = loss + values[name] * terms[name]
         return {"loss": loss, **terms}
 
-    def _physics_alone(
-        self, field: LatentField, start: Tensor, times: Tensor, theta: Mapping[str, Tensor]
-    ) -> Tensor:
-        """Frames (B, n, C, ...) that the physics makes, at the n last of ``times`` (B, n + 1)."""
-        known = known_field(field.physics)
-        return observed(field, simulate_physics(known, start, times, theta, field.solver))
 
-    def _self_supervision(
-        self, field: LatentField, ids: Tensor, start: Tensor, times: Tensor, zeta: Tensor
-    ) -> Tensor:
-        """Squared error (B,) of θ inferred from what the physics alone makes of a drawn θ.
+def physics_alone(
+    field: LatentField, start: Tensor, times: Tensor, theta: Mapping[str, Tensor]
+) -> Tensor:
+    """Frames (B, n, C, ...) that the physics makes, at the n last of ``times`` (B, n + 1)."""
+    known = known_field(field.physics)
+    return observed(field, simulate_physics(known, start, times, theta, field.solver))
 
-        Args:
-            field: whose physics and encoder.
-            ids: (B,) of the samples.
-            start: (B, Q, ...) states at the first frame of the windows.
-            times: (B, T) of the windows.
-            zeta: (B, Z) that θ is inferred beside.
-        """
-        y = keyed_normal(self.seed, "prior", ids, len(field.parameter_names)).to(start.dtype)
-        with torch.no_grad():
-            made = self._physics_alone(field, start, times, field.prior(y))
-            window = torch.cat((start[:, None, : field.size], made), 1)
-            # a drawn θ may be too stiff for the solver (RLC: L near 0): it teaches nothing
-            far = field.standardise(window).flatten(1).abs().amax(1)
-            usable = far < OVERFLOW
-            window = torch.where(
-                usable.reshape(-1, *[1] * (window.dim() - 1)),
-                window,
-                start[:, None, : field.size],
-            )
-        theta = field.theta_of(window, times, zeta)
-        return torch.where(usable, (theta.mean - y).square().sum(1), 0.0)
+
+def physics_windows(
+    field: LatentField,
+    start: Tensor,
+    times: Tensor,
+    *thetas: Mapping[str, Tensor],
+) -> tuple[Tensor, ...]:
+    """A window (B, T, C, ...) that the physics makes of each θ, all in one simulation.
+
+    Args:
+        field: whose physics and solver.
+        start: (B, Q, ...) states at the first frame.
+        times: (B, T).
+        thetas: by name, (B,) each.
+    """
+    count = len(thetas)
+    named = {name: torch.cat([theta[name] for theta in thetas]) for name in thetas[0]}
+    starts = start.repeat(count, *[1] * (start.dim() - 1))
+    made = physics_alone(field, starts, times.repeat(count, 1), named)
+    return torch.cat((field.observe(starts)[:, None], made), 1).chunk(count)
+
+
+def supervision(
+    field: LatentField, window: Tensor, times: Tensor, y: Tensor, zeta: Tensor
+) -> Tensor:
+    """Squared error (B,) of θ inferred from windows (B, T, C, ...) that the physics made of y."""
+    # a drawn θ may be too stiff for the solver (RLC: L near 0): it teaches nothing
+    usable = field.standardise(window).flatten(1).abs().amax(1) < OVERFLOW
+    known = usable.reshape(-1, *[1] * (window.dim() - 1))
+    theta = field.theta_of(torch.where(known, window, window[:, :1]), times, zeta)
+    return torch.where(usable, (theta.mean - y).square().sum(1), 0.0)
