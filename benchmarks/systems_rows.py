@@ -131,6 +131,7 @@ class Preset:
         members: of ensembles; 19 just tell the central 90 %.
         systems: which, where no others are asked for; empty: all.
         others: rows of systems after the first; empty: all.
+        options: of every training alike.
     """
 
     minutes: float
@@ -142,6 +143,7 @@ class Preset:
     members: int = 19
     systems: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def budget(self, share: float = 1.0) -> tuple[str, ...]:
         """Options that say the length of a run, or of a share of it."""
@@ -159,6 +161,7 @@ TRIAL_SHARE = 0.5
 PRESETS = {
     "smoke": Preset(
         0.0, 2, 2, steps=2, members=4,
+        options=("system.presets.refinement=1", "system.presets.latents=1"),
         sizes=Sizes(16, 6, 6, 8, frames=40), field_sizes=Sizes(4, 2, 2, 2, frames=10),
         systems=("rlc", "pendulum", "reaction_diffusion"), others=(*TRIVIAL, "vgbdm"),
     ),

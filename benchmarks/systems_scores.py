@@ -25,7 +25,7 @@ from torch import Tensor
 from physics_systems.data.trajectories import load_trajectories
 from physics_systems.evaluation import scoring
 from physics_systems.evaluation.protocol import begin_states
-from physics_systems.evaluation.scoring import Row
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import first, read_set
 from physics_systems.systems.system import System
 from vgbdm import scores
@@ -80,9 +80,9 @@ def score_run(told: Mapping[str, str]) -> list[dict[str, Any]]:
     lines = []
     for row in scoring.score_run(run, test, val, int(told["members"]), seed=0):
         line = {**numbers_of(row), **own}
-        if field.grey and test.parameters is not None:
+        if row.field is not None and field.grey and test.parameters is not None:
             line |= thetas(field, row, test.parameters)
-            line |= ranks(field, told["prior"], bool(line["refined"]))
+            line |= ranks(row.field, told["prior"])
         lines.append(line)
     return lines
 
@@ -100,19 +100,18 @@ def thetas(field: LatentField, row: Row, truth: Mapping[str, Tensor]) -> dict[st
 
 
 @torch.no_grad()
-def ranks(field: LatentField, store: str, refined: bool) -> dict[str, Any]:
+def ranks(field: LatentField, store: str) -> dict[str, Any]:
     """Of true θ, drawn from the prior, among draws of the posterior (simulation-based calibration).
 
     Args:
-        field: whose posterior.
+        field: whose posterior, refined or not.
         store: made with ``parameters=prior``.
-        refined: see `physics_systems.evaluation.protocol`.
     """
     told = read_set(store, system_of(field), field.window + 1)
     assert told.parameters is not None and told.from_prior
     frames, times = (x[:, : field.window] for x in (told.data.x, told.data.t))
     members = Members(field.latent_sizes, 0, torch.arange(len(told)), range(DRAWS))
-    drawn = field.physical(members.draw(posterior_of(field, frames, times, refined)))
+    drawn = field.physical(members.draw(posterior_of(field, frames, times)))
     assert drawn is not None
     draws = drawn.unflatten(0, (-1, DRAWS)).transpose(0, 1).double()
     true = torch.stack([told.parameters[name] for name in field.parameter_names], 1)

@@ -143,7 +143,7 @@ def try_one(
         here: commit, machine, load.
     """
     chosen = kind.trials()[number]
-    options = (*chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=3")
+    options = (*preset.options, *chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=3")
     place = folder / Run(*kind, number).place
     length = preset.budget(TRIAL_SHARE)
     said = train(
@@ -161,4 +161,4 @@ def choose(trials: Sequence[Trial]) -> Trial:
 def run_options(preset: Preset, own: Sequence[str], run: Run, trial: Sequence[str]) -> list[str]:
     """Options of a run: the row's, those of its chosen trial, seed and length."""
     length = preset.budget() if TRAINED[run.row].tuned else ()
-    return [*trial, *own, f"seed={run.seed}", *length]
+    return [*preset.options, *trial, *own, f"seed={run.seed}", *length]
