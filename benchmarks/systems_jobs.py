@@ -21,9 +21,9 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent
 PLACES = {"systems_scores": "benchmarks"}
 """Folders of what is no launcher."""
-IMPORTED = ["hydra", "torch", "pandas", "xarray", "physics_systems.training",
-            "physics_systems.evaluating", "physics_systems.data.simulate",
-            "torch.utils.tensorboard"]  # fmt: skip
+IMPORTED = ["hydra", "torch", "pandas", "scipy.stats", "xarray", "dask.array", "entry", "pages",
+            "physics_systems.training", "physics_systems.evaluating",
+            "physics_systems.data.simulate", "torch.utils.tensorboard"]  # fmt: skip
 ALONE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_SIZE", "LOCAL_WORLD_SIZE", "CROSS_SIZE",
          "MASTER_ADDR", "MASTER_PORT")  # fmt: skip
 """What a launcher says of itself to its libraries; its children are no ranks of it."""

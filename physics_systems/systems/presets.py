@@ -37,7 +37,8 @@ class Presets:
         matches: places matched per encoded window.
         simulating_batch: trajectories per step of objectives that simulate.
         validation: trajectories of a validation, at most.
-        horizon: frames simulated per sample by objectives that simulate.
+        horizon: frames that objectives that simulate do at most, per sample; what chose them is in
+            configs/objective/node.yaml.
         beta_theta: weight of KL(θ), per unit of the loss.
         beta_zeta: weight of KL(ζ), per unit of the loss.
         gauge: weight λ of the size of the missing term.
