@@ -162,7 +162,7 @@ PRESETS = {
     "smoke": Preset(
         0.0, 1, 2, steps=2, members=4,
         options=("system.presets.refinement=1", "system.presets.latents=1"),
-        sizes=Sizes(16, 6, 6, 8, frames=40), field_sizes=Sizes(4, 2, 2, 2, frames=10),
+        sizes=Sizes(16, 6, 6, 8, frames=48), field_sizes=Sizes(4, 2, 2, 2, frames=10),
         systems=("rlc", "pendulum", "reaction_diffusion"), others=(*TRIVIAL, "vgbdm"),
     ),
     "short": Preset(0.25, 2, 2),
