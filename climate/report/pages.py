@@ -263,7 +263,7 @@ def write_table_report(table: ScoreTable, store: TrainingStore, out: Path, comma
         _notice(store),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(pd.concat(cards), units)),
-        f"<p class=quiet>Seed {first}; bands are block-bootstrap intervals over starts.</p>",
+        f"<p class=quiet>Seed {first}; bands are bootstrap intervals over starts.</p>",
         "<h2>Scores, mean over seeds</h2>",
         table.scores.to_html(index=False, float_format=lambda v: f"{v:.4g}", border=0, na_rep="–"),
         f"<h2>RMSE of {html.escape(table.rows[0])} less that of the other, paired</h2>",

@@ -1,11 +1,11 @@
 """Two forecasts of the same starts: paired differences of scores, with intervals.
 
-Shapes: ``N`` starts, ``S`` leads, ``K`` blocks, ``D`` draws.
+Shapes: ``N`` starts, ``S`` leads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +17,8 @@ from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
 from climate.store.reader import EVERY
 from climate.verification import scores
-from climate.verification.blocks import (
-    BlockSums,
-    assign_blocks,
-    describe_blocks,
-    draw_blocks,
-    interval,
-)
+from climate.verification.days import DaySums, assign_days
+from climate.verification.intervals import Intervals, Score
 from climate.verification.pairs import pair_statistics
 from climate.verification.rows import Sums
 from climate.verification.series import PartStatistics, Series
@@ -38,6 +33,14 @@ COMPARED = {
     "acc": scores.acc,
     "crps": scores.crps,
 }
+
+
+def _difference(compute: Callable[[scores.Means], np.ndarray]) -> Score:
+    """A score of the first less that of the second."""
+    return lambda parts: compute(parts[0]) - compute(parts[1])
+
+
+DIFFERENCES = {name: _difference(compute) for name, compute in COMPARED.items()}
 HIGHER_IS_BETTER = ("acc",)
 DIFFERENCE_COLUMNS = (
     "variable", "lead_hours", "score", "a", "b", "difference", "low", "high", "better", "n_starts",
@@ -65,7 +68,7 @@ class Comparison:
 def compare(
     a: Forecast, b: Forecast, store: TrainingStore, seed: int = 0, dask: Dask = HERE
 ) -> Comparison:
-    """Paired differences over the common starts and leads; both under the same block draws.
+    """Paired differences over the common starts and leads; both under the same draws.
 
     Args:
         a: one forecast, deterministic or an ensemble.
@@ -78,24 +81,25 @@ def compare(
         InputError: if their grids or steps differ, or they have no start in common.
     """
     a, b = common(a, b)
-    blocks = assign_blocks(store.times[a.starts], a.longest)
-    both = Sums(blocks, a.hours)
+    days = assign_days(store.times[a.starts])
+    both = Sums(days, a.hours)
     parts = pieces(a.truth(store), max(a.together[0], b.together[0]))
-    over_pieces(_compare_piece, (a, b, store, blocks), parts, both.merge, dask, "comparing")
+    over_pieces(_compare_piece, (a, b, store, days), parts, both.merge, dask, "comparing")
     names = _judged(a, b, store).values()
     totals = {name: (both.totals["a", name], both.totals["b", name]) for name in names}
-    table = pd.DataFrame(_lines(totals, a.hours, seed), columns=list(DIFFERENCE_COLUMNS))
+    intervals = Intervals(seed)
+    table = pd.DataFrame(_lines(totals, a.hours, intervals), columns=list(DIFFERENCE_COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
-    return Comparison(table, ends[0], ends[1], describe_blocks(blocks, a.longest))
+    return Comparison(table, ends[0], ends[1], intervals.rule)
 
 
 def _compare_piece(
     shared: tuple[Forecast, Forecast, TrainingStore, np.ndarray], piece: Piece
 ) -> Sums:
     """The sums of both over a piece, as rows ``a`` and ``b``."""
-    a, b, store, blocks = shared
+    a, b, store, days = shared
     window = read_window(a.truth(store), piece)
-    sums = Sums(blocks[piece.starts], a.hours)
+    sums = Sums(days[piece.starts], a.hours)
     for row, forecast in (("a", a), ("b", b)):
         for c in _judged(a, b, store, piece.channels):
             series = Series(forecast, store, piece, window, c)
@@ -106,7 +110,7 @@ def _compare_piece(
                     anomalies = series.anomalies[pairs.valid]
                     part.put(row, pairs, pair_statistics(errors, anomalies, series.area))
                 total = sums.total(row, series.channel)
-                total.add(blocks[starts], part.rows[row], leads.start)
+                total.add(days[starts], part.rows[row], leads.start)
     return sums
 
 
@@ -143,16 +147,13 @@ def common(a: Forecast, b: Forecast) -> tuple[Forecast, Forecast]:
 
 
 def _lines(
-    totals: dict[str, tuple[BlockSums, BlockSums]], hours: list[int], seed: int
+    totals: dict[str, tuple[DaySums, DaySums]], hours: list[int], intervals: Intervals
 ) -> Iterator[tuple[object, ...]]:
     for channel, pair in totals.items():
-        draws = draw_blocks(len(pair[0].counts), seed)
-        means = [total.means() for total in pair]
-        drawn = None if draws is None else [total.means(draws) for total in pair]
+        means, found = [total.means() for total in pair], intervals.of(DIFFERENCES, pair)
         for name, compute in COMPARED.items():
             values = [compute(mean) for mean in means]
-            drawn_difference = None if drawn is None else compute(drawn[0]) - compute(drawn[1])
-            low, high = interval(drawn_difference, values[0].shape)
+            low, high = found[name]
             for s, hour in enumerate(hours):
                 ends = float(low[s]), float(high[s])
                 first, second = float(values[0][s]), float(values[1][s])

@@ -14,7 +14,7 @@ import numpy as np
 from climate.forecasts.pieces import Piece, Truth, read_window
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
-from climate.verification.blocks import BlockSums
+from climate.verification.days import DaySums
 from climate.verification.pairs import (
     STATISTIC_NAMES,
     mean_of,
@@ -37,7 +37,7 @@ class Rows:
     Attributes:
         forecast: that is scored.
         store: of its truth.
-        blocks: (N,) of the bootstrap.
+        days: (N,) of the starts, see `assign_days`.
         fit: what trivial rows learned.
         dressing: (S, C, H) of the row ``model_dressed``; None: there is none.
         lagged: (S,) see `lagged_frames`; None: there is no such row.
@@ -45,7 +45,7 @@ class Rows:
 
     forecast: Forecast
     store: TrainingStore
-    blocks: np.ndarray
+    days: np.ndarray
     fit: TrivialFit
     dressing: np.ndarray | None
     lagged: np.ndarray | None
@@ -99,20 +99,20 @@ class Sums:
         shapes: spectra and ranks.
 
     Args:
-        blocks: (N,) of the starts that are taken in, increasing.
+        days: (N,) of the starts that are taken in, increasing.
         hours: (S,) the leads.
     """
 
-    def __init__(self, blocks: np.ndarray, hours: list[int]) -> None:
-        self._first, self._count = int(blocks[0]), int(blocks[-1] - blocks[0]) + 1
-        self.totals: dict[tuple[str, str], BlockSums] = {}
+    def __init__(self, days: np.ndarray, hours: list[int]) -> None:
+        self._first, self._count = int(days[0]), int(days[-1] - days[0]) + 1
+        self.totals: dict[tuple[str, str], DaySums] = {}
         self.shapes = Shapes(hours)
 
-    def total(self, row: str, variable: str) -> BlockSums:
+    def total(self, row: str, variable: str) -> DaySums:
         """The sums of a row of a variable."""
         key = row, variable
         if key not in self.totals:
-            self.totals[key] = BlockSums(self._count, len(self.shapes.hours), self._first)
+            self.totals[key] = DaySums(self._count, len(self.shapes.hours), self._first)
         return self.totals[key]
 
     def merge(self, other: Sums) -> None:
@@ -126,7 +126,7 @@ def score_piece(rows: Rows, piece: Piece) -> Sums:
     """The sums of all rows over a piece."""
     forecast, store = rows.forecast, rows.store
     window = read_window(rows.truth, piece)
-    sums = Sums(rows.blocks[piece.starts], forecast.hours)
+    sums = Sums(rows.days[piece.starts], forecast.hours)
     for c in forecast.scored(store, piece.channels):
         series = Series(forecast, store, piece, window, c)
         _add_valid_times(rows, series, sums)
@@ -146,8 +146,8 @@ def _add_valid_times(rows: Rows, series: Series, sums: Sums) -> None:
     found = {
         name: np.concatenate([part[name] for part in parts])[valid] for name in STATISTIC_NAMES
     }
-    blocks = rows.blocks[piece.starts]
-    sums.total("climatology", series.channel).add(blocks, found, piece.leads.start)
+    days = rows.days[piece.starts]
+    sums.total("climatology", series.channel).add(days, found, piece.leads.start)
     if has_spectra(area):
         power = np.concatenate([zonal_spectrum(series.states[t], area) for t in series.times()])
         total = np.stack([power[times].sum(0) for times in valid.T])
@@ -163,12 +163,12 @@ def _add_forecasts(rows: Rows, series: Series, starts: slice, leads: slice, sums
         for row, statistics in _rows_of(rows, series, pairs, truth):
             part.put(row, pairs, statistics)
     for row, statistics in part.rows.items():
-        blocks = rows.blocks[starts]
+        days = rows.days[starts]
         if row == "lagged_persistence":
             kept = rows.has_past(starts)
-            blocks = blocks[kept]
+            days = days[kept]
             statistics = {name: values[kept] for name, values in statistics.items()}
-        sums.total(row, series.channel).add(blocks, statistics, leads.start)
+        sums.total(row, series.channel).add(days, statistics, leads.start)
 
 
 def _rows_of(

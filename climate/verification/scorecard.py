@@ -6,7 +6,7 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,17 +16,12 @@ import pandas as pd
 from climate.forecasts.pieces import pieces
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
-from climate.verification.blocks import (
-    BlockSums,
-    assign_blocks,
-    describe_blocks,
-    draw_blocks,
-    interval,
-)
+from climate.verification.days import DaySums, assign_days
 from climate.verification.dressing import validation_spread
+from climate.verification.intervals import Intervals, Score
 from climate.verification.kept_fits import trivial_fit
 from climate.verification.rows import Rows, Sums, lagged_row, score_piece
-from climate.verification.scores import SCORES
+from climate.verification.scores import SCORES, Means
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE
 from climate.verification.tasks import HERE, over_pieces
 from vgbdm.report.tables import write_csv
@@ -38,6 +33,14 @@ SCORE_COLUMNS = (
     "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
     *(f"{name}_{end}" for name in SCORES for end in ("low", "high")),
 )  # fmt: skip
+
+
+def _of_one(compute: Callable[[Means], np.ndarray]) -> Score:
+    """A score of the means of one forecast."""
+    return lambda parts: compute(parts[0])
+
+
+OF_ONE = {name: _of_one(compute) for name, compute in SCORES.items()}
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,19 @@ def score(
     Raises:
         InputError: if ``dress`` is not of the validation period or does not fit the forecast.
     """
-    blocks = assign_blocks(store.times[forecast.starts], forecast.longest)
+    days = assign_days(store.times[forecast.starts])
     dressing = None if dress is None else validation_spread(dress, forecast, store, dask)
     fit = trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask)
-    rows = Rows(forecast, store, blocks, fit, dressing, lagged_row(forecast, store))
-    sums = Sums(blocks, forecast.hours)
+    rows = Rows(forecast, store, days, fit, dressing, lagged_row(forecast, store))
+    sums = Sums(days, forecast.hours)
     parts = pieces(rows.truth, forecast.together[0])
     over_pieces(score_piece, rows, parts, sums.merge, dask, "scoring")
-    table = pd.DataFrame(_lines(sums.totals, forecast.hours, seed), columns=list(SCORE_COLUMNS))
+    intervals = Intervals(seed)
+    lines = _lines(sums.totals, forecast.hours, intervals)
+    table = pd.DataFrame(lines, columns=list(SCORE_COLUMNS))
     order = {row: k for k, row in enumerate(rows.rules)}
     table = table.sort_values("row", key=lambda names: names.map(order), kind="stable")
-    rules = rows.rules | _rules_of_scores(forecast, store, blocks)
+    rules = rows.rules | _rules_of_scores(forecast, store, intervals.rule)
     return Verification(
         table.reset_index(drop=True),
         sums.shapes.spectra_table(),
@@ -107,15 +112,13 @@ def score(
     )
 
 
-def _rules_of_scores(
-    forecast: Forecast, store: TrainingStore, blocks: np.ndarray
-) -> dict[str, str]:
+def _rules_of_scores(forecast: Forecast, store: TrainingStore, intervals: str) -> dict[str, str]:
     """How scores, intervals and pictures are made, and what they leave out."""
     masked = forecast.masked(store)
     rules = {
         "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
         "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
-        "intervals": describe_blocks(blocks, forecast.longest),
+        "intervals": intervals,
         "spectra": SPECTRUM_RULE + ("; none of masked variables" if masked else ""),
     }
     if forecast.members > 1:
@@ -132,19 +135,14 @@ def _rules_of_scores(
 
 
 def _lines(
-    totals: dict[tuple[str, str], BlockSums], hours: list[int], seed: int
+    totals: dict[tuple[str, str], DaySums], hours: list[int], intervals: Intervals
 ) -> Iterator[dict[str, object]]:
     for (row, channel), total in totals.items():
         if not total.count:
             continue
-        held = total.without_empty()
-        draws = draw_blocks(len(held.counts), seed)
-        means = held.means()
-        drawn = None if draws is None else held.means(draws)
-        numbers: dict[str, np.ndarray] = {}
-        for name, compute in SCORES.items():
-            numbers[name] = compute(means)
-            ends = interval(None if drawn is None else compute(drawn), numbers[name].shape)
+        means = total.means()
+        numbers = {name: compute(means) for name, compute in SCORES.items()}
+        for name, ends in intervals.of(OF_ONE, [total]).items():
             numbers[f"{name}_low"], numbers[f"{name}_high"] = ends
         for s, hour in enumerate(hours):
             line: dict[str, object] = {"row": row, "variable": channel, "lead_hours": hour}

@@ -135,10 +135,10 @@ def _mark(table: ScoreTable, variable: str, row: str, hour: int) -> str:
 
 def _legend(table: ScoreTable) -> str:
     if not table.differences["low"].notna().any():
-        return "The test period has too few blocks for intervals: no difference is claimed."
+        return "The test period is too short for intervals: no difference is claimed."
     return (
-        f"▲ worse, ▼ better than {table.rows[0]}: the approximate 95 % interval of the paired "
-        "difference (it covers 80 to 89 %) leaves out 0 for every seed."
+        f"▲ worse, ▼ better than {table.rows[0]}: the 95 % interval of the paired difference "
+        "leaves out 0 for every seed."
     )
 
 

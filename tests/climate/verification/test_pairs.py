@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from climate.grids.area import Area
-from climate.verification.blocks import BlockSums
+from climate.verification.days import DaySums
 from climate.verification.pairs import (
     gaussian_crps,
     normal_statistics,
@@ -27,7 +27,7 @@ def random_pairs(members):
 
 
 def scores_of(forecast, truth, climatology, std=None):
-    total = BlockSums(1, truth.shape[1])
+    total = DaySums(1, truth.shape[1])
     for part in (slice(0, 2), slice(2, 5)):
         for lead in range(truth.shape[1]):
             errors = np.moveaxis(forecast[part, :, lead] - truth[part, None, lead], 1, 0)

@@ -226,12 +226,15 @@ def test_spectra_of_a_wave_are_one_line(store, verified):
     assert own[3] == pytest.approx(power[3], rel=1e-4)
 
 
-def test_intervals_surround_their_scores_where_there_are_blocks(store, verified, monkeypatch):
+def test_intervals_surround_their_scores_where_there_are_days(store, verified, monkeypatch):
     forecast, plain = verified
     ends = [name for name in SCORE_COLUMNS if name.endswith(("_low", "_high"))]
     assert plain.scorecard[ends].isna().all(axis=None)
     assert "no claim" in plain.rules["intervals"]
-    monkeypatch.setattr("climate.verification.blocks.SHORTEST_BLOCK", np.timedelta64(6, "h"))
+    monkeypatch.setattr("climate.verification.intervals.FEWEST_DAYS", 2)
+    monkeypatch.setattr("climate.verification.intervals.FEWEST_ROWS", 2)
+    monkeypatch.setattr("climate.verification.intervals.row_length", lambda pull: 1.0)
+    monkeypatch.setattr("climate.verification.intervals.widening", lambda *of: 1.0)
     short = forecast.select(np.arange(len(forecast.starts)), 1)
     table = score(short, store).scorecard
     persistence_rows = table[table["row"] == "persistence"]
@@ -365,13 +368,11 @@ def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_ranks_have_a_rule_where_there_are_several_members(monkeypatch, members):
-    told = "climate.verification.scorecard.describe_blocks"
-    monkeypatch.setattr(told, lambda blocks, longest: f"{blocks} {longest}")
-    told = {"masked": lambda store: "", "outside_training": "", "longest": "2 d"}
+def test_ranks_have_a_rule_where_there_are_several_members(members):
+    told = {"masked": lambda store: "", "outside_training": ""}
     told |= {"boundary": "", "given_truth": ""}
     rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
-    assert ("ranks" in rules) == (members == 2) and rules["intervals"] == "weeks 2 d"
+    assert ("ranks" in rules) == (members == 2) and rules["intervals"] == "weeks"
     strangers = {"masked", "outside_training", "boundary", "given_truth"}
     assert not strangers & set(rules) and "masked" not in rules["spectra"]
     told |= {"masked": lambda store: "sst", "outside_training": "9 starts"}

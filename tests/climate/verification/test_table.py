@@ -63,7 +63,7 @@ def test_verdicts_count_the_seeds_whose_interval_leaves_out_zero(runs):
 
 @pytest.mark.parametrize(
     "interval, said",
-    [((-1.2, -0.8), "| 2 ▲ |"), ((0.1, 0.9), "| 2 ▼ |"), ((np.nan, np.nan), "too few blocks")],
+    [((-1.2, -0.8), "| 2 ▲ |"), ((0.1, 0.9), "| 2 ▼ |"), ((np.nan, np.nan), "too short")],
 )
 def test_a_mark_is_given_where_every_seed_agrees(tmp_path, interval, said):
     for seed in (1, 2):
