@@ -1,9 +1,9 @@
 """Widths of latents that a window says little about, where residuals are not linear in them.
 
 Laplace takes the misfit for a parabola. Along the directions of ζ in which the Jacobian is almost
-zero at the means it is one only near by: a step of the width that Laplace gives, almost the prior's,
-raises the misfit of a Lorenz window a hundredfold of what it should. There the width is that at
-which the misfit itself rises by as much as a parabola would, on the average of both sides.
+zero at the means it is one only near by: a step of the width that Laplace gives, almost the
+prior's, raises the misfit of a Lorenz window a hundredfold of what it should. There the width is
+that at which the misfit itself rises as a parabola would, on the average of both sides.
 
 Shapes: ``B`` windows, ``Z`` latents, ``U`` unknowns, ``R`` residuals of a window.
 """
