@@ -79,6 +79,8 @@ def calibrate(field: LatentField, frames: Tensor, times: Tensor, seed: int) -> N
 def describe(field: LatentField) -> str:
     """One line: what the widths were set by, and whether that was enough."""
     windows, forecasts = (int(count) for count in field.calibrated_on.tolist())
+    if not forecasts and not windows:
+        return "widths of the posterior: it is not said what they were set by, if by anything"
     parts = [f"θ by {windows} windows of its own making"] if field.grey else []
     parts.append(f"ζ by forecasts of {forecasts} held-out trajectories")
     few = (field.grey and windows < ENOUGH) or (forecasts < ENOUGH and not field.physics.grid)

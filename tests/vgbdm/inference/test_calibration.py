@@ -123,6 +123,7 @@ def test_few_trajectories_set_widths_all_the_same_and_that_is_said():
     """Of 3 it drew 6 windows, which were too few, and left every factor at 1 without a word."""
     data = trajectories("rlc", 60)
     few = make_field("rlc", shake=0.05)
+    assert "not said" in describe(few)
     calibrate(few, data.x[:3], data.t[:3], seed=0)
     assert few.calibrated_on.tolist() == [42, 3]
     assert (few.theta_factor != 1).all() and (few.zeta_factor != 1).all()
