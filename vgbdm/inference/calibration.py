@@ -52,8 +52,8 @@ small."""
 PASSES, FARTHEST = 2, 100.0
 """In which ζ's factor is found: forecasts are not linear in it. And its largest step in one."""
 GRID_FORECASTS, GRID_PASSES = 4, 1
-"""Trajectories and passes of a grid: 20 and 2 took eight minutes of a busy core for
-reaction–diffusion, and every cell of every frame says something."""
+"""Trajectories and passes of a grid, with differences to one side: 20 and 2 to both took eight
+minutes of a busy core for reaction–diffusion, and every cell of every frame says something."""
 ROWS = 2048
 """Trajectories that are simulated together: more at once are no faster."""
 VALUES = 2**22
@@ -142,10 +142,13 @@ def calibrate_zeta(field: LatentField, frames: Tensor, times: Tensor) -> Tensor:
     found = laplace_of(field, context, times[:, : field.window])
     field.zeta_factor.fill_(1.0)
     means = calibrated(field, found).mean
-    error = (field.forecast(context, times, means) - frames[:, field.window :]).double()
+    mean = field.forecast(context, times, means)
+    error = (mean - frames[:, field.window :]).double()
+    base = mean.double() if field.physics.grid else None
     usable = error.flatten(1).isfinite().all(1)
     for _ in range(passes):
-        by_theta, by_zeta = forecast_variances(field, context, times, calibrated(field, found))
+        posterior = calibrated(field, found)
+        by_theta, by_zeta = forecast_variances(field, context, times, posterior, base)
         wanted = (error / NORMAL_QUANTILE).square() - by_theta
         squares = (wanted / by_zeta.clamp_min(1e-30)).flatten(1)
         finite = squares.isfinite().all(1) & usable
@@ -165,7 +168,11 @@ def calibrated(field: LatentField, found: Laplace) -> JointGaussian:
 
 
 def forecast_variances(
-    field: LatentField, context: Tensor, times: Tensor, posterior: JointGaussian
+    field: LatentField,
+    context: Tensor,
+    times: Tensor,
+    posterior: JointGaussian,
+    base: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Variances that θ, with what ζ goes along, and ζ given θ make in forecasts, to first order.
 
@@ -176,6 +183,7 @@ def forecast_variances(
         context: (B, T, C, ...).
         times: (B, T + n).
         posterior: of the windows.
+        base: (B, n, C, ...) float64, the forecast of its means, for differences to one side.
 
     Returns:
         Both (B, n, C, ...) float64.
@@ -184,18 +192,21 @@ def forecast_variances(
     still = torch.zeros_like(posterior.theta_mean)
     theta = [(along[:, :, k], posterior.theta_factor[:, :, k]) for k in range(along.shape[2])]
     zeta = [(column, still) for column in posterior.zeta_factor.unbind(2)]
-    together = max(1, ROWS // (2 * len(context)))
+    signs = (1,) if base is not None else (1, -1)
+    together = max(1, ROWS // (len(signs) * len(context)))
 
     def variance(moves: list[tuple[Tensor, Tensor]]) -> Tensor:
         total = context.new_zeros((), dtype=torch.float64)
         for at in range(0, len(moves), together):
             few = moves[at : at + together]
-            z = torch.cat([posterior.zeta_mean + s * move for move, _ in few for s in (1, -1)])
-            y = torch.cat([posterior.theta_mean + s * move for _, move in few for s in (1, -1)])
-            sides = (x.repeat(2 * len(few), *[1] * (x.dim() - 1)) for x in (context, times))
-            made = field.forecast(*sides, Latents(z, y if field.grey else None))
-            pairs = made.double().unflatten(0, (len(few), 2, len(context)))
-            total = total + ((pairs[:, 0] - pairs[:, 1]) / 2).square().sum(0)
+            many = len(few) * len(signs)
+            z = torch.cat([posterior.zeta_mean + s * move for move, _ in few for s in signs])
+            y = torch.cat([posterior.theta_mean + s * move for _, move in few for s in signs])
+            frames, clock = (x.repeat(many, *[1] * (x.dim() - 1)) for x in (context, times))
+            made = field.forecast(frames, clock, Latents(z, y if field.grey else None)).double()
+            sides = made.unflatten(0, (len(few), len(signs), len(context)))
+            other = sides[:, 1] if base is None else base
+            total = total + ((sides[:, 0] - other) / len(signs)).square().sum(0)
         return total
 
     return variance(theta), variance(zeta)
