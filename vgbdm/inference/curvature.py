@@ -34,7 +34,9 @@ def bent(found: Laplace, residuals: Callable[[Tensor], Tensor], values: Tensor) 
     """
     z, means = found.latents, found.means
     eye = torch.eye(z, dtype=found.precision.dtype, device=means.device)
-    precisions, axes = torch.linalg.eigh(found.precision[:, :z, :z] + eye)
+    own = found.precision[:, :z, :z]
+    fine = own.isfinite().flatten(1).all(1)[:, None, None]  # the others are left as they are
+    precisions, axes = torch.linalg.eigh(torch.where(fine, own, 0.0) + eye)
     precisions = precisions.clamp_min(1.0)  # the prior's
     widths = precisions.rsqrt()
     least = values.double().square().sum(1)
@@ -52,5 +54,5 @@ def bent(found: Laplace, residuals: Callable[[Tensor], Tensor], values: Tensor) 
         widths = torch.where(rises > PARABOLA, widths * rises.clamp_max(1e12) ** -power, widths)
     raised = torch.maximum(precisions, widths**-2) - 1
     precision = found.precision.clone()
-    precision[:, :z, :z] = (axes * raised[:, None]) @ axes.transpose(1, 2)
+    precision[:, :z, :z] = torch.where(fine, (axes * raised[:, None]) @ axes.transpose(1, 2), own)
     return found._replace(precision=precision)

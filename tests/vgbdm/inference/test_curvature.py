@@ -49,3 +49,17 @@ def test_only_zeta_is_bent():
     assert torch.equal(linear.precision[:, 1], curved.precision[:, 1])
     assert torch.equal(linear.precision[:, 0, 1], curved.precision[:, 0, 1])
     assert curved.precision[0, 0, 0] > 2 * linear.precision[0, 0, 0]
+
+
+def test_a_window_that_is_not_finite_is_left_alone_and_spoils_no_other():
+    def residuals(u):
+        return torch.cat((torch.ones(len(u), 9), 50 * u[:, :1] ** 2), 1)
+
+    values = residuals(torch.zeros(2, 1))
+    values[1] = torch.inf
+    jacobian = jacobian_of(residuals, torch.zeros(2, 1))
+    jacobian[1] = torch.nan
+    curved = bent(laplace(jacobian, values, torch.zeros(2, 1), 1), residuals, values)
+    alone = found_of(residuals, torch.zeros(1, 1), 1)[1]
+    assert torch.equal(curved.precision[:1], alone.precision)
+    assert not curved.precision[1].isfinite().any()
