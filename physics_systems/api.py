@@ -29,7 +29,7 @@ from physics_systems.evaluation.sets import read_set
 from physics_systems.systems.system import System
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
-from vgbdm.inference.calibration import LEVEL, NORMAL_QUANTILE
+from vgbdm.inference.calibration import LEVEL, NORMAL_QUANTILE, describe
 from vgbdm.inference.refinement import posterior_of
 from vgbdm.latents.latents import Latents
 from vgbdm.loading import placed
@@ -178,7 +178,7 @@ def infer(model: Any, x: Any, t: Any = None, *, device: str = "cpu") -> xr.Datas
             raise InputError(
                 "x: nothing finite can be inferred; its values are far from those of the training"
             )
-    about = {"system": _system(model).name, "level": LEVEL}
+    about = {"system": _system(model).name, "level": LEVEL, "widths": describe(model)}
     return xr.Dataset(fields, coords, about)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from annotated_types import Interval
 from torch import nn
 
-from vgbdm.options.kinds import AtLeastTwo, Count, Frames, NotNegative, Size, Text
+from vgbdm.options.kinds import AtLeastTwo, Count, Frames, NotNegative, Positive, Size, Text
 from vgbdm.registry.marks import model_part
 
 
@@ -42,6 +42,8 @@ class Presets:
         beta_theta: weight of KL(θ), per unit of the loss.
         beta_zeta: weight of KL(ζ), per unit of the loss.
         gauge: weight λ of the size of the missing term.
+        estimate: ridge of the least squares from whose θ its posterior is counted; None: from the
+            prior's mean. A grid's minute of steps is too short for the encoder to learn as much.
     """
 
     window: AtLeastTwo
@@ -62,3 +64,4 @@ class Presets:
     beta_theta: NotNegative
     beta_zeta: NotNegative
     gauge: NotNegative
+    estimate: Positive | None = None

@@ -1,9 +1,9 @@
 """Widths of latents that a window says little about, where residuals are not linear in them.
 
 Laplace takes the misfit for a parabola. Along the directions of ζ in which the Jacobian is almost
-zero at the means it is one only near by: a step of the width that Laplace gives, almost the prior's,
-raises the misfit of a Lorenz window a hundredfold of what it should. There the width is that at
-which the misfit itself rises by as much as a parabola would, on the average of both sides.
+zero at the means it is one only near by: a step of the width that Laplace gives, almost the
+prior's, raises the misfit of a Lorenz window a hundredfold of what it should. There the width is
+that at which the misfit itself rises as a parabola would, on the average of both sides.
 
 Shapes: ``B`` windows, ``Z`` latents, ``U`` unknowns, ``R`` residuals of a window.
 """
@@ -34,7 +34,9 @@ def bent(found: Laplace, residuals: Callable[[Tensor], Tensor], values: Tensor) 
     """
     z, means = found.latents, found.means
     eye = torch.eye(z, dtype=found.precision.dtype, device=means.device)
-    precisions, axes = torch.linalg.eigh(found.precision[:, :z, :z] + eye)
+    own = found.precision[:, :z, :z]
+    fine = own.isfinite().flatten(1).all(1)[:, None, None]  # the others are left as they are
+    precisions, axes = torch.linalg.eigh(torch.where(fine, own, 0.0) + eye)
     precisions = precisions.clamp_min(1.0)  # the prior's
     widths = precisions.rsqrt()
     least = values.double().square().sum(1)
@@ -52,5 +54,5 @@ def bent(found: Laplace, residuals: Callable[[Tensor], Tensor], values: Tensor) 
         widths = torch.where(rises > PARABOLA, widths * rises.clamp_max(1e12) ** -power, widths)
     raised = torch.maximum(precisions, widths**-2) - 1
     precision = found.precision.clone()
-    precision[:, :z, :z] = (axes * raised[:, None]) @ axes.transpose(1, 2)
+    precision[:, :z, :z] = torch.where(fine, (axes * raised[:, None]) @ axes.transpose(1, 2), own)
     return found._replace(precision=precision)

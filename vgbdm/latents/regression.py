@@ -23,7 +23,6 @@ from vgbdm.options.kinds import NotNegative, Positive
 from vgbdm.precision import in_full
 from vgbdm.registry.marks import model_part
 
-
 REACH = 10.0
 """Widths of the prior beyond which no estimate of y is believed."""
 UNKNOWN = 1e-9

@@ -8,8 +8,15 @@ from systems import make_field, smooth, trajectories
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.fields.grey_box import Window
 from vgbdm.inference import refinement
-from vgbdm.inference.calibration import calibrate_width
+from vgbdm.inference.calibration import (
+    calibrate,
+    calibrate_theta,
+    calibrate_zeta,
+    calibrated,
+    describe,
+)
 from vgbdm.inference.laplace import Laplace
+from vgbdm.inference.refinement import laplace_of, posterior_of
 from vgbdm.latents.latents import Latents
 from vgbdm.randomness import keyed_normal
 
@@ -22,12 +29,12 @@ def window_of(field, name):
 def test_widths_that_are_too_narrow_are_widened_by_as_much(monkeypatch):
     field = make_field("rlc", shake=0.05)
     frames, times = window_of(field, "rlc")
-    calibrate_width(field, frames, times, seed=0)
+    calibrate_theta(field, frames, times, seed=0)
     first = field.theta_factor.clone()
     assert (first < 200).all()
     width = Laplace.theta_width
     monkeypatch.setattr(Laplace, "theta_width", lambda self: width(self) / 2.71828)
-    calibrate_width(field, frames, times, seed=0)
+    calibrate_theta(field, frames, times, seed=0)
     assert torch.allclose(field.theta_factor, first * 2.71828, rtol=1e-3)
 
 
@@ -41,7 +48,8 @@ def scripted(monkeypatch, field, error, width):
         y = keyed_normal(5, "calibration", rows, len(field.parameter_names))
         means = torch.cat((torch.zeros(len(frames), 3), y - error), 1)
         certain = torch.cat((torch.zeros(len(frames), 3), width**-2), 1)
-        return Laplace(means.float(), torch.diag_embed(certain.double()), 3)
+        variance = torch.ones(len(frames)).double()
+        return Laplace(means.float(), torch.diag_embed(certain.double()), 3, variance)
 
     monkeypatch.setattr("vgbdm.inference.calibration.laplace_of", laplace_of)
     return asked
@@ -58,10 +66,12 @@ def test_the_width_is_the_quantile_of_the_factors_that_windows_want(monkeypatch,
     width = 0.1 + 0.5 * torch.rand((24 * draws, 2), generator=generator)
     asked = scripted(monkeypatch, field, error, width)
     frames, times = data.x[:, : field.window], data.t[:, : field.window]
-    calibrate_width(field, frames, times, seed=5)
+    calibrate_theta(field, frames, times, seed=5)
     precision = 1 / (error.numpy() / 1.6448536) ** 2
     factors = 1 / np.sqrt(precision - 1) / width.numpy()
-    assert field.theta_factor.tolist() == pytest.approx(np.quantile(factors, 0.9, axis=0), rel=1e-3)
+    assert field.theta_factor.tolist() == pytest.approx(
+        np.quantile(factors, 0.9, axis=0, method="higher"), rel=1e-3
+    )
     assert asked[0].shape == (24 * draws, *frames.shape[1:])
     assert torch.equal(asked[0][::draws, 0], frames[:, 0])
 
@@ -78,7 +88,7 @@ def test_windows_are_made_by_a_finer_solver_from_prior_draws(monkeypatch):
 
     field.simulate = watched
     frames, times = data.x[:, :10], data.t[:, :10]
-    calibrate_width(field, frames, times, seed=5)
+    calibrate_theta(field, frames, times, seed=5)
     latents, solver = used[0]
     y = keyed_normal(5, "calibration", torch.arange(48), 2)
     assert torch.allclose(latents.theta, y)
@@ -90,31 +100,102 @@ def test_windows_are_made_by_a_finer_solver_from_prior_draws(monkeypatch):
     assert torch.allclose(asked[0][:, 1:], made, atol=1e-5)
 
 
-@pytest.mark.parametrize(("broken", "kept"), [(28, True), (29, False)])
-def test_too_few_finite_windows_set_no_width(monkeypatch, broken, kept):
+def test_windows_that_are_not_finite_do_not_count(monkeypatch):
     data = smooth("rlc", 24)
     field = make_field("rlc", data=data)
-    error, width = torch.full((48, 2), 0.3), torch.full((48, 2), 0.4)
-    error[:broken] = 1e3  # of windows that were not finite: they do not count
+    error, width = torch.full((48, 2), 0.3), torch.full((48, 2), 0.5)
+    error[:40] = 1e3  # of windows that are not finite
     scripted(monkeypatch, field, error, width)
     simulate = field.simulate
 
     def partly(*given):
         states = simulate(*given)
-        states[:broken, -1] = torch.nan
+        states[:40, -1] = torch.nan
         return states
 
     field.simulate = partly
-    calibrate_width(field, data.x[:, :10], data.t[:, :10], seed=5)
-    factor = 1 / ((1.6448536 / 0.3) ** 2 - 1) ** 0.5 / 0.4
-    assert field.theta_factor.tolist() == pytest.approx([factor if kept else 1.0] * 2, rel=1e-4)
+    assert calibrate_theta(field, data.x[:, :10], data.t[:, :10], seed=5) == 8
+    factor = 1 / ((1.6448536 / 0.3) ** 2 - 1) ** 0.5 / 0.5
+    assert field.theta_factor.tolist() == pytest.approx([factor] * 2, rel=1e-4)
+
+
+def test_few_trajectories_set_widths_all_the_same_and_that_is_said():
+    """Of 3 it drew 6 windows, which were too few, and left every factor at 1 without a word."""
+    data = trajectories("rlc", 60)
+    few = make_field("rlc", shake=0.05)
+    assert "not said" in describe(few)
+    calibrate(few, data.x[:3], data.t[:3], seed=0)
+    assert few.calibrated_on.tolist() == [42, 3]
+    assert (few.theta_factor != 1).all() and (few.zeta_factor != 1).all()
+    assert describe(few) == (
+        "widths of the posterior: θ by 42 windows of its own making, ζ by forecasts of 3 held-out "
+        "trajectories; fewer than 20: take them for rough"
+    )
+    many = make_field("rlc", shake=0.05)
+    calibrate(many, data.x, data.t, seed=0)
+    assert many.calibrated_on.tolist() == [120, 60] and "rough" not in describe(many)
+    ratio = few.theta_factor / many.theta_factor
+    assert ((ratio > 0.2) & (ratio < 5)).all()
+
+
+def forecast_by_draws(field, wider):
+    """Trajectories that go on as the field forecasts with ζ from its own posterior, made wider."""
+    data = trajectories("rlc", 60)
+    context = data.x[:, : field.window]
+    posterior = posterior_of(field, context, data.t[:, : field.window])
+    rows = torch.arange(60)
+    zeta = wider * keyed_normal(7, "zeta", rows, 3).float()
+    drawn = posterior.draw(zeta, torch.zeros(60, len(field.parameter_names)))
+    return torch.cat((context, field.forecast(context, data.t, drawn)), 1), data.t
+
+
+@pytest.mark.parametrize("grey", [True, False])
+@pytest.mark.parametrize("wider", [0.2, 2.0])
+def test_zeta_is_as_wide_as_held_out_forecasts_ask(grey, wider):
+    field = make_field("rlc", shake=0.02, grey=grey)
+    if grey:
+        field.theta_factor.fill_(1e-3)
+    frames, times = forecast_by_draws(field, wider)
+    field.zeta_factor.fill_(3.0)  # where it was does not count
+    assert calibrate_zeta(field, frames, times) == 60
+    assert float(field.zeta_factor) == pytest.approx(wider, rel=0.3)
+
+
+def test_what_theta_explains_of_a_forecast_is_not_laid_on_zeta():
+    field = make_field("rlc", shake=0.02)
+    field.theta_factor.fill_(1e-3)
+    frames, times = forecast_by_draws(field, 1.0)
+    calibrate_zeta(field, frames, times)
+    alone = float(field.zeta_factor)
+    field.theta_factor.fill_(1e4)  # as wide as the prior
+    calibrate_zeta(field, frames, times)
+    assert float(field.zeta_factor) < 0.1 * alone
+
+
+def test_a_forecast_that_is_not_finite_does_not_count_and_without_any_the_factor_is_one():
+    field = make_field("rlc", shake=0.02)
+    field.theta_factor.fill_(1e-3)
+    frames, times = forecast_by_draws(field, 1.0)
+    frames[:30, -1] = torch.nan
+    assert calibrate_zeta(field, frames, times) == 30
+    assert float(field.zeta_factor) == pytest.approx(1.0, rel=0.4)
+    frames[:, -1] = torch.nan
+    assert calibrate_zeta(field, frames, times) == 0
+    assert field.zeta_factor.tolist() == [1.0]
+
+
+def test_of_a_grid_a_few_forecasts_say_enough():
+    data = smooth("reaction_diffusion", 6)
+    field = make_field("reaction_diffusion", shake=0.05, data=data)
+    calibrate(field, data.x, data.t, seed=0)
+    assert field.calibrated_on.tolist() == [24, 4] and "rough" not in describe(field)
 
 
 def test_what_the_field_itself_makes_is_covered_as_asked():
     """Nine in ten of windows made with other draws than those the factors were taken from."""
     field = make_field("rlc", shake=0.05)
     frames, times = window_of(field, "rlc")
-    calibrate_width(field, frames, times, seed=0)
+    calibrate_theta(field, frames, times, seed=0)
     frames, times = frames.repeat(6, 1, 1), times.repeat(6, 1)
     y = keyed_normal(1, "calibration", torch.arange(360), 2).float()
     _, held_out = field.infer(Window(frames, times))
@@ -126,13 +207,26 @@ def test_what_the_field_itself_makes_is_covered_as_asked():
     assert ((inside - 0.9).abs() < 0.08).all(), inside  # 3 standard errors of 120 draws
 
 
-def test_it_is_deterministic_and_leaves_a_black_box_alone():
+def test_it_is_deterministic_and_a_black_box_has_only_zeta():
     field = make_field("rlc")
     frames, times = window_of(field, "rlc")
-    calibrate_width(field, frames, times, seed=0)
+    calibrate_theta(field, frames, times, seed=0)
     once = field.theta_factor.clone()
-    calibrate_width(field, frames, times, seed=0)
+    calibrate_theta(field, frames, times, seed=0)
     assert torch.equal(field.theta_factor, once)
     black = make_field("rlc", grey=False)
-    calibrate_width(black, frames, times, seed=0)
+    data = trajectories("rlc", 24)
+    calibrate(black, data.x, data.t, seed=0)
     assert not hasattr(black, "theta_factor")
+    assert black.calibrated_on.tolist() == [0, 24] and "θ" not in describe(black)
+
+
+def test_the_factor_multiplies_all_of_zetas_width():
+    """Also the part that its prior bounds: latents of a trained field do not keep to N(0, 1)."""
+    field = make_field("rlc", shake=0.02)
+    frames, times = window_of(field, "rlc")
+    found = laplace_of(field, frames, times)
+    once = calibrated(field, found)
+    field.zeta_factor.fill_(30.0)
+    assert torch.allclose(calibrated(field, found).zeta_factor, 30 * once.zeta_factor)
+    assert torch.equal(calibrated(field, found).theta_factor, once.theta_factor)

@@ -1,15 +1,20 @@
 """Coefficients of a window against numpy's least squares."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
+from systems import make_field, parameters, trajectories
 
 from vgbdm.errors import InputError
+from vgbdm.fields.grey_box import Window
 from vgbdm.latents.regression import (
     WindowRates,
     WindowRegression,
     alone_coefficients,
     ridge,
+    smallest_fit,
 )
 
 B, T, C, S, P = 3, 7, 2, 2, 2
@@ -122,3 +127,55 @@ def test_a_window_of_fewer_numbers_than_components_has_all_coefficients():
     found = regression.coefficients(window)
     assert found.shape == (2, regression.outputs) == (2, 1 + 2 * (1 + 1 + 6 + 21))
     assert torch.isfinite(found).all()
+
+
+def exact_window(rows=3, samples=400):
+    """One parameter that alone explains a component, one beside what the network says too."""
+    numbers = torch.Generator().manual_seed(1)
+    seen = torch.randn(rows, 2, samples, generator=numbers).double()
+    other = torch.randn(rows, samples, generator=numbers).double()
+    answers = torch.zeros(rows, 2, 2, samples).double()
+    answers[:, 0, 0], answers[:, 1, 1] = seen[:, 0], other
+    y = torch.randn(rows, 2, generator=numbers).double()
+    missing = (y[..., None, None] * answers).sum(1)
+    missing[:, 1] += 3 * seen[:, 0] * seen[:, 1] - 1
+    rows_, columns = torch.triu_indices(2, 2)
+    own = torch.cat((torch.ones_like(seen[:, :1]), seen, seen[:, rows_] * seen[:, columns]), 1)
+    return answers, own, missing, y
+
+
+def test_what_physics_can_explain_is_not_left_to_the_network():
+    """The network could say all that the first parameter does; the second it cannot undo."""
+    answers, own, missing, y = exact_window()
+    found = smallest_fit(answers, own, missing, 1e-3)
+    assert torch.allclose(found, y, atol=0.01)
+
+
+def test_a_parameter_that_does_nothing_is_estimated_at_its_prior_mean():
+    answers, own, missing, y = exact_window()
+    answers[:, 1] = 0.0
+    found = smallest_fit(answers, own, missing, 1e-3)
+    assert (found[:, 1] == 0).all() and torch.allclose(found[:, 0], y[:, 0], atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["rlc", "pendulum", "reaction_diffusion"])
+def test_an_untrained_posterior_is_counted_from_the_estimate(name):
+    """It began at the prior's mean, and a grid's run of a minute ended near there or beyond."""
+    regression = functools.partial(WindowRegression, estimate=1e-3)
+    field = make_field(name, regression=regression)
+    data = trajectories(name, 12)
+    frames, times = data.x[:, : field.window], data.t[:, : field.window]
+    found = field.physical(field.infer(Window(frames, times))[0].mean)
+    true = torch.stack([parameters(name)[p] for p in field.parameter_names], 1)
+    guess = field.prior.mean.expand_as(true)
+    nearer = (found - true).square().mean(0) / (guess - true).square().mean(0)
+    assert (nearer < 0.6).all(), nearer
+
+
+def test_an_estimate_far_beyond_the_prior_is_drawn_in():
+    plain, bent = (WindowRegression(1, 1, 1, estimate=e) for e in (None, 1e-3))
+    assert plain.estimated(torch.zeros(1, plain.outputs)) == 0.0
+    wild = torch.zeros(3, bent.outputs + 1)
+    wild[:, -1] = torch.tensor([0.5, -3.0, 1e4])
+    assert bent.estimated(wild)[:, 0].tolist() == pytest.approx([0.5, -3.0, 10.0], rel=0.01)
+    assert torch.equal(bent(wild), bent(wild[:, :-1]))
