@@ -93,7 +93,7 @@ def systems() -> list[Run]:
         ("lorenz", "objective.places.intervals=after", ()),
         ("lorenz", "model.residual_inputs=state", ()),
         ("lorenz", "model.residual_inputs=everything", ()),
-        ("lorenz", "model.refinement=0", ()),
+        ("lorenz", "system.presets.refinement=0", ()),
         ("lorenz", "encoder=WindowGRU", GRU),
     ]
     for system, word, options in variants:

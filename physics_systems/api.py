@@ -30,7 +30,6 @@ from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.inference.calibration import LEVEL, NORMAL_QUANTILE
 from vgbdm.inference.refinement import posterior_of
-from vgbdm.latents.distributions import DiagonalGaussian
 from vgbdm.latents.latents import Latents
 from vgbdm.loading import locate, placed
 from vgbdm.storage.sealed import WHOLE_BYTES
@@ -160,22 +159,20 @@ def infer(model: Any, x: Any, t: Any = None, *, device: str = "cpu") -> xr.Datas
     """See `vgbdm.api.infer`."""
     context = _window(_observed(model, x, t, model.window), model.window)
     posterior = posterior_of(model, context.x.to(device), context.t.to(device))
-    zeta = posterior.zeta
+    zeta, theta = posterior.zeta, posterior.theta
     fields: dict[str, Any] = {
         "zeta": (("trajectory", "latent"), zeta.mean.cpu().numpy()),
+        "zeta_std": (("trajectory", "latent"), zeta.log_std.exp().cpu().numpy()),
         "t": (("trajectory", "time"), context.t.numpy()),
     }
-    if isinstance(zeta, DiagonalGaussian):
-        fields["zeta_std"] = (("trajectory", "latent"), zeta.log_std.exp().cpu().numpy())
     coords: dict[str, Any] = {}
-    if posterior.theta is not None:
-        assert isinstance(posterior.theta, DiagonalGaussian)  # by Laplace
-        mean, width = posterior.theta.mean, posterior.theta.log_std.exp()
+    if theta is not None:
+        mean, width = theta.mean, theta.log_std.exp()
         coords["parameter"] = words(model.parameter_names)
         for name, sides in (("", 0.0), ("_low", -NORMAL_QUANTILE), ("_high", NORMAL_QUANTILE)):
-            theta = model.physical(Latents(zeta.mean, mean + sides * width))
-            fields[f"theta{name}"] = (("trajectory", "parameter"), theta.cpu().numpy())
-    for values in (zeta.mean, posterior.theta.mean if posterior.theta is not None else zeta.mean):
+            values = model.physical(Latents(zeta.mean, mean + sides * width))
+            fields[f"theta{name}"] = (("trajectory", "parameter"), values.cpu().numpy())
+    for values in (zeta.mean, zeta.mean if theta is None else theta.mean):
         if not values.isfinite().all():
             raise InputError(
                 "x: nothing finite can be inferred; its values are far from those of the training"
@@ -234,7 +231,7 @@ def evaluate(
     if run is not None:
         rows[0].numbers |= scoring.about_run(locate(run))
     mean = field.mean[: field.size].flatten()
-    rows += scoring.sanity_rows(system, data, field.window, known, mean)
+    rows += scoring.sanity_rows(system, data, field, known, mean)
     table, _ = scoring.tabulate(rows)
     held = list(table["row"][1:])
     unknown = [name for name in baselines or held if name not in held]

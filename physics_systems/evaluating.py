@@ -62,11 +62,11 @@ def _evaluate(cfg: DictConfig) -> None:
     if cfg.data.train is not None:
         train = load_trajectories(cfg.data.train, system, window + 1)
         mean = train.x.transpose(0, 2).flatten(1).mean(1)
-    rows += sanity_rows(system, data, window, truth, mean)
+    rows += sanity_rows(system, data, first, truth, mean)
     table, summary = tabulate(rows)
     differences = compare_rows(rows)
     out = Path(cfg.out)
-    least = gauge_limits(system, data, truth, first.rate)
+    least = gauge_limits(system, data, truth, first)
     frames = {"scores": table, "summary": summary, "paired": differences, "limits": least}
     for name, frame in frames.items():
         write_csv(frame, out / f"{name}.csv")

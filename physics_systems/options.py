@@ -206,7 +206,7 @@ class TrainSystem(Options):
     seed: Seed
     batch: Count
     weight_decay: NotNegative
-    model: Annotated[Any, Node(positional=2)]
+    model: Annotated[Any, Node(positional=2, given=("path",))]
     rate: Node_
     trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan", (), Trainer)]
     validation: Validation

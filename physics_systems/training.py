@@ -22,8 +22,10 @@ from physics_systems.data.trajectories import load_trajectories as read_store
 from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
 from vgbdm.extras import need
-from vgbdm.fields.latent_field import FieldStatistics, LatentField
+from vgbdm.fields.latent_field import LatentField
+from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate_width
+from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
@@ -118,10 +120,13 @@ class ForecastValidation:
 
 
 def build_field(
-    system: System, facts: FieldStatistics, model: Mapping[str, Any] | DictConfig
+    system: System,
+    facts: FieldStatistics,
+    model: Mapping[str, Any] | DictConfig,
+    path: FramePath,
 ) -> LatentField:
     """An untrained field."""
-    field: LatentField = build(model, system, facts)
+    field: LatentField = build(model, system, facts, path=path)
     return field
 
 
@@ -173,13 +178,13 @@ def build_trainer(
         backend: of this process.
         run_dir: exists; instead of that of the config.
     """
-    path = build(cfg.path)
+    path: FramePath = build(cfg.path)
     path.check_order(system.order)
     nodes = path.nodes(data.x, data.t)
     facts = statistics(data, nodes, path, system.order)
     torch.manual_seed(cfg.seed)
     model: Any = OmegaConf.to_container(cfg.model, resolve=True)
-    field = build_field(system, facts, model)
+    field = build_field(system, facts, model, path)
     scale_regression(field, data)
     if cfg.init is not None:
         start_from(field, cfg.init, {"model": model})
@@ -200,9 +205,10 @@ def build_trainer(
         },
         "rebuild": {
             **model,
+            "path": path.config(),
             "physics": resolved["system"],
             "statistics": {
-                "_target_": "vgbdm.fields.latent_field.FieldStatistics",
+                "_target_": "vgbdm.fields.system_field.FieldStatistics",
                 **asdict(facts),
             },
         },

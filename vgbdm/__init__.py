@@ -24,8 +24,9 @@ def __getattr__(name: str) -> Any:
 
 FORMER_MODULES = {
     "vgbdm.encoders": "vgbdm.latents.encoders",
+    "vgbdm.fields.latent_field.FieldStatistics": "vgbdm.fields.system_field.FieldStatistics",
     "vgbdm.latent_field": "vgbdm.fields.latent_field",
-    "vgbdm.latent_field.Statistics": "vgbdm.fields.latent_field.FieldStatistics",
+    "vgbdm.latent_field.Statistics": "vgbdm.fields.system_field.FieldStatistics",
     "vgbdm.latents.GaussianHead": "vgbdm.latents.distributions.GaussianHead",
     "vgbdm.paths.BridgePath": "vgbdm.paths.bridge.BridgePath",
     "vgbdm.paths.HermitePath": "vgbdm.paths.hermite.HermitePath",
@@ -35,3 +36,7 @@ FORMER_MODULES = {
     "vgbdm.rollout": "vgbdm.dynamics.rollout",
 }
 """Modules and classes that saved runs name as an earlier version did: `vgbdm.registry.former`."""
+FORMER_OPTIONS = {
+    "vgbdm.fields.latent_field.LatentField": "vgbdm.fields.former.renewed_options",
+}
+"""Classes whose options were others → the function that brings them up to date."""

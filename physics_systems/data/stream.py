@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
-from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.paths.path import Path
 from vgbdm.training.order import Order
 from vgbdm.training.shares import Share

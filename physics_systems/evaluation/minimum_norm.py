@@ -20,9 +20,8 @@ from torch import Tensor
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.systems.system import SimulatedSystem
 from vgbdm.dynamics.parameters import NormalParameters
-from vgbdm.latents.regression import STENCIL
 from vgbdm.objectives.gauge import gauge
-from vgbdm.paths.derivatives import derivatives
+from vgbdm.paths.path import Path
 
 REACH = 10.0
 """Widths of the prior searched to either side."""
@@ -31,7 +30,11 @@ GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
 def minimum_norm(
-    system: SimulatedSystem, data: Trajectories, truth: Mapping[str, Tensor], rate: Tensor
+    system: SimulatedSystem,
+    data: Trajectories,
+    truth: Mapping[str, Tensor],
+    rate: Tensor,
+    path: Path,
 ) -> Tensor:
     """θ (N, P) that makes the residual of each trajectory smallest, with the true dynamics known.
 
@@ -40,10 +43,11 @@ def minimum_norm(
         data: trajectories.
         truth: true parameters by name, each (N,).
         rate: (C, ...) rms of the rates, the unit of R.
+        path: gives the velocities that frames of second order do not show.
     """
     x, t = data.x.double(), data.t
     if system.order == 2:
-        x = torch.cat((x, derivatives(x, t, STENCIL)[0]), 2)
+        x = torch.cat(path.at_frames(path.nodes(x, t), t)[:2], 2)
     every = max(1, x.shape[1] // FRAMES)
     x, t = x[:, ::every], t[:, ::every]
     size, frames, channels = len(x), x.shape[1], len(system.components)

@@ -16,11 +16,12 @@ from physics_systems.data.simulate import Rate, solve_system
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm.dynamics.physics import known_field
-from vgbdm.fields.latent_field import SLOPE_FRAMES, LatentField
+from vgbdm.fields.latent_field import LatentField
+from vgbdm.fields.system_field import state_at
 from vgbdm.inference.refinement import means_of, posterior_of
 from vgbdm.latents.latents import Latents
 from vgbdm.latents.members import Members
-from vgbdm.paths.derivatives import derivatives
+from vgbdm.paths.path import Path
 from vgbdm.training.watchdog import note_progress
 
 
@@ -100,31 +101,33 @@ def _simulate(
     system: System,
     data: Trajectories,
     window: int,
+    path: Path,
     dynamics: Rate,
     parameters: dict[str, Tensor],
 ) -> Tensor:
+    """From the state that the path gives at the last frame of the context, as forecasts begin."""
     frames, clock = data.x[:, :window].double(), data.t[:, :window]
-    start = frames[:, -1]
-    if system.order == 2:
-        last = slice(-SLOPE_FRAMES, None)
-        tail = derivatives(frames[:, last], clock[:, last], SLOPE_FRAMES)[0][:, -1]
-        start = torch.cat((start, tail), 1)
+    start = state_at(path, system.order, frames, clock, window - 1)
     states = solve_system(dynamics, start, data.t[:, window - 1 :], parameters, "true dynamics")
     return states[:, 1:, : len(system.components)].float()
 
 
 def oracle(
-    system: SimulatedSystem, data: Trajectories, window: int, parameters: dict[str, Tensor]
+    system: SimulatedSystem,
+    data: Trajectories,
+    window: int,
+    path: Path,
+    parameters: dict[str, Tensor],
 ) -> Tensor:
     """Forecasts (N, n, C, ...) of the true dynamics with the true parameters."""
-    return _simulate(system, data, window, system.full, parameters)
+    return _simulate(system, data, window, path, system.full, parameters)
 
 
 def physics_only(
-    system: System, data: Trajectories, window: int, parameters: dict[str, Tensor]
+    system: System, data: Trajectories, window: int, path: Path, parameters: dict[str, Tensor]
 ) -> Tensor:
     """Forecasts (N, n, C, ...) of the incomplete physics with the true parameters."""
-    return _simulate(system, data, window, known_field(system).rate, parameters)
+    return _simulate(system, data, window, path, known_field(system).rate, parameters)
 
 
 def persistence(data: Trajectories, window: int) -> Tensor:

@@ -189,14 +189,18 @@ def variant(config: Mapping[str, Any]) -> str:
 
 
 def sanity_rows(
-    system: System, data: Trajectories, window: int, truth: Any, mean: Tensor
+    system: System, data: Trajectories, field: LatentField, truth: Any, mean: Tensor
 ) -> list[Row]:
-    """Oracle and physics only, where the truth is known; persistence; training mean."""
+    """Oracle and physics only, where the truth is known; persistence; training mean.
+
+    They begin as forecasts of the field do, with its window and its path.
+    """
     made: dict[str, Tensor] = {}
+    window, path = field.window, field.path
     if truth is not None:
         if isinstance(system, SimulatedSystem):
-            made["oracle"] = protocol.oracle(system, data, window, truth)
-        made["physics_only"] = protocol.physics_only(system, data, window, truth)
+            made["oracle"] = protocol.oracle(system, data, window, path, truth)
+        made["physics_only"] = protocol.physics_only(system, data, window, path, truth)
     made["persistence"] = protocol.persistence(data, window)
     made["training_mean"] = protocol.training_mean(data, window, mean)
     rows = []
@@ -209,7 +213,7 @@ def sanity_rows(
 
 
 def gauge_limits(
-    system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, rate: Tensor
+    system: System, data: Trajectories, truth: Mapping[str, Tensor] | None, field: LatentField
 ) -> pd.DataFrame:
     """θ errors of the exact minimiser of the gauge penalty, see `minimum_norm`; else no rows."""
     names: tuple[str, ...] = ()
@@ -217,7 +221,8 @@ def gauge_limits(
     if truth is not None and isinstance(system, SimulatedSystem):
         names = tuple(system.prior)
         true = torch.stack([truth[name] for name in names], 1)
-        errors = scores.theta_errors(minimum_norm(system, data, truth, rate), true).tolist()
+        least = minimum_norm(system, data, truth, field.rate, field.path)
+        errors = scores.theta_errors(least, true).tolist()
     return pd.DataFrame({"parameter": names, "minimum_norm_error": errors})
 
 

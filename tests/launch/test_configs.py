@@ -17,7 +17,7 @@ from climate.training.run import build_model, parameter_groups
 from physics_systems.training import build_field
 from vgbdm import loading
 from vgbdm.errors import InputError
-from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.registry.build import build, rebuild
 from vgbdm.training.loop import Plan
 from vgbdm.training.run_folder import prepare_run_dir
@@ -217,7 +217,7 @@ def test_every_system_and_objective_builds(system, objective):
     made, path = build(cfg.system), build(cfg.path)
     size = len(made.components)
     facts = FieldStatistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
-    field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
+    field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True), path)
     plain = OmegaConf.to_container(cfg.objective, resolve=True)
     schedules = plain.pop("schedules")
     plain.pop("name")
@@ -240,6 +240,7 @@ def test_networks_of_a_system_are_of_one_size(system):
         facts = FieldStatistics(
             [0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1
         )
-        field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
+        model = OmegaConf.to_container(cfg.model, resolve=True)
+        field = build_field(made, facts, model, build(cfg.path))
         counts.append(sum(p.numel() for p in field.network.parameters()))
     assert max(counts) / min(counts) < 1.05

@@ -14,7 +14,9 @@ from physics_systems.systems.reaction_diffusion import ReactionDiffusion
 from physics_systems.systems.rlc import RLC
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.fields.latent_field import LatentField
+from vgbdm.inference.refinement import Refinement
 from vgbdm.latents.encoders import WindowConv, WindowGRU, WindowMLP
+from vgbdm.latents.regression import WindowRegression
 from vgbdm.networks import ResidualConv, ResidualMLP
 from vgbdm.paths.hermite import HermitePath
 
@@ -107,6 +109,7 @@ def make_field(
     shake=0.0,
     data=None,
     history=2,
+    regression=WindowRegression,
 ):
     """A small field of a system; ``shake`` draws its last layer from N(0, shake²)."""
     torch.manual_seed(0)
@@ -125,6 +128,7 @@ def make_field(
     field = LatentField(
         system,
         facts,
+        path=path,
         grey=grey,
         residual_inputs=inputs,
         window=WINDOW[name],
@@ -134,7 +138,8 @@ def make_field(
         encoder=functools.partial(encoders[encoder], width=8),
         network=network,
         unmixing=functools.partial(ResidualMLP, width=8, depth=1) if unmixing else None,
-        refinement=2,
+        regression=regression,
+        refinement=Refinement(2),
         solver=Solver("rk4", 1),
     )
     field.scale_regression(data.x[:, : field.window], data.t[:, : field.window])
@@ -151,11 +156,14 @@ PENDULUM_FIELD = {
         "_target_": "physics_systems.systems.pendulum.Pendulum", **asdict(SYSTEMS["pendulum"]),
     },
     "statistics": {
-        "_target_": "vgbdm.fields.latent_field.FieldStatistics",
+        "_target_": "vgbdm.fields.system_field.FieldStatistics",
         "mean": [0.0, 0.0], "std": [1.0, 1.0], "rate": [1.0], "interval": 0.1,
     },
     "grey": True, "residual_inputs": ["dq"], "window": 10, "history": 2, "latents": 3,
-    "features": 12, "refinement": 2, "unmixing": None,
+    "features": 12, "unmixing": None,
+    "path": {"_target_": "vgbdm.paths.hermite.HermitePath", "stencil": 11},
+    "regression": {"_target_": "vgbdm.latents.regression.WindowRegression", "_partial_": True},
+    "refinement": {"_target_": "vgbdm.inference.refinement.Refinement", "steps": 2},
     "encoder": {"_target_": "vgbdm.latents.encoders.WindowMLP", "_partial_": True, "width": 8},
     "network": {
         "_target_": "vgbdm.networks.ResidualMLP", "_partial_": True, "width": 16, "depth": 2,

@@ -41,7 +41,8 @@ def test_layers_follow_and_weights_do_not():
 
 @pytest.mark.parametrize(
     ("work", "shapes"),
-    [(mean_products, [(2, 30, 4)]), (ridge, [(2, 3, 4, 30), (2, 3, 30)]),
+    [(mean_products, [(2, 30, 4)]),
+     (lambda x, y: ridge(x, y, (1e-3,)), [(2, 3, 4, 30), (2, 3, 30)]),
      (crps, [(8, 2, 5), (2, 5)]),
      (lambda x, t: derivatives(x, t.sort(1).values, 5), [(2, 9, 3), (2, 9)])],
 )  # fmt: skip

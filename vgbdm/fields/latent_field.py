@@ -10,69 +10,53 @@ is (q, q̇), the row q̇ = q̇ is exact, and physics and network give q̈.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Annotated, Protocol
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Interval
 from torch import Tensor, nn
 
-from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.dynamics.physics import Physics
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.dynamics.tendency import Context, Tendency
 from vgbdm.errors import InputError
-from vgbdm.fields.grey_box import GreyBoxField, Past, Trajectory, Window
+from vgbdm.fields.former import residuals_of_before
+from vgbdm.fields.grey_box import Past, Window
+from vgbdm.fields.system_field import FieldStatistics, SystemField
 from vgbdm.latents.distributions import Distribution, GaussianHead
 from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
-from vgbdm.latents.regression import STENCIL, WindowRates, WindowRegression, inner
+from vgbdm.latents.regression import WindowRegression
 from vgbdm.options.kinds import AtLeastTwo, Frames, Size, Text
-from vgbdm.paths.derivatives import derivatives
-from vgbdm.paths.path import Path, PathPoint
+from vgbdm.paths.path import Path
 from vgbdm.registry.marks import model_part
 
-SLOPE_FRAMES = 5
-"""Frames from which a second-order rollout estimates its initial velocity."""
+
+class Refining(Protocol):
+    """How a window's latents are refined: `vgbdm.inference.refinement.Refinement`."""
+
+    @property
+    def steps(self) -> int:
+        """Of Levenberg–Marquardt; 0: none."""
+
+    @property
+    def anchor(self) -> float:
+        """How much the encoder is believed."""
+
+    @property
+    def anchor_width(self) -> float:
+        """Beyond which it is believed less."""
 
 
 @model_part
-@dataclass(frozen=True)
-class FieldStatistics:
-    """Of the training trajectories, per component; buffers of the field.
-
-    Attributes:
-        mean: (Q,) of the state.
-        std: (Q,).
-        rate: (C,) root mean square of the velocity, or of the acceleration for second order.
-        interval: mean time between frames.
-    """
-
-    mean: list[float]
-    std: list[float]
-    rate: list[float]
-    interval: float
-
-
-class TrajectoryBatch(Protocol):
-    """What this field reads of a batch."""
-
-    nodes: Tensor
-    """(B, L, k, C, ...) of a path; the first node value is the frame."""
-    times: Tensor
-    """(B, L) float64."""
-    ids: Tensor
-    """(B,) numbers in the endless sequence: the keys of all randomness."""
-
-
-@model_part
-class LatentField(GreyBoxField[TrajectoryBatch]):
+class LatentField(SystemField):
     """Known physics with θ, a residual network with ζ, and the encoder that infers both.
 
     Args:
         physics: the system.
         statistics: of the training trajectories.
+        path: gives all derivatives at frames, see `SystemField`.
         grey: whether the known physics takes part; a black box has no θ either.
         residual_inputs: names of state components that the network sees, ``state`` for all, or
             ``everything``: all, K frames of history, and the known physics, as published.
@@ -86,25 +70,25 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
             inferred from it, as PhysVAE has; None without.
         head: (features, numbers) → module that gives their
             `vgbdm.latents.distributions.Distribution`: the family of the posteriors.
-        refinement: steps of `vgbdm.inference.refinement` after the encoder, outside training.
+        regression: (C, S, P) → what least squares makes of a window's rates, for the posterior to
+            be inferred from beside the encoder's features; None: nothing.
+        refinement: steps after the encoder, outside training, see `vgbdm.inference.refinement`;
+            None: none.
         solver: of rollouts, per interval.
 
     Raises:
-        InputError: for components that the system does not have.
+        InputError: as `SystemField`, and for a window of fewer frames than the path needs.
     """
 
-    mean: Tensor
-    std: Tensor
-    rate: Tensor
-    width: Tensor
-    seen: Tensor  # (S,) components that the network sees
-    sides: Tensor  # (1 + 2P, P) coordinates of the prior's mean, and a width below and above it
+    theta_factor: Tensor  # (P,) calibrated multiples of what windows leave open of y, by Laplace
+    zeta_factor: Tensor  # (1,) and of ζ given y
 
     def __init__(
         self,
         physics: Physics,
         statistics: FieldStatistics,
         *,
+        path: Path,
         grey: bool,
         residual_inputs: Text | Sequence[Text],
         window: AtLeastTwo,
@@ -115,61 +99,44 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         network: Callable[[int, int], nn.Module],
         unmixing: Callable[[int, int], nn.Module] | None,
         head: Callable[[int, int], nn.Module] = GaussianHead,
-        refinement: Annotated[int, Interval(ge=0, le=1000)],
+        regression: Callable[[int, int, int], WindowRegression] | None,
+        refinement: Refining | None,
         solver: Solver,
     ) -> None:
-        super().__init__()
-        self.physics, self.history, self.interval = physics, history, statistics.interval
-        self._window, self._grey, self._solver = window, grey, solver
-        self.order, self.size = physics.order, len(physics.components)
+        super().__init__(physics, statistics, path, grey, residual_inputs)
+        if window < path.frames:
+            raise InputError(
+                f"model.window={window}: {type(path).__name__} needs {path.frames} frames at least"
+            )
+        self.history, self._window, self._solver = history, window, solver
         self.everything = residual_inputs == "everything"
-        seen = self._components(residual_inputs)
-        self.register_buffer("seen", torch.tensor(seen), persistent=False)
-        for name in ("mean", "std", "rate"):
-            values = torch.tensor(getattr(statistics, name), dtype=torch.float32)
-            self.register_buffer(name, values.reshape(-1, *[1] * len(physics.grid)))
-        forcings = physics.forcings if not grey else 0
-        inputs = len(seen) + latents + forcings
-        if self.everything:
-            inputs += history * self.size + (self.size if grey else 0)
         self.encoder = encoder(self.size + physics.forcings + 1, window, features)
-        parameters = len(physics.prior) if grey else 0
-        self.regression = WindowRegression(self.size, len(seen), parameters)
-        eye = torch.eye(parameters)
-        self.register_buffer("sides", torch.cat((0 * eye[:1], -eye, eye)), persistent=False)
-        self.merge = nn.Linear(features + self.regression.outputs, features)
-        evidence = features + self.regression.outputs
-        self.zeta_head = head(evidence, latents)
-        self.network = network(inputs, self.size)
+        parameters, found = len(self.parameter_names), 0
+        self.regression = None
+        if regression is not None:
+            self.regression = regression(self.size, len(self.seen), parameters)
+            found = self.regression.outputs
+        self.merge = nn.Linear(features + found, features)
+        self.zeta_head = head(features + found, latents)
+        self.network = network(self._count_inputs(latents), self.size)
         self.latents, self.refinement = latents, refinement
+        self.register_buffer("zeta_factor", torch.ones(1))
         self.unmixing = None
         if grey:
-            self.prior = NormalParameters(physics.prior, physics.positive)
-            self.theta_head = head(evidence + latents, len(self.prior.names))
-            self.register_buffer("width", torch.ones(len(self.prior.names)))
+            self.theta_head = head(features + found + latents, parameters)
+            self.register_buffer("theta_factor", torch.ones(parameters))
             if unmixing is not None:
-                flat = window * self.size * int(torch.Size(physics.grid).numel())
+                flat = window * self.size * math.prod(physics.grid)
                 self.unmixing = unmixing(flat + latents, flat)
 
-    def _components(self, residual_inputs: str | Sequence[str]) -> list[int]:
-        names = list(self.physics.components)
-        names += [f"d{name}" for name in names] if self.order == 2 else []
-        if residual_inputs in ("state", "everything"):
-            return list(range(len(names)))
-        unknown = [name for name in residual_inputs if name not in names]
-        if unknown or isinstance(residual_inputs, str) or not residual_inputs:
-            raise InputError(
-                f"residual_inputs={residual_inputs}: want state, everything, or some of "
-                f"[{', '.join(names)}]"
-            )
-        return [names.index(name) for name in residual_inputs]
+    def _count_inputs(self, latents: int) -> int:
+        """Channels that `_inputs` makes."""
+        inputs = len(self.seen) + latents + (0 if self.grey else self.physics.forcings)
+        if self.everything:
+            inputs += self.history * self.size + (self.size if self.grey else 0)
+        return inputs
 
     # --- what it is ----------------------------------------------------------------------------
-
-    @property
-    def grey(self) -> bool:
-        """See `GreyBoxField`."""
-        return self._grey
 
     @property
     def memory(self) -> int:
@@ -191,62 +158,6 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         """See `GreyBoxField`; latents stand still over a forecast."""
         return LatentSizes((self.latents,), len(self.parameter_names), 1.0)
 
-    @property
-    def parameter_names(self) -> tuple[str, ...]:
-        """Names of θ; none for a black box."""
-        return self.prior.names if self.grey else ()
-
-    # --- frames and units ----------------------------------------------------------------------
-
-    def trajectory(self, batch: TrajectoryBatch, path: Path | None) -> Trajectory:
-        """See `GreyBoxField`; nodes come with the batch."""
-        return Trajectory(batch.nodes, batch.times, batch.times)
-
-    def observe(self, x: Tensor) -> Tensor:
-        """The observed components (N, C, ...) of a state."""
-        return x[:, : self.size]
-
-    def at(self, point: PathPoint) -> tuple[Tensor, Tensor]:
-        """State (N, Q, ...) and its rate (N, Q, ...) at a point of a path."""
-        if self.order == 1:
-            return point.state, point.velocity
-        state = torch.cat((point.state, point.velocity), 1)
-        return state, torch.cat((point.velocity, point.acceleration), 1)
-
-    def from_frames(self, frames: Tensor) -> Tensor:
-        """See `GreyBoxField`."""
-        if self.order == 2:
-            raise InputError("objective: path is null, and frames show no velocities; give a path")
-        return frames
-
-    def rate_units(self, rates: Tensor) -> Tensor:
-        """The last C rows of (..., Q, *grid) in units of their rms."""
-        axis = -1 - len(self.physics.grid)
-        return rates.narrow(axis, rates.shape[axis] - self.size, self.size) / self.rate
-
-    def state_units(self, frames: Tensor) -> Tensor:
-        """Differences of frames (..., C, *grid) in standard deviations."""
-        return frames / self.std[: self.size]
-
-    def mean_square_rate(self, rates: Tensor, matches: int) -> Tensor:
-        """See `GreyBoxField`."""
-        return self.rate_units(rates).square().reshape(len(rates) // matches, -1).mean(1)
-
-    def mean_square_state(self, frames: Tensor) -> Tensor:
-        """See `GreyBoxField`."""
-        return self.state_units(frames).flatten(1).square().mean(1)
-
-    def average(self, values: Tensor) -> Tensor:
-        """Mean over components and grid: (...) of (..., C, *grid)."""
-        return values.flatten(-1 - len(self.physics.grid)).mean(-1)
-
-    def from_changes(self, values: Tensor) -> Tensor:
-        """Units of the rms change per frame (..., C, *grid) → differences of frames."""
-        if self.order == 1:
-            return values * self.rate * self.interval
-        speed = (self.mean.square() + self.std.square())[self.size :].sqrt()
-        return values * speed * self.interval
-
     # --- latents -------------------------------------------------------------------------------
 
     def past(self, history: Tensor | None) -> Past:
@@ -265,14 +176,14 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         self, window: Window, past: Past | None = None, noise: Tensor | None = None
     ) -> tuple[LatentDistribution, Latents]:
         """See `GreyBoxField`: the encoder's answer; no past is needed."""
-        features = self._read(*window)
+        features = self._read(window)
         zeta = self.zeta_head(features)
         numbers = None if noise is None else self.latent_sizes.split(noise)
         z = zeta.mean if numbers is None else zeta.draw(numbers[0])
         if not self.grey:
             return LatentDistribution(zeta, None), Latents(z, None)
         if self.unmixing is not None:
-            features = self._read(self.unmix(window.frames, z), window.times)
+            features = self._read(Window(self.unmix(window.frames, z), window.times))
         theta: Distribution = self.theta_head(torch.cat((features, z), 1))
         y = theta.mean if numbers is None else theta.draw(numbers[1])
         return LatentDistribution(zeta, theta), Latents(z, y)
@@ -283,7 +194,8 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
 
     def theta_of(self, frames: Tensor, times: Tensor, zeta: Tensor) -> Distribution:
         """q(y | window, ζ) of a window taken as it is."""
-        out: Distribution = self.theta_head(torch.cat((self._read(frames, times), zeta), 1))
+        features = self._read(Window(frames, times))
+        out: Distribution = self.theta_head(torch.cat((features, zeta), 1))
         return out
 
     def unmix(self, frames: Tensor, zeta: Tensor) -> Tensor:
@@ -293,46 +205,44 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         change = self.unmixing(torch.cat((scaled.flatten(1), zeta), 1)).view_as(scaled)
         return frames + change * self.std[: self.size]
 
-    def standardise(self, frames: Tensor) -> Tensor:
-        """Frames (..., C, *grid) in standard deviations."""
-        return (frames - self.mean[: self.size]) / self.std[: self.size]
-
-    def _read(self, frames: Tensor, times: Tensor) -> Tensor:
+    def _read(self, window: Window) -> Tensor:
         """Features (B, n) of a window: frames, known forcing and relative time gaps."""
+        frames, times = window
         forcing, scaled = self.physics.forcing(times), self.standardise(frames)
         grid = frames.shape[3:]
         gaps = times.diff(dim=1, prepend=times[:, :1] - self.interval) / self.interval
         extras = torch.cat((gaps[..., None], forcing), 2).to(frames.dtype)
         extras = extras.reshape(*extras.shape, *[1] * len(grid)).expand(*extras.shape, *grid)
         seen = self.encoder(torch.cat((scaled, extras), 2))
-        evidence = self.regression(self._rates(frames, times))
+        if self.regression is None:
+            return F.silu(self.merge(seen))
+        evidence = self.regression(self.coefficients(frames, times))
         return torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
 
-    def _rates(self, frames: Tensor, times: Tensor) -> WindowRates:
-        """Rates of a window, and what they may be made of."""
-        slope, curvature = derivatives(frames, times, STENCIL)
-        state, rate = frames, slope
-        if self.order == 2:
-            state, rate = torch.cat((frames, slope), 2), curvature
-        cut = inner(frames.shape[1])
-        state, rate, times = state[:, cut], rate[:, cut], times[:, cut]
-        seen = ((state - self.mean) / self.std).index_select(2, self.seen)
-        if not self.grey:
-            return WindowRates(rate / self.rate, seen, rate[:, :, None, :][:, :, :0])
-        points, clock, count = state.flatten(0, 1), times.flatten(), len(self.prior.names)
-        known = [
-            self.physics.known(points, clock, self.prior.named(theta.expand(len(points), -1)))
-            for theta in self.prior.physical(self.sides.to(points.dtype))
-        ]
-        sides = torch.stack(known[1:], 1) / self.rate
-        answers = (sides[:, count:] - sides[:, :count]) / 2
-        missing = rate - known[0].view_as(rate)
-        return WindowRates(missing / self.rate, seen, answers.unflatten(0, times.shape))
+    def coefficients(self, frames: Tensor, times: Tensor) -> Tensor:
+        """What least squares makes of the rates of windows (B, T, C, ...): (B, outputs)."""
+        assert self.regression is not None
+        return self.regression.coefficients(self.window_rates(frames, times))
 
     @torch.no_grad()
     def scale_regression(self, frames: Tensor, times: Tensor) -> None:
-        """Standardise regression features by the windows (W, T, C, ...) of training."""
-        self.regression.fit_scale(self.regression.coefficients(self._rates(frames, times)))
+        """Standardise regression features, if any, by the windows (W, T, C, ...) of training."""
+        if self.regression is not None:
+            self.regression.fit_scale(self.coefficients(frames, times))
+
+    def renewed_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights and buffers of an earlier version, under the names and in the units of now.
+
+        Widths of θ were multiples of what √R too many residuals left open, of ζ there were none.
+        """
+        held = dict(tensors)
+        if "zeta_factor" not in held and ("width" in held or not self.grey):
+            held["zeta_factor"] = torch.ones_like(self.zeta_factor)
+        if "width" in held and self.grey:
+            count = residuals_of_before(self.window, self.memory) * self.size
+            count *= math.prod(self.physics.grid)
+            held["theta_factor"] = held.pop("width") * math.sqrt(count)
+        return held
 
     # --- the field -----------------------------------------------------------------------------
 
@@ -361,13 +271,6 @@ class LatentField(GreyBoxField[TrajectoryBatch]):
         return torch.cat(parts, 1)
 
     # --- trajectories --------------------------------------------------------------------------
-
-    def begin(self, frames: Tensor, times: Tensor, place: int) -> Tensor:
-        """State (B, Q, ...) at one of the frames; velocities are estimated from those around it."""
-        if self.order == 1:
-            return frames[:, place]
-        velocity, _ = derivatives(frames, times, SLOPE_FRAMES)
-        return torch.cat((frames[:, place], velocity[:, place]), 1)
 
     def simulate(
         self,

@@ -1,6 +1,6 @@
 """The width of the posterior of θ, set by the model's own simulations.
 
-Laplace's width (`vgbdm.inference.refinement`) takes a window's misfit for independent noise, which
+Laplace's width (`vgbdm.inference.laplace`) takes a window's misfit for independent noise, which
 it is not: path and network err alike all over a window. So the model simulates windows with θ from
 the prior and latents of held-out windows; θ is inferred back; and each parameter's width is scaled
 until 90 % of the draws lie in the central 90 % of its posterior. No true parameter of any data is
@@ -21,8 +21,7 @@ from torch import Tensor
 
 from vgbdm.fields.grey_box import Window
 from vgbdm.fields.latent_field import LatentField
-from vgbdm.inference.refinement import posterior_of
-from vgbdm.latents.distributions import DiagonalGaussian
+from vgbdm.inference.refinement import laplace_of
 from vgbdm.latents.latents import Latents
 from vgbdm.randomness import keyed_normal
 
@@ -41,7 +40,7 @@ ENOUGH_WINDOWS = 20
 
 @torch.no_grad()
 def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int) -> None:
-    """Set ``field.width`` from windows that the field makes of held-out starts and latents.
+    """Set ``field.theta_factor`` from windows that the field makes of held-out starts and latents.
 
     Args:
         field: with physics; a black box is left as it is.
@@ -51,7 +50,6 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     """
     if not field.grey:
         return
-    field.width.fill_(1.0)
     draws = 1 if field.physics.grid else DRAWS
     frames, times = frames.repeat_interleave(draws, 0), times.repeat_interleave(draws, 0)
     rows = torch.arange(len(frames), device=frames.device)
@@ -64,13 +62,11 @@ def calibrate_width(field: LatentField, frames: Tensor, times: Tensor, seed: int
     window = torch.cat((frames[:, :depth], states[:, :, : field.size]), 1)
     usable = window.flatten(1).isfinite().all(1)
     kept = usable.reshape(-1, *[1] * (window.dim() - 1))
-    posterior = posterior_of(field, torch.where(kept, window, frames), times)
-    assert isinstance(posterior.theta, DiagonalGaussian)  # by Laplace
-    error = (y - posterior.theta.mean).abs().nan_to_num(WIDEST)
+    found = laplace_of(field, torch.where(kept, window, frames), times)
+    error = (y - found.theta_mean).abs().nan_to_num(WIDEST)
     # the factor each window wants: its posterior's precision is 1 / (factor · own)² + 1
     wanted = (error / NORMAL_QUANTILE).square().clamp_max(1 - 1e-6)
-    own = (-2 * posterior.theta.log_std).exp() - 1
-    factors = (own / (1 / wanted - 1)).clamp_min(0.0).sqrt().nan_to_num(WIDEST, WIDEST)
+    factors = ((1 / (1 / wanted - 1)).sqrt() / found.theta_width()).nan_to_num(WIDEST, WIDEST)
     factors = torch.where(usable[:, None], factors, torch.nan)
-    width = factors.nanquantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST)
-    field.width.copy_(torch.where(usable.sum() < ENOUGH_WINDOWS, 1.0, width))
+    factor = factors.nanquantile(LEVEL, 0).clamp(1 / WIDEST, WIDEST)
+    field.theta_factor.copy_(torch.where(usable.sum() < ENOUGH_WINDOWS, 1.0, factor))

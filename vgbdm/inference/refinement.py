@@ -1,14 +1,14 @@
-"""Latents of a context window: the encoder's answer, refined on the window itself.
+"""Latents of a context window: the encoder's answer, refined on the window itself; their widths.
 
 An encoder answers at once, and badly on the rare window unlike those it was trained on. A few
 Levenberg–Marquardt steps on the matching error of the context frames alone then move its means to
 where the field explains what is seen (semi-amortised inference, Kim et al. 2018). No frame after
-the context is used, nothing is simulated, and every model of a table is treated alike.
+the context is used and nothing is simulated. It helps fields that learned by matching, and need not
+help others: each field says whether it is refined, and evaluation may ask for either.
 
-The width of θ follows from the same error (Laplace's approximation): what the window's misfit
-leaves open, ζ integrated out under its prior, times a factor from `vgbdm.inference.calibration`. An
-ELBO on data without noise sees no reason for any width, and one factor on the encoder's would not
-distinguish a window that says much from one that says little.
+The widths follow from the same error at the means, refined or not, by Laplace's approximation
+(`vgbdm.inference.laplace`). An ELBO on data without noise sees no reason for any width, and one
+factor on the encoder's would not distinguish a window that says much from one that says little.
 
 Shapes: ``B`` windows, ``T`` frames, ``C`` components, ``Z`` latents, ``P`` parameters, ``U`` = Z +
 P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.
@@ -16,81 +16,155 @@ P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Annotated, NamedTuple
 
 import torch
+from annotated_types import Interval
 from torch import Tensor
 
+from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
-from vgbdm.fields.latent_field import LatentField
-from vgbdm.latents.distributions import DiagonalGaussian
-from vgbdm.latents.latents import LatentDistribution, Latents
-from vgbdm.latents.regression import STENCIL, inner
-from vgbdm.paths.hermite import HermitePath
+from vgbdm.fields.latent_field import LatentField, Refining
+from vgbdm.inference.laplace import Laplace, laplace
+from vgbdm.latents.joint import JointGaussian
+from vgbdm.latents.latents import Latents
+from vgbdm.options.kinds import NotNegative, Positive
 from vgbdm.precision import in_full
+from vgbdm.registry.marks import model_part
 
-ANCHOR, ANCHOR_WIDTH = 3e-5, 4.0
-"""How much the encoder is believed: in the unit of the mean square error, as a Student's t one
-prior wide, alike in every unknown; chosen on 1000 Lorenz trajectories made for it. Held by the
-encoder's own widths, latents that mean little ran off to mend what one that counts had wrong."""
-SMALLEST_VARIANCE, NOT_KNOWN = 1e-12, 1e-6
-"""Of residuals, against windows explained exactly; and the precision that y is given."""
 FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
+JACOBIAN_BYTES = 2**25
+"""Of the windows that are inferred at once: a grid's have thousands of residuals."""
+
+
+@model_part
+@dataclass(frozen=True)
+class Refinement:
+    """Levenberg–Marquardt steps from the encoder's means, which hold them as an anchor does.
+
+    Anchor and width were chosen on 1000 simulated Lorenz trajectories whose true σ and β were
+    known. Held by the encoder's own widths instead, latents that mean little ran off to mend what
+    one that counts had wrong.
+
+    Attributes:
+        steps: at most taken of a window; 0: none.
+        anchor: how much the encoder is believed, in the unit of the mean square error: the scale of
+            a Student's t about its means, alike in every unknown.
+        anchor_width: of that, in widths of the prior squared; beyond, the anchor gives way.
+
+    Raises:
+        InputError: for numbers out of range.
+    """
+
+    steps: Annotated[int, Interval(ge=0, le=1000)] = 5
+    anchor: NotNegative = 3e-5
+    anchor_width: Positive = 4.0
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.steps <= 1000 and self.anchor >= 0 and self.anchor_width > 0):
+            raise InputError(
+                f"refinement: steps={self.steps}, anchor={self.anchor}, "
+                f"anchor_width={self.anchor_width}; want 0 … 1000, ≥ 0 and > 0"
+            )
+
+
+class _Part(NamedTuple):
+    """Some windows, inferred at once: residuals of unknowns, and where these are."""
+
+    residuals: Callable[[Tensor], Tensor]
+    means: Tensor
 
 
 @torch.no_grad()
-def posterior_of(field: LatentField, frames: Tensor, times: Tensor) -> LatentDistribution:
-    """q(ζ) q(y) of windows: refined means; the encoder's width of ζ, Laplace's of θ.
+def posterior_of(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None = None
+) -> JointGaussian:
+    """The calibrated posterior of windows: ζ and y, normal together.
 
     Args:
         field: trained.
         frames: (B, T, C, ...) context.
         times: (B, T).
+        refined: whether the encoder's means are refined; None: as the field says.
     """
-    posterior, residuals = _refine(field, frames, times)
-    zeta, theta = posterior
-    if theta is None:
-        return posterior
-    means = torch.cat((zeta.mean, theta.mean), 1)
-    open_ = field.width * likelihood_width(residuals, means, field.latents)
-    log_std = -0.5 * torch.log(open_**-2 + 1)  # the prior's precision is 1
-    return LatentDistribution(zeta, DiagonalGaussian(theta.mean, log_std))
+    found = laplace_of(field, frames, times, refined)
+    factor = field.theta_factor if field.grey else field.zeta_factor[:0]
+    return found.calibrated(factor, field.zeta_factor)
 
 
 @torch.no_grad()
-def means_of(field: LatentField, frames: Tensor, times: Tensor) -> Latents:
+def laplace_of(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None = None
+) -> Laplace:
+    """What windows say of the unknowns before factors and priors; arguments of `posterior_of`."""
+    found = []
+    for residuals, means in _parts(field, frames, times, refined):
+        jacobian = jacobian_of(residuals, means)
+        found.append(laplace(jacobian, residuals(means), means, field.latents))
+    means = torch.cat([part.means for part in found])
+    return Laplace(means, torch.cat([part.precision for part in found]), field.latents)
+
+
+@torch.no_grad()
+def means_of(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None = None
+) -> Latents:
     """The means of `posterior_of`, without the cost of its widths."""
-    return _refine(field, frames, times)[0].mean
+    if _plan(field, refined) is None:
+        return field.infer(Window(frames, times))[0].mean
+    means = torch.cat([part.means for part in _parts(field, frames, times, refined)])
+    return _latents(field, means)
 
 
-def _refine(
-    field: LatentField, frames: Tensor, times: Tensor
-) -> tuple[LatentDistribution, Callable[[Tensor], Tensor]]:
-    """The encoder's posterior about refined means, and the residuals they were found by."""
-    (zeta, theta), _ = field.infer(Window(frames, times))
-    parts = [zeta] if theta is None else [zeta, theta]
-    start = torch.cat([part.mean for part in parts], 1)
-    residuals = matching_residuals(field, frames, times)
-    means = minimise(residuals, start, field.refinement)
-    moved = [
-        part.about(mean)
-        for mean, part in zip(means.split([p.mean.shape[1] for p in parts], 1), parts, strict=True)
-    ]
-    return LatentDistribution(moved[0], None if theta is None else moved[1]), residuals
+def _plan(field: LatentField, refined: bool | None) -> Refining | None:
+    """How the field is refined; None: it is not."""
+    own = field.refinement
+    has_steps = own is not None and own.steps > 0
+    if refined is None:
+        refined = has_steps
+    if not refined:
+        return None
+    if own is None or has_steps:
+        return own or Refinement()
+    return Refinement(anchor=own.anchor, anchor_width=own.anchor_width)
+
+
+def _latents(field: LatentField, unknowns: Tensor) -> Latents:
+    zeta, y = unknowns[:, : field.latents], unknowns[:, field.latents :]
+    return Latents(zeta, y if field.grey else None)
+
+
+def _parts(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None
+) -> Iterator[_Part]:
+    """As many windows at once as memory takes, with their means."""
+    unknowns = field.latents + len(field.parameter_names)
+    residual_bytes = 8 * frames[0].numel() * max(unknowns, 1)
+    rows = max(1, JACOBIAN_BYTES // residual_bytes)
+    plan = _plan(field, refined)
+    for x, t in zip(frames.split(rows), times.split(rows), strict=True):
+        latents = field.infer(Window(x, t))[0].mean
+        assert latents.zeta is not None
+        means = latents.zeta
+        if latents.theta is not None:
+            means = torch.cat((means, latents.theta), 1)
+        residuals = matching_residuals(field, x, t)
+        yield _Part(residuals, means if plan is None else minimise(residuals, means, plan))
 
 
 def matching_residuals(
     field: LatentField, frames: Tensor, times: Tensor
 ) -> Callable[[Tensor], Tensor]:
     """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of the windows."""
-    path = HermitePath(STENCIL)
-    nodes, cut = path.nodes(frames, times), inner(frames.shape[1])
-    first = max(cut.start, field.memory - 1)
-    a, b = nodes[:, first : cut.stop - 1], nodes[:, first + 1 : cut.stop]
-    begin, end = times[:, first : cut.stop - 1], times[:, first + 1 : cut.stop]
+    nodes, inside = field.path.nodes(frames, times), field.path.inside(frames.shape[1])
+    first, last = max(inside.start, field.memory - 1), inside.stop - 1
+    a, b = nodes[:, first:last], nodes[:, first + 1 : last + 1]
+    begin, end = times[:, first:last], times[:, first + 1 : last + 1]
     size, count = begin.shape
     half = torch.full((size * count,), 0.5, dtype=times.dtype, device=times.device)
-    point = path(a.flatten(0, 1), b.flatten(0, 1), (end - begin).flatten(), half)
+    point = field.path(a.flatten(0, 1), b.flatten(0, 1), (end - begin).flatten(), half)
     state, rate = field.at(point)
     middle = ((begin + end) / 2).flatten()
     history = None
@@ -100,9 +174,8 @@ def matching_residuals(
     past = field.past(history)
 
     def residuals(unknowns: Tensor) -> Tensor:
-        zeta, y = unknowns[:, : field.latents], unknowns[:, field.latents :]
-        latents = Latents(zeta, y if field.grey else None)
-        answer = field(state, middle, field.context(past, latents, count)).total
+        context = field.context(past, _latents(field, unknowns), count)
+        answer = field(state, middle, context).total
         return field.rate_units(answer - rate).reshape(size, -1)
 
     return residuals
@@ -124,34 +197,13 @@ def mean_products(jacobian: Tensor) -> Tensor:
     return jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
 
 
-def likelihood_width(
-    residuals: Callable[[Tensor], Tensor], unknowns: Tensor, latents: int
-) -> Tensor:
-    """Standard deviations (B, P) of y by the window alone, ζ integrated out under its prior.
-
-    The inverse of J'J / (R σ²) + diag(1 for ζ, almost 0 for y); σ² is the window's own mean square.
-
-    Args:
-        residuals: of `matching_residuals`.
-        unknowns: (B, U) where they are smallest.
-        latents: Z, the first of the unknowns.
-    """
-    jacobian = jacobian_of(residuals, unknowns).double()
-    variance = residuals(unknowns).double().square().mean(1).clamp_min(SMALLEST_VARIANCE)
-    gram = mean_products(jacobian)
-    known = torch.full_like(gram[0, 0], NOT_KNOWN)
-    known[:latents] = 1.0
-    covariance = torch.linalg.inv_ex(gram / variance[:, None, None] + torch.diag(known)).inverse
-    spread = covariance.diagonal(dim1=1, dim2=2)[:, latents:].clamp_min(0.0).sqrt()
-    return spread.to(unknowns.dtype).clamp_min(1e-6)
-
-
-def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
+def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, refinement: Refining) -> Tensor:
     """Levenberg–Marquardt from and anchored to ``start`` (B, U), row by row.
 
-    A step is kept where it lowers mean r² + ANCHOR · w · log(1 + d² / w), w = `ANCHOR_WIDTH` and
-    d² the mean of (u - start)²: the unknowns are standard normal in the prior.
+    A step is kept where it lowers mean r² + A · w · log(1 + d² / w), A and w the anchor and its
+    width, d² the mean of (u - start)²: the unknowns are standard normal in the prior.
     """
+    anchor, width = refinement.anchor, refinement.anchor_width
     unknowns, size = start, start.shape[1]
     damping = torch.full((len(start), 1, 1), FIRST_DAMPING, device=start.device)
     now = residuals(unknowns)
@@ -160,15 +212,13 @@ def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, steps: int) -
         return (at - start).square().mean(1)
 
     def loss(values: Tensor, at: Tensor) -> Tensor:
-        return values.square().mean(1) + ANCHOR * ANCHOR_WIDTH * torch.log1p(
-            distance(at) / ANCHOR_WIDTH
-        )
+        return values.square().mean(1) + anchor * width * torch.log1p(distance(at) / width)
 
-    for _ in range(steps):
+    for _ in range(refinement.steps):
         jacobian = jacobian_of(residuals, unknowns)
         gram = mean_products(jacobian)
         # the Student's t as a normal of the width that it has here
-        hold = (ANCHOR / size / (1 + distance(unknowns) / ANCHOR_WIDTH))[:, None].expand_as(start)
+        hold = (anchor / size / (1 + distance(unknowns) / width))[:, None].expand_as(start)
         slope = (jacobian * now[..., None]).mean(1) + hold * (unknowns - start)
         scale = torch.diag_embed(gram.diagonal(dim1=1, dim2=2))
         curvature = gram + torch.diag_embed(hold) + damping * scale

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, Self
 
 from torch import Tensor
 
@@ -34,6 +34,20 @@ class Latents(NamedTuple):
 
 NO_LATENTS = Latents(None, None)
 """Of a field that is deterministic."""
+
+
+class Posterior(Protocol):
+    """A distribution of ζ and θ's coordinate that members are drawn from."""
+
+    @property
+    def mean(self) -> Latents:
+        """The means."""
+
+    def draw(self, zeta: Tensor, theta: Tensor) -> Latents:
+        """A draw by standard normal numbers, each of the shape of what they draw."""
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same of other samples: its tensors changed alike along the first axis."""
 
 
 class LatentDistribution(NamedTuple):

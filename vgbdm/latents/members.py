@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
+from vgbdm.latents.latents import Latents, LatentSizes, Posterior
 from vgbdm.randomness import keyed_normal, pair_keys
 
 
@@ -49,7 +49,7 @@ class Members:
         self.step += 1
         return self.state
 
-    def draw(self, given: LatentDistribution | None) -> Latents:
+    def draw(self, given: Posterior | None) -> Latents:
         """The members' latents at the next step.
 
         Args:
@@ -58,7 +58,9 @@ class Members:
         zeta, theta = self.next_zeta(), self.theta()
         if given is None:
             return Latents(zeta, theta if self.sizes.theta else None)
-        if len(given.zeta.mean) < self.rows:
-            count = self.rows // len(given.zeta.mean)
+        means = given.mean.zeta
+        assert means is not None
+        if len(means) < self.rows:
+            count = self.rows // len(means)
             given = given.map(lambda x: x.repeat_interleave(count, 0))
         return given.draw(zeta, theta)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from vgbdm.dynamics.physics import known_field, simulate_physics
 from vgbdm.errors import InputError
-from vgbdm.fields.latent_field import LatentField, TrajectoryBatch
+from vgbdm.fields.latent_field import LatentField
+from vgbdm.fields.system_field import TrajectoryBatch
 from vgbdm.objectives.places import gather, span
 from vgbdm.objectives.rollouts import RolloutMatching, Simulated, observed, weighted_kl
 from vgbdm.randomness import keyed_normal

@@ -389,11 +389,13 @@ def start_from(field: nn.Module, init: str | Path, facts: Mapping[str, Any]) -> 
 
 
 def put_weights(field: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
-    """Give a field its weights and buffers.
+    """Give a field its weights and buffers, those of an earlier version under its names of now.
 
     Raises:
         InputError: naming the first tensor that is missing, is too much, or has another shape.
     """
+    renew = getattr(field, "renewed_weights", None)
+    tensors = tensors if renew is None else renew(tensors)
     held, wanted = ({n: v.shape for n, v in x.items()} for x in (tensors, field.state_dict()))
     check_shapes(folder / "model", held, wanted)
     field.load_state_dict(tensors)

@@ -4,6 +4,7 @@ import torch
 from systems import SYSTEMS, parameters, trajectories
 
 from physics_systems.evaluation.minimum_norm import golden_section, minimum_norm
+from vgbdm.paths.hermite import HermitePath
 
 UNIT = {"rlc": 2, "pendulum": 1, "reaction_diffusion": 2, "lorenz": 3}
 
@@ -11,7 +12,7 @@ UNIT = {"rlc": 2, "pendulum": 1, "reaction_diffusion": 2, "lorenz": 3}
 def theta_of(name):
     system = SYSTEMS[name]
     rate = torch.ones(UNIT[name]).reshape(-1, *[1] * len(system.grid))
-    found = minimum_norm(system, trajectories(name), parameters(name), rate)
+    found = minimum_norm(system, trajectories(name), parameters(name), rate, HermitePath())
     true = torch.stack([parameters(name)[n] for n in system.prior], 1)
     return found, true
 

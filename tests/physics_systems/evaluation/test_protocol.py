@@ -9,14 +9,15 @@ from physics_systems.evaluation import protocol
 from vgbdm.inference.refinement import means_of, posterior_of
 from vgbdm.latents.members import Members
 from vgbdm.paths.derivatives import derivatives
+from vgbdm.paths.hermite import HermitePath
 
-WINDOW = 10
+WINDOW, PATH = 10, HermitePath(5)
 
 
 def test_forecasts_of_means_go_on_from_the_last_frame_of_the_context():
     data = smooth("rlc")
     field = make_field("rlc", shake=0.1, data=data)
-    field.refinement = 0
+    field.refinement = None
     whole, theta = protocol.forecast_means(field, data)
     parts, thetas = protocol.forecast_means(field, data, batch=5)
     assert torch.allclose(whole, parts, rtol=1e-3, atol=1e-4)
@@ -69,9 +70,9 @@ def test_the_sanity_rows_differ_by_what_the_physics_lacks():
         "omega": torch.tensor([1.0, 2.0, 3.0]).double(),
         "gamma": torch.tensor([0.2, 0.7, 1.1]).double(),
     }
-    full = protocol.oracle(system, data, WINDOW, truth)
-    known = protocol.physics_only(system, data, WINDOW, truth)
-    still = protocol.oracle(system, data, WINDOW, truth | {"gamma": 0 * truth["gamma"]})
+    full = protocol.oracle(system, data, WINDOW, PATH, truth)
+    known = protocol.physics_only(system, data, WINDOW, PATH, truth)
+    still = protocol.oracle(system, data, WINDOW, PATH, truth | {"gamma": 0 * truth["gamma"]})
     assert torch.allclose(known, still, atol=1e-6) and not torch.allclose(known, full, atol=1e-2)
     frames, times = data.x[:, 5:WINDOW].double(), data.t[:, 5:WINDOW]
     velocity = derivatives(frames, times, 5)[0][:, -1]
@@ -89,13 +90,13 @@ def test_sanity_rows_begin_at_the_last_frame_of_the_context_and_its_time(monkeyp
         return start[:, None].expand(-1, times.shape[1], -1)
 
     monkeypatch.setattr(protocol, "solve_system", integrate)
-    made = protocol.oracle(SYSTEMS["pendulum"], data, WINDOW, {})
+    made = protocol.oracle(SYSTEMS["pendulum"], data, WINDOW, PATH, {})
     (start, times), context = asked[0], data.x[:, 5:WINDOW].double()
     velocity = derivatives(context, data.t[:, 5:WINDOW], 5)[0][:, -1]
     assert torch.allclose(start, torch.cat((context[:, -1], velocity), 1), rtol=1e-9)
     assert torch.equal(times, data.t[:, WINDOW - 1 :])
     assert made.shape == data.x[:, WINDOW:].shape and made.dtype == torch.float32
     circuit = smooth("rlc", 3)
-    protocol.physics_only(SYSTEMS["rlc"], circuit, WINDOW, {})
+    protocol.physics_only(SYSTEMS["rlc"], circuit, WINDOW, PATH, {})
     assert torch.equal(asked[1][0], circuit.x[:, WINDOW - 1].double())
     assert torch.equal(asked[1][1], circuit.t[:, WINDOW - 1 :])

@@ -21,6 +21,7 @@ from physics_systems import evaluating, training
 from physics_systems.data.trajectories import write
 from physics_systems.evaluation import protocol, scoring
 from vgbdm.errors import InputError
+from vgbdm.paths.hermite import HermitePath
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +198,7 @@ def test_runs_of_other_windows_have_no_table_in_common(folder, monkeypatch):
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_the_oracle_is_right_on_every_system(name):
     data, truth = trajectories(name), parameters(name)
-    forecast = protocol.oracle(SYSTEMS[name], data, 10, truth)
+    forecast = protocol.oracle(SYSTEMS[name], data, 10, HermitePath(), truth)
     assert (forecast - data.x[:, 10:]).square().mean() < 1e-7
 
 

@@ -10,6 +10,9 @@ from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
 from vgbdm.latents.latents import Latents
 from vgbdm.paths.derivatives import derivatives
+from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.linear import LinearPath
+from vgbdm.paths.smoothing import SmoothingPath
 
 NAMES = list(SYSTEMS)
 
@@ -123,7 +126,7 @@ def test_rates_are_less_the_physics_at_its_prior_mean(name):
     data = smooth(name, 3)
     field = make_field(name, data=data)
     frames, times = data.x[:, 2:22], data.t[:, 2:22]
-    found = field._rates(frames, times)
+    found = field.window_rates(frames, times)
     slope, bend = derivatives(frames, times, 11)
     state, rate = (frames, slope) if name == "rlc" else (torch.cat((frames, slope), 2), bend)
     inside = slice(2, 18)
@@ -170,7 +173,7 @@ def test_a_parameter_that_does_not_act_leaves_the_window_no_gradient_of_rounding
     """σ does not move the rate of Z: what the encoder makes of that may not blow up PhysVAE."""
     field, data = make_field("lorenz"), trajectories("lorenz")
     frames = data.x[:, : field.window].clone().requires_grad_()
-    field._read(frames, data.t[:, : field.window]).square().mean().backward()
+    field._read(Window(frames, data.t[:, : field.window])).square().mean().backward()
     assert float(frames.grad.abs().max()) < 1e4  # 1e14 by rounding, where 0 is divided by 1e-12
 
 
@@ -197,7 +200,7 @@ def test_one_window_does_not_touch_another(grey):
 def test_regression_alone_is_exact_where_nothing_else_is_missing():
     """The rate of X is σ(Y - X), that of Z is XY - βZ: least squares gives σ and β."""
     field, data = make_field("lorenz"), trajectories("lorenz")
-    rates = field._rates(data.x[:, 5:25], data.t[:, 5:25])
+    rates = field.window_rates(data.x[:, 5:25], data.t[:, 5:25])
     alone = field.regression.coefficients(rates)[:, :6].view(-1, 2, 3)
     true = parameters("lorenz")
     sigma, beta = 10 + 1.2 * alone[:, 0, 0], 2.7 + 0.3 * alone[:, 1, 2]
@@ -212,7 +215,7 @@ def test_theta_is_named_in_the_order_of_the_system_whatever_the_config_says():
 
 
 def test_an_initial_velocity_is_estimated_with_the_order_of_its_stencil():
-    field = make_field("pendulum")
+    field = make_field("pendulum", path=HermitePath(5))
     errors = []
     for gap in (0.1, 0.05):
         times = (1.0 - gap * torch.arange(8).flip(0))[None].double()
@@ -261,3 +264,47 @@ def test_latents_may_lack_theta():
     posterior, latents = inferred(field, data)
     assert posterior.theta is None
     assert isinstance(latents, Latents) and latents.theta is None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_regression_the_posterior_follows_from_the_encoder_alone(name):
+    field, data = make_field(name, regression=None), trajectories(name)
+    posterior, _ = inferred(field, data)
+    assert field.regression is None and field.merge.in_features == 12
+    assert posterior.theta.mean.shape == (12, len(field.parameter_names))
+    field.scale_regression(data.x, data.t)  # there is none, and nothing to do
+    assert not any("regression" in key for key in field.state_dict())
+
+
+def test_all_derivatives_are_those_of_the_path():
+    """Of `linear`: mean slopes at both sides of a frame, in features and where a rollout begins."""
+    data = smooth("rlc", 3)
+    field = make_field("rlc", data=data, path=LinearPath())
+    frames, times = data.x[:, :10], data.t[:, :10]
+    slopes = frames.diff(dim=1) / times.diff(dim=1)[..., None].float()
+    rates = field.window_rates(frames, times)
+    assert rates.missing.shape[1] == 10  # nothing is poorer at the ends
+    theta = field.prior.named(field.prior.physical(torch.zeros(3, 2)))
+    known = field.physics.known(frames[:, 4], times[:, 4], theta)
+    exact = ((slopes[:, 3] + slopes[:, 4]) / 2 - known) / field.rate
+    assert torch.allclose(rates.missing[:, 4], exact, rtol=1e-3, atol=1e-4)
+    swing = smooth("pendulum", 3)
+    field = make_field("pendulum", data=swing, path=HermitePath(7))
+    x, t = swing.x[:, :10], swing.t[:, :10]
+    slope, bend = derivatives(x, t, 7)
+    assert torch.equal(field.begin(x, t, 9), torch.cat((x[:, 9], slope[:, 9]), 1))
+    missing = field.window_rates(x, t).missing * field.rate
+    known = field.physics.known(
+        torch.cat((x, slope), 2)[:, 5], t[:, 5],
+        field.prior.named(field.prior.physical(torch.zeros(3, 1))),
+    )  # fmt: skip
+    assert torch.allclose(missing[:, 4], bend[:, 5] - known, rtol=1e-3, atol=1e-3)
+
+
+def test_a_window_shorter_than_the_path_needs_and_a_path_of_another_order_are_refused():
+    with pytest.raises(InputError, match=r"model\.window=10: SmoothingPath needs 11"):
+        path = SmoothingPath()
+        path.frames = 11
+        make_field("rlc", path=path)
+    with pytest.raises(InputError, match="LinearPath gives no accelerations"):
+        make_field("pendulum", path=LinearPath())

@@ -1,7 +1,5 @@
 """Posterior widths from the model's own simulations."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -11,8 +9,8 @@ from vgbdm.dynamics.rollout import Solver
 from vgbdm.fields.grey_box import Window
 from vgbdm.inference import refinement
 from vgbdm.inference.calibration import calibrate_width
-from vgbdm.latents.distributions import DiagonalGaussian
-from vgbdm.latents.latents import LatentDistribution, Latents
+from vgbdm.inference.laplace import Laplace
+from vgbdm.latents.latents import Latents
 from vgbdm.randomness import keyed_normal
 
 
@@ -25,45 +23,45 @@ def test_widths_that_are_too_narrow_are_widened_by_as_much(monkeypatch):
     field = make_field("rlc", shake=0.05)
     frames, times = window_of(field, "rlc")
     calibrate_width(field, frames, times, seed=0)
-    first = field.width.clone()
-    assert (first < 30).all()
-    original = refinement.likelihood_width
-    monkeypatch.setattr(refinement, "likelihood_width", lambda *a: original(*a) / 2.71828)
+    first = field.theta_factor.clone()
+    assert (first < 200).all()
+    width = Laplace.theta_width
+    monkeypatch.setattr(Laplace, "theta_width", lambda self: width(self) / 2.71828)
     calibrate_width(field, frames, times, seed=0)
-    assert torch.allclose(field.width, first * 2.71828, rtol=1e-3)
+    assert torch.allclose(field.theta_factor, first * 2.71828, rtol=1e-3)
 
 
-def scripted(monkeypatch, field, error, log_std):
-    """Posteriors that miss what was drawn by as much as is written down; the windows asked for."""
+def scripted(monkeypatch, field, error, width):
+    """Laplace's answers that miss draws by as much as is written down; the windows asked for."""
     asked = []
 
-    def posterior_of(field, frames, times):
+    def laplace_of(field, frames, times):
         asked.append(frames)
         rows = torch.arange(len(frames))
         y = keyed_normal(5, "calibration", rows, len(field.parameter_names))
-        zeta = DiagonalGaussian(torch.zeros(len(frames), 3), torch.zeros(len(frames), 3))
-        return LatentDistribution(zeta, DiagonalGaussian(y - error, log_std))
+        means = torch.cat((torch.zeros(len(frames), 3), y - error), 1)
+        certain = torch.cat((torch.zeros(len(frames), 3), width**-2), 1)
+        return Laplace(means.float(), torch.diag_embed(certain.double()), 3)
 
-    monkeypatch.setattr("vgbdm.inference.calibration.posterior_of", posterior_of)
+    monkeypatch.setattr("vgbdm.inference.calibration.laplace_of", laplace_of)
     return asked
 
 
 @pytest.mark.parametrize("name", ["rlc", "reaction_diffusion"])
 def test_the_width_is_the_quantile_of_the_factors_that_windows_want(monkeypatch, name):
-    """Nine in ten of |error| ≤ 1.645 σ, where 1 / σ² = (1 / own² - 1) / width² + 1."""
+    """Nine in ten of |error| ≤ 1.645 σ, where 1 / σ² = 1 / (factor · width)² + 1."""
     data = smooth(name, 24)
     field = make_field(name, data=data)
     draws = 1 if name == "reaction_diffusion" else 2
     generator = torch.Generator().manual_seed(0)
     error = 0.8 * torch.rand((24 * draws, 2), generator=generator)
-    log_std = -0.5 - 2 * torch.rand((24 * draws, 2), generator=generator)
-    asked = scripted(monkeypatch, field, error, log_std)
+    width = 0.1 + 0.5 * torch.rand((24 * draws, 2), generator=generator)
+    asked = scripted(monkeypatch, field, error, width)
     frames, times = data.x[:, : field.window], data.t[:, : field.window]
     calibrate_width(field, frames, times, seed=5)
     precision = 1 / (error.numpy() / 1.6448536) ** 2
-    own = np.exp(-2 * log_std.numpy()) - 1
-    factors = np.sqrt(own / (precision - 1))
-    assert field.width.tolist() == pytest.approx(np.quantile(factors, 0.9, axis=0), rel=1e-3)
+    factors = 1 / np.sqrt(precision - 1) / width.numpy()
+    assert field.theta_factor.tolist() == pytest.approx(np.quantile(factors, 0.9, axis=0), rel=1e-3)
     assert asked[0].shape == (24 * draws, *frames.shape[1:])
     assert torch.equal(asked[0][::draws, 0], frames[:, 0])
 
@@ -71,7 +69,7 @@ def test_the_width_is_the_quantile_of_the_factors_that_windows_want(monkeypatch,
 def test_windows_are_made_by_a_finer_solver_from_prior_draws(monkeypatch):
     data = smooth("rlc", 24)
     field, used = make_field("rlc", data=data), []
-    asked = scripted(monkeypatch, field, torch.full((48, 2), 0.1), torch.full((48, 2), -1.0))
+    asked = scripted(monkeypatch, field, torch.full((48, 2), 0.1), torch.full((48, 2), 0.4))
     simulate = field.simulate
 
     def watched(start, history, times, latents, solver):
@@ -96,9 +94,9 @@ def test_windows_are_made_by_a_finer_solver_from_prior_draws(monkeypatch):
 def test_too_few_finite_windows_set_no_width(monkeypatch, broken, kept):
     data = smooth("rlc", 24)
     field = make_field("rlc", data=data)
-    error, log_std = torch.full((48, 2), 0.3), torch.full((48, 2), -1.0)
+    error, width = torch.full((48, 2), 0.3), torch.full((48, 2), 0.4)
     error[:broken] = 1e3  # of windows that were not finite: they do not count
-    scripted(monkeypatch, field, error, log_std)
+    scripted(monkeypatch, field, error, width)
     simulate = field.simulate
 
     def partly(*given):
@@ -108,8 +106,8 @@ def test_too_few_finite_windows_set_no_width(monkeypatch, broken, kept):
 
     field.simulate = partly
     calibrate_width(field, data.x[:, :10], data.t[:, :10], seed=5)
-    factor = (math.e**2 - 1) ** 0.5 / ((1.6448536 / 0.3) ** 2 - 1) ** 0.5
-    assert field.width.tolist() == pytest.approx([factor if kept else 1.0] * 2, rel=1e-4)
+    factor = 1 / ((1.6448536 / 0.3) ** 2 - 1) ** 0.5 / 0.4
+    assert field.theta_factor.tolist() == pytest.approx([factor if kept else 1.0] * 2, rel=1e-4)
 
 
 def test_what_the_field_itself_makes_is_covered_as_asked():
@@ -132,9 +130,9 @@ def test_it_is_deterministic_and_leaves_a_black_box_alone():
     field = make_field("rlc")
     frames, times = window_of(field, "rlc")
     calibrate_width(field, frames, times, seed=0)
-    once = field.width.clone()
+    once = field.theta_factor.clone()
     calibrate_width(field, frames, times, seed=0)
-    assert torch.equal(field.width, once)
+    assert torch.equal(field.theta_factor, once)
     black = make_field("rlc", grey=False)
     calibrate_width(black, frames, times, seed=0)
-    assert not hasattr(black, "width")
+    assert not hasattr(black, "theta_factor")

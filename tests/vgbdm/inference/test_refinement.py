@@ -6,10 +6,13 @@ import pytest
 import torch
 from systems import SYSTEMS, make_field, parameters, smooth, trajectories
 
+from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
+from vgbdm.inference import refinement as refinement_module
+from vgbdm.inference.laplace import laplace
 from vgbdm.inference.refinement import (
-    ANCHOR,
-    likelihood_width,
+    Refinement,
+    laplace_of,
     matching_residuals,
     means_of,
     minimise,
@@ -17,6 +20,9 @@ from vgbdm.inference.refinement import (
 )
 from vgbdm.latents.latents import Latents
 from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.lagrange import LagrangePath
+
+ANCHOR = 3e-5
 
 
 def windows(field, name):
@@ -30,9 +36,9 @@ def test_a_small_least_squares_problem_is_solved_in_every_row():
     def residuals(u):
         return torch.stack((u[:, 0] - target[:, 0], (u[:, 1] - target[:, 1]) * 3, u.sum(1) * 0), 1)
 
-    found = minimise(residuals, torch.zeros(2, 2), 8)
+    found = minimise(residuals, torch.zeros(2, 2), Refinement(8))
     assert torch.allclose(found, target, atol=1e-3)
-    assert torch.equal(minimise(residuals, target, 0), target)
+    assert torch.equal(minimise(residuals, target, Refinement(0)), target)
 
 
 def test_near_answers_of_the_encoder_hold_and_far_ones_are_left():
@@ -41,7 +47,7 @@ def test_near_answers_of_the_encoder_hold_and_far_ones_are_left():
     def residuals(u):
         return (u - torch.tensor([[0.1], [1000.0]])) * torch.tensor([[0.005], [0.1]])
 
-    found = minimise(residuals, torch.zeros(2, 1), 20)
+    found = minimise(residuals, torch.zeros(2, 1), Refinement(20))
     exact = 0.1 * 0.005**2 / (0.005**2 + ANCHOR)  # both are parabolas so near to the start
     assert abs(float(found[0]) - exact) < 1e-3
     assert float(found[1]) > 900
@@ -53,7 +59,7 @@ def test_a_latent_that_means_little_stays_where_it_is():
     def residuals(u):
         return u @ torch.tensor([[1.0], [0.01]]) - 1.0
 
-    found = minimise(residuals, torch.zeros(1, 2), 10)[0]
+    found = minimise(residuals, torch.zeros(1, 2), Refinement(10))[0]
     assert abs(float(found[0]) - 1) < 1e-3 and abs(float(found[1])) < 0.02
 
 
@@ -78,7 +84,7 @@ def test_it_finds_the_parameters_that_alone_explain_the_data():
     field = make_field("lorenz")
     data = trajectories("lorenz")
     frames, times = data.x[:, 15:25], data.t[:, 15:25]
-    field.refinement = 10
+    field.refinement = Refinement(10)
     theta = field.physical(posterior_of(field, frames, times).mean)
     assert (theta[:, 0] - parameters("lorenz")["sigma"]).abs().max() < 0.1
     assert (theta[:, 1] - parameters("lorenz")["beta"]).abs().max() < 0.05
@@ -118,7 +124,7 @@ def test_a_step_that_does_not_help_is_not_taken():
     start = torch.tensor([[-1.2, 1.0], [1.0, 1.0]])
     losses = []
     for steps in (0, 1, 2, 4, 8, 16, 40):
-        at = minimise(residuals, start, steps)
+        at = minimise(residuals, start, Refinement(steps))
         losses.append(float(residuals(at)[0].square().mean()))
         assert torch.allclose(at[1], start[1], atol=1e-3)
     assert losses == sorted(losses, reverse=True) and losses[-1] < 1e-3
@@ -140,24 +146,143 @@ def test_black_boxes_and_histories_are_inferred_too():
         field = make_field("rlc", shake=0.05, **options)
         frames, times = windows(field, "rlc")
         posterior = posterior_of(field, frames, times)
-        drawn = posterior.draw(torch.ones(len(frames), 3), torch.ones(len(frames), 2))
-        assert torch.allclose(drawn.zeta, posterior.zeta.mean + posterior.zeta.log_std.exp())
+        none = torch.zeros(len(frames), len(field.parameter_names))
+        drawn = posterior.draw(torch.ones(len(frames), 3), none)
+        moved = posterior.zeta.mean + posterior.zeta_factor.sum(2)
+        assert torch.allclose(drawn.zeta, moved, atol=1e-5)
         assert (drawn.theta is None) == (not field.grey)
 
 
-def test_the_width_of_a_linear_problem_is_that_of_its_normal_posterior():
-    """Residuals A u - b with u = (ζ, y): the marginal of y under ζ ~ N(0, 1) and a flat y."""
-    design = torch.randn(40, 3, generator=torch.Generator().manual_seed(1)).double()
-    answer = torch.randn(40, generator=torch.Generator().manual_seed(2)).double()
-
-    def residuals(u):
-        return u @ design.T - answer
-
+def linear_problem():
+    """Residuals A u - b of R = 40 numbers, their least squares, and J, r there."""
+    design = torch.randn(40, 4, generator=torch.Generator().manual_seed(1)).double()
+    answer = 3 * torch.randn(40, generator=torch.Generator().manual_seed(2)).double()
     at = torch.linalg.lstsq(design, answer[:, None]).solution.T
-    variance = residuals(at).square().mean()
-    precision = design.T @ design / 40 / variance + torch.diag(torch.tensor([1.0, 0.0, 0.0]))
-    exact = torch.linalg.inv(precision).diagonal().sqrt()[1:]
-    assert torch.allclose(likelihood_width(residuals, at, 1)[0], exact, rtol=1e-4)
+    return design, at, at @ design.T - answer
+
+
+def test_the_posterior_of_a_linear_problem_is_its_normal_posterior():
+    """u = (ζ, y): as many normal residuals as there are, and standard normal priors."""
+    design, at, misfit = linear_problem()
+    precision = design.T @ design / misfit.square().mean() + torch.eye(4)
+    exact = torch.linalg.inv(precision)
+    found = laplace(design[None], misfit, at, 2).calibrated(torch.ones(2), torch.ones(1))
+    assert torch.allclose(found.theta.log_std.exp()[0], exact.diagonal()[2:].sqrt())
+    assert torch.allclose(found.zeta.log_std.exp()[0], exact.diagonal()[:2].sqrt())
+    numbers = torch.randn(20000, 4, generator=torch.Generator().manual_seed(3)).double()
+    drawn = found.map(lambda x: x.expand(20000, *x.shape[1:])).draw(numbers[:, :2], numbers[:, 2:])
+    draws = torch.cat((drawn.zeta, drawn.theta), 1)
+    assert torch.allclose(draws.mean(0), at[0], atol=0.02)
+    assert torch.allclose(draws.T.cov(), exact, atol=0.02 * float(exact.diagonal().max()))
+    correlation = exact / exact.diagonal().sqrt() / exact.diagonal().sqrt()[:, None]
+    assert (correlation - torch.eye(4)).abs().max() > 0.1  # so that the joint one differs
+    # without its prior: the marginal of y under ζ ~ N(0, 1) alone
+    flat = torch.linalg.inv(precision - torch.diag(torch.tensor([0.0, 0, 1, 1])).double())
+    width = laplace(design[None], misfit, at, 2).theta_width()[0]
+    assert torch.allclose(width, flat.diagonal()[2:].sqrt(), rtol=1e-5)
+
+
+def test_factors_widen_y_and_zeta_given_y_each_by_its_own():
+    design, at, misfit = linear_problem()
+    found = laplace(design[None], misfit, at, 2)
+    theta, zeta = torch.tensor([2.0, 5.0]), torch.tensor([3.0])
+    plain, wide = found.calibrated(torch.ones(2), torch.ones(1)), found.calibrated(theta, zeta)
+    eye = torch.eye(2).double()
+    one, many = (
+        torch.linalg.inv(q.theta_factor @ q.theta_factor.mT)[0] - eye for q in (plain, wide)
+    )
+    assert torch.allclose(one, many * theta * theta[:, None])
+    one, many = (torch.linalg.inv(q.zeta_factor @ q.zeta_factor.mT)[0] - eye for q in (plain, wide))
+    assert torch.allclose(one, 9 * many)
+    assert torch.equal(plain.slope, wide.slope) and torch.equal(wide.mean.theta, at[:, 2:])
+    given = wide.zeta_given(at[:, 2:] + 1)
+    assert torch.allclose(given, at[:, :2] + wide.slope.sum(2))
+
+
+def test_windows_explained_exactly_and_parameters_that_do_nothing_have_a_posterior():
+    """A vanishing misfit, two columns that are one, and one of zeros: no square root fails."""
+    column = torch.randn(50, generator=torch.Generator().manual_seed(1))
+    jacobian = torch.stack((column, 0 * column, column, 1e3 * column, 0 * column), 1)[None]
+    for misfit in (0.0, 1e-7, 1.0):
+        found = laplace(jacobian, torch.full((1, 50), misfit), torch.zeros(1, 5), 2)
+        q = found.calibrated(torch.ones(3), torch.ones(1))
+        assert all(x.isfinite().all() for x in q)
+        assert q.theta.log_std.exp()[0, 2] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_a_field_is_inferred_refined_or_not_as_asked(grey):
+    field = make_field("rlc", shake=0.05, grey=grey)
+    frames, times = windows(field, "rlc")
+    encoded = field.infer(Window(frames, times))[0].mean
+    for refinement, default in ((Refinement(3), True), (Refinement(0), False), (None, False)):
+        field.refinement = refinement
+        plain, moved, own = (means_of(field, frames, times, r) for r in (False, True, None))
+        assert torch.equal(plain.zeta, encoded.zeta) and not torch.equal(moved.zeta, encoded.zeta)
+        assert torch.equal(own.zeta, (moved if default else plain).zeta)
+        for refined, means in ((False, plain), (True, moved)):
+            q = posterior_of(field, frames, times, refined)
+            assert torch.equal(q.mean.zeta, means.zeta)
+            assert grey == (q.theta is not None)
+    plan = Refinement(0, anchor=1e6)
+    field.refinement = plan  # what it holds to stands, though it takes no steps by itself
+    held = means_of(field, frames, times, True)
+    assert torch.allclose(held.zeta, encoded.zeta, atol=1e-4)
+
+
+def test_widths_are_those_at_the_means_that_are_asked_for():
+    field = make_field("pendulum", shake=0.1)
+    frames, times = windows(field, "pendulum")
+    found = laplace_of(field, frames, times, False)
+    residuals = matching_residuals(field, frames, times)
+    jacobian = torch.func.jacrev(residuals)(found.means).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+    misfit = residuals(found.means).square().mean(1)
+    exact = jacobian.mT @ jacobian / misfit[:, None, None]
+    assert torch.allclose(found.precision.float(), exact, rtol=1e-3, atol=1e-2)
+
+
+def test_many_windows_are_inferred_as_few_are(monkeypatch):
+    """A grid's windows are taken some at a time, so that memory is bounded."""
+    field = make_field("reaction_diffusion", shake=0.05)
+    frames, times = windows(field, "reaction_diffusion")
+    whole = posterior_of(field, frames, times)
+    asked = []
+    original = refinement_module.jacobian_of
+
+    def watched(residuals, means):
+        asked.append(len(means))
+        return original(residuals, means)
+
+    monkeypatch.setattr(refinement_module, "jacobian_of", watched)
+    monkeypatch.setattr(refinement_module, "JACOBIAN_BYTES", 5 * 8 * frames[0].numel() * 5)
+    few = posterior_of(field, frames, times)
+    assert max(asked) == 5 and asked.count(5) > 1
+    for a, b in zip(whole, few, strict=True):
+        assert torch.allclose(a, b, rtol=1e-2, atol=1e-3)
+
+
+def test_the_path_of_the_field_gives_what_it_is_compared_with():
+    data = smooth("rlc", 4)
+    frames, times = data.x[:, :12], data.t[:, :12]
+    unknowns, found = torch.zeros(4, 5), []
+    for path in (LagrangePath(), HermitePath(5)):
+        field = make_field("rlc", data=data, path=path)
+        nodes, inside = path.nodes(frames, times), path.inside(12)
+        k = inside.start
+        gap, half = times[:, k + 1] - times[:, k], torch.full((4,), 0.5)
+        point = path(nodes[:, k], nodes[:, k + 1], gap, half)
+        theta = field.prior(unknowns[:, 3:])
+        known = field.physics.known(point.state, (times[:, k] + times[:, k + 1]) / 2, theta)
+        exact = (known - point.velocity) / field.rate
+        found.append(matching_residuals(field, frames, times)(unknowns).reshape(4, -1, 2))
+        assert torch.allclose(found[-1][:, 0], exact, rtol=1e-3, atol=1e-4)
+    assert found[0].shape[1] == 11 and found[1].shape[1] == 9
+
+
+@pytest.mark.parametrize("wrong", [{"steps": -1}, {"anchor": -1.0}, {"anchor_width": 0.0}])
+def test_numbers_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match="want 0 … 1000"):
+        Refinement(**wrong)
 
 
 def test_what_a_window_does_not_tell_keeps_the_width_of_the_prior():
@@ -171,18 +296,26 @@ def test_what_a_window_does_not_tell_keeps_the_width_of_the_prior():
     assert (told.mean(0) < 0.8).all() and (untold > 0.99).all()
 
 
-def test_the_calibrated_width_scales_what_the_window_leaves_open():
-    field = make_field("lorenz")
-    frames, times = windows(field, "lorenz")
+def test_the_calibrated_factors_scale_what_the_window_leaves_open():
+    field = make_field("pendulum", shake=0.1)
+    frames, times = windows(field, "pendulum")
     plain = posterior_of(field, frames, times)
-    field.width.fill_(3.0)
+    field.theta_factor.fill_(3.0)
     wide = posterior_of(field, frames, times)
 
-    def precision(q):  # less that of the prior
-        return (-2 * q.theta.log_std).exp() - 1
+    def precision(spread):  # less that of the prior
+        covariance = (spread @ spread.transpose(1, 2)).double()
+        return torch.linalg.inv(covariance) - torch.eye(covariance.shape[-1])
 
-    assert torch.allclose(precision(plain), 9 * precision(wide), rtol=1e-3, atol=1e-4)
-    assert torch.equal(wide.zeta.log_std, plain.zeta.log_std)
+    theta = [precision(q.theta_factor) for q in (plain, wide)]
+    assert torch.allclose(theta[0], 9 * theta[1], rtol=1e-3, atol=1e-3)
+    assert torch.equal(wide.zeta_factor, plain.zeta_factor)
+    field.zeta_factor.fill_(2.0)
+    both = posterior_of(field, frames, times)
+    zeta = [precision(q.zeta_factor) for q in (plain, both)]
+    assert torch.allclose(zeta[0], 4 * zeta[1], rtol=1e-3, atol=1e-3)
+    assert torch.equal(both.theta_factor, wide.theta_factor)
+    assert torch.equal(both.slope, plain.slope)
 
 
 def test_the_anchor_is_where_the_search_begins():
@@ -192,8 +325,10 @@ def test_the_anchor_is_where_the_search_begins():
         return (u - torch.tensor([[0.1], [1000.0]])) * torch.tensor([[0.005], [0.1]])
 
     start = torch.tensor([[16.0], [-32.0]])
-    found = minimise(lambda u: residuals(u - start), start, 20) - start
-    assert torch.allclose(found, minimise(residuals, torch.zeros(2, 1), 20), rtol=1e-3, atol=1e-4)
+    found = minimise(lambda u: residuals(u - start), start, Refinement(20)) - start
+    assert torch.allclose(
+        found, minimise(residuals, torch.zeros(2, 1), Refinement(20)), rtol=1e-3, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize(("gain", "taken"), [(2e-4, False), (5e-4, True)])
@@ -208,7 +343,7 @@ def test_a_step_must_gain_more_than_the_anchor_costs(gain, taken):
     def residuals(u):
         return first + slope * u + bend * u.square()
 
-    found = float(minimise(residuals, torch.zeros(1, 1), 1))
+    found = float(minimise(residuals, torch.zeros(1, 1), Refinement(1)))
     assert found == pytest.approx(step if taken else 0.0, rel=1e-4)
 
 
@@ -219,5 +354,5 @@ def test_the_anchor_of_a_step_is_that_of_a_students_t():
         hold = ANCHOR / (1 + u**2 / 4)
         u -= (ANCHOR * (u - 3) + hold * u) / (ANCHOR * (1 + damping) + hold)
         damping /= 5
-    found = minimise(lambda at: gain * (at - 3), torch.zeros(1, 1), 2)
+    found = minimise(lambda at: gain * (at - 3), torch.zeros(1, 1), Refinement(2))
     assert float(found) == pytest.approx(u, rel=1e-4)

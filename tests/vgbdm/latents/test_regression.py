@@ -4,18 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from vgbdm.errors import InputError
 from vgbdm.latents.regression import (
-    ALONE_BOUND,
-    RIDGES,
-    TOGETHER_BOUND,
     WindowRates,
     WindowRegression,
     alone_coefficients,
-    inner,
     ridge,
 )
 
 B, T, C, S, P = 3, 7, 2, 2, 2
+RIDGES = (1e-3, 1e-6)
 
 
 def rates(*grid):
@@ -63,15 +61,15 @@ def test_ridges_are_relative_to_the_mean_square_of_a_regressor():
     """One regressor: its coefficient is that of least squares over 1 + the ridge."""
     x = torch.linspace(1, 2, 50).double()
     for size in (1e-3, 1e3):
-        small = ridge((size * x)[None, None, None], 3 * x[None, None])
+        small = ridge((size * x)[None, None, None], 3 * x[None, None], RIDGES)
         exact = [3 / size / (1 + weight) for weight in RIDGES]
         assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
     tiny = float((1e-18 * x.square()).mean())  # beside it the least mean square counts, 1e-18
     share = tiny / (tiny + 1e-18)
     exact = [3e9 * share / (share + weight) for weight in RIDGES]
-    small = ridge((1e-9 * x)[None, None, None], 3 * x[None, None])
+    small = ridge((1e-9 * x)[None, None, None], 3 * x[None, None], RIDGES)
     assert [float(c) for c in small] == pytest.approx(exact, rel=1e-6)
-    none = ridge(torch.zeros(1, 1, 1, 50).double(), x[None, None])
+    none = ridge(torch.zeros(1, 1, 1, 50).double(), x[None, None], RIDGES)
     assert [float(c) for c in none] == [0.0, 0.0]
 
 
@@ -91,28 +89,28 @@ def test_centre_and_width_are_medians_and_outliers_are_drawn_in():
     assert regression.width.tolist() == pytest.approx(np.maximum(width, 1e-6))
     assert regression.width[3] == pytest.approx(1e-6)
     given = coefficients[:2].clone()
-    regression.coefficients = lambda window: given
     scaled = ((given.numpy() - middle) / np.maximum(width, 1e-6)).T
     exact = np.concatenate(
-        (
-            scaled[:1] / (1 + np.abs(scaled[:1]) / ALONE_BOUND),
-            TOGETHER_BOUND * np.tanh(scaled[1:] / TOGETHER_BOUND),
-        )
-    ).T
-    assert np.allclose(regression(None), exact, rtol=1e-4, atol=1e-5)
-    assert (TOGETHER_BOUND, ALONE_BOUND) == (3.0, 30.0)
+        (scaled[:1] / (1 + np.abs(scaled[:1]) / 30), 3 * np.tanh(scaled[1:] / 3))
+    )
+    assert np.allclose(regression(given), exact.T, rtol=1e-4, atol=1e-5)
+    wider = WindowRegression(1, 1, 1, (0.1, 0.2, 0.3), together_bound=6.0, alone_bound=60.0)
+    assert wider.outputs == 1 + 3 * 4
+    one = torch.full((1, 13), 9.0)
+    assert wider(one)[0, :2].tolist() == pytest.approx([9 / (1 + 9 / 60), 6 * np.tanh(1.5)])
 
 
-def test_one_sided_rates_at_the_ends_are_left_out():
-    cuts = {5: (0, 5), 10: (1, 9), 25: (2, 23), 30: (3, 27), 60: (3, 57)}
-    assert {n: (inner(n).start, inner(n).stop) for n in cuts} == cuts
+@pytest.mark.parametrize("ridges", [(), (0.0,), (1e-3, -1.0)])
+def test_ridges_must_be_some_and_positive(ridges):
+    with pytest.raises(InputError, match="ridges="):
+        WindowRegression(1, 1, 1, ridges)
 
 
 def test_a_black_box_has_nothing_alone():
     regression = WindowRegression(2, 3, 0)
     assert (regression.alone, regression.outputs) == (0, 2 * 10 * 2)
     window = WindowRates(torch.randn(2, 7, 2), torch.randn(2, 7, 3), torch.zeros(2, 7, 0, 2))
-    assert regression(window).shape == (2, 40)
+    assert regression(regression.coefficients(window)).shape == (2, 40)
 
 
 def test_a_window_of_fewer_numbers_than_components_has_all_coefficients():

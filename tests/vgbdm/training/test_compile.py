@@ -17,7 +17,7 @@ from climate.stream.batches import WeatherBatch, read_windows
 from climate.training.run import build_model
 from physics_systems.training import build_field
 from vgbdm.dynamics.tendency import Context
-from vgbdm.fields.latent_field import FieldStatistics
+from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.registry.build import build
 from vgbdm.training.backends.learner import Learner
 from vgbdm.training.backends.steps import ParameterGroup
@@ -86,7 +86,8 @@ def test_system_fields_are_one_graph(system):
     made = build(cfg.system)
     size, grid = len(made.components), tuple(8 for _ in made.grid)
     facts = FieldStatistics([0.0] * size * made.order, [1.0] * size * made.order, [1.0] * size, 0.1)
-    field = build_field(made, facts, OmegaConf.to_container(cfg.model, resolve=True))
+    model = OmegaConf.to_container(cfg.model, resolve=True)
+    field = build_field(made, facts, model, build(cfg.path))
     theta = {name: torch.full((4,), float(mean)) for name, (mean, *_) in made.prior.items()}
     context = Context(theta, torch.zeros(4, field.latents), ())
     explain(field, torch.randn(4, size, *grid), torch.zeros(4), context)
