@@ -87,6 +87,11 @@ class HermitePath(Path):
         alpha = choice.best()
         return HermitePath(self.stencil, each, alpha) if alpha else self
 
+    def told(self) -> str:
+        """See `Path`."""
+        spline = f"smoothed, α = {self.smoothing or 0:.2g}"
+        return spline if self.smoothing else f"through the frames, by {self.stencil} of them"
+
     def at_frames(self, nodes: Tensor, times: Tensor) -> PathPoint:
         """See `Path`."""
         return PathPoint(*nodes[:, :, -3:].unbind(2))

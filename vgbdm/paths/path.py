@@ -86,6 +86,10 @@ class Path(ABC):
         """
         return self
 
+    def told(self) -> str:
+        """What it makes of noise, in words."""
+        return "the frames as they are"
+
     def config(self) -> dict[str, Any]:
         """What `vgbdm.registry.build.build` makes this path of again."""
         kind = type(self)
