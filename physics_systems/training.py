@@ -21,10 +21,12 @@ from physics_systems.data.trajectories import Trajectories
 from physics_systems.data.trajectories import load_trajectories as read_store
 from physics_systems.evaluation.protocol import forecast_means
 from physics_systems.systems.system import System
+from vgbdm.errors import InputError
 from vgbdm.extras import need
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate, describe
+from vgbdm.paths.noise import estimate_noise, per_component
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -149,6 +151,33 @@ def scale_regression(field: LatentField, data: Trajectories) -> None:
     )
 
 
+def fit_path(path: FramePath, system: System, data: Trajectories, window: int) -> FramePath:
+    """The path for these trajectories: it follows the noise that they carry, and says so.
+
+    Raises:
+        InputError: for a path that does not serve the system's order, or noise of other components.
+    """
+    path.check_order(system.order)
+    noise, source = path.noise, "as given"
+    if isinstance(noise, str):
+        noise, source = data.noise, "by their store"
+    if noise is None:
+        noise, source = estimate_noise(data.x, data.t), "as they show"
+    each = per_component(noise, len(system.components))
+    if len(each) != len(system.components):
+        raise InputError(
+            f"path.noise={noise}: want one number, or one for each of "
+            f"{', '.join(system.components)}"
+        )
+    fitted = path.fitted(data.x, data.t, each, order=system.order, window=window)
+    if any(each):
+        said = ", ".join(
+            f"{name} {size:.2g}" for name, size in zip(system.components, each, strict=True)
+        )
+        log.info("noise of the frames, %s: %s; path: %s", source, said, fitted.told())
+    return fitted
+
+
 def train(cfg: DictConfig) -> None:
     """Train as a config says; see configs/train_system.yaml. *Collective.*
 
@@ -186,8 +215,7 @@ def build_trainer(
         backend: of this process.
         run_dir: exists; instead of that of the config.
     """
-    path: FramePath = build(cfg.path)
-    path.check_order(system.order)
+    path = fit_path(build(cfg.path), system, data, int(cfg.model.window))
     nodes = path.nodes(data.x, data.t)
     facts = statistics(data, nodes, path, system.order)
     torch.manual_seed(cfg.seed)

@@ -32,7 +32,6 @@ FORMER_MODULES = {
     "vgbdm.paths.HermitePath": "vgbdm.paths.hermite.HermitePath",
     "vgbdm.paths.LagrangePath": "vgbdm.paths.lagrange.LagrangePath",
     "vgbdm.paths.LinearPath": "vgbdm.paths.linear.LinearPath",
-    "vgbdm.paths.SmoothingPath": "vgbdm.paths.smoothing.SmoothingPath",
     "vgbdm.rollout": "vgbdm.dynamics.rollout",
 }
 """Modules and classes that saved runs name as an earlier version did: `vgbdm.registry.former`."""

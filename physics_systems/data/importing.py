@@ -20,6 +20,7 @@ from physics_systems.data.trajectories import check_finite, layout
 from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm.errors import InputError
 from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.noise import estimate_noise
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,10 @@ def name_columns(
         equations and the slopes of the data differ by, over that of the slopes.
     """
     few = slice(0, 50)
-    path, clock = HermitePath(), torch.from_numpy(t[few])
-    nodes = path.nodes(torch.from_numpy(x[few]).double(), clock)
+    frames, clock = torch.from_numpy(x[few]).double(), torch.from_numpy(t[few])
+    noise = estimate_noise(frames, clock)
+    path = HermitePath().fitted(frames, clock, noise, order=kind.order)
+    nodes = path.nodes(frames, clock)
     count, lengths = nodes.shape[1] - 1, clock.diff(dim=1)
     half = torch.full((lengths.numel(),), 0.5, dtype=torch.float64)
     point = path(nodes[:, :-1].flatten(0, 1), nodes[:, 1:].flatten(0, 1), lengths.flatten(), half)

@@ -47,7 +47,7 @@ GIVEN: dict[str, tuple[str, ...]] = {
     "train_era5 ": ("store=s", "run_dir=r", "model=vgbdm", "finetune=rollout", "path=bridge"),
     "train_era5  ": ("store=s", "run_dir=r", "model=climode", "backend=deepspeed"),
     "check": ("check.grid=1.5",),
-    "train_system": ("data.train=a", "data.val=b", "path=smoothing"),
+    "train_system": ("data.train=a", "data.val=b", "path.smoothing=1.0", "path.noise=0.1"),
     "train_system ": ("data.train=a", "data.val=b", "objective=physvae", "system=rlc"),
     "convert_era5": ("store=s", "source.root=r"),
     "simulate_system": ("out=o",),

@@ -101,7 +101,8 @@ class Matching(Generic[Batch]):
         check_grey_box("matching", field)
         frames = field.trajectory(batch, self.path)
         memory = max(field.memory, 1)
-        places = self.places(batch.ids, frames.times.shape[1], field.window, memory)
+        count = frames.times.shape[1]
+        places = self.places(batch.ids, count, field.window, memory, self.path.edge)
         noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
         ends = ends_of_matches(frames, places)
         s, weight = places.s.flatten(), values.get("physics", 1.0)

@@ -43,7 +43,9 @@ class Sampler(ABC):
         self.matches, self.seed = matches, seed
 
     @abstractmethod
-    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+    def __call__(
+        self, ids: Tensor, frames: int, window: int, history: int, edge: int = 0
+    ) -> Places:
         """Places for a batch; an interval has ``history`` frames up to its start.
 
         Args:
@@ -51,6 +53,8 @@ class Sampler(ABC):
             frames: L.
             window: T.
             history: K, at least 1.
+            edge: intervals at either end of the frames that a path cannot match; fewer where the
+                frames are few.
         """
 
 
@@ -65,7 +69,9 @@ class LastInterval(Sampler):
     def __init__(self, seed: Seed) -> None:
         super().__init__(1, seed)
 
-    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+    def __call__(
+        self, ids: Tensor, frames: int, window: int, history: int, edge: int = 0
+    ) -> Places:
         """See `Sampler`."""
         start = torch.zeros_like(ids)
         s = keyed_uniform(self.seed, "positions", ids, 1).float()  # as states are
@@ -99,16 +105,21 @@ class WindowSampler(Sampler):
         super().__init__(matches, seed)
         self.intervals = intervals
 
-    def __call__(self, ids: Tensor, frames: int, window: int, history: int) -> Places:
+    def __call__(
+        self, ids: Tensor, frames: int, window: int, history: int, edge: int = 0
+    ) -> Places:
         """See `Sampler`."""
         draws = keyed_uniform(self.seed, "windows", ids, 2 + self.matches)
         last = frames - window - (self.intervals == "after")
         start = first_frames(draws, last)
-        low, high = torch.full_like(start, history - 1), torch.full_like(start, frames - 1)
+        edge = min(edge, frames // 10)
+        low = torch.full_like(start, max(history - 1, edge))
+        high = torch.full_like(start, frames - 1 - edge)
         if self.intervals == "window":
-            low, high = torch.maximum(low, start), start + window - 1
+            low = torch.maximum(low, start)
+            high = torch.minimum(high, start + window - 1)
         elif self.intervals == "after":
-            low = torch.maximum(low, start + window - 1)
+            low = torch.minimum(torch.maximum(low, start + window - 1), high - 1)
         strata = torch.arange(self.matches, device=draws.device) + draws[:, 2:]
         place = low[:, None] + strata / self.matches * (high - low)[:, None]
         interval = torch.minimum(place.floor().long(), high[:, None] - 1)

@@ -50,13 +50,12 @@ class Path(ABC):
 
     @property
     def edge(self) -> int:
-        """Intervals at either end of a run of frames where targets are poorer than inside."""
+        """Intervals at either end of a trajectory whose targets are too poor to be matched."""
         return 0
 
     def inside(self, count: int) -> slice:
         """Those of ``count`` frames whose derivatives are as good as any, four fifths at least."""
-        edge = min(count // 10, self.edge)
-        return slice(edge, count - edge)
+        return slice(0, count)
 
     def check_order(self, order: int) -> None:
         """Refuse a system of an order that this path does not serve.
@@ -66,15 +65,30 @@ class Path(ABC):
         """
         check_order(type(self).__name__, self.orders, order)
 
-    def fitted(self, frames: Tensor, times: Tensor, noise: Noise) -> Path:
-        """The path of this family for frames like these.
+    def fitted(
+        self,
+        frames: Tensor,
+        times: Tensor,
+        noise: Noise,
+        *,
+        order: int = 1,
+        window: int | None = None,
+    ) -> Path:
+        """The path of this family for frames like these; itself where it knows no noise.
 
         Args:
             frames: (B, L, C, ...) of training.
             times: (B, L).
             noise: standard deviation of what was added to observations; 0: nothing was.
+            order: of the system: 1 for velocities, 2 for accelerations.
+            window: frames of the windows that it will be used on as well; None: only on runs as
+                long as these.
         """
         return self
+
+    def told(self) -> str:
+        """What it makes of noise, in words."""
+        return "the frames as they are"
 
     def config(self) -> dict[str, Any]:
         """What `vgbdm.registry.build.build` makes this path of again."""

@@ -11,8 +11,8 @@ from vgbdm.fields.grey_box import Window
 from vgbdm.latents.latents import Latents
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.hermite import HermitePath
+from vgbdm.paths.lagrange import LagrangePath
 from vgbdm.paths.linear import LinearPath
-from vgbdm.paths.smoothing import SmoothingPath
 
 NAMES = list(SYSTEMS)
 
@@ -302,8 +302,8 @@ def test_all_derivatives_are_those_of_the_path():
 
 
 def test_a_window_shorter_than_the_path_needs_and_a_path_of_another_order_are_refused():
-    with pytest.raises(InputError, match=r"model\.window=10: SmoothingPath needs 11"):
-        path = SmoothingPath()
+    with pytest.raises(InputError, match=r"model\.window=10: LagrangePath needs 11"):
+        path = LagrangePath()
         path.frames = 11
         make_field("rlc", path=path)
     with pytest.raises(InputError, match="LinearPath gives no accelerations"):

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from scipy.interpolate import make_smoothing_spline
 
 from vgbdm.errors import InputError
 from vgbdm.paths.bridge import BridgePath
@@ -12,12 +11,11 @@ from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.hermite import HermitePath
 from vgbdm.paths.lagrange import LagrangePath
 from vgbdm.paths.linear import LinearPath
-from vgbdm.paths.smoothing import SmoothingPath
 from vgbdm.registry.build import rebuild
 
 PATHS = {"linear": LinearPath(), "lagrange3": LagrangePath(), "hermite": HermitePath(5)}
-EVERY = PATHS | {"smoothing": SmoothingPath(0.5), "bridge": BridgePath(0.3)}
-CURVES = PATHS | {"smoothing": SmoothingPath(0.5)}
+CURVES = PATHS | {"smoothing": HermitePath(5, smoothing=0.5)}
+EVERY = CURVES | {"bridge": BridgePath(0.3)}
 
 
 def last(path, frames, times, s, noise=None):
@@ -177,22 +175,6 @@ def long_window(spacing: float, count: int = 60) -> tuple[torch.Tensor, torch.Te
     return solution(times), times
 
 
-def at_middles(path, frames, times):
-    """Velocities (L - 1, 2) at the middle of every interval, and those times."""
-    nodes, half = path.nodes(frames, times)[0], torch.full((times.shape[1] - 1,), 0.5).double()
-    point = path(nodes[:-1], nodes[1:], times[0].diff(), half)
-    return point, (times[0, :-1] + times[0, 1:]) / 2
-
-
-def test_a_smoothing_spline_that_hardly_smooths_has_third_order_inside():
-    errors = []
-    for spacing, count in ((0.04, 60), (0.02, 120), (0.01, 240)):
-        point, middle = at_middles(SmoothingPath(1e-9), *long_window(spacing, count))
-        inside = slice(count * 2 // 5, count * 3 // 5)
-        errors.append((point.velocity - velocity(middle))[inside].abs().max())
-    assert math.log2(errors[0] / errors[2]) / 2 > 2.8
-
-
 def test_a_hermite_path_has_fifth_order_where_its_stencil_allows():
     errors = []
     for spacing in (0.08, 0.04):
@@ -207,48 +189,23 @@ def test_a_hermite_path_has_fifth_order_where_its_stencil_allows():
     assert float(orders[0]) > 4.6 and float(orders[1]) > 3.6
 
 
-def test_much_smoothing_is_the_least_squares_line():
-    frames, times = long_window(0.05)
-    design = torch.stack((torch.ones_like(times[0]), times[0]), 1)
-    line = torch.linalg.lstsq(design, frames[0]).solution
-    point, middle = at_middles(SmoothingPath(1e12), frames, times)
-    assert torch.allclose(point.velocity, line[1].expand_as(point.velocity), atol=1e-5)
-    assert torch.allclose(point.state, line[0] + middle[:, None] * line[1], atol=1e-5)
-
-
-@pytest.mark.parametrize("spacing", [0.05, 3.0])
-def test_smoothing_is_that_of_a_penalty_in_units_of_the_mean_gap(spacing):
-    """Against scipy's natural spline of least Σ (x - f)² + α Δ³ ∫ f''² dt; Δ is not 1."""
-    frames, times = long_window(spacing, 14)
-    path, clock = SmoothingPath(0.7), times[0].numpy()
-    weight = 0.7 * float(times[0].diff().mean()) ** 3
-    nodes = path.nodes(frames, times)[0]
-    middle = (clock[:-1] + clock[1:]) / 2
-    point, _ = at_middles(path, frames, times)
-    for component in range(2):
-        exact = make_smoothing_spline(clock, frames[0, :, component].numpy(), lam=weight)
-        for found, order in ((nodes[:, 1], 0), (nodes[:, 2], 1)):
-            wanted = exact.derivative(order)(clock) if order else exact(clock)
-            assert torch.allclose(
-                found[:, component], torch.from_numpy(wanted), rtol=1e-6, atol=1e-9
-            )
-        for found, order in ((point.state, 0), (point.velocity, 1), (point.acceleration, 2)):
-            wanted = exact.derivative(order)(middle) if order else exact(middle)
-            scale = float(abs(wanted).max())
-            assert torch.allclose(
-                found[:, component], torch.from_numpy(wanted), rtol=1e-6, atol=1e-7 * scale
-            )
-
-
-def test_smoothing_takes_noise_out_of_velocities_and_leaves_the_frames():
-    frames, times = long_window(0.05)
-    noisy = frames + 0.02 * torch.randn(frames.shape, generator=torch.manual_seed(0)).double()
+@pytest.mark.parametrize("end", ["first", "last"])
+@pytest.mark.parametrize(
+    ("path", "order", "coarse"),
+    [(LinearPath(), 1, 0.005), (LagrangePath(), 2, 0.02), (HermitePath(5), 4, 0.02),
+     (HermitePath(7), 5, 0.08)],
+)  # fmt: skip
+def test_targets_at_the_ends_of_a_trajectory_are_of_the_order_of_the_path(path, order, coarse, end):
     errors = []
-    for path in (HermitePath(7), SmoothingPath(30.0)):
-        assert torch.equal(path.nodes(noisy, times)[:, :, 0], noisy)
-        point, middle = at_middles(path, noisy, times)
-        errors.append((point.velocity - velocity(middle)).square().mean().sqrt())
-    assert errors[1] < errors[0] / 3
+    for spacing in (coarse, coarse / 2):
+        times = long_window(spacing, 16)[1]
+        times = times - times[:, [0 if end == "first" else -1]] + 0.7  # the end stays where it is
+        frames = solution(times)
+        nodes, s = path.nodes(frames, times)[0], torch.full((15,), 0.2).double()
+        gaps = times[0].diff()
+        off = path(nodes[:-1], nodes[1:], gaps, s).velocity - velocity(times[0, :-1] + 0.2 * gaps)
+        errors.append(off[:3] if end == "first" else off[-3:])
+    assert float(torch.log2(errors[0].abs().max() / errors[1].abs().max())) > order - 0.2
 
 
 @pytest.mark.parametrize("path", EVERY.values(), ids=EVERY)
@@ -284,7 +241,8 @@ def test_a_path_is_made_again_from_its_config(path):
 
 def test_frames_inside_are_those_whose_derivatives_are_good():
     assert HermitePath().inside(30) == slice(3, 27) and HermitePath().inside(12) == slice(1, 11)
-    assert LinearPath().inside(30) == slice(0, 30)
+    assert LinearPath().inside(30) == slice(0, 30) and LinearPath().edge == 0
+    assert HermitePath().edge == 0 and HermitePath(smoothing=1.0).edge == 3
 
 
 def test_too_short_windows_and_bad_options_are_refused():
@@ -292,8 +250,8 @@ def test_too_short_windows_and_bad_options_are_refused():
     for path in (LagrangePath(), HermitePath()):
         with pytest.raises(InputError, match="2 frames"):
             path.nodes(frames, times)
-    with pytest.raises(InputError, match="smoothing=0"):
-        SmoothingPath(0.0)
+    with pytest.raises(InputError, match="smoothing=-1"):
+        HermitePath(smoothing=-1.0)
     for options in ((0.1, 0.7), (0.1, 0.5), (0.1, 0.0), (-0.1, 0.1)):
         with pytest.raises(InputError, match="margin"):
             BridgePath(*options)
@@ -301,5 +259,5 @@ def test_too_short_windows_and_bad_options_are_refused():
         HermitePath(2)
     assert BridgePath(0.0, 0.49).sigma == 0.0 and HermitePath(3).stencil == 3
     with pytest.raises(InputError, match="needs at least 4"):
-        SmoothingPath().nodes(torch.zeros(1, 3, 1), torch.arange(3.0)[None])
+        HermitePath(smoothing=1.0).nodes(torch.zeros(1, 3, 1), torch.arange(3.0)[None])
     assert LinearPath().nodes(frames, times).shape == (1, 2, 1, 1)
