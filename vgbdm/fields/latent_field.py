@@ -49,6 +49,12 @@ class Refining(Protocol):
         """Beyond which it is believed less."""
 
 
+CORRECTION = 0.1
+"""How far a head moves θ from what least squares estimates, of how far it would alone: as long as
+the network knows nothing, θ is moved to make up for it. Moved in whole widths, a of reaction–
+diffusion went from an error of .002 of the true values' variance to 3.2 within 120 steps."""
+
+
 @model_part
 class LatentField(SystemField):
     """Known physics with θ, a residual network with ζ, and the encoder that infers both.
@@ -200,9 +206,11 @@ class LatentField(SystemField):
         return self._theta(features, zeta, estimate)
 
     def _theta(self, features: Tensor, zeta: Tensor, estimate: Tensor | float) -> Distribution:
-        """q(y | window, ζ): the head's, counted from what least squares estimates."""
+        """q(y | window, ζ): the head's, or near to what least squares estimates."""
         own: Distribution = self.theta_head(torch.cat((features, zeta), 1))
-        return own.about(own.mean + estimate)
+        if self.regression is None or self.regression.estimate is None:
+            return own
+        return own.about(CORRECTION * own.mean + estimate)
 
     def unmix(self, frames: Tensor, zeta: Tensor) -> Tensor:
         """The window as the physics alone would have made it (PhysVAE)."""
