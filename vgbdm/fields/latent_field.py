@@ -207,7 +207,7 @@ class LatentField(SystemField):
 
     def _read(self, window: Window) -> Tensor:
         """Features (B, n) of a window: frames, known forcing and relative time gaps."""
-        frames, times = window
+        frames, times = window.frames, window.times
         forcing, scaled = self.physics.forcing(times), self.standardise(frames)
         grid = frames.shape[3:]
         gaps = times.diff(dim=1, prepend=times[:, :1] - self.interval) / self.interval
@@ -216,13 +216,23 @@ class LatentField(SystemField):
         seen = self.encoder(torch.cat((scaled, extras), 2))
         if self.regression is None:
             return F.silu(self.merge(seen))
-        evidence = self.regression(self.coefficients(frames, times))
+        evidence = self.regression(self._coefficients(window))
         return torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
 
     def coefficients(self, frames: Tensor, times: Tensor) -> Tensor:
         """What least squares makes of the rates of windows (B, T, C, ...): (B, outputs)."""
         assert self.regression is not None
         return self.regression.coefficients(self.window_rates(frames, times))
+
+    def _coefficients(self, window: Window) -> Tensor:
+        frames, times, cached = window
+        if cached is None:
+            return self.coefficients(frames, times)
+        assert self.regression is not None
+        return cached.take(
+            self.regression.outputs,
+            lambda places: self.coefficients(frames[places], times[places]),
+        )
 
     @torch.no_grad()
     def scale_regression(self, frames: Tensor, times: Tensor) -> None:
