@@ -25,6 +25,7 @@ from vgbdm.extras import need
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate, describe
+from vgbdm.latents.cache import WindowCache
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -222,6 +223,7 @@ def build_trainer(
         },
         "config": resolved,
     }
+    cache = WindowCache(len(data), data.x.shape[1] - field.window + 1)
     plan = {k: v for k, v in resolved["trainer"].items() if k != "threads"}
     trainer = Trainer(
         field,
@@ -235,6 +237,7 @@ def build_trainer(
             consumed,
             Share.of(batch, batch, backend.rank, backend.world_size, backend.accumulation),
             pin=backend.device.type == "cuda",
+            cache=cache,
         ),
         validate=ForecastValidation(held_out, backend, cfg.validation.limit),
         rate=build(cfg.rate),
