@@ -27,6 +27,7 @@ from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate, describe
 from vgbdm.paths.noise import estimate_noise, per_component
+from vgbdm.latents.cache import WindowCache
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -250,6 +251,7 @@ def build_trainer(
         },
         "config": resolved,
     }
+    cache = WindowCache(len(data), data.x.shape[1] - field.window + 1)
     plan = {k: v for k, v in resolved["trainer"].items() if k != "threads"}
     trainer = Trainer(
         field,
@@ -263,6 +265,7 @@ def build_trainer(
             consumed,
             Share.of(batch, batch, backend.rank, backend.world_size, backend.accumulation),
             pin=backend.device.type == "cuda",
+            cache=cache,
         ),
         validate=ForecastValidation(held_out, backend, cfg.validation.limit),
         rate=build(cfg.rate),

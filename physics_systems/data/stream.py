@@ -15,6 +15,7 @@ from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories
 from vgbdm.fields.system_field import FieldStatistics
+from vgbdm.latents.cache import CachedTrajectories, WindowCache
 from vgbdm.paths.path import Path
 from vgbdm.training.order import Order
 from vgbdm.training.shares import Share
@@ -30,6 +31,7 @@ class TrajectoryBatch:
         ids: (B,) numbers in the endless sequence of samples.
         weights: (B,) 0 for padding.
         rows: (B,) which trajectories.
+        cache: of what is computed of their windows, on the CPU; None: none.
         copied: event after which the batch has reached a device; None: it is not on its way.
     """
 
@@ -39,6 +41,7 @@ class TrajectoryBatch:
     weights: Tensor
     rows: Tensor
     copied: Any = None
+    cache: WindowCache | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -48,13 +51,23 @@ class TrajectoryBatch:
         """(B,) int64: where in the data each sample lies."""
         return self.rows
 
+    @property
+    def cached(self) -> CachedTrajectories | None:
+        """What is kept of the windows of these trajectories."""
+        return None if self.cache is None else CachedTrajectories(self.cache, self.rows)
+
     def part(self, start: int, stop: int) -> TrajectoryBatch:
         """Some of its samples."""
-        return TrajectoryBatch(*(tensor[start:stop] for tensor in self.tensors()))
+        tensors = (tensor[start:stop] for tensor in self.tensors())
+        return TrajectoryBatch(*tensors, cache=self.cache)
 
     def to(self, device: torch.device) -> TrajectoryBatch:
-        """The batch on a device; copies do not wait where the memory is pinned."""
-        return TrajectoryBatch(*(x.to(device, non_blocking=True) for x in self.tensors()))
+        """The batch on a device; copies do not wait where the memory is pinned.
+
+        A cache stays on the CPU: a step would wait for what a GPU finds missing in it.
+        """
+        tensors = (x.to(device, non_blocking=True) for x in self.tensors())
+        return TrajectoryBatch(*tensors, cache=self.cache if device.type == "cpu" else None)
 
     def tensors(self) -> list[Tensor]:
         """All that it holds."""
@@ -76,6 +89,7 @@ class TrajectoryStream:
         consumed: samples already taken.
         share: of this rank in a batch.
         pin: whether batches are pinned for copies to a GPU.
+        cache: of windows of these trajectories; None: none.
     """
 
     def __init__(
@@ -86,8 +100,9 @@ class TrajectoryStream:
         consumed: int,
         share: Share,
         pin: bool = False,
+        cache: WindowCache | None = None,
     ) -> None:
-        self.nodes, self.times = nodes, data.t
+        self.nodes, self.times, self.cache = nodes, data.t, cache
         self.order, self.share, self.pin = order, share, pin
         self.batches = self._batches(consumed)
 
@@ -97,8 +112,11 @@ class TrajectoryStream:
                 own = slice(start, start + len(self.share))
                 rows = torch.from_numpy(np.maximum(group.anchors[own], 0))
                 ids, weights = (torch.from_numpy(x[own]) for x in (group.ids, group.weights))
-                parts = (self.nodes[rows], self.times[rows], ids, weights, rows)
-                yield TrajectoryBatch(*(x.pin_memory() if self.pin else x for x in parts))
+                # whole trajectories are copied; an index would go through them number by number
+                nodes, times = (x.index_select(0, rows) for x in (self.nodes, self.times))
+                parts = (nodes, times, ids, weights, rows)
+                tensors = (x.pin_memory() if self.pin else x for x in parts)
+                yield TrajectoryBatch(*tensors, cache=self.cache)
 
     def __iter__(self) -> Iterator[TrajectoryBatch]:
         return self.batches

@@ -169,7 +169,7 @@ def test_the_score_is_the_mean_of_relative_errors_of_components(name, monkeypatc
     window, truth = field.window, data.x[:9, field.window :]
     off = torch.randn(truth.shape, generator=torch.Generator().manual_seed(0))
     off = off * torch.tensor([0.5, 3.0]).reshape(2, *[1] * len(truth.shape[3:]))
-    monkeypatch.setattr(training, "calibrate_width", lambda *given, **options: None)
+    monkeypatch.setattr(training, "calibrate", lambda *given, **options: None)
     monkeypatch.setattr(training, "forecast_means", lambda f, d: (d.x[:, window:] + off, None))
     found = training.ForecastValidation(data, backend, 9)(field)
     y = truth.double().numpy()
@@ -196,7 +196,7 @@ def test_ranks_share_the_validation_trajectories(monkeypatch):
         return data.x[:, field.window :] + off[rows], None
 
     whole = data
-    monkeypatch.setattr(training, "calibrate_width", lambda *given, **options: None)
+    monkeypatch.setattr(training, "calibrate", lambda *given, **options: None)
     monkeypatch.setattr(training, "forecast_means", forecast)
     alone = training.ForecastValidation(data, backend, 12)(field)
     backend.world_size = 2

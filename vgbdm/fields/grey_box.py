@@ -19,6 +19,7 @@ from vgbdm.dynamics.rollout import Driving, Solver, rollout
 from vgbdm.dynamics.splitting import SplitSolver
 from vgbdm.dynamics.tendency import Context, Dynamics
 from vgbdm.errors import InputError
+from vgbdm.latents.cache import CachedTrajectories, CachedWindows
 from vgbdm.latents.latents import NO_LATENTS, LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
 from vgbdm.paths.path import Path, PathPoint
@@ -41,11 +42,13 @@ class Trajectory(NamedTuple):
         nodes: (B, L, k, C, ...) of a path; the first node value is the frame.
         times: (B, L) float64, in the unit that rates are per.
         clock: (B, L) float64, what `GreyBoxField.forward` is given of the time.
+        cached: what is kept of their windows; None: nothing.
     """
 
     nodes: Tensor
     times: Tensor
     clock: Tensor
+    cached: CachedTrajectories | None = None
 
     @property
     def frames(self) -> Tensor:
@@ -54,10 +57,14 @@ class Trajectory(NamedTuple):
 
 
 class Window(NamedTuple):
-    """What latents are inferred from: frames (B, T, C, ...) at times (B, T)."""
+    """What latents are inferred from: frames (B, T, C, ...) at times (B, T).
+
+    ``cached`` is what is kept of these very windows; None: nothing, or they were changed.
+    """
 
     frames: Tensor
     times: Tensor
+    cached: CachedWindows | None = None
 
 
 class Past(NamedTuple):

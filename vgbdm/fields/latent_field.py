@@ -49,6 +49,12 @@ class Refining(Protocol):
         """Beyond which it is believed less."""
 
 
+CORRECTION = 0.1
+"""Widths of its prior that a head may move θ from what least squares estimates: as long as the
+network knows nothing, θ is moved to make up for it. Moved freely, a of reaction–diffusion went from
+an error of .002 of the true values' variance to 3.2 within 120 steps, moved by tenths to 2.3."""
+
+
 @model_part
 class LatentField(SystemField):
     """Known physics with θ, a residual network with ζ, and the encoder that infers both.
@@ -200,9 +206,11 @@ class LatentField(SystemField):
         return self._theta(features, zeta, estimate)
 
     def _theta(self, features: Tensor, zeta: Tensor, estimate: Tensor | float) -> Distribution:
-        """q(y | window, ζ): the head's, counted from what least squares estimates."""
+        """q(y | window, ζ): the head's, or near to what least squares estimates."""
         own: Distribution = self.theta_head(torch.cat((features, zeta), 1))
-        return own.about(own.mean + estimate)
+        if self.regression is None or self.regression.estimate is None:
+            return own
+        return own.about(estimate + CORRECTION * torch.tanh(own.mean / CORRECTION))
 
     def unmix(self, frames: Tensor, zeta: Tensor) -> Tensor:
         """The window as the physics alone would have made it (PhysVAE)."""
@@ -216,7 +224,7 @@ class LatentField(SystemField):
 
         The encoder sees frames, known forcing and relative time gaps.
         """
-        frames, times = window
+        frames, times = window.frames, window.times
         forcing, scaled = self.physics.forcing(times), self.standardise(frames)
         grid = frames.shape[3:]
         gaps = times.diff(dim=1, prepend=times[:, :1] - self.interval) / self.interval
@@ -225,7 +233,7 @@ class LatentField(SystemField):
         seen = self.encoder(torch.cat((scaled, extras), 2))
         if self.regression is None:
             return F.silu(self.merge(seen)), 0.0
-        coefficients = self.coefficients(frames, times)
+        coefficients = self._coefficients(window)
         evidence = self.regression(coefficients)
         features = torch.cat((F.silu(self.merge(torch.cat((seen, evidence), 1))), evidence), 1)
         return features, self.regression.estimated(coefficients)
@@ -234,6 +242,16 @@ class LatentField(SystemField):
         """What least squares makes of the rates of windows (B, T, C, ...): (B, numbers)."""
         assert self.regression is not None
         return self.regression.coefficients(self.window_rates(frames, times))
+
+    def _coefficients(self, window: Window) -> Tensor:
+        frames, times, cached = window
+        if cached is None:
+            return self.coefficients(frames, times)
+        assert self.regression is not None
+        return cached.take(
+            self.regression.numbers,
+            lambda places: self.coefficients(frames[places], times[places]),
+        )
 
     @torch.no_grad()
     def scale_regression(self, frames: Tensor, times: Tensor) -> None:

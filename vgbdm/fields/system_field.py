@@ -22,6 +22,7 @@ from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.dynamics.physics import Physics
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import GreyBoxField, Trajectory
+from vgbdm.latents.cache import CachedTrajectories
 from vgbdm.latents.regression import WindowRates
 from vgbdm.paths.path import Path, PathPoint
 from vgbdm.registry.marks import model_part
@@ -54,6 +55,8 @@ class TrajectoryBatch(Protocol):
     """(B, L) float64."""
     ids: Tensor
     """(B,) numbers in the endless sequence: the keys of all randomness."""
+    cached: CachedTrajectories | None
+    """What is kept of their windows."""
 
 
 class SystemField(GreyBoxField[TrajectoryBatch]):
@@ -129,7 +132,7 @@ class SystemField(GreyBoxField[TrajectoryBatch]):
 
     def trajectory(self, batch: TrajectoryBatch, path: Path | None) -> Trajectory:
         """See `GreyBoxField`; nodes come with the batch."""
-        return Trajectory(batch.nodes, batch.times, batch.times)
+        return Trajectory(batch.nodes, batch.times, batch.times, batch.cached)
 
     def observe(self, x: Tensor) -> Tensor:
         """The observed components (N, C, ...) of a state."""

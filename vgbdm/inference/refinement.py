@@ -155,40 +155,72 @@ def _parts(
         means = latents.zeta
         if latents.theta is not None:
             means = torch.cat((means, latents.theta), 1)
-        residuals = matching_residuals(field, x, t)
+        residuals = MatchingResiduals(field, x, t)
         yield _Part(residuals, means if plan is None else minimise(residuals, means, plan))
 
 
-def matching_residuals(
-    field: LatentField, frames: Tensor, times: Tensor
-) -> Callable[[Tensor], Tensor]:
-    """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of the windows."""
-    nodes, inside = field.path.nodes(frames, times), field.path.inside(frames.shape[1])
-    first, last = max(inside.start, field.memory - 1), inside.stop - 1
-    a, b = nodes[:, first:last], nodes[:, first + 1 : last + 1]
-    begin, end = times[:, first:last], times[:, first + 1 : last + 1]
-    size, count = begin.shape
-    half = torch.full((size * count,), 0.5, dtype=times.dtype, device=times.device)
-    point = field.path(a.flatten(0, 1), b.flatten(0, 1), (end - begin).flatten(), half)
-    state, rate = field.at(point)
-    middle = ((begin + end) / 2).flatten()
-    history = None
-    if field.memory:
-        seen = [frames[:, first + k + 1 - field.memory : first + k + 1] for k in range(count)]
-        history = torch.stack(seen, 1).flatten(0, 1)
-    past = field.past(history)
+class MatchingResiduals:
+    """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of windows.
 
-    def residuals(unknowns: Tensor) -> Tensor:
-        context = field.context(past, _latents(field, unknowns), count)
-        answer = field(state, middle, context).total
-        return field.rate_units(answer - rate).reshape(size, -1)
+    They are taken at the middles of the intervals whose derivatives the path knows best.
 
-    return residuals
+    Args:
+        field: that is asked.
+        frames: (B, T, C, ...).
+        times: (B, T).
+    """
+
+    def __init__(self, field: LatentField, frames: Tensor, times: Tensor) -> None:
+        nodes, inside = field.path.nodes(frames, times), field.path.inside(frames.shape[1])
+        first, last = max(inside.start, field.memory - 1), inside.stop - 1
+        a, b = nodes[:, first:last], nodes[:, first + 1 : last + 1]
+        begin, end = times[:, first:last], times[:, first + 1 : last + 1]
+        self.field, (self.windows, self.count) = field, begin.shape
+        half = torch.full((begin.numel(),), 0.5, dtype=times.dtype, device=times.device)
+        point = field.path(a.flatten(0, 1), b.flatten(0, 1), (end - begin).flatten(), half)
+        self.state, self.rate = field.at(point)
+        self.middle = ((begin + end) / 2).flatten()
+        history = None
+        if field.memory:
+            spans = [slice(first + k + 1 - field.memory, first + k + 1) for k in range(self.count)]
+            history = torch.stack([frames[:, span] for span in spans], 1).flatten(0, 1)
+        self.past = field.past(history)
+
+    def __call__(self, unknowns: Tensor) -> Tensor:
+        """(B, R) of (B, U)."""
+        return self._at_points(unknowns, self.count).reshape(self.windows, -1)
+
+    def _at_points(self, unknowns: Tensor, repeats: int) -> Tensor:
+        """(N, C, ...) at all points, of unknowns each for ``repeats`` of them side by side."""
+        context = self.field.context(self.past, _latents(self.field, unknowns), repeats)
+        answer = self.field(self.state, self.middle, context).total
+        return self.field.rate_units(answer - self.rate)
+
+    def jacobian(self, unknowns: Tensor) -> Tensor:
+        """(B, R, U): backwards from each component of a point, or forward where there is a grid.
+
+        A point without a grid has fewer components than there are unknowns, and none but its own
+        unknowns move it, so that all points are asked at once.
+        """
+        if self.field.physics.grid:
+            return columns_of(self, unknowns)
+        with torch.enable_grad():
+            own = unknowns.repeat_interleave(self.count, 0).requires_grad_()
+            sums = self._at_points(own, 1).sum(0)
+            rows = [torch.autograd.grad(each, own, retain_graph=True)[0] for each in sums]
+        return torch.stack(rows, 1).reshape(self.windows, -1, unknowns.shape[1])
 
 
 def jacobian_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tensor:
+    """(B, R, U), as the residuals know it, or else column by column."""
+    if isinstance(residuals, MatchingResiduals):
+        return residuals.jacobian(unknowns)
+    return columns_of(residuals, unknowns)
+
+
+def columns_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tensor:
     """(B, R, U), column by column forward: U is small."""
-    eye = torch.eye(unknowns.shape[1], device=unknowns.device)
+    eye = torch.eye(unknowns.shape[1], dtype=unknowns.dtype, device=unknowns.device)
     columns = [
         torch.func.jvp(residuals, (unknowns,), (direction.expand_as(unknowns),))[1]
         for direction in eye

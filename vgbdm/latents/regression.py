@@ -89,7 +89,7 @@ class WindowRegression(nn.Module):
         if estimate is not None and not estimate > 0:
             raise InputError(f"regression: estimate={estimate}; want a positive ridge, or null")
         self.ridges, self.silent = tuple(ridges), silent
-        self.estimate = estimate if parameters else None
+        self.estimate, self.parameters = estimate if parameters else None, parameters
         self.together_bound, self.alone_bound = together_bound, alone_bound
         together = 1 + seen + seen * (seen + 1) // 2 + parameters
         self.alone = size * parameters
@@ -97,8 +97,13 @@ class WindowRegression(nn.Module):
         self.register_buffer("center", torch.zeros(self.outputs))
         self.register_buffer("width", torch.ones(self.outputs))
 
+    @property
+    def numbers(self) -> int:
+        """Coefficients of a window: outputs, and P where there is an estimate."""
+        return self.outputs + (self.parameters if self.estimate is not None else 0)
+
     def coefficients(self, window: WindowRates) -> Tensor:
-        """All coefficients, (B, outputs), and P more where there is an estimate."""
+        """All coefficients, (B, numbers)."""
         missing = window.missing.transpose(1, 2).flatten(2).double()
         answers = window.sensitivity.movedim(1, 3).flatten(3).double()
         answers = without_silent(answers, self.silent)

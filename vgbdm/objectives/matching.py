@@ -206,7 +206,8 @@ def draw_posterior(
     sizes = field.latent_sizes
     assert sizes is not None
     chosen = span(start, field.window)
-    window = Window(gather(frames.frames, chosen), gather(frames.times, chosen))
+    cached = None if frames.cached is None else frames.cached.windows(start)
+    window = Window(gather(frames.frames, chosen), gather(frames.times, chosen), cached)
     noise = keyed_normal(seed, "latents", ids, sizes.total).to(frames.nodes.dtype)
     posterior, latents = field.infer(window, past, noise)
     return latents, posterior
@@ -223,7 +224,8 @@ def perturbed(state: Tensor, noise: Tensor | None) -> Tensor:
 def ends_of_matches(frames: Trajectory, places: Places) -> Ends:
     """Both ends of the interval of each match."""
     both = (places.interval, places.interval + 1)
-    first, last = (tuple(gather(values, at).flatten(0, 1) for values in frames) for at in both)
+    parts = (frames.nodes, frames.times, frames.clock)
+    first, last = (tuple(gather(values, at).flatten(0, 1) for values in parts) for at in both)
     return Ends(*zip(first, last, strict=True))
 
 

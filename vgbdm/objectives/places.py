@@ -140,8 +140,10 @@ def frames_between(draws: Tensor, first: int, last: int) -> Tensor:
 def gather(values: Tensor, index: Tensor) -> Tensor:
     """values[b, index[b, m]]: (B, L, ...) and (B, M) → (B, M, ...)."""
     rows = values.shape[1] * torch.arange(len(values), device=values.device)[:, None] + index
-    # whole frames are copied; indexing by both axes goes through them number by number
-    return values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, index.shape)
+    # whole frames are copied; indexing by both axes goes through them number by number, and so does
+    # selecting from frames that lie apart, as those among nodes do
+    whole = values.contiguous().flatten(0, 1)
+    return whole.index_select(0, rows.flatten()).unflatten(0, index.shape)
 
 
 def span(start: Tensor, count: int) -> Tensor:

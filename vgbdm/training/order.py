@@ -131,10 +131,10 @@ class Order:
         else:
             blocks = [self._blocks[i] for i in generator.permutation(len(self._blocks))]
             sequence = np.concatenate(blocks)
-        table = np.full((self.slots, self.lanes), PADDING, np.int64)
+        table, together = np.full((self.slots, self.lanes), PADDING, np.int64), self.group_slots
         for lane, share in enumerate(np.array_split(sequence, self.lanes)):
-            for start in range(0, len(share), self.group_slots):
-                part = slice(start, start + self.group_slots)
+            for start in range(0, len(share), together):
+                part = slice(start, start + together)
                 key = keyed_seed(self.seed, "lane", epoch, lane, start)
                 table[: len(share), lane][part] = np.random.default_rng(key).permutation(
                     share[part]

@@ -11,9 +11,10 @@ from vgbdm.fields.grey_box import Window
 from vgbdm.inference import refinement as refinement_module
 from vgbdm.inference.laplace import laplace
 from vgbdm.inference.refinement import (
+    MatchingResiduals,
     Refinement,
+    columns_of,
     laplace_of,
-    matching_residuals,
     means_of,
     minimise,
     posterior_of,
@@ -67,7 +68,7 @@ def test_refinement_explains_the_window_better_and_treats_rows_alone():
     for name in SYSTEMS:
         field = make_field(name, shake=0.05).double()
         frames, times = (x.double() for x in windows(field, name))
-        residuals = matching_residuals(field, frames, times)
+        residuals = MatchingResiduals(field, frames, times)
         posterior, _ = field.infer(Window(frames, times))
         refined = posterior_of(field, frames, times)
 
@@ -99,7 +100,7 @@ def test_residuals_are_the_matching_errors_at_the_middles_inside_the_window(
     field = make_field("rlc", shake=0.3, data=data, **options)
     frames, times = data.x[:, 3 : 3 + count], data.t[:, 3 : 3 + count]
     unknowns = torch.randn((4, 3 + 2 * field.grey), generator=torch.Generator().manual_seed(0))
-    found = matching_residuals(field, frames, times)(unknowns).reshape(4, -1, 2)
+    found = MatchingResiduals(field, frames, times)(unknowns).reshape(4, -1, 2)
     path = HermitePath(11)
     # a history of two frames has none before the first
     nodes, places = path.nodes(frames, times), range(max(first, field.everything), last + 1)
@@ -233,11 +234,26 @@ def test_widths_are_those_at_the_means_that_are_asked_for():
     field = make_field("pendulum", shake=0.1)
     frames, times = windows(field, "pendulum")
     found = laplace_of(field, frames, times, False)
-    residuals = matching_residuals(field, frames, times)
+    residuals = MatchingResiduals(field, frames, times)
     jacobian = torch.func.jacrev(residuals)(found.means).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     misfit = residuals(found.means).square().mean(1)
     exact = jacobian.mT @ jacobian / misfit[:, None, None]
     assert torch.allclose(found.precision.float(), exact, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", list(SYSTEMS))
+@pytest.mark.parametrize("options", [{}, {"inputs": "everything"}, {"grey": False}])
+def test_a_jacobian_backwards_is_that_forward(name, options):
+    field = make_field(name, shake=0.3, data=smooth(name, 3), **options)
+    data = smooth(name, 3)
+    frames, times = data.x[:, : field.window], data.t[:, : field.window]
+    residuals = MatchingResiduals(field, frames, times)
+    unknowns = torch.randn(3, 3 + len(field.parameter_names), generator=torch.Generator())
+    with torch.no_grad():
+        found, exact = residuals.jacobian(unknowns), columns_of(residuals, unknowns)
+    assert found.shape == exact.shape == (3, residuals(unknowns).shape[1], unknowns.shape[1])
+    assert torch.allclose(found, exact, rtol=1e-3, atol=1e-4 * float(exact.abs().max()))
+    assert not found.requires_grad and all(p.grad is None for p in field.parameters())
 
 
 def test_many_windows_are_inferred_as_few_are(monkeypatch):
@@ -273,7 +289,7 @@ def test_the_path_of_the_field_gives_what_it_is_compared_with():
         theta = field.prior(unknowns[:, 3:])
         known = field.physics.known(point.state, (times[:, k] + times[:, k + 1]) / 2, theta)
         exact = (known - point.velocity) / field.rate
-        found.append(matching_residuals(field, frames, times)(unknowns).reshape(4, -1, 2))
+        found.append(MatchingResiduals(field, frames, times)(unknowns).reshape(4, -1, 2))
         assert torch.allclose(found[-1][:, 0], exact, rtol=1e-3, atol=1e-4)
     assert found[0].shape[1] == 11 and found[1].shape[1] == 9
 
