@@ -2,13 +2,16 @@
 
 import pytest
 import torch
-from systems import PRESET, SYSTEMS, make_field, parameters, smooth, trajectories
+from systems import PRESET, SYSTEMS, batch_of, make_field, parameters, smooth, trajectories
 
 from vgbdm.dynamics.physics import PhysicsField, known_field, simulate_physics
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
 from vgbdm.latents.latents import Latents
+from vgbdm.latents.regression import WindowRegression
+from vgbdm.objectives.matching import Matching
+from vgbdm.objectives.places import WindowSampler
 from vgbdm.paths.derivatives import derivatives
 from vgbdm.paths.hermite import HermitePath
 from vgbdm.paths.lagrange import LagrangePath
@@ -274,6 +277,18 @@ def test_without_regression_the_posterior_follows_from_the_encoder_alone(name):
     assert posterior.theta.mean.shape == (12, len(field.parameter_names))
     field.scale_regression(data.x, data.t)  # there is none, and nothing to do
     assert not any("regression" in key for key in field.state_dict())
+
+
+@pytest.mark.parametrize("regression", [WindowRegression, None])
+@pytest.mark.parametrize("grey", [True, False])
+def test_every_parameter_learns_with_and_without_regression(regression, grey):
+    data = smooth("lorenz", 6)
+    field = make_field("lorenz", data=data, shake=0.3, grey=grey, regression=regression)
+    objective = Matching(field.path, WindowSampler(2, "trajectory", 3), 3)
+    values = {"beta_theta": 0.1, "beta_zeta": 0.1, "gauge": 0.1}
+    objective(field, batch_of(data, field.path), values)["loss"].sum().backward()
+    for name, parameter in field.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().max() > 0, name
 
 
 def test_all_derivatives_are_those_of_the_path():
