@@ -88,7 +88,8 @@ def test_evaluation_of_a_folder_of_runs(folder):
         "members=4",
     )  # fmt: skip
     table = pd.read_csv(folder / "scores" / "scores.csv")
-    assert sorted(table["objective"].value_counts()[["blackbox", "aphynity"]]) == [2, 2]
+    chosen = table[table["chosen"]]["objective"].value_counts()
+    assert sorted(chosen[["blackbox", "aphynity"]]) == [2, 2]
     assert {"oracle", "physics_only", "persistence", "training_mean"} <= set(table["row"])
     assert table.set_index("objective").loc["blackbox", "theta_error"].isna().all()
     assert "report.html" in result.stderr + result.stdout
