@@ -290,5 +290,6 @@ def describe_plan(preset: Preset, kinds: Sequence[Kind], runs: int, trials: int)
     )
 
 
-BESIDES_RUN, BESIDES_TRIAL = 60.0, 20.0
-"""Seconds of start-up, validations, scoring, on one thread of an AMD EPYC."""
+BESIDES_RUN, BESIDES_TRIAL = 40.0, 12.0
+"""Seconds of start-up, validations and scoring on one thread: CPU seconds of Lorenz, on a busy
+machine."""
