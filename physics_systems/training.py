@@ -27,6 +27,7 @@ from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate_width
 from vgbdm.paths.noise import estimate_noise, per_component
+from vgbdm.paths.path import Noise
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -150,10 +151,12 @@ def fit_path(path: FramePath, system: System, data: Trajectories, window: int) -
         InputError: for a path that does not serve the system's order, or noise of other components.
     """
     path.check_order(system.order)
-    noise, source = path.noise, "as given"
-    if isinstance(noise, str):
+    noise: Noise
+    if not isinstance(path.noise, str):
+        noise, source = path.noise, "as given"
+    elif data.noise is not None:
         noise, source = data.noise, "by their store"
-    if noise is None:
+    else:
         noise, source = estimate_noise(data.x, data.t), "as they show"
     each = per_component(noise, len(system.components))
     if len(each) != len(system.components):
