@@ -26,8 +26,9 @@ from vgbdm.extras import need
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.inference.calibration import calibrate, describe
-from vgbdm.paths.noise import estimate_noise, per_component
 from vgbdm.latents.cache import WindowCache
+from vgbdm.paths.noise import estimate_noise, per_component
+from vgbdm.paths.path import Noise
 from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
@@ -159,10 +160,12 @@ def fit_path(path: FramePath, system: System, data: Trajectories, window: int) -
         InputError: for a path that does not serve the system's order, or noise of other components.
     """
     path.check_order(system.order)
-    noise, source = path.noise, "as given"
-    if isinstance(noise, str):
+    noise: Noise
+    if not isinstance(path.noise, str):
+        noise, source = path.noise, "as given"
+    elif data.noise is not None:
         noise, source = data.noise, "by their store"
-    if noise is None:
+    else:
         noise, source = estimate_noise(data.x, data.t), "as they show"
     each = per_component(noise, len(system.components))
     if len(each) != len(system.components):

@@ -69,3 +69,14 @@ def test_one_match_lies_in_the_last_interval_of_all_frames():
     assert s.shape == (COUNT, 1) and s.dtype == torch.float32
     assert float(s.mean()) == pytest.approx(0.5, abs=0.02) and s.min() >= 0 and s.max() <= 1
     assert not torch.equal(LastInterval(4)(torch.arange(COUNT), 5, 5, 4).s, s)
+
+
+@pytest.mark.parametrize("intervals", ["trajectory", "window", "after"])
+def test_the_ends_of_a_trajectory_are_left_out_where_a_path_cannot_be_matched(intervals):
+    ids = torch.arange(COUNT)
+    for frames, edge, wanted in ((41, 3, 3), (FRAMES, 3, 2), (9, 3, 0)):
+        places = WindowSampler(4, intervals, 0)(ids, frames, WINDOW, 1, edge)
+        assert int(places.interval.max()) == frames - 2 - wanted
+        assert int(places.interval.min()) >= wanted
+        assert (intervals == "after") == (int(places.interval.min()) > wanted)
+        assert places.s.min() >= 0 and places.s.max() <= 1
