@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
-from systems import dataset, trajectories
+from system_fields import dataset, trajectories
 
 import vgbdm
 from vgbdm import api

@@ -13,7 +13,7 @@ import numpy as np
 from builders import convert_files, make_years, write_folder
 from hydra import compose, initialize_config_dir
 from runs import CONFIGS
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from climate.conversion.monthly import open_monthly
 from climate.forecasts.reading import open_forecast

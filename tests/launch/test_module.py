@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from processes import finish, starter
-from systems import short_training
+from system_fields import short_training
 
 REPO = Path(__file__).resolve().parents[2]
 MODULE = {"python": "-m", "torchrun": "-m", "deepspeed": "--module"}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from processes import Run, press
-from systems import short_training
+from system_fields import short_training
 
 from vgbdm.training import checkpoint
 

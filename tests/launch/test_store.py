@@ -8,7 +8,7 @@ from builders import make_store
 from forecasters import Oracle
 from omegaconf import OmegaConf
 from refusals import refused
-from systems import dataset
+from system_fields import dataset
 from tiny import make_trainer
 
 from climate.forecasts.writing import write_forecast

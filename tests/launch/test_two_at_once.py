@@ -10,7 +10,7 @@ import pytest
 import warm
 from builders import SPLITS, contents, write_folder
 from processes import environment, finish
-from systems import write_stores
+from system_fields import write_stores
 
 from climate.conversion.verify import find_damaged_shards
 from climate.store.layout import open_store

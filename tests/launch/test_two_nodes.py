@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from processes import BIN, Run
-from systems import write_stores
+from system_fields import write_stores
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 from hydra.core.global_hydra import GlobalHydra
-from systems import dataset, trajectories
+from system_fields import dataset, trajectories
 
 import vgbdm
 from physics_systems.api import evaluate

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from systems import SYSTEMS, make_field
+from system_fields import SYSTEMS, make_field
 
 from physics_systems.data.simulate import simulate
 from physics_systems.data.trajectories import Trajectories, load_trajectories

@@ -9,7 +9,7 @@ import xarray as xr
 from hydra import compose, initialize_config_dir
 from refusals import refused
 from runs import CONFIGS, SMALL, config
-from systems import SYSTEMS, make_field, smooth, trajectories, write_stores
+from system_fields import SYSTEMS, make_field, smooth, trajectories, write_stores
 
 from physics_systems import training
 from physics_systems.data.trajectories import write

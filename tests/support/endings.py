@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import psutil
 from processes import Run
-from systems import short_training
+from system_fields import short_training
 
 STEPS = 40
 SLOW_STEPS = "pause seconds=0.1"

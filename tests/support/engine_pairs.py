@@ -6,7 +6,7 @@ import functools
 import climode
 import torch
 import weather
-from systems import batch_of, make_field, smooth
+from system_fields import batch_of, make_field, smooth
 
 from climate.stream.batches import WeatherBatch
 from climate.training.likelihood import GaussianLikelihood

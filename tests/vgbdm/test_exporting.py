@@ -7,7 +7,7 @@ import pytest
 import torch
 from refusals import refused
 from safetensors.torch import load_file
-from systems import PENDULUM_FIELD, make_field
+from system_fields import PENDULUM_FIELD, make_field
 
 from vgbdm.errors import InputError
 from vgbdm.exporting import export

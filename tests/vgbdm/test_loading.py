@@ -9,8 +9,8 @@ import pytest
 import torch
 from refusals import refused
 from runs_era5 import sign
-from systems import PENDULUM_FIELD as CONFIG
-from systems import make_field
+from system_fields import PENDULUM_FIELD as CONFIG
+from system_fields import make_field
 
 import vgbdm
 from vgbdm.errors import InputError

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data import importing
 from physics_systems.data.importing import MISFIT

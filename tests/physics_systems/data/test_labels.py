@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data.trajectories import load_trajectories, read_parameters, write
 from vgbdm.errors import InputError

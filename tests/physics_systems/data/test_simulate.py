@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data.simulate import draw_parameters, draw_times, simulate
 from physics_systems.data.trajectories import (

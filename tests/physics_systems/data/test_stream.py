@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from systems import smooth
+from system_fields import smooth
 
 from physics_systems.data.stream import TrajectoryStream, statistics
 from physics_systems.data.trajectories import Trajectories

@@ -8,7 +8,7 @@ import pytest
 from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
 from refusals import refused
 from seals import reseal
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data.trajectories import (
     describe_system,

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from systems import make_field, trajectories
+from system_fields import make_field, trajectories
 
 from physics_systems.evaluation import choice, protocol
 from physics_systems.evaluation.rows import Row

@@ -1,7 +1,7 @@
 """The θ of the smallest residual: known answers."""
 
 import torch
-from systems import SYSTEMS, parameters, trajectories
+from system_fields import SYSTEMS, parameters, trajectories
 
 from physics_systems.evaluation.minimum_norm import golden_section, minimum_norm
 from vgbdm.paths.hermite import HermitePath

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from systems import SYSTEMS, make_field, smooth
+from system_fields import SYSTEMS, make_field, smooth
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation import protocol

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from systems import SYSTEMS, WINDOW, make_field, parameters, smooth, trajectories
+from system_fields import SYSTEMS, WINDOW, make_field, parameters, smooth, trajectories
 
 from physics_systems.evaluation import sanity
 from physics_systems.evaluation.protocol import begin_states

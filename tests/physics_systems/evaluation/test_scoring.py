@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from runs import config
-from systems import (
+from system_fields import (
     dataset,
     make_field,
     smooth,

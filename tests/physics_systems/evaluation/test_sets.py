@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import torch
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data.simulate import simulate
 from physics_systems.data.trajectories import write

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from systems import SYSTEMS
+from system_fields import SYSTEMS
 
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.calibration import rank_histogram

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
-from systems import SYSTEMS
+from system_fields import SYSTEMS
 
 from physics_systems.data.simulate import solve_system
 from physics_systems.systems.lorenz import Lorenz

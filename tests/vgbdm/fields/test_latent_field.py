@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from systems import PRESET, SYSTEMS, batch_of, make_field, parameters, smooth, trajectories
+from system_fields import PRESET, SYSTEMS, batch_of, make_field, parameters, smooth, trajectories
 
 from vgbdm.dynamics.physics import PhysicsField, known_field, simulate_physics
 from vgbdm.dynamics.rollout import Solver

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from systems import make_field, smooth, trajectories
+from system_fields import make_field, smooth, trajectories
 
 from vgbdm.dynamics.rollout import Solver
 from vgbdm.fields.grey_box import Window

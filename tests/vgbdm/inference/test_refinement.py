@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from systems import SYSTEMS, make_field, parameters, smooth, trajectories
+from system_fields import SYSTEMS, make_field, parameters, smooth, trajectories
 
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window

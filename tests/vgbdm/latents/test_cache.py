@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from systems import batch_of, make_field, smooth, trajectories
+from system_fields import batch_of, make_field, smooth, trajectories
 
 from vgbdm.fields.grey_box import Window
 from vgbdm.latents.cache import WindowCache

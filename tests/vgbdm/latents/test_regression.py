@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from systems import make_field, parameters, trajectories
+from system_fields import make_field, parameters, trajectories
 
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from systems import SYSTEMS, batch_of, make_field, trajectories
+from system_fields import SYSTEMS, batch_of, make_field, trajectories
 
 from vgbdm.errors import InputError
 from vgbdm.objectives.aphynity import Aphynity

@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from systems import batch_of, make_field, smooth
+from system_fields import batch_of, make_field, smooth
 
 from vgbdm.latents.latents import Latents
 from vgbdm.objectives.aphynity import Aphynity

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from systems import batch_of, make_field, smooth
+from system_fields import batch_of, make_field, smooth
 
 from vgbdm.fields.grey_box import Past, Window
 from vgbdm.objectives.matching import Matching, draw_posterior

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from systems import SYSTEMS
+from system_fields import SYSTEMS
 
 from physics_systems.data.simulate import simulate
 from vgbdm.paths.derivatives import derivatives

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from systems import SYSTEMS, dataset
+from system_fields import SYSTEMS, dataset
 
 from physics_systems.data.simulate import simulate
 from vgbdm.paths.noise import estimate_noise, per_component
