@@ -6,7 +6,7 @@ Shapes: ``B`` trajectories of a batch, ``L`` frames, ``k`` node values of a path
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -41,7 +41,7 @@ class TrajectoryBatch:
     weights: Tensor
     rows: Tensor
     copied: Any = None
-    cache: WindowCache | None = None
+    cache: WindowCache | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.ids)
