@@ -89,7 +89,7 @@ class WindowRegression(nn.Module):
         if estimate is not None and not estimate > 0:
             raise InputError(f"regression: estimate={estimate}; want a positive ridge, or null")
         self.ridges, self.silent = tuple(ridges), silent
-        self.estimate, self.parameters = estimate if parameters else None, parameters
+        self.estimate, self.known = estimate if parameters else None, parameters
         self.together_bound, self.alone_bound = together_bound, alone_bound
         together = 1 + seen + seen * (seen + 1) // 2 + parameters
         self.alone = size * parameters
@@ -100,7 +100,7 @@ class WindowRegression(nn.Module):
     @property
     def numbers(self) -> int:
         """Coefficients of a window: outputs, and P where there is an estimate."""
-        return self.outputs + (self.parameters if self.estimate is not None else 0)
+        return self.outputs + (self.known if self.estimate is not None else 0)
 
     def coefficients(self, window: WindowRates) -> Tensor:
         """All coefficients, (B, numbers)."""

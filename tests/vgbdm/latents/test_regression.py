@@ -179,3 +179,10 @@ def test_an_estimate_far_beyond_the_prior_is_drawn_in():
     wild[:, -1] = torch.tensor([0.5, -3.0, 1e4])
     assert bent.estimated(wild)[:, 0].tolist() == pytest.approx([0.5, -3.0, 10.0], rel=0.01)
     assert torch.equal(bent(wild), bent(wild[:, :-1]))
+
+
+def test_a_window_s_numbers_are_as_many_as_it_says():
+    for estimate in (None, 1e-3):
+        module = WindowRegression(C, S, P, estimate=estimate)
+        assert module.coefficients(rates()).shape == (B, module.numbers)
+        assert list(module.parameters()) == []
