@@ -119,7 +119,7 @@ def test_every_row_has_as_many_trials_which_compose():
     assert set(TRIALS) == set(ROWS) and uneven(TRIALS) == []
     for row, trials in TRIALS.items():
         assert trials[0] == []
-        for system in SYSTEMS:
+        for system in ("lorenz", "reaction_diffusion"):  # they have presets of their own
             told = [entries(resolved(system, row, "preset", *options)) for options in trials]
             assert all(one != told[0] for one in told[1:]), (system, row)
 
