@@ -394,8 +394,7 @@ def put_weights(field: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -
     Raises:
         InputError: naming the first tensor that is missing, is too much, or has another shape.
     """
-    renew = getattr(field, "renewed_weights", None)
-    tensors = tensors if renew is None else renew(tensors)
+    tensors = getattr(field, "renewed_weights", dict)(tensors)
     held, wanted = ({n: v.shape for n, v in x.items()} for x in (tensors, field.state_dict()))
     check_shapes(folder / "model", held, wanted)
     field.load_state_dict(tensors)
