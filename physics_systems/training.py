@@ -97,7 +97,6 @@ class ForecastValidation:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
         x, t = self.data.x, self.data.t
         calibrate(field, x, t, seed=0)
-        self._say(describe(field))
         truth = x[:, field.window :]
         size = truth.shape[2]
         variance = truth.double().transpose(0, 2).flatten(1).var(1, unbiased=False)
@@ -109,12 +108,14 @@ class ForecastValidation:
             fine = square.isfinite().all(1)
             counts = torch.stack((fine.sum(), (~fine).sum()))
             sums = torch.cat((torch.where(fine[:, None], square, 0.0).sum(0), counts))
-        numbers = to_numbers(torch.cat((self.backend.sum(sums), variance)))
-        errors, (fine_ones, failed), variances = (
+        numbers = to_numbers(torch.cat((self.backend.sum(sums), field.calibrated_on, variance)))
+        errors, (fine_ones, failed), widths, variances = (
             numbers[:size],
             numbers[size : size + 2],
-            numbers[size + 2 :],
+            numbers[size + 2 : size + 4],
+            numbers[size + 4 :],
         )
+        self._say(describe(field, widths))
         each = np.divide(errors, fine_ones) if fine_ones else np.full(size, np.nan)
         score = float((each / np.array(variances)).mean())
         broken = failed > 0 or not math.isfinite(score)

@@ -16,7 +16,7 @@ from scripted_table import BEST, LENGTH, SECONDS, Killed, Launcher, made, no_tra
 from vgbdm.errors import InputError
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO / "benchmarks"), str(REPO / "launch")]
+sys.path.append(str(REPO / "benchmarks"))
 
 import systems  # noqa: E402
 import systems_page  # noqa: E402

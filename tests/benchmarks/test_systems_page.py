@@ -11,7 +11,7 @@ from scripted_table import made, no_training
 from vgbdm.errors import InputError
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO / "benchmarks"), str(REPO / "launch")]
+sys.path.append(str(REPO / "benchmarks"))
 
 import systems_fairness  # noqa: E402
 import systems_page  # noqa: E402

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(REPO / "benchmarks"), str(REPO / "launch")]
+sys.path.append(str(REPO / "benchmarks"))
 
 import systems  # noqa: E402
 import systems_rows  # noqa: E402

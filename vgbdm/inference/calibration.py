@@ -24,6 +24,7 @@ components, ``P`` parameters, ``U`` latents and parameters, ``...`` axes of a gr
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -76,11 +77,15 @@ def calibrate(field: LatentField, frames: Tensor, times: Tensor, seed: int) -> N
     field.calibrated_on[1] = calibrate_zeta(field, frames, times)
 
 
-def describe(field: LatentField) -> str:
-    """One line: what the widths were set by, and whether that was enough."""
-    windows, forecasts = (int(count) for count in field.calibrated_on.tolist())
-    if not forecasts and not windows:
-        return "widths of the posterior: it is not said what they were set by, if by anything"
+def describe(field: LatentField, counts: Sequence[float] | None = None) -> str:
+    """One line: what the widths were set by, and whether that was enough.
+
+    Args:
+        field: that is calibrated.
+        counts: what its ``calibrated_on`` holds, where the host has it; None: it is read.
+    """
+    held = field.calibrated_on.tolist() if counts is None else counts
+    windows, forecasts = (int(count) for count in held)
     parts = [f"θ by {windows} windows of its own making"] if field.grey else []
     parts.append(f"ζ by forecasts of {forecasts} held-out trajectories")
     few = (field.grey and windows < ENOUGH) or (forecasts < ENOUGH and not field.physics.grid)

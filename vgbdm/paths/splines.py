@@ -47,7 +47,8 @@ def smooth(frames: Tensor, times: Tensor, alpha: float) -> Tensor:
     gaps = times.double().diff(dim=1)
     unit = gaps.mean(1, keepdim=True)
     gaps = torch.round(gaps / unit / SAME).clamp_min(1) * SAME
-    if len(gaps) > 1 and bool((gaps == gaps[:1]).all()):  # one set of equations for all
+    # one set of equations for all; on a device that would be a read, and many are solved at once
+    if len(gaps) > 1 and gaps.device.type == "cpu" and bool((gaps == gaps[:1]).all()):
         columns = x.movedim(0, 1).reshape(1, size, -1)
         found = _solve(columns, gaps[:1], alpha)
         found = found.reshape(3, size, len(x), -1).movedim(2, 1)
@@ -71,6 +72,11 @@ def _solve(x: Tensor, gaps: Tensor, alpha: float) -> Tensor:
     return torch.stack((value, *_derivatives(value, third, gaps)))
 
 
+def _numbers(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Constants of the type of a tensor, made where it is: copies are waited for."""
+    return torch.stack([like.new_full((), value) for value in values])
+
+
 def _third_derivatives(gaps: Tensor) -> Tensor:
     """(B, L - 1, 3, 3) at the Gauss points of every interval k, the M_j of j = k-2, k-1 and k.
 
@@ -79,7 +85,7 @@ def _third_derivatives(gaps: Tensor) -> Tensor:
     count = gaps.shape[1]
     h = pad(gaps, (2, 2), value=1.0)
     before, own, after = h[:, 1 : 1 + count, None], gaps[..., None], h[:, 3 : 3 + count, None]
-    s = torch.tensor(GAUSS, dtype=gaps.dtype, device=gaps.device)
+    s = _numbers(GAUSS, gaps)
     rise, fall = own * s, own * (1 - s)
     left, right = (before + own) * own, (own + after) * own
     middle = (before + rise) * fall / left + (after + fall) * rise / right
@@ -92,7 +98,7 @@ def _third_derivatives(gaps: Tensor) -> Tensor:
 
 def _gram(splines: Tensor, gaps: Tensor) -> Tensor:
     """G, (B, n, n): the integrals of the products of the M_j."""
-    weights = torch.tensor(WEIGHTS, dtype=gaps.dtype, device=gaps.device)
+    weights = _numbers(WEIGHTS, gaps)
     blocks = torch.einsum("bkgj,bkgi,bk,g->bkji", splines, splines, gaps, weights)
     count = gaps.shape[1]
     found = gaps.new_zeros(len(gaps), count + 2, count + 2)
@@ -123,8 +129,7 @@ def _derivatives(value: Tensor, third: Tensor, gaps: Tensor) -> tuple[Tensor, Te
     Inside, of the parabola that is left when what f''' adds is taken off the frames on both sides;
     the first and the last follow from their neighbours.
     """
-    s = torch.tensor(GAUSS, dtype=value.dtype, device=value.device)
-    weights = torch.tensor(WEIGHTS, dtype=value.dtype, device=value.device)
+    s, weights = _numbers(GAUSS, value), _numbers(WEIGHTS, value)
     h = gaps[..., None]
 
     def integral(kernel: Tensor) -> Tensor:
