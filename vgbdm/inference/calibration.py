@@ -86,6 +86,8 @@ def describe(field: LatentField, counts: Sequence[float] | None = None) -> str:
     """
     held = field.calibrated_on.tolist() if counts is None else counts
     windows, forecasts = (int(count) for count in held)
+    if not forecasts and not windows:
+        return "widths of the posterior: it is not said what they were set by, if by anything"
     parts = [f"θ by {windows} windows of its own making"] if field.grey else []
     parts.append(f"ζ by forecasts of {forecasts} held-out trajectories")
     few = (field.grey and windows < ENOUGH) or (forecasts < ENOUGH and not field.physics.grid)
