@@ -12,8 +12,12 @@ HORIZON = ["objective.ahead=16"]
 """Longer than the preset of Lorenz (10) and reaction–diffusion (12), shorter than the others' (25);
 forecasts of every system start where as many frames are left."""
 
+NO_GAUGE = ["objective.schedules.gauge.start=0.0"]
+"""Where inputs do not tell θ, λ costs forecasts more than it helps: RLC with everything in the state,
+a minute, seed 1, relative MSE on validation .0028 with λ = .01, .00024 without."""
+
 TRIALS: dict[str, list[list[str]]] = {
-    "vgbdm": [[], SLOWER, FASTER, ["objective.schedules.gauge.start=3.0e-3"]],
+    "vgbdm": [[], SLOWER, FASTER, NO_GAUGE],
     "blackbox": [[], SLOWER, FASTER, ["objective.schedules.beta_zeta.end=3.0e-5"]],
     "node": [[], SLOWER, FASTER, HORIZON],
     "physvae": [[], SLOWER, FASTER, HORIZON],
