@@ -98,11 +98,15 @@ class HermitePath(Path):
 
     def extras(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
         """See `Path`."""
+        parts = zip(frames.split(64), times.split(64), strict=True)  # bounds the memory
+        found = [self._fitted(x, t) for x, t in parts]
+        return tuple(torch.cat(part) for part in zip(*found, strict=True))
+
+    def _fitted(self, frames: Tensor, times: Tensor) -> tuple[Tensor, ...]:
+        """Node values besides the frames, of some trajectories."""
         if self.smoothing:
             return smooth(frames, times, self.smoothing).unbind(0)
-        parts = zip(frames.split(64), times.split(64), strict=True)  # bounds the memory of stencils
-        found = [derivatives(x, t, self.stencil) for x, t in parts]
-        return tuple(torch.cat(part) for part in zip(*found, strict=True))
+        return derivatives(frames, times, self.stencil)
 
     def __call__(
         self, a: Tensor, b: Tensor, length: Tensor, s: Tensor, noise: Tensor | None = None
