@@ -5,7 +5,7 @@ import signal
 
 import endings
 import pytest
-from endings import SLOW_STEPS, STEPS, check_failed, check_finished
+from endings import FIRST, SLOW_STEPS, STEPS, check_failed, check_finished
 from processes import Run, send
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def test_after_a_peers_death_the_last_checkpoint_stands(options, tmp_path, launc
     backend = {"torchrun": "ddp", "deepspeed": "deepspeed"}[launcher]
     more = [*options, f"backend={backend}"]
     with Run(tmp_path / "run", more, launcher=launcher, faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         send(run.rank(rank), signal.SIGKILL)
         assert run.finish() != 0
         check_failed(run, "a peer is gone", "last checkpoint stands: step-00000000")
@@ -38,11 +38,12 @@ def test_after_a_peers_death_the_last_checkpoint_stands(options, tmp_path, launc
 
 @pytest.mark.parametrize("late", [0, 1])
 def test_torchrun_starts_a_run_again(options, undisturbed, tmp_path, late):
-    faults = f"{SLOW_STEPS}; late rank={late} seconds=3"
+    struck = STEPS // 2 + 3
+    faults = f"pause seconds=0.1 after={struck} more=0.4; late rank={late} seconds=3"
     again = ["--standalone", "--nproc-per-node=2", "--max-restarts=2"]
     launcher = [shutil.which("torchrun") or "torchrun", *again]
     with Run(tmp_path / "run", [*options, "resume=true"], launcher=launcher, faults=faults) as run:
-        run.wait_step(STEPS // 2 + 3)
+        run.wait_step(struck)
         send(run.rank(1), signal.SIGKILL)
         assert run.finish() == 0, run.text()
         assert len(run.lines("torchrun, start 2: 2 rank(s)")) == 1
@@ -50,10 +51,10 @@ def test_torchrun_starts_a_run_again(options, undisturbed, tmp_path, late):
 
 
 def test_a_hang_is_ended_and_every_rank_says_where(options, tmp_path):
-    more = [*options, "trainer.hang_minutes=0.2"]
+    more = [*options, "trainer.hang_minutes=0.5"]
     with Run(tmp_path / "run", more, faults="hang rank=1 steps=7") as run:
         assert run.finish() != 0
-        check_failed(run, "no progress for 12 s", "hang-rank")
+        check_failed(run, "no progress for 30 s", "hang-rank")
         stacks = [(run.run_dir / f"hang-rank{rank}.txt").read_text() for rank in (0, 1)]
         assert all("faulty.py" in text for text in stacks)
         assert run.status()["step"] == 6

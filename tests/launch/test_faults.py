@@ -9,7 +9,15 @@ import endings
 import numpy as np
 import pandas as pd
 import pytest
-from endings import SLOW_STEPS, STEPS, check_failed, check_it_goes_on, check_stopped, losses
+from endings import (
+    FIRST,
+    SLOW_STEPS,
+    STEPS,
+    check_failed,
+    check_it_goes_on,
+    check_stopped,
+    losses,
+)
 from processes import Run, send
 
 pytestmark = pytest.mark.slow
@@ -32,35 +40,35 @@ def undisturbed(options, tmp_path_factory):
 
 def test_sigterm_to_the_agent_saves_and_the_run_goes_on(options, undisturbed, tmp_path):
     with Run(tmp_path / "run", options, faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         for _ in range(3):
             send(run.process.pid)
         assert run.finish() == 1  # torchrun's own
-        check_stopped(run, 5, "SIGTERM")
+        check_stopped(run, FIRST, "SIGTERM")
         check_it_goes_on(run, options, undisturbed)
 
 
 def test_sigterm_to_the_deepspeed_front_end_does_not_leave_ranks(options, tmp_path):
     deepspeed = [*options, "backend=deepspeed"]
     with Run(tmp_path / "run", deepspeed, launcher="deepspeed", faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         send(run.process.pid)
         assert run.finish() == -signal.SIGTERM
-        check_stopped(run, 5, "its launcher is gone")
+        check_stopped(run, FIRST, "its launcher is gone")
 
 
 def test_sigusr1_to_one_rank_stops_all(options, tmp_path):
     deepspeed = [*options, "backend=deepspeed"]
     with Run(tmp_path / "run", deepspeed, launcher="deepspeed", faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         send(run.rank(1), signal.SIGUSR1)
         assert run.finish() == 75
-        check_stopped(run, 5, "another rank")
+        check_stopped(run, FIRST, "another rank")
 
 
 @pytest.mark.parametrize("moment", ["before", "looking", "saving"])
 def test_a_signal_may_come_at_any_time(options, tmp_path, moment):
-    faults = f"{SLOW_STEPS}; look seconds=2; save seconds=2"
+    faults = f"pause seconds=0.1 after={STEPS // 2} more=1; look seconds=2; save seconds=2"
     with Run(tmp_path / "run", options, launcher=2, faults=faults) as run:
         marks = {"before": "config.json", "looking": "looking", "saving": "saving"}
         run.wait_until((run.run_dir / marks[moment]).exists)
@@ -74,7 +82,7 @@ def test_a_signal_may_come_at_any_time(options, tmp_path, moment):
 def test_a_stop_where_a_validation_is_due_is_made_up_for(options, undisturbed, tmp_path):
     more = [o for o in options if "validations" not in o] + ["trainer.validations=40"]
     with Run(tmp_path / "run", more, launcher=1, faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         send(run.process.pid)
         assert run.finish() == 75
         step = run.status()["step"]

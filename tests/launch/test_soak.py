@@ -24,7 +24,6 @@ STEPS, FAULTS, SAME = 120, 12, 5
 """Of the run; starts that end badly; the first ones all have the first layout."""
 SPACING = 8
 """Steps between faults, on average; what is left at the end is for a driver that comes late."""
-SLOW_STEPS = "pause seconds=0.15"
 OPTIONS = [
     "size=tiny", f"trainer.total_steps={STEPS}", "trainer.validations=4", "trainer.keep=3",
     "trainer.save_minutes=0.005", "rate.peak=5e-3", "rate.warmup=5", "validation.starts=4",
@@ -89,8 +88,9 @@ def draw_faults(random: np.random.Generator) -> list[Fault]:
     return faults
 
 
-def start(store, run_dir, layout: Layout, *more: str, faults: str = SLOW_STEPS) -> Run:
-    """A start of the training; see `Run`."""
+def start(store, run_dir, layout: Layout, *more: str, fault: Fault | None = None) -> Run:
+    """A start of the training, slow enough for its fault; see `Run`."""
+    faults = f"pause seconds=0.15 after={fault.step} more=1" if fault else ""
     options = [f"store={store.path}", *OPTIONS, *layout.options, *more]
     return Run(run_dir, options, "train_era5", layout.command, faults)
 
@@ -180,7 +180,7 @@ def check_where_it_went_on(run: Run, start: Path, damaged: Path | None) -> None:
 def test_a_run_with_twelve_faults_is_the_run_without(store, tmp_path):
     random = np.random.default_rng(SEED)
     faults = draw_faults(random)
-    with start(store, tmp_path / "undisturbed", ALONE, faults="") as run:
+    with start(store, tmp_path / "undisturbed", ALONE) as run:
         assert run.finish(PATIENCE) == 0, run.text()
     undisturbed = rows(tmp_path / "undisturbed")
     assert undisturbed["step"].tolist() == list(range(1, STEPS + 1))
@@ -188,7 +188,7 @@ def test_a_run_with_twelve_faults_is_the_run_without(store, tmp_path):
 
     run_dir, whole, damaged = tmp_path / "run", None, None
     for k, fault in enumerate(faults):
-        with start(store, run_dir, fault.layout, "resume=true") as run:
+        with start(store, run_dir, fault.layout, "resume=true", fault=fault) as run:
             strike(run, fault)
             check_status(run, fault)
             check_rows(run_dir, undisturbed, same=k < SAME)
@@ -197,7 +197,7 @@ def test_a_run_with_twelve_faults_is_the_run_without(store, tmp_path):
         damaged = damage(run_dir, fault.damage, random) if fault.damage else None
         whole = whole_checkpoint(run_dir)
 
-    with start(store, run_dir, ALONE, "resume=true", faults="") as run:
+    with start(store, run_dir, ALONE, "resume=true") as run:
         assert run.finish(PATIENCE) == 0, run.text()
         check_where_it_went_on(run, whole, damaged)
         last = f"step-{STEPS:08d}"

@@ -4,31 +4,28 @@ import signal
 import time
 
 import pytest
+from endings import FIRST, SLOW_STEPS, options_of
 from processes import Run, press
-from system_fields import short_training
 
 from vgbdm.training import checkpoint
-
-STEPS = 40
-SLOW_STEPS = "pause seconds=0.1"
 
 
 @pytest.fixture(scope="module")
 def options(tmp_path_factory):
     """Of a short training."""
-    return short_training(tmp_path_factory.mktemp("lorenz"), STEPS)
+    return options_of(tmp_path_factory.mktemp("lorenz"))
 
 
 def test_the_first_saves_and_says_how_to_go_on(options, tmp_path):
     with Run(tmp_path / "run", options, launcher="python", faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         press(run)
         assert run.finish() == 75, run.text()
         status = run.status()
         line = f"stopped at step {status['step']} (SIGINT); {status['checkpoint']} is saved, "
         assert run.lines("stopped at step") == [f"{line}resume=true goes on"]
         assert (status["state"], status["cause"]) == ("stopped", f"{line}resume=true goes on")
-        assert 5 <= status["step"] == int(status["checkpoint"][5:])
+        assert FIRST <= status["step"] == int(status["checkpoint"][5:])
         assert run.lines("SIGINT: stops after the step under way") and not run.lines()
 
 
@@ -40,7 +37,7 @@ def test_the_second_ends_at_once_and_the_last_checkpoint_stands(options, tmp_pat
         press(run)
         run.wait_until(lambda: run.lines("SIGINT: stops"))
         press(run)
-        assert run.finish(30) == 130, run.text()
+        assert run.finish() == 130, run.text()
         line = "stopped at step 0 (SIGINT, twice); step-00000000 stands, resume=true goes on"
         assert run.lines("stopped") == [line] and run.status()["cause"] == line
 
@@ -52,11 +49,11 @@ def test_under_launchers_no_finished_checkpoint_is_lost(options, tmp_path, launc
     """What they allow: docs/running.md#runs-you-can-leave-alone."""
     more = [*options, "backend=ddp" if launcher == "torchrun" else "backend=deepspeed"]
     with Run(tmp_path / "run", more, launcher=launcher, faults=SLOW_STEPS) as run:
-        run.wait_step(5)
+        run.wait_step(FIRST)
         for _ in range(presses):
             press(run)
             time.sleep(0.2)
         assert run.finish() == {"torchrun": 1, "deepspeed": -signal.SIGINT}[launcher]
         whole = checkpoint.find_whole(run.run_dir, "last")
         assert run.status()["state"] == "stopped", run.text()
-        assert run.status()["step"] == checkpoint.step_of(whole) >= 5
+        assert run.status()["step"] == checkpoint.step_of(whole) >= FIRST

@@ -48,7 +48,8 @@ def test_a_killed_run_goes_on_bit_equal(store, tmp_path):
     train(store, undisturbed, ranks=2)
     run_dir = tmp_path / "run"
     options = [f"store={store.path}", *QUICK, *SPEED]
-    with Run(run_dir, options, "train_era5", launcher=2, faults="pause seconds=0.02") as run:
+    slow = "pause seconds=0.02 after=27 more=3600"  # it stands until it is killed
+    with Run(run_dir, options, "train_era5", launcher=2, faults=slow) as run:
         run.wait_until(lambda: _step(run_dir) >= 25)
         run.process.kill()
     assert _step(run_dir) == 25

@@ -7,7 +7,9 @@ from processes import Run
 from system_fields import short_training
 
 STEPS = 40
-SLOW_STEPS = "pause seconds=0.1"
+FIRST = 5
+"""Steps that tests wait for before they disturb a run."""
+SLOW_STEPS = f"pause seconds=0.1 after={FIRST} more=1"
 
 
 def options_of(place):

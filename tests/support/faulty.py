@@ -1,8 +1,9 @@
 """A training that goes wrong as asked: ``faulty.py train_system "nan rank=1 steps=5,6" …``.
 
-Faults, by ``;``: late rank= seconds=S (to come) · pause seconds=S (each step) · hang rank= steps=
-· nan … · huge … (the loss) · look seconds=S (each validation, after the first) · save seconds=S (in
-the middle of each).
+Faults, by ``;``: late rank= seconds=S (to come) · pause seconds=S (each step) after=N more=S (those
+after step N: a busy test still comes in time) · gate path=P (no step before it is there) · hang
+rank= steps= · nan … · huge … (the loss) · look seconds=S (each validation, after the first) ·
+save seconds=S (in the middle of each).
 """
 
 import os
@@ -36,8 +37,15 @@ def install(faults: dict[str, dict[str, str]]) -> None:
             and str(trainer.step + 1) in fault["steps"].split(",")
         )
 
+    def wait(trainer):
+        pause, gate = faults.get("pause", {"seconds": 0}), faults.get("gate")
+        late = trainer.step >= float(pause.get("after", "inf"))
+        time.sleep(float(pause["more" if late else "seconds"]))
+        while gate and not Path(gate["path"]).exists():
+            time.sleep(0.05)
+
     def step(self, *args):
-        time.sleep(float(faults.get("pause", {}).get("seconds", 0)))
+        wait(self)
         while hits(self, "hang"):
             time.sleep(1)
         return train_step(self, *args)

@@ -24,7 +24,7 @@ def test_results_that_come_early_wait_for_those_before_them():
 
     def work(shared, item):
         if item == 0:
-            assert first.wait(10)
+            assert first.wait(300)
         elif item == 2:
             first.set()
         return item

@@ -27,11 +27,47 @@ FORK = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Signs of life that do not take their time."""
+    """Signs of life that do not take their time, but for which a busy machine may take it."""
     monkeypatch.setattr(lock, "BEAT", 0.05)
-    monkeypatch.setattr(lock, "SILENCE", 0.4)
-    monkeypatch.setattr(lock, "SETTLE", 0.1)
+    monkeypatch.setattr(lock, "SILENCE", 600.0)
     monkeypatch.setattr(lock, "LOOK", 0.02)
+
+
+class Clock:
+    """Time that passes only while all who are at work sleep; one, unless more are named."""
+
+    def __init__(self, count=1):
+        self.now, self.awake, self.slept, self.ends = 1000.0, count, [], []
+        self.changed = threading.Condition()
+
+    def monotonic(self):
+        return self.now
+
+    def sleep(self, seconds):
+        with self.changed:
+            self.slept.append(seconds)
+            end = self.now + seconds
+            self.ends.append(end)
+            self.rest()
+            assert self.changed.wait_for(lambda: self.now >= end, 600)
+
+    def rest(self):
+        """One sleeps or has gone; where none is awake, it is as late as the next one's end."""
+        with self.changed:
+            self.awake -= 1
+            if not self.awake and self.ends:
+                self.now = min(self.ends)
+                self.awake = self.ends.count(self.now)
+                self.ends = [end for end in self.ends if end > self.now]
+                self.changed.notify_all()
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Time as the lock knows it."""
+    found = Clock()
+    monkeypatch.setattr(lock, "time", found)
+    return found
 
 
 @pytest.fixture
@@ -48,12 +84,11 @@ def enter(folder):
 # --- one machine ---------------------------------------------------------------------------------
 
 
-def test_a_second_is_refused_at_once_and_the_folder_is_left_as_it_was(tmp_path):
+def test_a_second_is_refused_at_once_and_the_folder_is_left_as_it_was(tmp_path, clock):
     place = tmp_path / "place"
     with locked(place):
-        begin = time.monotonic()
         line = refused(lambda: enter(place), "locked by process", "wait for its end")
-        assert str(os.getpid()) in line and time.monotonic() - begin < 1
+        assert str(os.getpid()) in line and not clock.slept
         (place / "kept").touch()
     assert [path.name for path in place.iterdir()] == ["kept"]
     enter(place)
@@ -71,7 +106,7 @@ with locked(Path(sys.argv[1])):
 """
 
 
-def test_the_lock_of_the_dead_is_taken_at_once(tmp_path):
+def test_the_lock_of_the_dead_is_taken_at_once(tmp_path, clock):
     child = subprocess.Popen(
         [sys.executable, "-c", DIES, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -80,31 +115,37 @@ def test_the_lock_of_the_dead_is_taken_at_once(tmp_path):
     child.send_signal(signal.SIGKILL)
     child.wait()
     assert (tmp_path / LOCK).exists()
-    begin = time.monotonic()
     enter(tmp_path)
-    assert time.monotonic() - begin < 1
+    assert not clock.slept
     child.stdin.close()
     child.stdout.close()
 
 
 def test_neither_children_nor_forks_hold_the_lock_of_the_dead(tmp_path):
+    """The three of them live until this process closes its end of a pipe."""
+    reader, writer = os.pipe()
+
     def die(ready):
+        os.close(writer)
         with locked(tmp_path):
             if os.fork() == 0:  # it must neither keep the lock nor give it back
-                time.sleep(30)
+                ready.release()
+                os.read(reader, 1)
                 os._exit(0)
-            subprocess.Popen(["sleep", "30"])
-            ready.set()
-            time.sleep(30)
+            subprocess.Popen(["cat"], stdin=reader)
+            ready.release()
+            os.read(reader, 1)
 
-    ready = FORK.Event()
+    ready = FORK.Semaphore(0)
     child = FORK.Process(target=die, args=(ready,))
     child.start()
-    assert ready.wait(20)
+    assert all(ready.acquire(timeout=300) for _ in range(2))
     refused(lambda: enter(tmp_path), "locked by")
     os.kill(child.pid, signal.SIGKILL)
     child.join()
     enter(tmp_path)
+    os.close(writer)
+    os.close(reader)
 
 
 def contend(work, seed, count=2):
@@ -116,9 +157,9 @@ def contend(work, seed, count=2):
         barrier.wait()
         time.sleep(wait)
         with contextlib.suppress(InputError):
-            work(lambda: barrier.wait(20), worked)
+            work(lambda: barrier.wait(300), worked)
             return
-        barrier.wait(20)
+        barrier.wait(300)
 
     def contestant(wait):
         one(wait)
@@ -192,41 +233,46 @@ def test_where_flock_says_nothing_a_living_owner_is_seen_by_its_signs(tmp_path, 
     enter(tmp_path)
 
 
-def test_the_dead_of_another_machine_are_silent(tmp_path, quick):
+def test_the_dead_of_another_machine_are_silent(tmp_path, clock):
     """No clocks and no names of hosts are compared: the same name elsewhere is another machine."""
     record = {"word": "abc", "count": "000000000007", "machine": "elsewhere/1", "process": "1 of h"}
     (tmp_path / LOCK).write_text(json.dumps(record))
     os.utime(tmp_path / LOCK, (0, 2**33))
-    begin = time.monotonic()
     enter(tmp_path)
-    assert time.monotonic() - begin >= lock.SILENCE
+    assert sum(clock.slept) == lock.SILENCE + lock.SETTLE
     (tmp_path / LOCK).write_text(json.dumps(record))
-    begin = time.monotonic()
+    clock.slept.clear()
     with locked(tmp_path, force=True):
-        assert time.monotonic() - begin < lock.SILENCE
+        assert clock.slept == [lock.SETTLE]
 
 
-def test_one_of_many_machines_takes_the_lock_of_the_dead(tmp_path, quick, per_machine):
+def test_one_of_many_machines_takes_the_lock_of_the_dead(tmp_path, per_machine, monkeypatch):
     (tmp_path / LOCK).write_text("")
-    inside, most = [], []
+    clock, inside, most = Clock(4), [], []
+    monkeypatch.setattr(lock, "time", clock)
 
     def take():
-        with contextlib.suppress(InputError), locked(tmp_path):
-            inside.append(1)
-            most.append(len(inside))
-            time.sleep(1.0)
-            inside.pop()
+        try:
+            with contextlib.suppress(InputError), locked(tmp_path):
+                inside.append(1)
+                most.append(len(inside))
+                clock.sleep(1.0)
+                inside.pop()
+        finally:
+            clock.rest()
 
     threads = [threading.Thread(target=take) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert max(most) == 1
+    assert most == [1]
 
 
-def test_who_was_silent_for_too_long_learns_that_it_lost(tmp_path, quick):
+def test_who_was_silent_for_too_long_learns_that_it_lost(tmp_path):
     with locked(tmp_path) as held:
+        held._done.set()  # silent from now on
+        held._thread.join()
         held.check()
         record = json.loads((tmp_path / LOCK).read_text())
         (tmp_path / LOCK).write_text(json.dumps(record | {"word": "another"}))
@@ -270,23 +316,7 @@ def test_a_file_in_place_of_the_folder_is_named(tmp_path):
 # --- how long it takes ---------------------------------------------------------------------------
 
 
-class Clock:
-    """Time that passes only while somebody sleeps."""
-
-    def __init__(self):
-        self.now, self.slept = 1000.0, []
-
-    def monotonic(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.slept.append(seconds)
-        self.now += seconds
-
-
-def test_the_dead_of_another_machine_are_watched_for_a_minute(tmp_path, monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(lock, "time", clock)
+def test_the_dead_of_another_machine_are_watched_for_a_minute(tmp_path, clock):
     record = {"word": "abc", "count": "000000000007", "machine": "elsewhere/1", "process": "1 of h"}
     (tmp_path / LOCK).write_text(json.dumps(record))
     enter(tmp_path)

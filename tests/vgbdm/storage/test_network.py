@@ -77,10 +77,11 @@ def test_what_an_error_means(error, meaning):
 class Clock:
     """Time that passes only where somebody sleeps."""
 
-    def __init__(self, patch) -> None:
+    def __init__(self) -> None:
         self.now, self.slept = 0.0, []
-        patch.setattr(network.time, "monotonic", lambda: self.now)
-        patch.setattr(network.time, "sleep", self.sleep)
+
+    def monotonic(self) -> float:
+        return self.now
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -89,7 +90,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    return Clock(monkeypatch)
+    found = Clock()
+    monkeypatch.setattr(network, "time", found)  # threads of other tests have theirs
+    return found
 
 
 def failing(*errors):

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vgbdm.training.backends.fragments import (
@@ -21,7 +21,7 @@ from vgbdm.training.backends.fragments import (
     st.lists(st.lists(st.integers(1, 4), min_size=0, max_size=3), min_size=1, max_size=5),
     st.lists(st.integers(1, 20), min_size=1, max_size=6),
 )
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_cut_into_flat_tensors_comes_back(shapes, cuts):
     named = {f"p{k}": torch.Size(shape) for k, shape in enumerate(shapes)}
     total = sum(shape.numel() for shape in named.values())

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vgbdm.errors import InputError
@@ -166,7 +166,7 @@ def test_padding_and_what_evens_shares_out_weigh_nothing():
     st.sets(st.integers(0, 200), min_size=1, max_size=60), st.integers(1, 40),
     st.integers(1, 4), st.integers(0, 6), st.integers(0, 5),
 )  # fmt: skip
-@settings(max_examples=20, deadline=None, derandomize=True)
+@settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_any_order_holds_every_sample_once_an_epoch(anchors, block, lanes, more, seed):
     anchors = np.array(sorted(anchors))
     order = Order(anchors, block, lanes, lanes + more, seed)

@@ -1,14 +1,17 @@
 """Ranks that meet in a store find each other, and nobody who is dead."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from torch.distributed import DistStoreError, HashStore
 
+from vgbdm.training.backends import rendezvous
 from vgbdm.training.backends.rendezvous import agree_on_name
 
-PATIENCE = timedelta(seconds=60)
+PATIENCE = timedelta(seconds=300)
 HASTE = timedelta(seconds=0.2)
 
 
@@ -71,8 +74,16 @@ def test_a_start_that_died_half_way_is_forgotten(store, ranks):
     one_name(start(ranks, store, [0, 1]))
 
 
-def test_who_is_missing_is_named(store, ranks):
-    rank_2 = ranks.submit(agree_on_name, store, 2, 4, PATIENCE)
+def test_who_is_missing_is_named(store, ranks, monkeypatch):
+    """Time passes for rank 0 only once it has answered the rank that is there."""
+    rank_2, now = ranks.submit(agree_on_name, store, 2, 4, PATIENCE), [0.0]
+
+    def sleep(seconds):
+        time.sleep(seconds)
+        now[0] += 0.5 if rank_2.done() else 0.0
+
+    clock = SimpleNamespace(monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(rendezvous, "time", clock)
     with pytest.raises(TimeoutError, match="no sign of rank 1, 3 within 0:00:02"):
         agree_on_name(store, 0, 4, timedelta(seconds=2))
     rank_2.result()

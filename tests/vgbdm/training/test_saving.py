@@ -3,7 +3,6 @@
 import json
 import logging
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -30,7 +29,7 @@ def test_training_goes_on_while_a_checkpoint_is_written(tmp_path, monkeypatch):
 
     def slow(run_dir, part, state, *rest):
         if state["step"] == 2:
-            assert reached.wait(60)
+            assert reached.wait(300)
             events.append("written 2")
         commit(run_dir, part, state, *rest)
 
@@ -79,7 +78,7 @@ def test_saves_come_by_the_clock_and_not_on_top_of_validations(tmp_path, monkeyp
 def test_a_wish_waits_for_the_writer(tmp_path):
     trainer, go = make_trainer(tmp_path, save_minutes=ALWAYS), threading.Event()
     assert trainer.saver.is_due()
-    trainer.saver.writer.begin(lambda: go.wait(60))
+    trainer.saver.writer.begin(lambda: go.wait(300))
     assert not trainer.saver.is_due()
     go.set()
     trainer.saver.settle()
@@ -250,24 +249,29 @@ def test_a_run_goes_on_with_another_version_which_its_next_checkpoint_names(tmp_
 @pytest.mark.parametrize("grows", [True, False])
 def test_a_long_write_is_progress_as_long_as_its_files_grow(tmp_path, monkeypatch, grows):
     """A wait for a large checkpoint must not end a run, but one for a disk that hangs."""
-    calls, writing = [], threading.Event()
+    calls, looks, looked = [], threading.Semaphore(0), checkpoint.bytes_under_way
+
+    def look(run_dir):
+        found = looked(run_dir)
+        looks.release()
+        return found
 
     def slow(run_dir, *_):
         aside = run_dir / "checkpoints/.step-00000000.tmp"
         aside.mkdir(parents=True)
         with (aside / "model-00000.safetensors").open("wb", buffering=0) as file:
-            writing.set()
-            for _ in range(8):
-                time.sleep(0.1)
+            for _ in range(4):
                 file.write(b"x" * grows)
+                # the first look may have been under way before the file grew
+                assert all(looks.acquire(timeout=300) for _ in range(2))
 
     monkeypatch.setattr(checkpoint, "commit", slow)
-    monkeypatch.setattr("vgbdm.training.saving.POLL_SECONDS", 0.05)
+    monkeypatch.setattr(checkpoint, "bytes_under_way", look)
+    monkeypatch.setattr("vgbdm.training.saving.POLL_SECONDS", 0.01)
     monkeypatch.setattr("vgbdm.training.saving.note_progress", lambda: calls.append(1))
     trainer = make_trainer(tmp_path, total_steps=1, validations=1)
     trainer.start()
     trainer.save()
-    assert writing.wait(10)
     trainer.saver.settle()
     assert len(calls) >= 4 if grows else len(calls) <= 2
 

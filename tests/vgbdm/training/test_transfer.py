@@ -42,7 +42,7 @@ class Event:
         self.owner.log.append(("recorded on", stream))
 
     def synchronize(self):
-        assert self.done.wait(5)
+        assert self.done.wait(300)
 
 
 class Waiting:

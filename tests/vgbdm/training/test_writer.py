@@ -12,7 +12,7 @@ from vgbdm.training.writer import Writer
 
 def test_a_job_runs_beside_and_is_waited_for():
     writer, go, done = Writer(), threading.Event(), []
-    writer.begin(lambda: (go.wait(10), done.append(threading.current_thread())))
+    writer.begin(lambda: (go.wait(300), done.append(threading.current_thread())))
     assert writer.is_busy and not done
     go.set()
     assert writer.wait() is None and not writer.is_busy
@@ -21,7 +21,7 @@ def test_a_job_runs_beside_and_is_waited_for():
 
 def test_a_second_job_is_not_begun_before_the_first_is_waited_for():
     writer, go = Writer(), threading.Event()
-    writer.begin(lambda: go.wait(10))
+    writer.begin(lambda: go.wait(300))
     with pytest.raises(AssertionError):
         writer.begin(lambda: None)
     go.set()
