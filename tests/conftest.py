@@ -1,9 +1,11 @@
 """Fixtures shared by all tests."""
 
 import os
+import random
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,7 +20,27 @@ LONGEST = (
 )  # fmt: skip
 """Files of slow tests that take minutes, the longest first."""
 
-torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+torch.set_num_threads(THREADS)
+
+
+def _begin_alike():
+    """What draws without a seed draws the same, whichever tests this process has run before."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.default_generator.manual_seed(0)
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup():
+    _begin_alike()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call():
+    _begin_alike()
 
 
 class _FailuresAtOnce:

@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import convert_era5
 import forecast_era5
@@ -17,6 +17,7 @@ import xarray as xr
 from archives import weatherbench_2, write_zarr
 from builders import contents, hours
 from entry import compose_config
+from ports import free_port
 from refusals import refused
 from web import serving
 
@@ -92,20 +93,14 @@ def s3(port: int):
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        for _ in range(600):
-            if socket.socket().connect_ex(("127.0.0.1", port)) == 0:
-                break
+        end = time.monotonic() + 300
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            assert process.poll() is None and time.monotonic() < end
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as held:
-        held.bind(("127.0.0.1", 0))
-        return held.getsockname()[1]
 
 
 def test_from_s3(folder, straight, tmp_path, monkeypatch):

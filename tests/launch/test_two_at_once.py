@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import warm
 from builders import SPLITS, contents, write_folder
-from processes import environment, finish
+from processes import SUPPORT, environment, finish
 from system_fields import write_stores
 
 from climate.conversion.verify import find_damaged_shards
@@ -20,22 +20,36 @@ pytestmark = pytest.mark.slow
 REPO = Path(__file__).resolve().parents[2]
 
 
-def both(seed, name, *options):
-    """Two of one launch, apart by a moment that the seed draws; their codes and what they said."""
-    command = [str(REPO / "launch" / f"{name}.py"), *map(str, options)]
-    started = []
+def both(seed, command, *options, gate=None):
+    """What the one that is refused says, of two launches apart by a moment that the seed draws.
+
+    Args:
+        seed: of the moment.
+        command: that is launched.
+        options: of it.
+        gate: file that is made when one has ended, so that none can be through before both begin.
+    """
+    command, started = [*map(str, command), *map(str, options)], []
     with TemporaryDirectory() as folder:
         logs = [Path(folder) / "first", Path(folder) / "second"]
         waits = (0.0, np.random.default_rng(seed).uniform(0, 0.3))
         for wait, log in zip(waits, logs, strict=True):
             time.sleep(wait)
             started.append(warm.Group(command, [environment()], log))
-        codes = [group.wait(120) for group in started]
+        while gate and all(group.poll() is None for group in started):
+            time.sleep(0.05)
+        if gate:
+            gate.touch()
+        codes = [group.wait(300) for group in started]
         said = [log.read_text() for log in logs]
     assert sorted(codes) == [0, 2], said
     lines = [line for line in said[codes.index(2)].splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in said[codes.index(2)]
     return lines[0]
+
+
+def launcher(name):
+    return [REPO / "launch" / f"{name}.py"]
 
 
 def convert_options(place):
@@ -51,7 +65,7 @@ def files(tmp_path_factory):
 
 
 def test_one_of_two_converters_works(files, tmp_path):
-    line = both(1, "convert_era5", f"store={tmp_path}/store", *convert_options(files))
+    line = both(1, launcher("convert_era5"), f"store={tmp_path}/store", *convert_options(files))
     assert "at work on it" in line or "already finished" in line
     assert not list(find_damaged_shards(tmp_path / "store")) and len(
         open_store(tmp_path / "store").times
@@ -65,7 +79,9 @@ def test_one_of_two_trainings_works(tmp_path):
         "model.window=10", "model.features=16", "batch=8", "system.presets.encoder.width=16",
         "trainer.total_steps=40", "trainer.validations=2", "validation.limit=8",
     ]  # fmt: skip
-    assert "at work on it" in both(2, "train_system", *options)
+    gate = tmp_path / "gate"
+    command = [SUPPORT / "faulty.py", "train_system", f"gate path={gate}"]
+    assert "at work on it" in both(2, command, *options, gate=gate)
     assert checkpoint.find_whole(tmp_path / "run", "last").name == "step-00000040"
 
 
@@ -74,6 +90,6 @@ def test_one_of_two_forecasts_works(store, tmp_path):
     quick = ["size=tiny", "trainer.total_steps=2", "trainer.validations=1", "validation.starts=2"]
     finish([*train, f"run_dir={tmp_path}/run", *quick, "validation.lead=6h"])
     options = [f"run_dir={tmp_path}/run", f"store={store.path}", f"out={tmp_path}/out", "leads=42h"]
-    line = both(1, "forecast_era5", *options)
+    line = both(1, launcher("forecast_era5"), *options)
     assert "at work on it" in line or "exists; remove it" in line
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "run"]

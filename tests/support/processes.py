@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,18 +15,12 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import warm
+from ports import free_port
 
 SUPPORT = Path(__file__).resolve().parent
 BIN = Path(sys.executable).parent
 MARK = "VGBDM_TEST_RUN"
 OURS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-def free_port() -> str:
-    """One of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def starter(name: str, ranks: int = 2) -> list[str]:
@@ -39,7 +32,7 @@ def starter(name: str, ranks: int = 2) -> list[str]:
         return [sys.executable]
     if name == "torchrun":
         return [str(BIN / "torchrun"), "--standalone", f"--nproc-per-node={ranks}"]
-    return [str(BIN / name), "--num_accelerators", str(ranks), "--master_port", free_port()]
+    return [str(BIN / name), "--num_accelerators", str(ranks), "--master_port", str(free_port())]
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -51,7 +44,7 @@ def environment(**more: str) -> dict[str, str]:
 def environments(ranks: int, **more: str) -> list[dict[str, str]]:
     """Of each rank on this machine, as a launcher that is none of those we know sets them."""
     shared = {"WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
-    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
+    shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     return [
         environment(**shared, RANK=str(rank), LOCAL_RANK=str(rank), **more) for rank in range(ranks)
     ]
@@ -206,7 +199,7 @@ class Run:
     def finish(self, seconds: float = 240) -> int:
         """Wait for the launcher and for all it started; its exit code."""
         code = self.process.wait(seconds)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while self.processes():
             assert time.monotonic() < deadline, f"left behind: {self.processes()}\n{self.text()}"
             time.sleep(0.1)

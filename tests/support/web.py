@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from ports import free_port
+
 FAULTS = ("500", "503", "429", "silence", "short", "cut", "closed")
 """Answers; nothing in time; half the body and the connection closed; half the body as if it were
 all; the connection closed at once."""
@@ -48,7 +50,7 @@ class Web:
         self.failed: collections.Counter[str] = collections.Counter()
         self.answers: dict[str, int] = {}
         self.left: float = float("inf")
-        self.port = 0
+        self.port = free_port()
         self.together: threading.Barrier | None = None
         self.lock = threading.Lock()
         self.server: ThreadingHTTPServer | None = None
@@ -59,10 +61,9 @@ class Web:
         return f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
-        """Serve, at the port it had before if it had one."""
+        """Serve, at the same port each time."""
         handler = type("Handler", (_Handler,), {"web": self})
         self.server = _Server(("127.0.0.1", self.port), handler)
-        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:

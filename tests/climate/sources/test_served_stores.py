@@ -34,7 +34,6 @@ def folder(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     monkeypatch.setattr(network, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(network, "SILENCE", 0.3)
 
 
 def source(address):
@@ -73,6 +72,7 @@ def test_a_conversion_through_faults_gives_the_same_bytes(
     folder, straight, tmp_path, monkeypatch, absent, seed
 ):
     monkeypatch.setattr("climate.store.layout.SHARD_STEPS", 24)
+    monkeypatch.setattr(network, "SILENCE", 0.3)
     with serving(folder, absent=absent, share=0.2, seed=seed) as web:
         convert_from(web.url, tmp_path / "store")
         assert len(web.failed) == len({"500", "503", "429", "silence", "short", "cut", "closed"})

@@ -92,13 +92,14 @@ def test_a_url_that_nothing_here_can_read_is_one_line_with_a_remedy(tmp_path, mo
 def web(origin, monkeypatch):
     """The same store behind a server."""
     monkeypatch.setattr(network, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(network, "SILENCE", 0.3)
     with serving(origin.parent) as found:
         yield found
 
 
 @pytest.mark.parametrize("kind", ["500", "silence", "short", "cut", "closed"])
-def test_faults_of_a_server_that_pass_change_nothing(origin, web, tmp_path, kind):
+def test_faults_of_a_server_that_pass_change_nothing(origin, web, tmp_path, kind, monkeypatch):
+    if kind == "silence":
+        monkeypatch.setattr(network, "SILENCE", 0.3)
     web.share, web.seed, web.kinds = 0.1, 5, (kind,)
     staged = open_store(stage(f"{web.url}/store", tmp_path / "s"))
     assert web.failed[kind] > 1

@@ -17,7 +17,6 @@ CHUNKS = 6
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch):
     monkeypatch.setattr(network, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(network, "SILENCE", 0.3)
 
 
 def write(folder, version=2, codec="zstd"):
@@ -45,16 +44,18 @@ def chunk(version):
 def test_a_whole_store_is_read_from_a_server_that_does_not_list(tmp_path, version, absent):
     want = write(tmp_path, version)
     with serving(tmp_path, absent=absent) as web:
-        web.together = threading.Barrier(CHUNKS // 2, timeout=20)
+        web.together = threading.Barrier(CHUNKS // 2, timeout=300)
         assert np.array_equal(values(web.url), want)
         assert {n for path, n in web.asked.items() if "sst" in path} == {1}
 
 
 @pytest.mark.parametrize("kind", FAULTS)
 @pytest.mark.parametrize("codec", ["zstd", "blosc"])
-def test_faults_that_pass_change_no_value(tmp_path, kind, codec):
+def test_faults_that_pass_change_no_value(tmp_path, kind, codec, monkeypatch):
     from numcodecs import Blosc
 
+    if kind == "silence":  # elsewhere a busy machine would be taken for it, and asked once more
+        monkeypatch.setattr(network, "SILENCE", 0.3)
     want = write(tmp_path, codec=Blosc() if codec == "blosc" else codec)
     with serving(tmp_path, share=0.4, seed=2, kinds=(kind,)) as web:
         found = network.transfer(web.url, lambda: values(web.url))

@@ -9,7 +9,8 @@ from vgbdm.training.backends import allocator
 PAGES = 16384
 """Of 64 MiB, which malloc by itself gives back whenever they are freed."""
 PROGRAM = f"""
-import resource, runpy
+import ctypes, resource, runpy
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, of which there may be some or none
 allocator = runpy.run_path({allocator.__file__!r})
 if KEEP:
     allocator["keep_freed_memory"]()

@@ -1,10 +1,10 @@
 """A step that is discarded has not been: weights, moments and all that follows are the same."""
 
 import math
-import socket
 
 import pytest
 import torch
+from ports import free_port
 from torch import nn
 
 from vgbdm.training.backends.steps import ParameterGroup
@@ -87,10 +87,7 @@ def run(make, accumulation, bad):
     ],
 )
 def test_a_discarded_step_leaves_no_trace(make, accumulation, monkeypatch):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_PORT": port}
+    place = {"RANK": 0, "LOCAL_RANK": 0, "WORLD_SIZE": 1, "MASTER_PORT": free_port()}
     for name, value in place.items():
         monkeypatch.setenv(name, str(value))
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
