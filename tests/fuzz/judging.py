@@ -17,7 +17,7 @@ RIGHT, REFUSED = "right", "refused"
 SILENT, TRACEBACK, HANG, UNNAMED = "silent", "traceback", "hang", "unnamed"
 OUTSIDE, EXECUTED, LOST = "outside", "executed", "lost"
 DEFECTS = (SILENT, TRACEBACK, HANG, UNNAMED, OUTSIDE, EXECUTED, LOST)
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds for one try."""
 
 Values = Mapping[str, np.ndarray]

@@ -194,7 +194,7 @@ def in_a_process(name: str, key: str, value: Any) -> Result:
     """The same through a launcher: exit code 2 and one line."""
     told = [str(REPO / "launch" / f"{name.strip()}.py"), *GIVEN[name], f"++{key}={value}"]
     done = subprocess.run(
-        [sys.executable, *told], capture_output=True, text=True, timeout=120, check=False, cwd=REPO
+        [sys.executable, *told], capture_output=True, text=True, timeout=600, check=False, cwd=REPO
     )
     lines = [line for line in done.stderr.splitlines() if line.strip()]
     right = done.returncode == 2 and len(lines) == 1 and lines[0].startswith("error: ")

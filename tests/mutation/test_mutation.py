@@ -131,12 +131,14 @@ from mutation.operators import mutants_of, no_fault
 running.LIBRARIES = ("pytest",)
 root, place = Path({root!r}), Path({place!r})
 mutants = [no_fault("vgbdm/a.py"), *mutants_of(root, "vgbdm/a.py")]
-found = list(running.judge(root, place / "a", mutants, 2, 60))
+found = list(running.judge(root, place / "a", mutants, 2, 600))
+first_failure, running._first_failure = running._first_failure, lambda _: time.sleep(600)
 late = list(running.judge(root, place / "b", mutants[:1], 1, 0))
 over = list(running.judge(root, place / "c", mutants, 1, 60, time.monotonic() - 1))
 copy = running.Copy(root, place / "d")
 copy.begin(mutants[-1], ["tests/vgbdm/test_a.py"], 60)
 words = [["too many", "", copy.end(True).word]]
+running._first_failure = first_failure
 running.os.open = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 copy = running.Copy(root, place / "e")
 copy.begin(mutants[-1], ["tests/vgbdm/test_a.py"], 60)

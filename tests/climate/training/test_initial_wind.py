@@ -35,7 +35,7 @@ class Ranks:
 
     def barrier(self):
         self.waited += 1
-        self.meeting.wait(60)
+        self.meeting.wait(600)
 
     def broadcast(self, value):
         if self.rank == 0:
