@@ -6,6 +6,7 @@ python launch/convert_era5.py source.root=DIR store=STORE variables=[u10,v10] \
 A conversion that was stopped is continued by the same command.
 """
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,6 +31,7 @@ def main(cfg: DictConfig) -> None:
         told = preview(dataset, cfg.store, splits, cfg.dask.scheduler, cfg.workers)
         print(f"reads       {volume_of(dataset)}")
         print("\n".join(told))
+        then("the same command without check=true")
         return
     about = {
         "splits": splits,
@@ -56,6 +58,7 @@ def main(cfg: DictConfig) -> None:
     ):
         units = store.channel_attrs[name]["units"]
         print(f"  {name:5} mean {mean:.6g}, std {std:.6g} {units} (training period)")
+    then(command("train_era5", f"store={cfg.store}", "run_dir=RUN"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from hydra.errors import HydraException
 from multirun import exit_code, plan, start_each, table
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from quiet import silence
 from ranks import Ranks, discover
 from reading import compose_told, read_told
 
@@ -32,6 +33,7 @@ from vgbdm.errors import (
     system_error,
 )
 from vgbdm.options.check import check
+from vgbdm.progress import Speaker
 from vgbdm.registry.search_path import config_dirs
 from vgbdm.storage.files import create, new_token
 from vgbdm.storage.masking import mask_text, remember
@@ -42,7 +44,6 @@ STOPPED = 75
 MADE = ("out", "run_dir", "store")
 """Keys of what a launcher makes, for errors that name no path; the first that is given."""
 HELP = ("--help", "-h")
-NOISY = ("deepspeed", "DeepSpeed", "torch.distributed", "matplotlib", "distributed", "asyncio")
 
 
 def launch(
@@ -89,6 +90,8 @@ def launch(
             cfg = run_each(overrides, config_name, trains, ranks, folder_of or folder_made)
         else:
             cfg = compose_config(config_name, overrides)
+        if not cfg.get("verbose"):
+            silence()
         if trains:
             present(ranks, cfg)
         main(cfg)
@@ -244,15 +247,13 @@ class Lines(logging.Formatter):
 
 
 def set_up_logging() -> None:
-    """Rank 0 speaks, the others only warn; libraries are quiet."""
+    """Rank 0 speaks, the others say errors alone."""
     rank = int(os.environ["RANK"])
-    handler = logging.StreamHandler()
+    handler = Speaker()
     handler.setFormatter(Lines("%(message)s"))
     logging.basicConfig(
         level=logging.INFO if rank == 0 else logging.ERROR, handlers=[handler], force=True
     )
-    for name in NOISY:
-        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def show(main: Callable[[DictConfig], None], config_name: str, words: Sequence[str]) -> None:

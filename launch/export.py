@@ -4,6 +4,7 @@ python launch/export.py run_dir=RUN out=MODEL [checkpoint=last]
 python -c "import vgbdm; model = vgbdm.load('MODEL')"
 """
 
+from ending import then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -13,6 +14,7 @@ def main(cfg: DictConfig) -> None:
     from vgbdm.exporting import export
 
     print(f"model: {export(cfg.run_dir, cfg.out, cfg.checkpoint)}")
+    then(f"python -c 'import vgbdm; model = vgbdm.load(\"{cfg.out}\")'")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ python launch/forecast_era5.py … region.boundary=GLOBAL_FORECAST      a region
 python launch/forecast_era5.py … resume=true      where such a forecast was stopped
 """
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -56,6 +57,12 @@ def main(cfg: DictConfig) -> None:
     )
     if group.rank == 0:
         print(f"forecasts: {cfg.out}")
+        then(
+            command("evaluate_era5", f"forecast={cfg.out}", f"store={cfg.store}", "out=SCORES",
+                    f"run_dir={cfg.run_dir}")
+            if cfg.starts is None
+            else f"python -c 'import xarray; print(xarray.open_zarr(\"{cfg.out}\"))'"
+        )  # fmt: skip
 
 
 if __name__ == "__main__":

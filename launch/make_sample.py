@@ -6,12 +6,15 @@ It proves a pipeline. Its wind carries its temperatures by construction, which f
 models: scores on it say nothing about the real atmosphere.
 """
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> None:
     """Simulate and write."""
+    import numpy as np
+
     from climate.sample.write import make_sample
 
     make_sample(
@@ -23,6 +26,10 @@ def main(cfg: DictConfig) -> None:
         truncation=cfg.truncation,
     )
     print(f"sample: {cfg.out}")
+    last = np.datetime64(str(cfg.start), "D") + cfg.days - 1
+    period = f"period=[{np.datetime64(str(cfg.start), 'D')},{last}]"
+    source = f"source.root={cfg.out}"
+    then(command("convert_era5", source, "store=STORE", period, "split=null"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,9 @@
 python launch/simulate_system.py system=lorenz out=STORE n=1000 seed=1 [split=train]
 """
 
+import re
+
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -26,6 +29,10 @@ def main(cfg: DictConfig) -> None:
     )
     write(made, cfg.out)
     print(f"{cfg.n} trajectories: {cfg.out}")
+    kind = str(cfg.system._target_).rsplit(".", 1)[-1]
+    name = re.sub("(?<=[a-z])(?=[A-Z])", "_", kind).lower()
+    given = (f"data.train={cfg.out}", "data.val=STORE")
+    then(command("train_system", f"system={name}", *given))
 
 
 if __name__ == "__main__":

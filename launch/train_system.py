@@ -7,15 +7,19 @@ python launch/train_system.py --multirun seed=1,2,3 objective=vgbdm,blackbox dat
 
 from pathlib import Path
 
-from entry import launch
+from ending import command, then
+from entry import is_first, launch
 from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> None:
     """Train as the config says."""
-    from physics_systems.training import train
+    from physics_systems.training import run_dir_of, train
 
     train(cfg)
+    if is_first():
+        print(f"curves: tensorboard --logdir {run_dir_of(cfg)}")
+        then(command("evaluate_system", f"runs={run_dir_of(cfg)}", "data.test=STORE", "out=SCORES"))
 
 
 def folder_of(cfg: DictConfig) -> Path:

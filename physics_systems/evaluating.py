@@ -10,7 +10,6 @@ import pandas as pd
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
 from physics_systems.data.trajectories import Trajectories, load_trajectories
 from physics_systems.evaluation.calibration import calibration_table
@@ -31,6 +30,7 @@ from physics_systems.systems.system import System
 from vgbdm.errors import InputError
 from vgbdm.fields.latent_field import LatentField
 from vgbdm.loading import load
+from vgbdm.progress import each
 from vgbdm.report.tables import write_csv
 from vgbdm.storage.lock import locked
 from vgbdm.training.checkpoint import find_whole, read_state
@@ -69,7 +69,7 @@ def _evaluate(cfg: DictConfig) -> None:
     validation = validation_sets(cfg, runs, system, window + 1)
     rows = [
         row
-        for run, held_out in zip(tqdm(runs, unit="run", desc="scoring"), validation, strict=True)
+        for run, held_out in zip(each(runs, len(runs), "run", "scoring"), validation, strict=True)
         for row in score_run(run, test, held_out, cfg.members, cfg.seed)
     ]
     check_seeds(rows)

@@ -24,7 +24,7 @@ from vgbdm.options.kinds import (
 )
 from vgbdm.options.paths import check_order
 from vgbdm.options.schedules import check_schedules
-from vgbdm.options.shapes import Options
+from vgbdm.options.shapes import Launched, Options
 from vgbdm.options.signatures import constant_of, fact_of
 
 
@@ -75,7 +75,7 @@ def check_path(path: Mapping[str, Any], system: Mapping[str, Any]) -> None:
 Threads = Annotated[int, Interval(ge=1, le=1024)]
 
 
-class SimulateSystem(Options):
+class SimulateSystem(Launched):
     """Trajectories of a system.
 
     Attributes:
@@ -108,7 +108,7 @@ class SimulateSystem(Options):
         check_system(values["system"])
 
 
-class ImportTrajectories(Options):
+class ImportTrajectories(Launched):
     """Trajectories from a published file.
 
     Attributes:
@@ -168,7 +168,7 @@ class Validation(Options):
     limit: Count
 
 
-class TrainSystem(Options):
+class TrainSystem(Launched):
     """Training on trajectories.
 
     Attributes:
@@ -250,7 +250,7 @@ class TestData(Options):
     train: Text | None
 
 
-class EvaluateSystem(Options):
+class EvaluateSystem(Launched):
     """Scores of trained models.
 
     Attributes:
@@ -276,7 +276,7 @@ class EvaluateSystem(Options):
     threads: Threads
 
 
-class ChooseGauge(Options):
+class ChooseGauge(Launched):
     """The largest λ whose validation error is near that of λ = 0.
 
     Attributes:

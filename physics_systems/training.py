@@ -37,6 +37,7 @@ from vgbdm.training.checkpoint import start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.order import Order
+from vgbdm.training.pictures import forecast_and_truth
 from vgbdm.training.run_folder import owned
 from vgbdm.training.shares import Share
 from vgbdm.training.status import Status
@@ -44,7 +45,7 @@ from vgbdm.training.transfer import to_numbers
 
 log = logging.getLogger(__name__)
 
-FREE = ("data.train", "data.val", "system.presets.")
+FREE = ("data.train", "data.val", "system.presets.", "verbose")
 """Options that may differ when a run is resumed: what the stores hold is compared, and what presets
 set is compared where it is used."""
 FAILED = 1e6
@@ -56,7 +57,9 @@ def run_dir_of(cfg: DictConfig) -> Path:
     if cfg.run_dir is not None:
         return Path(cfg.run_dir)
     plain: Any = OmegaConf.to_container(cfg, resolve=True)
-    text = json.dumps({k: v for k, v in plain.items() if k != "resume"}, sort_keys=True)
+    text = json.dumps(
+        {k: v for k, v in plain.items() if k not in ("resume", "verbose")}, sort_keys=True
+    )
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     name = str(cfg.system._target_).rsplit(".", 1)[-1].lower()
     return Path("outputs") / f"{name}-{cfg.objective.name}-{digest}"
@@ -92,6 +95,14 @@ class ForecastValidation:
         self.data, self.backend = Trajectories(x, t), backend
         self.mine = slice(backend.rank, None, backend.world_size)
         self.said = ""
+        self.last: tuple[Tensor, Tensor] | None = None
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Forecast, truth and error of one trajectory: components by frames, time to the right."""
+        if self.last is None:
+            return {}
+        made, true = (values.float().flatten(1).T.cpu().numpy() for values in self.last)
+        return {"trajectory": forecast_and_truth(made, true)}
 
     def __call__(self, field: LatentField) -> dict[str, float]:
         """``score`` (relative), ``forecast_mse`` and ``n_failed``. *Collective.*"""
@@ -103,6 +114,7 @@ class ForecastValidation:
         sums = variance.new_zeros(size + 2)
         if len(x[self.mine]):
             forecast, _ = forecast_means(field, Trajectories(x[self.mine], t[self.mine]))
+            self.last = forecast[0].detach(), truth[self.mine][0]
             square = (forecast - truth[self.mine]).double().square()
             square = square.reshape(*square.shape[:3], -1).mean((1, 3))
             fine = square.isfinite().all(1)
@@ -199,7 +211,8 @@ def train(cfg: DictConfig) -> None:
         with starting(Status(run_dir)):
             trainer = build_trainer(cfg, system, data, held_out, backend, run_dir)
         trainer.fit()
-    log.info("%s", trainer.ending())
+        if backend.rank == 0:
+            log.info("%s", trainer.ending())
 
 
 def build_trainer(

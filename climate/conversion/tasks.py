@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tqdm import tqdm
-
 from climate.conversion.shards import Job, write_shard
+from vgbdm.progress import progress
 from vgbdm.tasks import Dask, run_tasks
 
 DIED = (
@@ -29,7 +28,7 @@ def write_shards(job: Job, indices: Sequence[int], scheduler: str, workers: int 
     """
     times = sum(b - a for a, b in map(job.span, indices)) // job.shares
     size = 4 * times * len(job.channels) * job.dataset.sizes["lat"] * job.dataset.sizes["lon"]
-    with tqdm(total=size, unit="B", unit_scale=True, desc="converting") as bar:
+    with progress(size, "B", "converting") as bar:
 
         def advance(_: object) -> None:
             bar.update(size // len(indices))

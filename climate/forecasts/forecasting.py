@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from tqdm import tqdm
 
 from climate.conventions.calendar import as_step, count_steps
 from climate.conventions.wording import date
@@ -32,6 +31,7 @@ from climate.store.mask import not_finite
 from vgbdm.errors import InputError
 from vgbdm.origin import software
 from vgbdm.precision import check_precision, computing
+from vgbdm.progress import progress
 
 log = logging.getLogger(__name__)
 SELF = "self"
@@ -226,7 +226,7 @@ class Forecasting:
         if isinstance(self.model, torch.nn.Module):
             self.model.to(self.device).eval()
         total = sum(job.starts.stop - job.starts.start for job in jobs)
-        with tqdm(total=total, unit="start", desc="forecasting", disable=len(jobs) < 2) as bar:
+        with progress(total, "start", "forecasting", silent=len(jobs) < 2) as bar:
             for job in jobs:
                 members = (
                     () if job.members is None else (slice(job.members[0], job.members[-1] + 1),)

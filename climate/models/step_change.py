@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from climate.conventions.calendar import step_seconds
 from climate.conventions.wording import duration
 from climate.store.layout import TrainingStore
 from vgbdm.errors import InputError
+from vgbdm.progress import each
 from vgbdm.storage.confine import parse_json, read_bytes
 from vgbdm.storage.files import write_json
 
@@ -89,9 +89,8 @@ def _gather(store: TrainingStore, step: np.timedelta64, anchors: np.ndarray) -> 
     weights = point_weights(store.grid.area_weights[:, None], store.mask, len(store.lon))
     axes = "chw" if weights.ndim == 3 else "hw"
     total = np.zeros(len(store.channels))
-    for now, then in tqdm(
-        _pairs(store, anchors, stride), "changes per step", len(anchors), unit="state", delay=1
-    ):
+    pairs = _pairs(store, anchors, stride)
+    for now, then in each(pairs, len(anchors), "state", "changes per step", delay=1):
         change = then - now
         if store.mask is not None:
             change[store.mask] = 0.0

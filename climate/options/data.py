@@ -23,7 +23,7 @@ from vgbdm.options.kinds import (
     WholeNumber,
     With,
 )
-from vgbdm.options.shapes import Options
+from vgbdm.options.shapes import Launched, Options
 
 REPAIR = With("action", "repair")
 
@@ -38,7 +38,7 @@ class Like(Options):
     like: Text | None
 
 
-class Selection(Options):
+class Selection(Launched):
     """What is taken of a source; all of it where nothing is said.
 
     Attributes:
@@ -155,7 +155,7 @@ class Store(Selection):
     force_unlock: Annotated[bool, With("action", "upgrade", "repair")]
 
 
-class MakeSample(Options):
+class MakeSample(Launched):
     """A stand-in atmosphere.
 
     Attributes:

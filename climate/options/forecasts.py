@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from climate.options.words import Dates, Duration, Hours
 from climate.options.workers import Dask
 from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
-from vgbdm.options.shapes import Options
+from vgbdm.options.shapes import Launched, Options
 
 Members = Annotated[Count, Unit("members")]
 
@@ -23,7 +23,7 @@ class Around(Options):
     boundary: Text
 
 
-class ForecastEra5(Options):
+class ForecastEra5(Launched):
     """Forecasts from every start of a period.
 
     Attributes:
@@ -69,7 +69,7 @@ class ForecastEra5(Options):
     precision: Precision
 
 
-class EvaluateEra5(Options):
+class EvaluateEra5(Launched):
     """Scores of a forecast.
 
     Attributes:
@@ -99,7 +99,7 @@ class EvaluateEra5(Options):
     dask: Dask
 
 
-class CompareForecasts(Options):
+class CompareForecasts(Launched):
     """Paired differences of two forecasts.
 
     Attributes:

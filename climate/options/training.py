@@ -28,7 +28,7 @@ from vgbdm.options.kinds import (
     With,
 )
 from vgbdm.options.schedules import check_schedules
-from vgbdm.options.shapes import Options
+from vgbdm.options.shapes import Launched, Options
 
 
 class Sizes(Options):
@@ -113,7 +113,7 @@ class FineTuning(Options):
     rate: Node_
 
 
-class TrainEra5(Options):
+class TrainEra5(Launched):
     """Training on weather.
 
     Attributes:

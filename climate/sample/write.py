@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import xarray as xr
-from tqdm import tqdm
 
 from climate.sample.atmosphere import Atmosphere
 from climate.sample.geography import land_fraction, orography
 from vgbdm.errors import InputError
+from vgbdm.progress import progress
 from vgbdm.storage.outputs import appearing
 
 LAT = -90.0 + 5.625 * (np.arange(32) + 0.5)
@@ -97,7 +97,7 @@ def _simulate(
     """The fields of hour after hour from ``first``, (H, W) each, after the spin-up."""
     seconds = int(first.astype(np.int64)) - spin_up_days * 86400
     levels = model.start(seconds, seed)
-    with tqdm(total=days + spin_up_days, unit="day", desc="simulating") as bar:
+    with progress(days + spin_up_days, "day", "simulating") as bar:
         for hour in range((days + spin_up_days) * 24):
             if hour > 0:
                 levels = model.hour(levels, seconds + (hour - 1) * 3600)

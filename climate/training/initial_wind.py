@@ -26,7 +26,6 @@ import dask
 import numpy as np
 import torch
 import zarr
-from tqdm import tqdm
 from zarr.codecs import BloscCodec, Crc32cCodec
 
 from climate.conventions.calendar import as_step
@@ -34,6 +33,7 @@ from climate.models.climode.model import ClimODE
 from climate.store.layout import TrainingStore
 from climate.stream.batches import read_windows
 from vgbdm.errors import InputError
+from vgbdm.progress import progress
 from vgbdm.storage.door import open_array
 from vgbdm.storage.files import aside_of, asides_in, is_writable, make_writable, new_token, sync
 from vgbdm.storage.lock import LOCK, held, is_left
@@ -199,7 +199,7 @@ def _fit(field: ClimODE, store: TrainingStore, fits: zarr.Array, backend: Backen
     blocks = np.split(anchors, np.flatnonzero(np.diff(anchors // CHUNK)) + 1)
     mine = blocks[backend.rank :: backend.world_size]
     total, together = sum(map(len, mine)), fits_at_once(field, store)
-    with tqdm(total=total, unit="time", desc="initial winds", disable=backend.rank > 0) as bar:
+    with progress(total, "time", "initial winds", silent=backend.rank > 0) as bar:
 
         def task(times: np.ndarray) -> None:
             first = int(times[0]) // CHUNK * CHUNK

@@ -48,7 +48,7 @@ log = logging.getLogger(__name__)
 
 FREE = (
     "store", "stage", "cache", "stream.threads", "stream.memory_gib", "weights", "weights.",
-    "model.", "physics.",
+    "model.", "physics.", "verbose",
 )  # fmt: skip
 """Options that may differ when a run is resumed: what the store holds is compared, the model, as
 `comparable` says, with what ``physics`` sets, and what weights come to; the rest is how the same is
@@ -243,7 +243,8 @@ def train(cfg: DictConfig) -> None:
         with starting(Status(run_dir)):
             trainer = build_trainer(cfg, backend, run_dir)
         trainer.fit()
-    log.info("%s", trainer.ending())
+        if backend.rank == 0:
+            log.info("%s", trainer.ending())
 
 
 def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:

@@ -19,8 +19,10 @@ from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import AtLeastTwo, Count
+from vgbdm.progress import Bar, progress
 from vgbdm.scores import crps
 from vgbdm.training.backends.base import Backend
+from vgbdm.training.pictures import forecast_and_truth
 from vgbdm.training.transfer import arrive, to_numbers
 from vgbdm.training.watchdog import note_progress
 
@@ -83,6 +85,7 @@ class RolloutValidation:
         if store.mask is not None:
             mask = torch.from_numpy(store.without_halo(store.mask))
             area, self.mask = area * ~mask, mask.to(backend.device)
+        self.last: tuple[Tensor, Tensor] | None = None
         self.area = (area / area.mean((-2, -1), keepdim=True)).to(backend.device)
 
     def _share(self, anchors: np.ndarray) -> tuple[np.ndarray, Tensor]:
@@ -105,20 +108,41 @@ class RolloutValidation:
             ``spread_skill_…`` (`vgbdm.scores.spread_skill`).
         """
         units = (field.change * field.scale).flatten()
-        (square,), unit = self._means(self.all, lambda *start: (self._error(field, *start),), units)
+        drawn = getattr(field, "stochastic", False)
+        total = len(self.all[0]) + (len(self.few[0]) if drawn else 0)
+        with progress(
+            total, "start", "validating", silent=self.backend.rank > 0, leave=False
+        ) as bar:
+            return self._scores(field, units, drawn, bar)
+
+    def _scores(
+        self, field: TrainedForecaster, units: Tensor, drawn: bool, bar: Bar
+    ) -> dict[str, float]:
+        """As `__call__` says; ``drawn``: whether an ensemble is scored too."""
+        (square,), unit = self._means(
+            self.all, lambda *start: (self._error(field, *start),), units, bar
+        )
         rmse = square.sqrt()
         judged = self._judged(field)
         score = float((rmse / unit)[:, judged].mean())
         scores = {"score": score} | self._named("rmse", rmse, judged)
-        if getattr(field, "stochastic", False):
+        if drawn:
             (crps, variance, square), _ = self._means(
-                self.few, lambda *start: self._ensemble(field, *start), units
+                self.few, lambda *start: self._ensemble(field, *start), units, bar
             )
             spread = (variance * (self.members + 1) / self.members).sqrt()
             scores |= self._named("crps", crps, judged) | self._named(
                 "spread_skill", spread / square.sqrt(), judged
             )
         return scores
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Forecast, truth and error of each channel at the longest lead of one start."""
+        if self.last is None:
+            return {}
+        made, true = (values.float().cpu().numpy()[:, ::-1] for values in self.last)
+        names = enumerate(self.store.channels)
+        return {name: forecast_and_truth(made[c], true[c]) for c, name in names}
 
     def _judged(self, field: TrainedForecaster) -> list[int]:
         """Channels that a field forecasts."""
@@ -148,10 +172,11 @@ class RolloutValidation:
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> Tensor:
         """Area-mean square errors (B, S, C) of one forecast."""
-        steps = self._steps(field, past, times, truth)
-        return torch.stack(
-            [self._area_mean(self._inside(x[:, 0] - true).square()) for x, true in steps], 1
-        )
+        errors = []
+        for x, true in self._steps(field, past, times, truth):
+            errors.append(self._area_mean(self._inside(x[:, 0] - true).square()))
+        self.last = x[0, 0].detach(), true[0]
+        return torch.stack(errors, 1)
 
     def _inside(self, values: Tensor) -> Tensor:
         """Float64 of (..., H, W) without the halo."""
@@ -182,6 +207,7 @@ class RolloutValidation:
         share: tuple[np.ndarray, Tensor],
         score: Callable[..., tuple[Tensor, ...]],
         units: Tensor,
+        bar: Bar,
     ) -> tuple[Tensor, Tensor]:
         """Means (K, S, C) over all ranks' starts of the K things that ``score`` says of batches.
 
@@ -207,6 +233,7 @@ class RolloutValidation:
             part = torch.einsum("b,kbsc->ksc", counted.double(), parts)
             totals = part if totals is None else totals + part
             note_progress()
+            bar.update(len(anchors[some]))
         assert totals is not None
         count = totals.new_full((1,), float(weights.sum()))
         summed = self.backend.sum(torch.cat((totals.flatten(), count)))

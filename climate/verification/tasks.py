@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from tqdm import tqdm
-
 from climate.forecasts.pieces import Piece
+from vgbdm.progress import progress
 from vgbdm.tasks import Dask, run_tasks
 
 Shared = TypeVar("Shared")
@@ -41,7 +40,7 @@ def over_pieces(
     Raises:
         InputError: what a task refuses, or a cluster that does not answer.
     """
-    with tqdm(total=len(parts), unit="piece", desc=desc) as bar:
+    with progress(len(parts), "piece", desc) as bar:
 
         def taken(result: Result) -> None:
             take(result)

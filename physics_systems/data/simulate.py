@@ -12,12 +12,12 @@ import torch
 import xarray as xr
 from torch import Tensor
 from torchdiffeq import odeint
-from tqdm import tqdm
 
 from physics_systems.data.trajectories import describe_system, layout
 from physics_systems.systems.system import SimulatedSystem, System
 from vgbdm.dynamics.parameters import NormalParameters
 from vgbdm.errors import InputError
+from vgbdm.progress import each
 from vgbdm.randomness import keyed_generator
 
 TOLERANCE = 1e-8
@@ -80,7 +80,8 @@ def solve_system(
         label: of the progress bar.
     """
     states, ends = [start], torch.tensor([0.0, 1.0], dtype=torch.float64)
-    for k in tqdm(range(times.shape[1] - 1), unit="frame", desc=label):
+    count = times.shape[1] - 1
+    for k in each(range(count), count, "frame", label):
         begin, gap = times[:, k], times[:, k + 1] - times[:, k]
         scale = gap.reshape(-1, *[1] * (start.dim() - 1))
 

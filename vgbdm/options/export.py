@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from vgbdm.options.kinds import Text
-from vgbdm.options.shapes import Options
+from vgbdm.options.shapes import Launched
 
 
-class Export(Options):
+class Export(Launched):
     """A trained model as one file of weights.
 
     Attributes:

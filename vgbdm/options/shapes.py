@@ -45,6 +45,16 @@ class Options(BaseModel):
         """
 
 
+class Launched(Options):
+    """What every launcher takes.
+
+    Attributes:
+        verbose: let the libraries speak too, such as DeepSpeed and torch.
+    """
+
+    verbose: bool
+
+
 @dataclass(frozen=True)
 class Spec:
     """One name.
@@ -140,7 +150,8 @@ def _of_options(schema: type[Options], values: Mapping[str, Any], place: str) ->
     for part in reversed(schema.__mro__):
         sentences |= sentences_of(part.__doc__)
     specs = {}
-    for name, told in schema.model_fields.items():
+    own_first = sorted(schema.model_fields.items(), key=lambda f: f[0] in Launched.model_fields)
+    for name, told in own_first:
         kind = told.annotation
         annotation = Marked(kind, tuple(told.metadata)) if told.metadata else kind
         needed, default = told.is_required(), REQUIRED if told.is_required() else told.default

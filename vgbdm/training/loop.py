@@ -100,7 +100,8 @@ class Trainer(Generic[Field, Batch]):
         groups: its parameters by learning rate and decay.
         backend: computes steps.
         open_stream: samples consumed → an iterator over this rank's batches, closed at the end.
-        validate: field → scores; ``score`` is the one to minimise. *Collective.*
+        validate: field → scores; ``score`` is the one to minimise. *Collective.* Where it has a
+            method ``pictures``, that says what rank 0 shows of its last call, by name.
         rate: schedule of the learning rate.
         schedules: of the values an objective takes, by name.
         global_batch: samples per step over all ranks.
@@ -262,7 +263,9 @@ class Trainer(Generic[Field, Batch]):
             stack.enter_context(self.saver)
             records = None
             if self.backend.rank == 0:
-                records = stack.enter_context(Records(self.run_dir, self.step))
+                records = stack.enter_context(
+                    Records(self.run_dir, self.step, self.identity["config"])
+                )
             if self.is_due() and self.looked != self.step:
                 self.look(records)
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))
@@ -374,6 +377,7 @@ class Trainer(Generic[Field, Batch]):
         better = scores["score"] < self.best
         if records:
             records.validate(self.step, scores, better, self.stopwatch.seconds)
+            records.show(self.step, getattr(self.validate, "pictures", dict)())
         if not math.isfinite(scores["score"]):
             self.saver.join()
             last = self.status.checkpoint

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from tqdm import tqdm
+import numpy as np
 
 from vgbdm.errors import InputError
 from vgbdm.extras import need
+from vgbdm.progress import Bar, progress, say
 from vgbdm.storage.files import aside_of, create, read_json
 from vgbdm.training import checkpoint
 
 STATUS = "status.json"
+NO_CURVES = ("samples_checksum",)
+"""Columns of the log that are no curve."""
 
 
 class Table:
@@ -69,22 +73,26 @@ class Records:
     Args:
         run_dir: of the run; ``log.csv``, ``validation.csv`` and ``tensorboard/`` go there.
         step: where the run goes on.
+        config: of the run, without credentials; TensorBoard shows it.
     """
 
-    def __init__(self, run_dir: Path, step: int) -> None:
+    def __init__(self, run_dir: Path, step: int, config: Mapping[str, Any]) -> None:
         need("tensorboard", "training")
         from torch.utils.tensorboard import SummaryWriter
 
         self.training = Table(run_dir / "log.csv", step)
         self.validation = Table(run_dir / "validation.csv", step)
         self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
-        self.bar = tqdm(initial=step, unit="step", desc="training", mininterval=1.0)
+        told = json.dumps(config, indent=1, sort_keys=True)
+        self.curves.add_text("config", "    " + told.replace("\n", "\n    "), step)
+        self.bar: Bar | None = None
 
     def __enter__(self) -> Records:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
         self.training.close()
         self.validation.close()
         self.curves.close()
@@ -94,8 +102,11 @@ class Records:
     ) -> None:
         """A training step: its terms and its speeds, ``train_seconds`` of the run among them."""
         self.training.add({"step": step, **terms, **rates})
-        for name, value in terms.items():
-            self.curves.add_scalar(f"train/{name}", value, step)
+        for name, value in [*terms.items(), *rates.items()]:
+            if name not in NO_CURVES:
+                self.curves.add_scalar(f"train/{name}", value, step)
+        if self.bar is None:  # not before: a validation may come first, and has its own
+            self.bar = progress(total, "step", "training", initial=step - 1)
         self.bar.total = total
         self.bar.set_postfix_str(
             f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s, "
@@ -106,7 +117,7 @@ class Records:
 
     def note(self, line: str) -> None:
         """A line for who watches."""
-        self.bar.write(line)
+        say(line)
 
     def validate(
         self, step: int, scores: Mapping[str, float], best: bool, train_seconds: float
@@ -116,7 +127,12 @@ class Records:
         for name, value in scores.items():
             self.curves.add_scalar(f"validation/{name}", value, step)
         mark = " (best so far)" if best else ""
-        self.bar.write(f"step {step}: validation score {scores['score']:.4f}{mark}")
+        say(f"step {step}: validation score {scores['score']:.4f}{mark}")
+
+    def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
+        """Pictures (H, W, 3) of 8 bits of the validation at a step, by what they show."""
+        for name, picture in pictures.items():
+            self.curves.add_image(f"validation/{name}", picture, step, dataformats="HWC")
 
 
 class Training(NamedTuple):

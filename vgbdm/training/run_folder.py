@@ -1,6 +1,7 @@
 """A run's folder: whether a run may begin in it or go on, and whose it is meanwhile.
 
     RUN/.lock             of rank 0, while the run lasts (see `vgbdm.storage.lock`)
+    RUN/console.log       what its console said, see `vgbdm.training.console`
     RUN/config.json …     what a run writes before its first checkpoint blocks no other start
     RUN/checkpoints, RUN/best.json, RUN/last.json     what a run that has begun is known by
 
@@ -20,6 +21,7 @@ from vgbdm.storage.lock import LOCK, locked
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.group import Group
 from vgbdm.training.checkpoint import CHECKPOINTS, has_any
+from vgbdm.training.console import CONSOLE, OLDER, kept_console
 from vgbdm.training.saving import agree_on_error
 from vgbdm.training.status import CLAIM, FILE, Status
 
@@ -28,7 +30,7 @@ DERIVED = "derived"
 DATA = "data"
 """Folder of a run for stores of what it was given in memory."""
 LEFT = {FILE, CLAIM, DATA, DERIVED, LOCK, CHECKPOINTS, "config.json", "log.csv", "validation.csv",
-        "tensorboard"}  # fmt: skip
+        "tensorboard", CONSOLE, OLDER}  # fmt: skip
 """What a start leaves that ended before its first checkpoint."""
 LEFT_LOGS = re.compile(r"(?:error|hang)-rank\d+\.(?:log|txt)")
 
@@ -69,7 +71,7 @@ def prepare_run_dir(run_dir: Path, resume: bool) -> None:
     Status(run_dir).clear()
     if not resume:
         for entry in run_dir.iterdir():
-            if LEFT_LOGS.fullmatch(entry.name):
+            if LEFT_LOGS.fullmatch(entry.name) or entry.name in (CONSOLE, OLDER):
                 entry.unlink()
 
 
@@ -116,6 +118,7 @@ def owned(
         check_run_dir(run_dir, resume)
         make()
         prepare_run_dir(run_dir, resume)
+        stack.enter_context(kept_console(run_dir))
 
     with for_all(backend, begin):
         yield

@@ -89,7 +89,7 @@ def test_the_bar_tells_all_bytes_when_all_shards_are_written(monkeypatch, schedu
     moved, written = [], []
 
     class Bar:
-        def __init__(self, total, **_):
+        def __init__(self, total, *_):
             moved.append(-total)
 
         def __enter__(self):
@@ -98,7 +98,7 @@ def test_the_bar_tells_all_bytes_when_all_shards_are_written(monkeypatch, schedu
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr("climate.conversion.tasks.tqdm", Bar)
+    monkeypatch.setattr("climate.conversion.tasks.progress", Bar)
     monkeypatch.setattr("climate.conversion.tasks.write_shard", lambda job, k: written.append(k))
     write_shards(job(), [0, 1, 4, 5], scheduler, 2)
     assert sorted(written) == [0, 1, 4, 5]
