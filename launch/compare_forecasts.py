@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
     print(f"a: {cfg.a}\nb: {cfg.b}")
     for score in ("rmse_root_of_mean", "crps"):
         print(format_comparison(comparison, score))
-    print(f"\nintervals: {comparison.rule}")
+    print(f"\nintervals: {comparison.rule}\nclimatology: {comparison.climatology}")
     print(f"comparison: {out / 'comparison.csv'}\nreport: {report}")
 
 

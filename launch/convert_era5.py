@@ -45,7 +45,8 @@ def main(cfg: DictConfig) -> None:
     if cfg.append:
         append(dataset, cfg.store, **about)
     else:
-        convert(dataset, cfg.store, nan_allowance=cfg.nan_allowance, codec=cfg.codec, **about)
+        about |= {name: cfg[name] for name in ("nan_allowance", "codec", "climatology")}
+        convert(dataset, cfg.store, **about)
     store = open_store(cfg.store)
     first, last = date(store.times[0]), date(store.times[-1])
     print(f"{cfg.store}: {len(store.times)} times from {first} to {last}")

@@ -125,7 +125,8 @@ def _request(
             f"store {held.path}: the source has other {', '.join(other)}; append the like"
         )
     alike = _in_units_of(held, dataset)
-    request = replace(request, dataset=alike, mask=held.mask, settled=True)
+    window = held.climatology.binning.window or request.window
+    request = replace(request, dataset=alike, mask=held.mask, settled=True, window=window)
     if request.splits["train"][1] > held.times[-1]:
         raise InputError(
             f"store {held.path}: training reaches to {last_date(request.splits['train'][1])}, "

@@ -3,9 +3,11 @@
 They take one more pass, over the written shards: sums by day and hour are larger than the shards
 they come from, so they are not kept per shard. The pass goes through the year instead of through
 time: the sums of a day are made from that day of every year, and only those that a bin is smoothed
-over are held. So memory stays below a budget while each state is read once, and again those of two
-months around New Year. Where maps are chunks of their own, hours and channels are taken one by one;
-otherwise only what does not fit the budget whole is read again, for groups of channels.
+over are held, whose sum goes from day to day by what the window adds and takes away
+(`climate.store.windows`). So memory stays below a budget while each state is read once, and again
+those of two months around New Year. Where maps are chunks of their own, hours and channels are
+taken one by one; otherwise only what does not fit the budget whole is read again, for groups of
+channels.
 
 Shapes: ``C`` channels, ``H`` latitudes, ``W`` longitudes; ``c``, ``h`` those of a piece, ``p`` its
 parts of the day (or of the year).
@@ -15,14 +17,15 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import zarr
 
 from climate.store.layout import chunk_shape
-from climate.store.statistics import HALF_WINDOW, Binning
+from climate.store.statistics import Binning
+from climate.store.windows import Window
 
 SUM_BYTES = 512 * 2**20
 """Of float64 sums held at a time."""
@@ -72,19 +75,21 @@ def write_climatology(
     )
     index = binning.index(times[start:stop])
     counts = np.bincount(index, minlength=bins).reshape(binning.shape)
-    if binning.smoothed:
-        counts = smoothed(counts)
+    if binning.window:
+        counts = smoothed(counts, binning.window)
     mean_map = np.zeros(shape, np.float32)
     total = np.zeros(0)
     for piece in pieces(binning, shape, chunks[0]):
         days = _Days(state, start, index, binning, piece)
-        for day, sums in smoothed_sums(days) if binning.smoothed else [(0, days.sums(0))]:
+        window = binning.window
+        for day, sums in smoothed_sums(days, window) if window else [(0, days.sums(0))]:
             number = counts[day, piece.parts]
             if not number.any():
                 continue
             bin_ = day * binning.shape[1] + piece.parts.start
             mean = np.empty(sums.shape, np.float32)
-            np.divide(sums, np.maximum(number, 1)[:, None, None, None], mean, casting="same_kind")
+            some = np.where(number > 0, number, 1)[:, None, None, None]
+            np.divide(sums, some, mean, casting="same_kind")
             climatology[bin_ : bin_ + len(mean), piece.channels, piece.rows] = mean
         total = days.total if piece.parts.start == 0 else total + days.total
         mean_map[piece.channels, piece.rows] = total / len(index)
@@ -124,10 +129,11 @@ def pieces(binning: Binning, shape: tuple[int, ...], chunk_steps: int) -> Iterat
 
 
 def _days_held(binning: Binning, chunk_steps: int) -> int:
-    """Days whose sums are in memory at a time: those smoothed over, two blocks, and their sum."""
-    if not binning.smoothed:
+    """Days whose sums are in memory at a time: those smoothed over, in blocks, and their sums."""
+    if binning.window is None:
         return 2
-    return 2 * HALF_WINDOW + 1 + 2 * _block_days(chunk_steps) + 1
+    first, last = binning.window.span
+    return last + 1 - first + 2 * (_block_days(chunk_steps) - 1) + 2
 
 
 def _block_days(chunk_steps: int) -> int:
@@ -182,25 +188,55 @@ class _Days:
         return block
 
 
-def smoothed_sums(days: _Days) -> Iterator[tuple[int, np.ndarray]]:
-    """Each day of the year and the sums (p, c, h, W) of the ±`HALF_WINDOW` days around it.
+def smoothed_sums(days: _Days, window: Window) -> Iterator[tuple[int, np.ndarray]]:
+    """Each day of the year and the sums (p, c, h, W) of those around it, by the window's weights.
 
     The array is valid until the next day.
     """
-    around = deque(days.sums(day % days.count) for day in range(-HALF_WINDOW, HALF_WINDOW))
-    window = np.add.reduce(list(around))
+    order, (first, last) = window.order, window.span
+    around = deque(days.sums(day % days.count) for day in range(first, last))
+    levels: list[np.ndarray] = []  # the smoothed sums, and their differences from the day before
     for day in range(days.count):
-        around.append(days.sums((day + HALF_WINDOW) % days.count))
-        window += around[-1]
-        yield day, window
-        window -= around.popleft()
+        around.append(days.sums((day + last) % days.count))
+        if not levels:
+            shape = around[0].shape
+            levels = [np.zeros(shape) for _ in range(max(order, 1))]
+            for k, level in enumerate(levels):
+                _add(level, around, window.taps(k), first)
+        else:
+            if order == 0:
+                levels[0][:] = 0
+            _add(levels[-1], around, window.taps(order), first)
+            for level, change in itertools.pairwise(reversed(levels)):
+                change += level
+        yield day, levels[0]
+        around.popleft()
 
 
-def smoothed(counts: np.ndarray) -> np.ndarray:
-    """Counts (days, parts) summed over ±`HALF_WINDOW` days, around the year."""
-    padded = np.concatenate((counts[-HALF_WINDOW:], counts, counts[:HALF_WINDOW]))
-    total = np.concatenate((np.zeros_like(padded[:1]), padded.cumsum(0)))
-    return total[2 * HALF_WINDOW + 1 :] - total[: -2 * HALF_WINDOW - 1]
+def _add(
+    into: np.ndarray, around: Sequence[np.ndarray], taps: Mapping[int, float], first: int
+) -> None:
+    """Add the sums of the days at each lag, times its factor; one at a time, in the same order.
+
+    Not as a product of matrices, whose rounding differs between machines: repair compares bytes.
+    Small whole factors are added so often, which takes no memory.
+    """
+    for lag, factor in taps.items():
+        day = around[lag - first]
+        if factor in (1, 2):
+            for _ in range(int(factor)):
+                into += day
+        elif factor in (-1, -2):
+            for _ in range(int(-factor)):
+                into -= day
+        else:
+            into += factor * day
+
+
+def smoothed(counts: np.ndarray, window: Window) -> np.ndarray:
+    """Counts (days, parts) summed over the days around, by the window's weights."""
+    shifted = (factor * np.roll(counts, -lag, 0) for lag, factor in window.taps(0).items())
+    return np.asarray(sum(shifted))
 
 
 def _fill_empty(climatology: zarr.Array, counts: np.ndarray) -> None:

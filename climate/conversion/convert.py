@@ -41,11 +41,12 @@ from climate.conversion.request import (
 from climate.conversion.shards import Job
 from climate.conversion.tasks import write_shards
 from climate.store.constants import check_variation
-from climate.store.layout import STORE_KIND
+from climate.store.layout import STORE_KIND, WINDOW_FACT
 from climate.store.mask import check_atmosphere, pack, shares, unpack
 from climate.store.odd_maps import Maps, find_odd
 from climate.store.statistics import Statistics
 from climate.store.swap import LOG
+from climate.store.windows import WEATHERBENCH2, window_named
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import read_bytes
 from vgbdm.storage.files import is_aside
@@ -74,6 +75,7 @@ def convert(
     force_unlock: bool = False,
     codec: str = "lz4",
     odd_maps: str = "refuse",
+    climatology: str = WEATHERBENCH2.name,
 ) -> None:
     """Write the training store of a dataset, or continue where that was stopped.
 
@@ -92,13 +94,15 @@ def convert(
         codec: of the states, see `climate.store.layout.codecs`.
         odd_maps: ``refuse`` or ``keep`` maps of geopotential, temperature and wind that are no
             weather, see `climate.store.odd_maps`.
+        climatology: window over which its days are smoothed, see `climate.store.windows`.
 
     Raises:
         InputError: one line, for splits, data or a folder that cannot be taken.
     """
     check_handling(odd_maps)
     path = Path(store)
-    request = read_request(dataset, splits, source, step, nan_allowance, codec=codec)
+    window = window_named(climatology)
+    request = read_request(dataset, splits, source, step, nan_allowance, None, codec, window)
     Dask(scheduler, workers)
     _check_folder(path)
     with locked(path, force_unlock):
@@ -241,7 +245,7 @@ def _facts(
     request: Request, shard_steps: int, statistics: Statistics, maps: Sequence[Maps]
 ) -> dict[str, Any]:
     """What the manifest records besides its files."""
-    data = request.dataset
+    data, window = request.dataset, request.binning.window
     return {
         "kind": STORE_KIND,
         "channels": list(request.channels),
@@ -255,6 +259,7 @@ def _facts(
         "statistics": statistics.to_json(),
         "maps": [one.to_json() for one in maps],
         "climatology_seasons": request.seasons,
+        **({WINDOW_FACT: window.name} if window else {}),
         "nan_allowance": request.nan_allowance,
         "masked": list(shares(request.channels, request.mask)),
         "codec": request.codec,

@@ -28,6 +28,7 @@ from climate.conversion.shards import Job, create_arrays
 from climate.grids.grid import Grid
 from climate.store.layout import chunk_shape
 from climate.store.statistics import Binning, binning_of, has_seasons
+from climate.store.windows import BOX, WEATHERBENCH2, Window
 from vgbdm.storage.door import open_array
 from vgbdm.storage.sealing import SEAL_FORMAT
 
@@ -56,6 +57,7 @@ class Request:
         mask: (C, H, W) points that are masked, or may be; None: none.
         settled: whether they are masked in the store, and so must be missing at all times.
         bins: of the climatology, where a store has one; None: those of its step.
+        window: over which its days are smoothed, where it has seasons.
     """
 
     dataset: xr.Dataset
@@ -70,6 +72,7 @@ class Request:
     mask: np.ndarray | None = None
     settled: bool = False
     bins: int | None = None
+    window: Window = WEATHERBENCH2
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -84,10 +87,11 @@ class Request:
     @property
     def binning(self) -> Binning:
         """Of the climatology."""
-        return binning_of(self.step, self.seasons, self.bins)
+        return binning_of(self.step, self.seasons, self.bins, self.window)
 
     def fingerprint(self) -> dict[str, Any]:
         """What may not change between the parts of a conversion."""
+        window = self.binning.window
         axes = {
             "times": self.times.astype("<i8"),
             "latitudes": self.dataset["lat"].values.astype("<f8"),
@@ -100,6 +104,8 @@ class Request:
             "static fields": list(self.static),
             "splits": periods_to_json(self.splits),
             "step": step_seconds(self.step),
+            # what was begun before there was a choice has the box
+            "climatology": window.name if window not in (None, BOX) else None,
             "chunks": chunk_shape(*self.shape),
             "nan_allowance": self.nan_allowance,
             "codec": self.codec,
@@ -138,6 +144,7 @@ def read_request(
     nan_allowance: float = 0.0,
     times: np.ndarray | None = None,
     codec: str = "lz4",
+    window: Window = WEATHERBENCH2,
 ) -> Request:
     """Check what is wanted; see `convert`. ``times`` are the dataset's if not given."""
     if times is None:
@@ -155,6 +162,7 @@ def read_request(
         nan_allowance=nan_allowance,
         source=source,
         codec=codec,
+        window=window,
     )
 
 

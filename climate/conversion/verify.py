@@ -20,7 +20,7 @@ from climate.conversion.journal import Journal, say, sync_tree
 from climate.conversion.request import MEANS, Request, create_group, write_derived
 from climate.conversion.shards import write_shard
 from climate.store.coverage import describe_times
-from climate.store.layout import open_folder, open_store, read_facts
+from climate.store.layout import open_folder, open_store, read_facts, window_of
 from climate.store.mask import mask_lines
 from climate.store.odd_maps import describe_odd_maps
 from climate.store.swap import pending, swapping
@@ -172,6 +172,7 @@ def _request(
         dataset.isel(time=slice(facts["times"])), times, splits, as_step(facts["step_seconds"]),
         tuple(channels), tuple(facts["static"]), facts["nan_allowance"], source,
         facts["codec"], mask, settled=True, bins=facts["arrays"]["climatology"][0][0],
+        window=window_of(facts, path),
     )  # fmt: skip
 
 
@@ -226,5 +227,6 @@ def describe_store(path: Path) -> list[str]:
         *describe_times(store),
         *(f"mask        {line}" for line in mask_lines(store.channels, store.mask)),
         *(f"odd maps    {line}" for line in describe_odd_maps(path)),
+        f"climatology {store.climatology.rule}",
         f"statistics  {store.statistics.hash}",
     ]

@@ -87,6 +87,8 @@ class ConvertEra5(Selection):
         nan_allowance: share of missing values per channel and shard that may be filled.
         odd_maps: maps that are one value, repeat or jump are refused, or kept.
         codec: of the states; none is read faster, where disk allows.
+        climatology: how the days around count in a climatology with seasons: weatherbench2, weights
+            that fall in a line to 0 at 30 days; gaussian, of 10 days; box, alike.
         workers: Dask threads; null: as many as cores.
         dask: who converts.
         append: add times later than those of a finished store.
@@ -104,6 +106,7 @@ class ConvertEra5(Selection):
     nan_allowance: Annotated[Share, With("append", False)]
     odd_maps: Literal["refuse", "keep"]
     codec: Annotated[Literal["lz4", "none"], With("append", False)]
+    climatology: Annotated[Literal["weatherbench2", "gaussian", "box"], With("append", False)]
     workers: Count | None
     dask: Dask
     append: bool

@@ -92,7 +92,8 @@ def write_comparison(
         "<h2>Differences, a - b</h2>",
         image(figures.difference_curves(table, units)),
         "<p class=quiet>Below 0, a has the smaller RMSE and CRPS, and the lower correlation. "
-        f"Intervals: {html.escape(comparison.rule)}, the same draws for both.</p>",
+        f"Intervals: {html.escape(comparison.rule)}, the same draws for both. "
+        f"Anomalies are from climatology: {html.escape(comparison.climatology)}.</p>",
         "<h2>Numbers</h2>",
         *(_differences(table, name, units[name]) for name in table["variable"].unique()),
     ]

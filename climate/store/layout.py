@@ -46,6 +46,7 @@ from climate.store.boxed import BoxedArray
 from climate.store.reader import EVERY, ShardedArray
 from climate.store.statistics import CHANGE, NUMBERS, Climatology, Statistics, binning_of
 from climate.store.swap import pending
+from climate.store.windows import BOX, Window, window_named
 from vgbdm.errors import InputError
 from vgbdm.storage.door import LINE_LENGTH
 from vgbdm.storage.sealed import Sealed
@@ -58,6 +59,8 @@ FACTS: dict[str, Any] = {
     "climatology_seasons": bool, "nan_allowance": int | float, "codec": str, "provenance": dict,
 }  # fmt: skip
 """What a manifest records besides that of any folder, and of which type."""
+WINDOW_FACT = "climatology_window"
+"""One more where the climatology has seasons; stores from before it was recorded have the box."""
 SHARD_BYTES = 128 * 2**20
 SHARD_STEPS, CHUNK_STEPS = 720, 24
 STEP_SECONDS = 366 * 86400
@@ -322,7 +325,9 @@ def _open(folder: Sealed) -> TrainingStore:
     grid = (len(lat), len(lon))
     state, shape = ShardedArray(folder), (len(channels), *grid)
     times, climatology = folder.values("time"), folder.open("climatology")
-    binning = binning_of(step, facts["climatology_seasons"], climatology.shape[0])
+    binning = binning_of(
+        step, facts["climatology_seasons"], climatology.shape[0], window_of(facts, folder.root)
+    )
     short = min(len(times), state.shape[0]) < facts["times"]
     if short or state.shape[1:] != shape or climatology.shape != (math.prod(binning.shape), *shape):
         raise InputError(
@@ -361,6 +366,20 @@ def _open(folder: Sealed) -> TrainingStore:
         digest=folder.digest,
         mask=folder.values("mask", shape).astype(bool) if facts.get("masked") else None,
     )
+
+
+def window_of(facts: Mapping[str, Any], path: Path) -> Window:
+    """The window of a store's climatology.
+
+    Args:
+        facts: of its manifest.
+        path: of the store.
+
+    Raises:
+        InputError: if it is none that is known here.
+    """
+    where = f"{path / MANIFEST}: {WINDOW_FACT}"
+    return window_named(facts.get(WINDOW_FACT, BOX.name), where)
 
 
 def _changes(held: Any, channels: int) -> np.ndarray | None:

@@ -29,11 +29,10 @@ from climate.conventions.calendar import (
 )
 from climate.store.boxed import BoxedArray
 from climate.store.reader import EVERY
+from climate.store.windows import WEATHERBENCH2, Window
 
 YEARS_FOR_SEASONS = 2
 """Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
-HALF_WINDOW = 30
-"""Days to either side over which the climatology is smoothed."""
 HOURS = 24
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""
@@ -46,38 +45,39 @@ class Binning:
     """How a climatology divides the year.
 
     Attributes:
+        name: in one word, for tables.
         rule: in words, for the scorecard.
         shape: days (smoothed over, or one) and parts of a day or of the year.
         index: times (N,) → their bins (N,), the second axis of ``shape`` fastest.
+        window: of the days around a bin that it is the mean of; None: of its own alone.
     """
 
+    name: str
     rule: str
     shape: tuple[int, int]
     index: Callable[[np.ndarray], np.ndarray]
-
-    @property
-    def smoothed(self) -> bool:
-        """Whether a bin is the mean over the days around it."""
-        return self.shape[0] > 1
+    window: Window | None = None
 
 
 def by_hour(parts: int) -> Binning:
     """Parts of the day alone."""
     rule = "mean of the training period per hour of day"
-    return Binning(rule, (1, parts), partial(part_of_day, parts))
+    return Binning("hours", rule, (1, parts), partial(part_of_day, parts))
 
 
-def by_day(parts: int) -> Binning:
-    """Days of a leap year, and parts of the day."""
-    rule = f"mean of the training period per day of year and hour, over ±{HALF_WINDOW} days"
-    return Binning(rule, (366, parts), partial(_day_and_part, parts))
+def by_day(parts: int, window: Window = WEATHERBENCH2) -> Binning:
+    """Days of a leap year, smoothed over a window, and parts of the day."""
+    rule = f"mean of the training period per day of year and hour, {window.words}"
+    return Binning(window.name, rule, (366, parts), partial(_day_and_part, parts), window)
 
 
 def _day_and_part(parts: int, times: np.ndarray) -> np.ndarray:
     return parts * leap_day_of_year(times) + part_of_day(parts, times)
 
 
-BY_MONTH = Binning("mean of the training period per month of the year", (1, 12), month_of_year)
+BY_MONTH = Binning(
+    "months", "mean of the training period per month of the year", (1, 12), month_of_year
+)
 
 
 def has_seasons(period: Period) -> bool:
@@ -85,7 +85,9 @@ def has_seasons(period: Period) -> bool:
     return bool((period[1] - period[0]) / np.timedelta64(1, "D") >= 365 * YEARS_FOR_SEASONS - 1)
 
 
-def binning_of(step: np.timedelta64, seasons: bool, bins: int | None = None) -> Binning:
+def binning_of(
+    step: np.timedelta64, seasons: bool, bins: int | None = None, window: Window = WEATHERBENCH2
+) -> Binning:
     """The binning of a store with this step, trained on whole years or not.
 
     Args:
@@ -93,10 +95,11 @@ def binning_of(step: np.timedelta64, seasons: bool, bins: int | None = None) -> 
         seasons: whether days of the year are told apart.
         bins: that its climatology has; None: what is made today, a part for each time of the day
             that its steps meet. Stores of before had one for every hour, whatever their step.
+        window: over which days are smoothed, where they are told apart.
     """
     if is_monthly(step):
         return BY_MONTH
-    found = by_day if seasons else by_hour
+    found = partial(by_day, window=window) if seasons else by_hour
     if bins is not None and bins == math.prod(found(HOURS).shape):
         return found(HOURS)
     return found(parts_of_day(step))

@@ -57,12 +57,14 @@ class Comparison:
         first: last common start is ``last``.
         last: initial time.
         rule: of the intervals.
+        climatology: from which anomalies are taken.
     """
 
     table: pd.DataFrame
     first: np.datetime64
     last: np.datetime64
     rule: str
+    climatology: str
 
 
 def compare(
@@ -90,7 +92,7 @@ def compare(
     intervals = Intervals(seed)
     table = pd.DataFrame(_lines(totals, a.hours, intervals), columns=list(DIFFERENCE_COLUMNS))
     ends = store.times[a.starts[[0, -1]]]
-    return Comparison(table, ends[0], ends[1], intervals.rule)
+    return Comparison(table, ends[0], ends[1], intervals.rule, store.climatology.rule)
 
 
 def _compare_piece(

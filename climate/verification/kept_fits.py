@@ -19,6 +19,7 @@ import zarr
 from climate.conventions.calendar import step_seconds
 from climate.grids.area import Area
 from climate.store.layout import TrainingStore
+from climate.store.windows import BOX
 from climate.verification.tasks import HERE
 from climate.verification.trivial import TrivialFit, fit_trivial
 from vgbdm.errors import InputError
@@ -70,7 +71,10 @@ def trivial_fit(
 
 
 def _key(store: TrainingStore, area: Area, step: np.timedelta64, leads: int) -> str:
-    bins = list(store.climatology.binning.shape)
+    binning = store.climatology.binning
+    bins: list[object] = [*binning.shape]
+    if binning.window not in (None, BOX):  # keys of before there was a choice are the box's
+        bins.append(binning.name)
     facts = [store.statistics.hash, bins, list(store.channels), step_seconds(step), leads]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for axis in (area.lat, area.lon):

@@ -32,6 +32,7 @@ SCORE_COLUMNS = (
     "row", "variable", "lead_hours",
     "rmse_mean_of_roots", "rmse_root_of_mean", "acc", "bias", "n_starts", "crps", "spread_skill",
     *(f"{name}_{end}" for name in SCORES for end in ("low", "high")),
+    "climatology",
 )  # fmt: skip
 
 
@@ -101,9 +102,11 @@ def score(
     intervals = Intervals(seed)
     lines = _lines(sums.totals, forecast.hours, intervals)
     table = pd.DataFrame(lines, columns=list(SCORE_COLUMNS))
+    table["climatology"] = store.climatology.binning.name
     order = {row: k for k, row in enumerate(rows.rules)}
     table = table.sort_values("row", key=lambda names: names.map(order), kind="stable")
-    rules = rows.rules | _rules_of_scores(forecast, store, intervals.rule)
+    acc = f"uncentred, of anomalies from climatology: {store.climatology.rule}"
+    rules = rows.rules | {"acc": acc} | _rules_of_scores(forecast, store, intervals.rule)
     return Verification(
         table.reset_index(drop=True),
         sums.shapes.spectra_table(),

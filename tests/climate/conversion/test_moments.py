@@ -21,6 +21,7 @@ from climate.store.statistics import (
     has_seasons,
     parts_of_day,
 )
+from climate.store.windows import BOX, WEATHERBENCH2
 
 BY_HOUR = by_hour(24)
 WEIGHTS = np.cos(np.deg2rad(LAT)) * 3.0
@@ -182,7 +183,8 @@ def test_each_step_has_its_binning():
     month, hour = np.timedelta64(1, "M"), np.timedelta64(3600, "s")
     assert binning_of(month, True) is binning_of(month, False) is BY_MONTH
     assert binning_of(hour, True).shape == (366, 24) and binning_of(hour, False).shape == (1, 24)
-    assert [b.smoothed for b in (by_day(4), by_hour(4), BY_MONTH)] == [True, False, False]
+    assert [b.window for b in (by_day(4), by_hour(4), BY_MONTH)] == [WEATHERBENCH2, None, None]
+    assert [b.name for b in (by_day(4, BOX), by_hour(4), BY_MONTH)] == ["box", "hours", "months"]
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_too_short_a_period_makes_no_claim(store, opened):
     comparison = compare(opened["near"], opened["far"], store)
     assert comparison.table["low"].isna().all()
     assert (comparison.table["better"] == "").all()
-    assert "no claim" in comparison.rule
+    assert "no claim" in comparison.rule and "per hour of day" in comparison.climatology
     assert "–" in format_comparison(comparison)
 
 

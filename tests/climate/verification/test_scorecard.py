@@ -293,7 +293,9 @@ def test_tables_and_rules_are_written(ensemble, verified, tmp_path):
     ensemble[1].write(tmp_path)
     rules = json.loads((tmp_path / "rules.json").read_text())
     assert "8 members" in rules["model"]
-    assert {"climatology", "model_dressed", "intervals", "spectra", "ranks"} <= set(rules)
+    assert {"climatology", "acc", "model_dressed", "intervals", "spectra", "ranks"} <= set(rules)
+    assert rules["acc"].endswith("mean of the training period per hour of day")
+    assert set(ensemble[1].scorecard["climatology"]) == {"hours"}
     assert len(pd.read_csv(tmp_path / "ranks.csv")) == 3 * 2 * 9
     assert len(pd.read_csv(tmp_path / "spectra.csv")) == 3 * 3 * 2 * 9
     assert tuple(pd.read_csv(tmp_path / "scorecard.csv").columns) == SCORE_COLUMNS
