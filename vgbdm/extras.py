@@ -9,7 +9,7 @@ from vgbdm.errors import InputError
 
 EXTRAS = {
     "train": ("deepspeed", "ninja", "psutil", "setuptools", "tensorboard"),
-    "report": ("matplotlib",),
+    "report": ("jinja2", "matplotlib", "pillow"),
     "cloud": ("aiohttp", "gcsfs", "requests", "s3fs"),
     "cluster": ("distributed",),
     "grib": ("cfgrib", "eccodes"),

@@ -6,8 +6,6 @@ RMSE, mean of per-start roots, in the channels' units, of the papers' own tables
 
 from __future__ import annotations
 
-import html
-
 import numpy as np
 import pandas as pd
 
@@ -117,12 +115,16 @@ def table_beside(scorecard: pd.DataFrame, variable: str, factor: float = 1.0) ->
     return pd.DataFrame.from_dict(rows, orient="index", columns=list(HOURS))
 
 
+def tables_beside(scorecard: pd.DataFrame, store: TrainingStore) -> dict[str, pd.DataFrame]:
+    """`table_beside` of each variable, in the store's units."""
+    return {
+        variable: table_beside(scorecard, variable, _factor(variable, store) or 1.0)
+        for variable in store.channels
+    }
+
+
 def _published(variable: str, factor: float) -> dict[str, tuple[float, ...]]:
     return {name: tuple(factor * x for x in row[variable]) for name, row in ROWS.items()}
-
-
-def _cell(value: float) -> str:
-    return ABSENT if np.isnan(value) else f"{value:.4g}"
 
 
 def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> str:
@@ -132,29 +134,7 @@ def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingSt
         return f"published rows are not comparable: {reason}"
     blocks = [
         f"{variable}: RMSE, mean of roots, at {', '.join(map(str, HOURS))} h\n"
-        + table_beside(scorecard, variable, _factor(variable, store) or 1.0).to_string(
-            header=False, float_format="%.4g".__mod__, na_rep=ABSENT
-        )
-        for variable in store.channels
+        + table.to_string(header=False, float_format="%.4g".__mod__, na_rep=ABSENT)
+        for variable, table in tables_beside(scorecard, store).items()
     ]
     return "\n".join([*blocks, FOOTNOTE])
-
-
-def html_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> list[str]:
-    """For the report: the same."""
-    reason = why_not_comparable(forecast, store)
-    if reason:
-        return [f"<p class=quiet>Published rows are not comparable: {html.escape(reason)}.</p>"]
-    parts = []
-    for variable in store.channels:
-        table = table_beside(scorecard, variable, _factor(variable, store) or 1.0)
-        head = "".join(f"<th>{hour} h</th>" for hour in HOURS)
-        body = "".join(
-            f"<tr class={'model' if row == 'model' else 'other'}><td>{html.escape(str(row))}</td>"
-            + "".join(f"<td>{_cell(value)}</td>" for value in values)
-            + "</tr>"
-            for row, values in zip(table.index, table.to_numpy(), strict=True)
-        )
-        caption = f"<p><b>{html.escape(variable)}</b>, RMSE (mean of roots)</p>"
-        parts.append(f"{caption}<table><tr><th></th>{head}</tr>{body}</table>")
-    return [*parts, f"<p class=quiet>{FOOTNOTE}</p>"]

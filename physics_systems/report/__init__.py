@@ -2,4 +2,5 @@
 
 from vgbdm.extras import need
 
-need("matplotlib", "a report")
+for package in ("matplotlib", "jinja2"):
+    need(package, "a report")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +14,19 @@ from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 from physics_systems.report.theta import calibration, parameters
 from physics_systems.systems.system import System
-from vgbdm.report.page import image, write_page
+from vgbdm.report.page import write_page
+from vgbdm.report.parts import (
+    Cell,
+    Group,
+    Line,
+    Page,
+    Part,
+    Picture,
+    Section,
+    Table,
+    Text,
+    table_of,
+)
 
 SHOWN_SCORES = {
     "forecast_mse": "forecast MSE",
@@ -94,15 +105,14 @@ def markdown(summary: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
-def table(summary: pd.DataFrame) -> str:
-    """The summary as an HTML table."""
+def table(summary: pd.DataFrame) -> Table:
+    """The summary as a table of the page; models stand out from sanity rows."""
     head, *lines = lines_of(summary)
-    rows = [f"<tr>{''.join(f'<th>{name}</th>' for name in head)}</tr>"]
-    for line, objective in zip(lines, summary["objective"], strict=True):
-        kind = "" if objective in SANITY else " class=model"
-        body = "".join(f"<td>{html.escape(cell)}</td>" for cell in line)
-        rows.append(f"<tr{kind}>{body}</tr>")
-    return f"<table>{''.join(rows)}</table>"
+    made = [
+        Line(name, [Cell(text) for text in texts], "" if objective in SANITY else "model")
+        for (name, *texts), objective in zip(lines, summary["objective"], strict=True)
+    ]
+    return Table("Scores, mean ± standard deviation over seeds", head, [Group("", made)])
 
 
 def write_report(
@@ -133,24 +143,26 @@ def write_report(
     window, seen = first.window, Trajectories(test.target, test.data.t)
     same = {name: own[0].forecasts.mean for name, own in chosen.items()}
     names = [label(row, summary) for _, row in summary.iterrows()]
-    parts = [
-        f"<h1>{html.escape(system.name)}</h1>",
-        f"<p class=quiet>{head(test, window)}</p>",
-        table(summary),
-        f"<p class=quiet>{NOTES}</p>",
-        "<h2>Differences to VGB-DM</h2>",
-        differences.to_html(index=False, float_format=lambda v: f"{v:.3g}", na_rep="–", border=0)
-        if len(differences)
-        else "<p class=quiet>No run of VGB-DM among these.</p>",
-        f"<p class=quiet>{VERDICTS}</p>",
-        *parameters(summary, frames["limits"], names),
-        *calibration(models, test, frames["calibration"]),
-        "<h2>Error against time</h2>",
-        image(figures.error_against_time(seen, window, same, first.std[: first.size].flatten())),
+    paired: Part = Text("No run of VGB-DM among these.", "quiet")
+    if len(differences):
+        paired = table_of(differences, "MSE of the row less that of VGB-DM")
+    curves = figures.error_against_time(seen, window, same, first.std[: first.size].flatten())
+    sections = [
+        Section("Scores", [table(summary), Text(NOTES, "quiet")]),
+        Section("Differences to VGB-DM", [paired, Text(VERDICTS, "quiet")]),
+        Section("θ by parameter", parameters(summary, frames["limits"], names)),
+        Section("Calibration of θ", calibration(models, test, frames["calibration"])),
+        Section("Error against time", [Picture(curves, "Error of each row against time")]),
+        *(
+            Section(
+                f"{name}, seed {own[0].numbers['seed']}",
+                pictures(name, own[0], system, test, window),
+            )
+            for name, own in models.items()
+        ),
     ]
-    for name, own in models.items():
-        parts += pictures(name, own[0], system, test, window)
-    return write_page(out / "report.html", f"{system.name}: scores", parts)
+    page = Page(f"{system.name}: scores", sections, about=[head(test, window)])
+    return write_page(out / "report.html", page)
 
 
 NOTES = (
@@ -178,16 +190,16 @@ def head(test: EvaluationSet, window: int) -> str:
     )
 
 
-def pictures(name: str, row: Row, system: System, test: EvaluationSet, window: int) -> list[str]:
+def pictures(name: str, row: Row, system: System, test: EvaluationSet, window: int) -> list[Part]:
     """Of the first run of an objective."""
     shown, seen = f"{name}, seed {row.numbers['seed']}", Trajectories(test.target, test.data.t)
-    parts = [
-        f"<h2>{html.escape(shown)}</h2>",
-        image(figures.trajectories(system, test, row.forecasts, window, shown)),
-        image(figures.portrait(system, seen, row.forecasts, window, shown)),
+    parts: list[Part] = [
+        Picture(figures.trajectories(system, test, row.forecasts, window, shown), "Trajectories"),
+        Picture(figures.portrait(system, seen, row.forecasts, window, shown), "Portraits"),
     ]
     assert row.field is not None
     names = row.field.parameter_names
     if names and test.parameters is not None:
-        parts.append(image(figures.parameter_scatter(names, test.parameters, row.forecasts, shown)))
+        scatter = figures.parameter_scatter(names, test.parameters, row.forecasts, shown)
+        parts.append(Picture(scatter, "Inferred against true parameters"))
     return parts

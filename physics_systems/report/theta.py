@@ -5,7 +5,6 @@ Shapes: ``N`` trajectories, ``M`` members, ``P`` parameters.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -19,7 +18,7 @@ from physics_systems.evaluation.calibration import (
 from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
-from vgbdm.report.page import image
+from vgbdm.report.parts import Part, Picture, Text, table_of
 
 GUESS = "prior_mean"
 UNCALIBRATED = (
@@ -28,7 +27,7 @@ UNCALIBRATED = (
 )
 
 
-def parameters(summary: pd.DataFrame, limits: pd.DataFrame, names: Sequence[str]) -> list[str]:
+def parameters(summary: pd.DataFrame, limits: pd.DataFrame, names: Sequence[str]) -> list[Part]:
     """θ errors by parameter, beside those of the exact minimiser of the gauge penalty.
 
     Args:
@@ -41,14 +40,18 @@ def parameters(summary: pd.DataFrame, limits: pd.DataFrame, names: Sequence[str]
         return []
     if len(limits):
         shown.loc["exact minimiser of R"] = limits.set_index("parameter")["minimum_norm_error"]
+    named = shown.rename_axis("").reset_index()
     return [
-        "<h2>θ by parameter</h2>",
-        "<p class=quiet>Squared error ÷ variance of the true values. The last row is what the "
-        "smallest residual leaves where the network sees everything and nothing but R chooses θ."
-        "</p>",
-        *(f"<p class=note>{html.escape(line)}</p>" for line in worse_than_guessing(summary, names)),
-        shown.to_html(float_format=lambda v: f"{v:.3g}", border=0),
+        Text(LAST_ROW, "quiet"),
+        *(Text(line, "note") for line in worse_than_guessing(summary, names)),
+        table_of(named, "Squared error ÷ variance of the true values"),
     ]
+
+
+LAST_ROW = (
+    "The last row is what the smallest residual leaves where the network sees everything and "
+    "nothing but R chooses θ."
+)
 
 
 def errors(summary: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -85,7 +88,7 @@ def worse_than_guessing(summary: pd.DataFrame, names: Sequence[str]) -> list[str
 
 def calibration(
     models: Mapping[str, Sequence[Row]], test: EvaluationSet, table: pd.DataFrame
-) -> list[str]:
+) -> list[Part]:
     """Ranks of true parameters among posterior draws, pooled over the seeds of a variant.
 
     Args:
@@ -96,10 +99,9 @@ def calibration(
     drawn = {name: own for name, own in models.items() if has_draws(own[0])}
     if test.parameters is None or not drawn:
         return []
-    title = "<h2>Calibration of θ</h2>"
     if not test.from_prior:
-        return [title, f"<p class=note>{UNCALIBRATED}</p>"]
-    parts = [title, f"<p class=quiet>{BANDS}</p>"]
+        return [Text(UNCALIBRATED, "note")]
+    parts: list[Part] = [Text(BANDS, "quiet")]
     for name, own in drawn.items():
         assert own[0].field is not None
         variant = own[0].numbers.get("variant")
@@ -111,9 +113,10 @@ def calibration(
             )
             for place, parameter in enumerate(own[0].field.parameter_names)
         }
-        parts.append(image(figures.calibration(histograms, f"{name}, {len(pooled)} seed(s)")))
+        title = f"{name}, {len(pooled)} seed(s)"
+        parts.append(Picture(figures.calibration(histograms, title), "Ranks of true parameters"))
         mine = table[(table["objective"] == name) & (table["variant"] == str(variant or ""))]
-        parts.append(f"<p>{html.escape(sentence(name, mine))}</p>")
+        parts.append(Text(sentence(name, mine)))
     return parts
 
 

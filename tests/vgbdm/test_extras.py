@@ -45,8 +45,9 @@ def test_one_that_is_missing_is_one_line_with_the_command(monkeypatch, package, 
     refused(lambda: need(package, "training"), line)
 
 
+@pytest.mark.parametrize("missing", ["matplotlib", "jinja2"])
 @pytest.mark.parametrize("package", ["climate.report", "physics_systems.report"])
-def test_reports_ask_before_they_are_imported(monkeypatch, package):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_reports_ask_before_they_are_imported(monkeypatch, package, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
     monkeypatch.delitem(sys.modules, package, raising=False)
-    refused(lambda: importlib.import_module(package), "a report: needs matplotlib")
+    refused(lambda: importlib.import_module(package), f"a report: needs {missing}")

@@ -14,6 +14,12 @@ from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import theta
 from physics_systems.report.theta import calibration, parameters, worse_than_guessing
 
+
+def told(parts):
+    """All that parts of a page say."""
+    return " ".join(map(str, parts))
+
+
 NAMES = ["vgbdm", "physvae", "blackbox", "prior_mean", "oracle"]
 
 
@@ -43,11 +49,11 @@ def test_a_row_that_is_worse_than_the_prior_mean_is_said_to_be():
 
 def test_parameters_stand_beside_the_exact_minimiser_and_the_guess():
     limits = pd.DataFrame({"parameter": ["b", "a"], "minimum_norm_error": [4.5, 1.25]})
-    page = "".join(parameters(summary(), limits, NAMES))
+    page = told(parameters(summary(), limits, NAMES))
     words = ("worse than guessing the prior mean", "5.9", "prior_mean", "exact", "1.25", "4.5")
     order = [page.index(text) for text in words]
     assert order == sorted(order) and "oracle" not in page and "blackbox" not in page
-    bare = "".join(parameters(summary(), limits.iloc[:0], NAMES))
+    bare = told(parameters(summary(), limits.iloc[:0], NAMES))
     assert "5.9" in bare and "exact" not in bare
     assert parameters(summary()[["objective", "theta_error"]], limits, NAMES) == []
 
@@ -79,7 +85,7 @@ def case(from_prior):
 
 def test_ranks_are_pooled_over_the_seeds_of_the_first_variant(drawn):
     models, test, table = case(True)
-    page = "".join(calibration(models, test, table))
+    page = told(calibration(models, test, table))
     ((histograms, title),) = drawn
     assert title == "vgbdm, 2 seed(s)" and list(histograms) == ["a"]
     assert histograms["a"].counts.sum() == 40
@@ -90,7 +96,7 @@ def test_ranks_are_pooled_over_the_seeds_of_the_first_variant(drawn):
 
 def test_draws_from_ranges_are_said_to_tell_nothing(drawn):
     models, test, table = case(False)
-    page = "".join(calibration(models, test, table.iloc[:0]))
+    page = told(calibration(models, test, table.iloc[:0]))
     assert "is no calibration" in page and not drawn
     assert calibration({"node": models["node"]}, test, table) == []
     assert calibration(models, EvaluationSet(SimpleNamespace()), table) == []
