@@ -69,6 +69,12 @@ def pytest_collection_modifyitems(items):
     items.sort(key=place)
 
 
+@pytest.fixture(autouse=True)
+def _no_secrets(monkeypatch):
+    """What the config of one test holds is masked in the lines of no other."""
+    monkeypatch.setattr("vgbdm.storage.masking._known", set())
+
+
 @pytest.fixture(scope="session")
 def store(tmp_path_factory):
     """A finished store of 20 hourly days; only to be read."""

@@ -67,7 +67,7 @@ def kill_marked(mark: str) -> None:
 
 
 def finish(
-    command, code: int | None = 0, seconds: float = 300, place: Path | None = None, **env: str
+    command, code: int | None = 0, seconds: float = 600, place: Path | None = None, **env: str
 ):
     """A command to its end: its result, with its output as text.
 
@@ -97,7 +97,7 @@ def finish(
     return result
 
 
-def finish_ranks(command, ranks: int, code: int | None = 0, seconds: float = 300):
+def finish_ranks(command, ranks: int, code: int | None = 0, seconds: float = 600):
     """A script for python on several ranks to its end, as `finish` ends one; without a launcher.
 
     What `deepspeed` and `torchrun` do besides is proven where they are named.
@@ -186,7 +186,7 @@ class Run:
         except (OSError, ValueError):
             return 0
 
-    def wait_until(self, ready, seconds: float = 240) -> None:
+    def wait_until(self, ready, seconds: float = 600) -> None:
         deadline = time.monotonic() + seconds
         while not ready():
             assert self.process.poll() is None, self.text()
@@ -196,7 +196,7 @@ class Run:
     def wait_step(self, step: int) -> None:
         self.wait_until(lambda: self.step() >= step)
 
-    def finish(self, seconds: float = 240) -> int:
+    def finish(self, seconds: float = 600) -> int:
         """Wait for the launcher and for all it started; its exit code."""
         code = self.process.wait(seconds)
         deadline = time.monotonic() + 300
