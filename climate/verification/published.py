@@ -133,7 +133,7 @@ def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingSt
     blocks = [
         f"{variable}: RMSE, mean of roots, at {', '.join(map(str, HOURS))} h\n"
         + table_beside(scorecard, variable, _factor(variable, store) or 1.0).to_string(
-            header=False, float_format="%.4g".__mod__, na_rep=ABSENT
+            header=False, float_format="%.4g".__mod__, na_rep=ABSENT, line_width=80
         )
         for variable in store.channels
     ]
