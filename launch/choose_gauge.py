@@ -14,7 +14,7 @@ def main(cfg: DictConfig) -> None:
     from physics_systems.evaluation.gauge_choice import choose_gauge
 
     chosen, table = choose_gauge(cfg.runs, cfg.tolerance)
-    print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}"))
+    print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}", line_width=80))
     print(f"λ = {chosen:g}: system.presets.gauge={chosen:g}")
 
 

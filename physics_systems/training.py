@@ -33,6 +33,7 @@ from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
+from vgbdm.training.card import described
 from vgbdm.training.checkpoint import start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
@@ -210,9 +211,23 @@ def train(cfg: DictConfig) -> None:
     with owned(run_dir, backend, cfg.resume):
         with starting(Status(run_dir)):
             trainer = build_trainer(cfg, system, data, held_out, backend, run_dir)
-        trainer.fit()
+        with described(trainer, data_facts(cfg, system, data, held_out)):
+            trainer.fit()
         if backend.rank == 0:
             log.info("%s", trainer.ending())
+
+
+def data_facts(
+    cfg: DictConfig, system: System, data: Trajectories, held_out: Trajectories
+) -> list[tuple[str, object]]:
+    """What a model card says of trajectories."""
+    return [
+        ("system", system.name),
+        ("training", f"{len(data)} trajectories, {cfg.data.train}"),
+        ("validation", f"{len(held_out)} trajectories, {cfg.data.val}"),
+        ("variables", ", ".join(system.components)),
+        ("licence", "that of their source, which they do not name; simulated ones have none"),
+    ]
 
 
 def build_trainer(

@@ -12,6 +12,7 @@ stay those of their period.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,13 +36,14 @@ from climate.store.odd_maps import Maps, find_odd
 from climate.store.swap import pending, swap_file, swapping
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import resolve
+from vgbdm.storage.consolidating import GROUP, consolidate, is_consolidated
 from vgbdm.storage.files import sync, write_json
 from vgbdm.storage.lock import check_held, locked
 from vgbdm.storage.sealing import describe_arrays, matches, write_manifest
 
 log = logging.getLogger(__name__)
-MOVED = ("state", "filled", "time")
-"""Arrays along time."""
+MOVED = ("state", "filled", "time", GROUP)
+"""Arrays along time, and the group with their shapes."""
 APPEND_WITHOUT = "choose a period= without that time, and append again with restart=true"
 
 
@@ -162,7 +164,11 @@ def _begin(request: Request, journal: Journal, fingerprint: Mapping[str, Any]) -
     aside = journal.folder / "append"
     aside.mkdir(parents=True)
     create_arrays(zarr.open_group(aside, mode="a"), request.shape, request.times, request.codec)
-    (aside / "zarr.json").unlink()  # the store has its own
+    if is_consolidated(journal.store):  # the new shapes are in those of the group too
+        shutil.copyfile(journal.store / GROUP, aside / GROUP)
+        consolidate(aside, journal.store, aside)
+    else:
+        (aside / GROUP).unlink()  # the store has its own
     sync_tree(aside)
     journal.begin(fingerprint, digest_store(aside))
 

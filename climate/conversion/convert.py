@@ -49,9 +49,16 @@ from climate.store.swap import LOG
 from climate.store.windows import WEATHERBENCH2, window_named
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import read_bytes
+from vgbdm.storage.consolidating import GROUP, consolidate, separate
 from vgbdm.storage.files import is_aside
 from vgbdm.storage.lock import LOCK, check_held, locked
-from vgbdm.storage.sealing import MANIFEST, describe_arrays, digest_tree, write_manifest
+from vgbdm.storage.sealing import (
+    MANIFEST,
+    describe_arrays,
+    digest_file,
+    digest_tree,
+    write_manifest,
+)
 from vgbdm.tasks import Dask
 
 log = logging.getLogger(__name__)
@@ -179,6 +186,7 @@ def _finish(
     """The shards that have no record yet, what is derived from all, and the manifest."""
     path = journal.store
     journal.check(request.fingerprint())
+    separate(path)  # a start before this one may have come as far
     journal.check_begun(path)
     files, planned = journal.files(), journal.mask()
     if planned is not None:
@@ -218,6 +226,8 @@ def _finish(
     for name in derived:
         sync_tree(path / name)
         files |= {f"{name}/{key}": want for key, want in digest_tree(path / name).items()}
+    consolidate(path)
+    files[GROUP] = digest_file(path / GROUP)
     facts = _facts(request, job.steps, statistics, maps)
     check_held(path)
     write_manifest(path, {**facts, "files": files, "arrays": describe_arrays(path)})

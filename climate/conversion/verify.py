@@ -27,6 +27,7 @@ from climate.store.swap import pending, swapping
 from vgbdm.errors import InputError
 from vgbdm.storage import sealing
 from vgbdm.storage.confine import resolve
+from vgbdm.storage.consolidating import GROUP, consolidate
 from vgbdm.storage.files import sync
 from vgbdm.storage.lock import locked
 
@@ -136,10 +137,15 @@ def repair(
             group = create_group(request, aside)
             _mend_shards(path, request, aside, damages)
             derived = [n for n in names if n.split("/")[0] in (*MEANS, "mask")]
-            _move(path, facts, aside, [n for n in names if n not in derived])
+            others = [n for n in names if n not in derived and n != GROUP]
+            _move(path, facts, aside, others)
             if derived:
                 write_derived(request, group, path)
                 _move(path, facts, aside, derived)
+            if GROUP in names:
+                if not sealing.matches(aside / GROUP, facts["files"][GROUP]):
+                    consolidate(aside, path)
+                _move(path, facts, aside, [GROUP])
         finally:
             journal.drop()
         say(path, f"repaired: {', '.join(names)}")
@@ -200,7 +206,7 @@ def _move(path: Path, facts: dict[str, Any], aside: Path, names: list[str]) -> N
     """Put files in place that have the digest they had."""
     sync_tree(aside)
     for name in names:
-        new, target = (resolve(root, name, facts["arrays"]) for root in (aside, path))
+        new, target = (resolve(root, name, [*facts["arrays"], GROUP]) for root in (aside, path))
         if not sealing.matches(new, facts["files"][name]):
             raise InputError(
                 f"store {path}: the source gives another {name} than when it was converted; give "

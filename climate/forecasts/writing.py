@@ -30,6 +30,7 @@ from climate.forecasts.starts import InitialStates, Starts, from_store
 from climate.models.forecaster import Forecaster
 from climate.store.layout import TrainingStore
 from vgbdm.errors import InputError
+from vgbdm.storage.consolidating import consolidate
 from vgbdm.storage.door import open_array
 from vgbdm.storage.files import aside_of, new_token, sync, token_of, write_json
 from vgbdm.storage.outputs import appearing, check_free
@@ -195,6 +196,7 @@ def _begin(forecasting: Forecasting, about: Mapping[str, str], journal: Journal)
             consolidated=False,
             encoding={name: dict(jobs.encoding) for name in forecasting.channels},
         )
+        consolidate(journal.store)
         journal.begin(identity, digest_tree(journal.store))
     journal.check(identity)
     journal.check_begun(journal.store)

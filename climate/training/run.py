@@ -15,6 +15,7 @@ from torch import nn
 
 from climate.conventions.calendar import SPLITS, is_monthly, parse_duration
 from climate.conventions.cycles import describe_arcs
+from climate.conventions.wording import date, duration, last_date
 from climate.grids.regions import Region, parse_region
 from climate.models.domain import Domain, identical
 from climate.models.field import WeatherField
@@ -38,6 +39,7 @@ from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
+from vgbdm.training.card import described
 from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
@@ -208,6 +210,25 @@ def bring_store(cfg: DictConfig) -> None:
         stage_store(cfg.store, cfg.stage, SPLITS if monthly else ("train", "val"))
 
 
+def data_facts(store: TrainingStore) -> list[tuple[str, object]]:
+    """What a model card says of a store."""
+    periods = [
+        (f"period of {name}", f"{date(period[0])} to {last_date(period[1])}")
+        for name, period in store.splits.items()
+    ]
+    said = [(name, value) for name, value in store.provenance.items() if isinstance(value, str)]
+    units = ", ".join(f"{n} ({store.channel_attrs[n]['units']})" for n in store.channels)
+    return [
+        ("store", store.path),
+        ("digest", store.digest),
+        *periods,
+        ("variables", units),
+        ("grid", f"{len(store.lat)} × {len(store.lon)}, every {duration(store.step)}"),
+        *said,
+        ("licence", "that of its source, which the store does not hold: ask its publisher"),
+    ]
+
+
 def open_validation(cfg: DictConfig, store: TrainingStore, backend: Backend) -> RolloutValidation:
     """Rollouts over the validation period, as the config says."""
     options = dict(cfg.validation) | {
@@ -242,7 +263,8 @@ def train(cfg: DictConfig) -> None:
     with owned(run_dir, backend, cfg.resume, lambda: derive(cfg, run_dir)):
         with starting(Status(run_dir)):
             trainer = build_trainer(cfg, backend, run_dir)
-        trainer.fit()
+        with described(trainer, data_facts(open_task_store(cfg, run_dir))):
+            trainer.fit()
         if backend.rank == 0:
             log.info("%s", trainer.ending())
 

@@ -134,7 +134,7 @@ def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingSt
         return f"published rows are not comparable: {reason}"
     blocks = [
         f"{variable}: RMSE, mean of roots, at {', '.join(map(str, HOURS))} h\n"
-        + table.to_string(header=False, float_format="%.4g".__mod__, na_rep=ABSENT)
+        + table.to_string(header=False, float_format="%.4g".__mod__, na_rep=ABSENT, line_width=80)
         for variable, table in tables_beside(scorecard, store).items()
     ]
     return "\n".join([*blocks, FOOTNOTE])

@@ -24,7 +24,7 @@ from climate.verification.rows import Rows, Sums, lagged_row, score_piece
 from climate.verification.scores import SCORES, Means
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE
 from climate.verification.tasks import HERE, over_pieces
-from vgbdm.report.tables import write_csv
+from vgbdm.report.tables import in_columns, write_csv
 from vgbdm.tasks import Dask
 
 NOT_COMPARABLE = "not comparable with rows that know nothing ahead, as trivial and published ones"
@@ -161,20 +161,19 @@ def format_table(scorecard: pd.DataFrame) -> str:
         lines.append(
             f"\n{variable}: RMSE (root of the mean) and ACC, {block['n_starts'].iloc[0]} starts"
         )
-        lines.append(f"{'lead, h':20}" + "".join(f"{hour:>16}" for hour in hours))
+        table = [["lead, h", *map(str, hours)]]
         for row, values in block.groupby("row", sort=False):
             cells = values.set_index("lead_hours").loc[hours]
             text = [
-                f"{rmse:9.4g} " + (f"({acc:5.2f})" if np.isfinite(acc) else "   –   ")
+                f"{rmse:.4g} " + (f"({acc:5.2f})" if np.isfinite(acc) else "   –   ")
                 for rmse, acc in zip(cells["rmse_root_of_mean"], cells["acc"], strict=True)
             ]
-            lines.append(f"{row:20}" + "".join(f"{cell:>16}" for cell in text))
+            table.append([str(row), *text])
             if cells["spread_skill"].notna().all():
                 both = zip(cells["crps"], cells["spread_skill"], strict=True)
-                text = [f"{crps:9.4g} ({ratio:5.2f})" for crps, ratio in both]
-                lines.append(
-                    f"{'  CRPS, spread/skill':20}" + "".join(f"{cell:>16}" for cell in text)
-                )
+                text = [f"{crps:.4g} ({ratio:5.2f})" for crps, ratio in both]
+                table.append(["  CRPS, spread/skill", *text])
+        lines.append(in_columns(table))
     return "\n".join(lines)
 
 

@@ -27,6 +27,7 @@ from vgbdm.report.parts import (
     Text,
     table_of,
 )
+from vgbdm.report.tables import in_columns
 
 SHOWN_SCORES = {
     "forecast_mse": "forecast MSE",
@@ -91,12 +92,7 @@ def lines_of(summary: pd.DataFrame) -> list[list[str]]:
 
 def format_summary(summary: pd.DataFrame) -> str:
     """The summary for a terminal."""
-    lines = lines_of(summary)
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(w) if k == 0 else cell.rjust(w) for k, (cell, w) in enumerate(pairs))
-        for pairs in (list(zip(line, widths, strict=True)) for line in lines)
-    )
+    return in_columns(lines_of(summary))
 
 
 def markdown(summary: pd.DataFrame) -> str:

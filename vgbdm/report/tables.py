@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pandas as pd
 
 from vgbdm.storage.files import aside_of, create
 
+WIDTH = 80
+"""Letters of a line on a terminal."""
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a cell begins with that a spreadsheet takes for a formula."""
 
@@ -22,6 +25,33 @@ def plain_cell(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def in_columns(lines: Sequence[Sequence[str]], width: int = WIDTH, margin: int = 0) -> str:
+    """A table for a terminal, in several blocks where it is too wide; the first column in each.
+
+    Args:
+        lines: cells (rows, columns); the first row is the head.
+        width: letters of a line at most, as far as two columns fit.
+        margin: letters of the first column at least.
+    """
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    first, blocks = max(widths[0], margin), list[list[int]]()
+    room = 0
+    for k, own in enumerate(widths[1:], 1):
+        if not blocks or room < own + 2:
+            blocks.append([])
+            room = width - first
+        blocks[-1].append(k)
+        room -= own + 2
+    parts = [
+        "\n".join(
+            "  ".join([line[0].ljust(first), *(line[k].rjust(widths[k]) for k in block)]).rstrip()
+            for line in lines
+        )
+        for block in blocks
+    ]
+    return "\n\n".join(parts)
 
 
 def write_csv(table: pd.DataFrame, path: Path, digits: int = 8) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 from vgbdm.errors import InputError
 from vgbdm.origin import software
 from vgbdm.storage.confine import parse_json, read_bytes, resolve
+from vgbdm.storage.consolidating import GROUP, consolidate
 from vgbdm.storage.files import is_aside, write_json
 
 SEAL_FORMAT = 3
@@ -96,7 +97,9 @@ def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
 
 
 def seal_folder(folder: Path, kind: str, facts: Mapping[str, Any]) -> None:
-    """Give a group that was just written its manifest."""
+    """Give a group that was just written its manifest, and the metadata of its arrays."""
+    if (folder / GROUP).exists():
+        consolidate(folder)
     held = {"kind": kind, "files": digest_tree(folder), "arrays": describe_arrays(folder)}
     write_manifest(folder, {**facts, **held})
 

@@ -100,8 +100,7 @@ class Trainer(Generic[Field, Batch]):
         groups: its parameters by learning rate and decay.
         backend: computes steps.
         open_stream: samples consumed → an iterator over this rank's batches, closed at the end.
-        validate: field → scores; ``score`` is the one to minimise. *Collective.* Where it has a
-            method ``pictures``, that says what rank 0 shows of its last call, by name.
+        validate: field → scores; ``score`` is the one to minimise. *Collective.*
         rate: schedule of the learning rate.
         schedules: of the values an objective takes, by name.
         global_batch: samples per step over all ranks.
@@ -263,9 +262,7 @@ class Trainer(Generic[Field, Batch]):
             stack.enter_context(self.saver)
             records = None
             if self.backend.rank == 0:
-                records = stack.enter_context(
-                    Records(self.run_dir, self.step, self.identity["config"])
-                )
+                records = stack.enter_context(Records(self.run_dir, self.step))
             if self.is_due() and self.looked != self.step:
                 self.look(records)
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))

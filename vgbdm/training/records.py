@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,18 +72,18 @@ class Records:
     Args:
         run_dir: of the run; ``log.csv``, ``validation.csv`` and ``tensorboard/`` go there.
         step: where the run goes on.
-        config: of the run, without credentials; TensorBoard shows it.
     """
 
-    def __init__(self, run_dir: Path, step: int, config: Mapping[str, Any]) -> None:
+    def __init__(self, run_dir: Path, step: int) -> None:
         need("tensorboard", "training")
         from torch.utils.tensorboard import SummaryWriter
 
         self.training = Table(run_dir / "log.csv", step)
         self.validation = Table(run_dir / "validation.csv", step)
         self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
-        told = json.dumps(config, indent=1, sort_keys=True)
-        self.curves.add_text("config", "    " + told.replace("\n", "\n    "), step)
+        if (config := run_dir / "config.json").exists():  # as the run has just written it
+            told = config.read_text().replace("\n", "\n    ")
+            self.curves.add_text("config", f"    {told}", step)
         self.bar: Bar | None = None
 
     def __enter__(self) -> Records:
@@ -109,8 +108,7 @@ class Records:
             self.bar = progress(total, "step", "training", initial=step - 1)
         self.bar.total = total
         self.bar.set_postfix_str(
-            f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s, "
-            f"trained {rates['train_seconds']:.0f} s",
+            f"loss {terms['loss']:.4f}, {rates['samples_per_second']:.0f} samples/s",
             refresh=False,
         )
         self.bar.update(1)
@@ -130,7 +128,10 @@ class Records:
         say(f"step {step}: validation score {scores['score']:.4f}{mark}")
 
     def show(self, step: int, pictures: Mapping[str, np.ndarray]) -> None:
-        """Pictures (H, W, 3) of 8 bits of the validation at a step, by what they show."""
+        """Pictures (H, W, 3) of 8 bits of the validation at a step, by what they show.
+
+        A validation that has a method ``pictures`` gives those of its last call, on rank 0.
+        """
         for name, picture in pictures.items():
             self.curves.add_image(f"validation/{name}", picture, step, dataformats="HWC")
 

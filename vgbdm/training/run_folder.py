@@ -20,6 +20,7 @@ from vgbdm.storage.files import asides_in
 from vgbdm.storage.lock import LOCK, locked
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.group import Group
+from vgbdm.training.card import CARD
 from vgbdm.training.checkpoint import CHECKPOINTS, has_any
 from vgbdm.training.console import CONSOLE, OLDER, kept_console
 from vgbdm.training.saving import agree_on_error
@@ -30,7 +31,7 @@ DERIVED = "derived"
 DATA = "data"
 """Folder of a run for stores of what it was given in memory."""
 LEFT = {FILE, CLAIM, DATA, DERIVED, LOCK, CHECKPOINTS, "config.json", "log.csv", "validation.csv",
-        "tensorboard", CONSOLE, OLDER}  # fmt: skip
+        "tensorboard", CARD, CONSOLE, OLDER}  # fmt: skip
 """What a start leaves that ended before its first checkpoint."""
 LEFT_LOGS = re.compile(r"(?:error|hang)-rank\d+\.(?:log|txt)")
 

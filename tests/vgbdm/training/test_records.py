@@ -36,7 +36,7 @@ def test_losses_keep_nine_digits(tmp_path):
 
 
 def test_a_run_leaves_rows_and_curves_of_steps_and_validations(tmp_path, capfd):
-    with Records(tmp_path, 2, {"seed": 7}) as records:
+    with Records(tmp_path, 2) as records:
         records.step(3, {"loss": 0.5}, {"samples_per_second": 8.0, "train_seconds": 1.5}, 10)
         records.validate(3, {"score": 0.25, "rmse": 4.0}, True, 1.5)
         records.validate(4, {"score": 0.5, "rmse": 3.0}, False, 2.0)
