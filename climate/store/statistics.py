@@ -31,7 +31,7 @@ from climate.store.boxed import BoxedArray
 from climate.store.reader import EVERY
 
 YEARS_FOR_SEASONS = 2
-"""Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
+"""Below two years of training climatology has no seasons (docs/method/weather.md#trivial-rows)."""
 HALF_WINDOW = 30
 """Days to either side over which the climatology is smoothed."""
 HOURS = 24
