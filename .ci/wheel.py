@@ -43,7 +43,7 @@ for package in (vgbdm, climate, physics_systems):
 assert not any(pathlib.Path(place).resolve() == checkout for place in sys.path), sys.path
 assert "torch" not in sys.modules
 """
-PAGE = REPO / "docs" / "python.md"
+PAGE = REPO / "docs" / "howto" / "python.md"
 EXAMPLES = {
     "weather": 'run, store = "run", "store"\n',
     "lorenz": """
@@ -177,7 +177,7 @@ def check_main_job(full: Environment) -> None:
 
 
 def check_examples(full: Environment) -> None:
-    """The examples of docs/python.md, outside of the checkout, on what the main job has made."""
+    """The examples of docs/howto/python.md, outside of the checkout, on what the job has made."""
     for name, given in EXAMPLES.items():
         found = re.search(rf"```python {name}\n(.*?)```", PAGE.read_text(), re.DOTALL)
         assert found is not None, name

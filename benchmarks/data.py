@@ -31,7 +31,7 @@ from omegaconf import DictConfig  # noqa: E402
 from tables import write_between_marks  # noqa: E402
 
 Figures = Iterator[tuple[str, float]]
-COLUMNS = {  # figure → target, what prototypes came to (docs/streaming.md#prototypes)
+COLUMNS = {  # figure → target, what prototypes came to (docs/design/streaming.md#prototypes)
     "stream_over_ram": ("≥ 0.6", "0.42, 0.61 of `torch.stack`"),
     "stream_over_ram_uncompressed": ("aim 0.8", "0.50, 0.76 of `torch.stack`"),
     "stream_over_xarray_dask": ("≥ 60", "130"),

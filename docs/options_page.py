@@ -1,6 +1,6 @@
-"""The reference page of all options, as Markdown, from the schema: docs/options.md.
+"""The reference page of all options, as Markdown, from the schema: docs/reference/options.md.
 
-PYTHONPATH=launch python docs/options_page.py > docs/options.md
+PYTHONPATH=launch python docs/options_page.py > docs/reference/options.md
 """
 
 from __future__ import annotations

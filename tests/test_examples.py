@@ -15,7 +15,7 @@ import vgbdm
 from vgbdm import api
 
 REPO = Path(__file__).resolve().parent.parent
-PAGES = [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))]
+PAGES = [REPO / "README.md", *sorted((REPO / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python *([\w-]*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 RUN = {
     ("README", "weather"), ("README", "system"), ("python", "lorenz"), ("python", "weather"),

@@ -22,7 +22,7 @@ REGIONS: dict[str, tuple[float, float, float, float]] = {
     "EastAsia": (5, 65, 70, 150),
     "Australia": (-50, 10, 100, 180),
 }
-"""South, north, west, east in degrees (docs/weather.md#regional-boxes)."""
+"""South, north, west, east in degrees (docs/method/weather.md#regional-boxes)."""
 MIN_SIDE = 8
 """Rows and columns, halo included, below which no wave is left to resolve on a box."""
 MIN_REGION_POINTS = 4

@@ -1,4 +1,4 @@
-"""GB-DM: grey-box advection on the sphere (docs/weather.md#grey-box-advection).
+"""GB-DM: grey-box advection on the sphere (docs/method/weather.md#grey-box-advection).
 
     dx/dt = -P[c·∇x + ½ x ∇·c + κ ∇⁴(x - x̄) / λ_N²] - r (x - x̄) - q (x - x̄ - P(x - x̄)) + S
     c = a (u10, v10) + k×∇ψ + ∇χ

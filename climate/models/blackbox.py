@@ -1,6 +1,6 @@
 """The black-box row: the same network on the same features, without physics.
 
-See docs/weather.md#weather-black-box.
+See docs/method/weather.md#weather-black-box.
 
     dx/dt = S
 

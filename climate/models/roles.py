@@ -1,4 +1,4 @@
-"""What the channels of a state are to a model (docs/weather.md#roles).
+"""What the channels of a state are to a model (docs/method/weather.md#roles).
 
 Prognostic channels are stepped forward by their own rate. A forcing channel is known ahead: within
 a step it moves linearly to its known value, and it counts in no loss and no score. A diagnostic

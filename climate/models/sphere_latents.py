@@ -1,6 +1,6 @@
 """The latents of VGB-DM on weather: ζ, smooth fields on the sphere, and θ, per sample.
 
-See docs/weather.md#weather-latents.
+See docs/method/weather.md#weather-latents.
 
 ζ lives at evenly spread points, which are joined by Gaussian bells. Points are local, so that the
 prior can be wide where the day's flow is uncertain, as coefficients of harmonics with independent

@@ -32,7 +32,7 @@ from climate.store.reader import EVERY
 from climate.store.windows import WEATHERBENCH2, Window
 
 YEARS_FOR_SEASONS = 2
-"""Below two years of training the climatology has no seasons (docs/weather.md#trivial-rows)."""
+"""Below two years of training climatology has no seasons (docs/method/weather.md#trivial-rows)."""
 HOURS = 24
 NUMBERS = ("mean", "std", "min", "max", "tendency_std")
 """The statistics with one number per channel."""

@@ -35,7 +35,7 @@ class Prepared(Protocol):
 
 @buildable
 class GaussianLikelihood:
-    """Negative log-likelihood of states ahead under ClimODE's emission (docs/weather.md#climode).
+    """Negative log-likelihood of states under ClimODE's emission (docs/method/weather.md#climode).
 
     A sample's loss is the mean over steps, channels by their weights, and the sphere by area,
     masked points left out, of ½ (y - m)² / s² + log s, everything in standard deviations, plus

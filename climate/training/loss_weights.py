@@ -1,4 +1,4 @@
-"""How much each channel counts in a loss (docs/weather.md#weather-objective)."""
+"""How much each channel counts in a loss (docs/method/weather.md#weather-objective)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ spread away, and few rows tell little. So the spread of the draws is multiplied 
 from that of a first-order autoregression with the score's memory, and by Student's t over the
 normal quantile, its degrees of freedom the rows in the period less one. Where there are fewer than
 `FEWEST` days or rows of them there is no interval, and no claim of a difference
-(docs/weather.md#intervals).
+(docs/method/weather.md#intervals).
 
 Shapes: ``K`` days, ``S`` leads, ``D`` draws.
 """

@@ -1,6 +1,6 @@
 """The rows every model must beat: persistence, damped and lagged, and climatology.
 
-See docs/weather.md#trivial-rows.
+See docs/method/weather.md#trivial-rows.
 
 Shapes: ``N`` starts, ``S`` leads, ``C`` channels, ``H`` latitudes, ``W`` longitudes.
 """

@@ -21,7 +21,7 @@ def text():
 
 
 def test_the_page_in_the_repository_is_the_one_of_the_schema(text):
-    assert (DOCS / "options.md").read_text() == text, "make docs-options"
+    assert (DOCS / "reference" / "options.md").read_text() == text, "make docs-options"
 
 
 def test_every_option_of_every_launcher_is_on_it(text):

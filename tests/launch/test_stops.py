@@ -46,7 +46,7 @@ def test_the_second_ends_at_once_and_the_last_checkpoint_stands(options, tmp_pat
 @pytest.mark.parametrize("presses", [1, 2])
 @pytest.mark.parametrize("launcher", ["torchrun", "deepspeed"])
 def test_under_launchers_no_finished_checkpoint_is_lost(options, tmp_path, launcher, presses):
-    """What they allow: docs/running.md#runs-you-can-leave-alone."""
+    """What they allow: docs/howto/faults.md#runs-you-can-leave-alone."""
     more = [*options, "backend=ddp" if launcher == "torchrun" else "backend=deepspeed"]
     with Run(tmp_path / "run", more, launcher=launcher, faults=SLOW_STEPS) as run:
         run.wait_step(FIRST)

@@ -129,7 +129,7 @@ def test_the_line_says_which_plugin_brings_a_system(lab):
 
 
 def test_the_page_shows_the_package_as_it_is():
-    page = (REPO / "docs" / "extending.md").read_text()
+    page = (REPO / "docs" / "howto" / "extending.md").read_text()
     lab = REPO / "tests" / "plugins" / "mylab"
     blocks = re.findall(r"```(python|yaml|toml)\n(.*?)```", page, re.DOTALL)
     shown = {text for _, text in blocks}
@@ -142,7 +142,7 @@ def test_the_page_shows_the_package_as_it_is():
 
 
 def test_the_commands_of_the_page_compose(lab):
-    page = (REPO / "docs" / "extending.md").read_text()
+    page = (REPO / "docs" / "howto" / "extending.md").read_text()
     commands = re.findall(r"^python launch/(\w+)\.py (.*)$", page, re.MULTILINE)
     assert len(commands) == 5
     for name, arguments in commands:

@@ -25,7 +25,7 @@ from vgbdm.registry.search_path import searching, with_plugins
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = REPO / "configs"
-PAGE = (REPO / "docs" / "extending.md").read_text()
+PAGE = (REPO / "docs" / "howto" / "extending.md").read_text()
 LAB = REPO / "tests" / "plugins" / "mylab" / "mylab"
 NAMED = "plugins=[mylab]"
 SYSTEM = {"frames": 30, "horizon": 3.0, "prior": {"k": [1.0, 0.2], "f": [0.0, 0.2]},
@@ -194,6 +194,6 @@ def test_the_example_of_the_page_runs(lab, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"x": data["x"].values, "t": data["t"].values, "truth": data, "minutes": None,
              "options": list(SHORT)}  # fmt: skip
-    exec(compile(found[1], "docs/extending.md: mylab", "exec"), names)
+    exec(compile(found[1], "docs/howto/extending.md: mylab", "exec"), names)
     assert names["ahead"]["ensemble"].shape == (8, 12, 20, 2)
     assert names["scores"]["row"][0] == "model"

@@ -1,4 +1,4 @@
-"""ClimODE: a neural ODE of states and of the wind that advects each (docs/weather.md#climode).
+"""ClimODE: a neural ODE of states and the wind that advects each (docs/method/weather.md#climode).
 
     dx/dt = -P[c·∇x + ½ x ∇·c + κ ∇⁴(x - x̄) / λ_N²] - q (x - x̄ - P(x - x̄))
     dc/dt = network(x, ∇x, c, date, place, ground),   c = k×∇ψ + ∇χ

@@ -1,7 +1,7 @@
 """The wind that explains a tendency: a regularised least-squares fit on the sphere.
 
 For each variable x, with its tendency ẋ at the last of some past states
-(docs/weather.md#initial-wind):
+(docs/method/weather.md#initial-wind):
 
     min over c of  mean |ẋ + c·∇x + ½ x ∇·c|² ÷ change² + smoothness · Σ_k ½ l_k (l_k + 1) a_k² ÷ U²
 

@@ -72,7 +72,7 @@ def make(grid="centred", **options):
 
 @pytest.mark.parametrize("grid", ["centred", "poles"])
 def test_a_known_flow_of_degree_8_comes_back_from_an_analytic_tendency(grid):
-    """To 1 %, from a tracer of degree 15, each by its own wind (docs/weather.md#initial-wind)."""
+    """To 1 %, from a tracer of degree 15, by its own wind (docs/method/weather.md#initial-wind)."""
     model, want = make(grid), known_flow(make(grid), 3)
     x = tracers(model, 3)
     got = model.fit(model.resolve(x), tendency(model, x, model.fit.potentials(want)), model.change)
