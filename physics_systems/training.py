@@ -33,8 +33,8 @@ from vgbdm.paths.path import Path as FramePath
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
+from vgbdm.training.beginning import start_from
 from vgbdm.training.card import described
-from vgbdm.training.checkpoint import start_from
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.order import Order

@@ -7,7 +7,7 @@ vector pair is one), ``K`` forcing ones, ``S`` steps, ``H`` latitudes, ``W`` lon
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Protocol
 
 import torch
@@ -30,6 +30,9 @@ from vgbdm.latents.latents import LatentDistribution, Latents, LatentSizes
 from vgbdm.latents.members import Members
 from vgbdm.options.kinds import Divides, Size
 from vgbdm.paths.path import Path, expand
+
+DRAWN = "trunk.drawn.conv.weight"
+"""By which latent fields enter."""
 
 
 class StateWindows(Protocol):
@@ -99,10 +102,10 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         ]
         inputs = channels + 2 * len(domain.variables) + self.features
         inputs += history_width if domain.history else 0
-        inputs += self.latents.channels if self.latents else 0
         self.trunk = Trunk(
             inputs, outputs, width, blocks, dropout,
             poles=poles, vector_inputs=[*vectors, *gradients],
+            drawn=self.latents.channels if self.latents else 0,
         )  # fmt: skip
 
     # --- what it is ----------------------------------------------------------------------------
@@ -131,6 +134,17 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
     def latent_sizes(self) -> LatentSizes | None:
         """See `GreyBoxField`."""
         return None if self.latents is None else self.latents.sizes
+
+    def renewed_weights(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Weights with latents' own part of the first layer, which formerly was its last inputs."""
+        tensors, first, drawn = dict(tensors), "trunk.embed.conv.weight", self.trunk.drawn
+        if drawn is not None and DRAWN not in tensors and first in tensors:
+            own, channels = tensors[first], drawn.conv.in_channels
+            if own.shape[1] == self.trunk.embed.conv.in_channels + channels:
+                tensors[first], tensors[DRAWN] = (
+                    part.contiguous() for part in own.split((own.shape[1] - channels, channels), 1)
+                )
+        return tensors
 
     # --- frames and units ----------------------------------------------------------------------
 
@@ -203,9 +217,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         if self.attention is not None and context.history:
             features.append(self.attention(x, context.history))
         features += self.around(seconds)
-        if context.zeta is not None:
-            features.append(context.zeta)
-        out: Tensor = self.trunk(*features).float()
+        out: Tensor = self.trunk(*features, drawn=context.zeta).float()
         return state, out
 
     def whole(self, own: Tensor, diagnosed: Tensor | None) -> Tensor:
@@ -221,12 +233,17 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
 
     # --- what stands still during a step -------------------------------------------------------
 
-    def past(self, history: Tensor | None) -> Past:
-        """What a standardised history (B, F, C, H, W) says: keys and values, and ζ's prior."""
+    def past(self, history: Tensor | None, latents: bool = True) -> Past:
+        """What a standardised history (B, F, C, H, W) says: keys and values, and ζ's prior.
+
+        Args:
+            history: see `GreyBoxField`.
+            latents: False: there are none in what follows, and no prior is made.
+        """
         assert history is not None
         history = self.parts.shown(self.present(history))
         encoded = () if self.history_encoder is None else self.history_encoder(history)
-        if self.latents is None:
+        if self.latents is None or not latents:
             return Past(len(history), encoded, (), None)
         seen = (history.flatten(1, 2), *self.ground(len(history)))
         return Past(len(history), encoded, seen, self.latents.prior(*seen))

@@ -174,6 +174,7 @@ class SphereConv(nn.Module):
         kernel: odd kernel size.
         poles: whether the first and last rows lie on the poles; None on a box.
         vector_inputs: indices of input channels that are vector components.
+        bias: whether a constant is added.
     """
 
     sign: Tensor | None
@@ -186,9 +187,10 @@ class SphereConv(nn.Module):
         *,
         poles: bool | None,
         vector_inputs: Sequence[int] = (),
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        self.conv = PartConv(inputs, outputs, kernel)
+        self.conv = PartConv(inputs, outputs, kernel, bias=bias)
         self.halo, self.poles = kernel // 2, poles
         sign = None
         if vector_inputs:
@@ -332,6 +334,8 @@ class Trunk(nn.Module):
         dropout: of whole hidden channels.
         poles: whether the grid has rows at the poles; None on a box.
         vector_inputs: feature channels that are vector components.
+        drawn: channels of latent fields, which come in by weights that start at zero: the trunk of
+            a model without them says the same at first. 0: none.
     """
 
     def __init__(
@@ -344,6 +348,7 @@ class Trunk(nn.Module):
         *,
         poles: bool | None,
         vector_inputs: Sequence[int],
+        drawn: int = 0,
     ) -> None:
         super().__init__()
         self.embed = SphereConv(inputs, width, poles=poles, vector_inputs=vector_inputs)
@@ -352,10 +357,21 @@ class Trunk(nn.Module):
         )
         self.norm = nn.GroupNorm(max(width // 16, 1), width)
         self.last = nn.Conv2d(width, outputs, 1)
-        for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)
+        self.drawn = SphereConv(drawn, width, poles=poles, bias=False) if drawn else None
+        for layer in (self.last, *([] if self.drawn is None else [self.drawn])):
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
-    def forward(self, *features: Tensor) -> Tensor:
-        """Channels in any number of parts, (B, n, H, W) each → (B, outputs, H, W)."""
-        out = self.last(F.silu(self.norm(self.blocks(self.embed(*features)))))
+    def forward(self, *features: Tensor, drawn: Tensor | None = None) -> Tensor:
+        """Features → (B, outputs, H, W).
+
+        Args:
+            features: channels in any number of parts, (B, n, H, W) each.
+            drawn: (B, Z, H, W) latent fields; None: without.
+        """
+        hidden = self.embed(*features)
+        if drawn is not None:
+            assert self.drawn is not None
+            hidden = hidden + self.drawn(drawn)
+        out = self.last(F.silu(self.norm(self.blocks(hidden))))
         return out.contiguous()  # transforms and products want fields side by side again

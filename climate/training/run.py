@@ -39,8 +39,9 @@ from vgbdm.options.kinds import NotNegative
 from vgbdm.registry.build import build
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.steps import ParameterGroup
+from vgbdm.training.beginning import start_from
 from vgbdm.training.card import described
-from vgbdm.training.checkpoint import find, find_resumable, read_state, start_from
+from vgbdm.training.checkpoint import find, find_resumable, read_state
 from vgbdm.training.faults import starting
 from vgbdm.training.loop import Plan, Trainer
 from vgbdm.training.run_folder import DERIVED, owned
@@ -55,6 +56,9 @@ FREE = (
 """Options that may differ when a run is resumed: what the store holds is compared, the model, as
 `comparable` says, with what ``physics`` sets, and what weights come to; the rest is how the same is
 computed."""
+
+WITHOUT_LATENTS = {"latents": None}
+"""What a deterministic model says of latents: a stochastic one may begin with its weights."""
 
 
 def parameter_groups(
@@ -289,7 +293,7 @@ def build_trainer(cfg: DictConfig, backend: Backend, run_dir: Path) -> Trainer:
     if stage is not cfg:
         check_tunable(field, cfg.init)
     if cfg.init is not None:
-        start_from(field, cfg.init, facts)
+        start_from(field, cfg.init, facts, WITHOUT_LATENTS)
     freeze(field, stage.get("frozen", []))
     weights = loss_weights(field.domain.forecast, cfg.weights)
     field.weigh(None if weights is None else [weights.get(name, 1.0) for name in field.channels])

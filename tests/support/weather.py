@@ -104,6 +104,8 @@ def shake(model):
     """Draw every last layer from N(0, 0.3²): at the zero start the model is almost persistence."""
     generator = torch.Generator().manual_seed(7)
     layers = [model.trunk.last]
+    if model.trunk.drawn is not None:
+        layers.append(model.trunk.drawn.conv)
     if model.attention is not None:
         layers.append(model.attention.mix)
     if model.latents is not None:
@@ -113,7 +115,8 @@ def shake(model):
     with torch.no_grad():
         for layer in layers:
             layer.weight.copy_(0.3 * torch.randn(layer.weight.shape, generator=generator))
-            layer.bias.copy_(0.3 * torch.randn(layer.bias.shape, generator=generator))
+            if layer.bias is not None:
+                layer.bias.copy_(0.3 * torch.randn(layer.bias.shape, generator=generator))
 
 
 def silent_parameters(model):

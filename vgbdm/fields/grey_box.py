@@ -186,8 +186,13 @@ class GreyBoxField(Dynamics, Generic[Batch]):
     # --- latents -------------------------------------------------------------------------------
 
     @abstractmethod
-    def past(self, history: Tensor | None) -> Past:
-        """What a history (N, K, C, ...) says; None where `memory` is 0."""
+    def past(self, history: Tensor | None, latents: bool = True) -> Past:
+        """What a history (N, K, C, ...) says; None where `memory` is 0.
+
+        Args:
+            history: frames up to the current one.
+            latents: False: what follows is without them, and no prior of them is wanted.
+        """
 
     @abstractmethod
     def infer(

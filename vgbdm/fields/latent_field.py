@@ -168,7 +168,7 @@ class LatentField(SystemField):
 
     # --- latents -------------------------------------------------------------------------------
 
-    def past(self, history: Tensor | None) -> Past:
+    def past(self, history: Tensor | None, latents: bool = True) -> Past:
         """See `GreyBoxField`; (N, ≥ K, C, ...)."""
         if history is None or not self.memory:
             return Past(0, (), (), None)

@@ -87,7 +87,11 @@ class Matching(Generic[Batch]):
         self.path, self.places, self.seed = path, places, seed
 
     def __call__(
-        self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
+        self,
+        field: GreyBoxField[Batch],
+        batch: Batch,
+        values: Mapping[str, float],
+        latents: bool = True,
     ) -> dict[str, Tensor]:
         """Terms per sample (B,): ``loss``, what is minimised, and its parts.
 
@@ -97,6 +101,7 @@ class Matching(Generic[Batch]):
             values: schedules at this step: ``physics`` (weight of the physics; 1 without),
                 ``noise`` (on states and histories, in rms changes per step; 0 without), and a
                 weight for each further term that the field has.
+            latents: False: the field is asked without them, as a deterministic one is.
         """
         check_grey_box("matching", field)
         frames = field.trajectory(batch, self.path)
@@ -109,15 +114,17 @@ class Matching(Generic[Batch]):
         length = ends.times[1] - ends.times[0]
         state, rate = field.along(self.path, ends.nodes, length, s, noise.path)
         state = perturbed(state, noise.state)
-        past = field.past(history_of(field, frames, places, noise))
-        latents, kl = self._infer(field, batch.ids, frames, places, past)
-        context = field.context(past, latents, self.places.matches)
+        past = field.past(history_of(field, frames, places, noise), latents)
+        drawn, kl = NO_LATENTS, dict[str, Tensor]()
+        if latents and field.latent_sizes is not None:
+            drawn, kl = self._infer(field, batch.ids, frames, places, past)
+        context = field.context(past, drawn, self.places.matches)
         clock = torch.lerp(*ends.clock, s.to(ends.clock[0].dtype))
         answer = field(state, clock, context, weight)
         rows = places.s.shape
         matching = field.mean_square_rate(answer.total - rate, rows[1])
         weighted = {f"beta_{name[3:]}": (name, term) for name, term in kl.items()}
-        if field.latent_sizes and values.get("crps"):
+        if latents and field.latent_sizes and values.get("crps"):
             score = self._score_prior(field, batch.ids, ends, past, noise, weight)
             weighted["crps"] = ("crps", score.reshape(rows).mean(1))
         if answer.residual:
@@ -160,8 +167,6 @@ class Matching(Generic[Batch]):
         past: Past,
     ) -> tuple[Latents, dict[str, Tensor]]:
         """A draw from the posterior of each window, and its distances (B,) from the prior."""
-        if field.latent_sizes is None:
-            return NO_LATENTS, {}
         if past.prior is not None and self.places.matches > 1:
             raise InputError(
                 f"matching: matches={self.places.matches}: latents whose prior follows from the "

@@ -60,7 +60,7 @@ class Sampler(ABC):
 
 @buildable
 class LastInterval(Sampler):
-    """One match, anywhere in the last interval of the frames; the window begins with the first.
+    """One match, anywhere in the last interval of the frames; the window ends with them.
 
     Args:
         seed: of the run.
@@ -73,9 +73,9 @@ class LastInterval(Sampler):
         self, ids: Tensor, frames: int, window: int, history: int, edge: int = 0
     ) -> Places:
         """See `Sampler`."""
-        start = torch.zeros_like(ids)
+        start = torch.full_like(ids, max(frames - window, 0))
         s = keyed_uniform(self.seed, "positions", ids, 1).float()  # as states are
-        return Places(start, (start + frames - 2)[:, None], s)
+        return Places(start, torch.full_like(ids, frames - 2)[:, None], s)
 
 
 @buildable

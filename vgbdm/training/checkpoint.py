@@ -366,28 +366,6 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
     return dict(held["model"]) | dict(held.get("ema", {}))
 
 
-def start_from(field: nn.Module, init: str | Path, facts: Mapping[str, Any]) -> None:
-    """Take the weights of another run's best checkpoint.
-
-    Args:
-        field: that takes them.
-        init: folder of the other run.
-        facts: what must be alike in both runs, as under ``must_match`` of a checkpoint.
-
-    Raises:
-        InputError: where there is no whole best checkpoint, or a fact differs.
-    """
-    folder = find_whole(Path(init), "best")
-    held = read_state(folder, "must_match")["must_match"]
-    for name, value in facts.items():
-        if held.get(name) != value:
-            raise InputError(
-                f"init={init}: its {name} is another one; start from a run with the same data and "
-                "model options"
-            )
-    put_weights(field, read_weights(folder), folder)
-
-
 def put_weights(field: nn.Module, tensors: Mapping[str, Tensor], folder: Path) -> None:
     """Give a field its weights and buffers, those of an earlier version under its names of now.
 

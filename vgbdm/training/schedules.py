@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
+from annotated_types import MinLen
+
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Below, Count, NotNegative, Positive, Share, WholeNumber
 from vgbdm.registry.marks import buildable
@@ -67,6 +69,33 @@ class Every:
     def __call__(self, step: int, total_steps: float | None) -> float:
         """The value at ``step``."""
         return self.value if step % self.period == 0 else 0.0
+
+
+@buildable
+@dataclass(frozen=True)
+class Phases:
+    """The number of the phase that a run is in: 0, then 1 from the first of ``ends`` on, and so on.
+
+    A phase whose end is where the one before ends is left out.
+
+    Attributes:
+        ends: shares of the run at which all phases end but the last, ascending.
+    """
+
+    ends: Annotated[Sequence[Share], MinLen(1)]
+
+    def __post_init__(self) -> None:
+        """Refuse ends out of order."""
+        if list(self.ends) != sorted(self.ends) or not all(0 <= end <= 1 for end in self.ends):
+            raise InputError(
+                f"schedule Phases: ends={list(self.ends)}; want shares of the run, 0 to 1, none "
+                "below the one before"
+            )
+
+    def __call__(self, step: int, total_steps: float | None) -> float:
+        """The phase at ``step``."""
+        share = progress_of(step, total_steps)
+        return float(sum(share >= end for end in self.ends))
 
 
 @buildable

@@ -16,6 +16,7 @@ import torch
 from vgbdm.errors import InputError
 from vgbdm.storage.files import write_json
 from vgbdm.training import checkpoint
+from vgbdm.training.beginning import start_from
 from vgbdm.training.parts import Part, describe, stored
 
 TENSORS = {
@@ -294,14 +295,14 @@ def test_a_run_starts_from_the_best_weights_of_another(tmp_path):
     tensors = {"model": {name: torch.ones_like(p) for name, p in model.named_parameters()}}
     facts = {"model": {"width": 3}, "statistics": "abc", "seed": 1}
     with pytest.raises(InputError, match="no best checkpoint"):
-        checkpoint.start_from(model, tmp_path, {"model": {"width": 3}})
+        start_from(model, tmp_path, {"model": {"width": 3}})
     checkpoint.commit(tmp_path, Part(tensors), {"step": 1, "must_match": facts}, 0.5, 1)
-    checkpoint.start_from(model, tmp_path, {"model": {"width": 3}, "statistics": "abc"})
+    start_from(model, tmp_path, {"model": {"width": 3}, "statistics": "abc"})
     assert all(bool((p == 1).all()) for p in model.parameters())
     for name, value in (("model", {"width": 4}), ("statistics", "xyz")):
         with pytest.raises(InputError, match=f"its {name} is another one"):
-            checkpoint.start_from(model, tmp_path, {name: value})
+            start_from(model, tmp_path, {name: value})
     tensors["ema"] = {"weight": torch.full((2, 3), 2.0)}
     checkpoint.commit(tmp_path, Part(tensors), {"step": 2, "must_match": facts}, 0.4, 1)
-    checkpoint.start_from(model, tmp_path, {})
+    start_from(model, tmp_path, {})
     assert bool((model.weight == 2).all()) and bool((model.bias == 1).all())

@@ -13,6 +13,7 @@ from vgbdm.training.schedules import (
     Geometric,
     Growing,
     Linear,
+    Phases,
     WarmupCosine,
     check_rates,
     progress_of,
@@ -31,6 +32,19 @@ def test_every_is_there_by_turns_in_a_timed_run_too():
 def test_a_period_of_no_steps_is_refused():
     with pytest.raises(InputError, match="period=0"):
         Every(1.0, 0)
+
+
+def test_phases_follow_each_other_and_may_be_left_out():
+    assert [Phases([0.5, 0.8])(step, 10) for step in (0, 4, 5, 7, 8, 10)] == [0, 0, 1, 1, 2, 2]
+    assert [Phases([0.0, 0.8])(step, 10) for step in (0, 8)] == [1, 2]
+    assert [Phases([0.5, 0.5])(step, 10) for step in (4, 5)] == [0, 2]
+    assert Phases([0.5])(3, None) == 0.0
+
+
+@pytest.mark.parametrize("ends", [[0.8, 0.5], [0.5, 1.2], [-0.1]])
+def test_phases_that_do_not_follow_each_other_are_refused(ends):
+    with pytest.raises(InputError, match="want shares of the run"):
+        Phases(ends)
 
 
 def test_linear_ramps_between_its_shares_of_the_run():
@@ -140,8 +154,8 @@ def test_a_group_has_its_own_rate():
 
 @pytest.mark.parametrize(
     "schedule",
-    [Constant(1.0), Every(1.0, 2), Linear(1.0, 0.0), Geometric(1.0, 2.0), WarmupCosine(1.0),
-     Growing(1, 2)],
+    [Constant(1.0), Every(1.0, 2), Phases([0.3, 0.6]), Linear(1.0, 0.0), Geometric(1.0, 2.0),
+     WarmupCosine(1.0), Growing(1, 2)],
 )  # fmt: skip
 def test_a_schedule_cannot_be_changed_during_a_run(schedule):
     with pytest.raises(FrozenInstanceError):

@@ -15,6 +15,7 @@ from tiny import make_trainer
 
 from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
+from vgbdm.training.beginning import start_from
 from vgbdm.training.course import Course
 from vgbdm.training.loop import Plan
 from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_rates
@@ -272,9 +273,7 @@ def test_a_tensor_that_is_missing_or_another_is_named(finished, name):
     if name == "model":
         sign(checkpoint.find(finished, "best"))
         if checkpoint.find(finished, "best") == folder:
-            line = refused(
-                lambda: checkpoint.start_from(make_trainer(finished).field, finished, {})
-            )
+            line = refused(lambda: start_from(make_trainer(finished).field, finished, {}))
             assert "layer.weight" in line
 
 

@@ -1,0 +1,73 @@
+"""Runs in phases from beginning to end: what the log says, going on, and beginning with GB-DM."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from hydra import compose, initialize_config_dir
+from runs_era5 import REPO, losses, tensors
+from runs_era5 import train as launch
+
+from climate.training.run import train
+from vgbdm.errors import InputError
+from vgbdm.storage.files import write_json
+
+SMALL = ["size=tiny", "batch=8", "history=1", "validation.members=2", "validation.starts=4",
+         "validation.lead=6h", "backend=single"]  # fmt: skip
+LATENTS = ["model.latents.points=12", "model.latents.width=8"]
+PHASES = ["model=vgbdm_phased", *SMALL, *LATENTS, "trainer.total_steps=8", "trainer.keep=4",
+          "trainer.validations=4"]  # fmt: skip
+ENDS = "schedules.phase.ends=[0.25,0.75]"
+
+
+def run(store, run_dir, *options):
+    with initialize_config_dir(str(REPO / "configs"), version_base="1.3"):
+        train(compose("train_era5", [f"store={store.path}", f"run_dir={run_dir}", *options]))
+
+
+@pytest.fixture(scope="module")
+def trained(store, tmp_path_factory):
+    """A run of all three phases; only to be read."""
+    run_dir = tmp_path_factory.mktemp("phases") / "run"
+    run(store, run_dir, *PHASES, ENDS)
+    return run_dir
+
+
+def test_the_log_says_of_which_phase_a_step_was(trained):
+    log = pd.read_csv(trained / "log.csv")
+    assert log["weight_phase"].tolist() == [0.0] * 2 + [1.0] * 4 + [2.0] * 2
+    assert log["matching"].notna().tolist() == [True] * 6 + [False] * 2
+    assert log["kl_zeta"].notna().tolist() == [False] * 2 + [True] * 4 + [False] * 2
+    assert log["rollout"].notna().tolist() == [False] * 6 + [True] * 2
+
+
+@pytest.mark.parametrize("step", [2, 4, 6])
+def test_a_run_goes_on_bit_equal_from_between_and_within_phases(store, trained, tmp_path, step):
+    run_dir = tmp_path / "run"
+    shutil.copytree(trained, run_dir)
+    write_json(run_dir / "last.json", {"checkpoint": f"step-{step:08d}", "step": step})
+    run(store, run_dir, *PHASES, ENDS, "resume=true")
+    assert np.array_equal(losses(run_dir), losses(trained))
+    before, after = tensors(trained, 8), tensors(run_dir, 8)
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+
+
+def test_a_run_begins_with_weights_of_gbdm_and_its_first_forecasts_are_gbdm_s(store, tmp_path):
+    first, short = tmp_path / "gbdm", ["trainer.total_steps=2", "trainer.validations=1"]
+    run(store, first, "model=gbdm", *SMALL, *short)
+    more = [*PHASES, *short, f"init={first}", "schedules.phase.ends=[0.0,1.0]"]
+    run(store, tmp_path / "vgbdm", *more)
+    step = json.loads((first / "best.json").read_text())["step"]
+    score = pd.read_csv(first / "validation.csv").set_index("step")["score"][step]
+    assert pd.read_csv(tmp_path / "vgbdm" / "validation.csv")["score"].iloc[0] == score
+    with pytest.raises(InputError, match="its model is another one"):
+        run(store, tmp_path / "wider", *more, "size.width=24")
+
+
+@pytest.mark.slow
+def test_two_ranks_go_through_the_same_phases(store, trained, tmp_path):
+    options = [o for o in PHASES if o != "backend=single"]
+    launch(store, tmp_path / "run", *options, ENDS, "backend=ddp", ranks=2)
+    assert np.abs(losses(tmp_path / "run") / losses(trained) - 1).max() < 1e-5
