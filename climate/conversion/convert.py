@@ -114,6 +114,7 @@ def convert(
     _check_folder(path)
     with locked(path, force_unlock):
         journal = Journal(path)
+        _refuse_finished(path)  # by another process, after the first look
         if (path / MANIFEST).exists():
             _tidy(journal)
             return
