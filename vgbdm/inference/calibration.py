@@ -31,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -192,14 +193,17 @@ def calibrate_zeta(
     if found is None:
         found = laplace_of(field, context, times[:, : field.window])
     field.zeta_factor.fill_(1.0)
-    means = calibrated(field, found).mean
-    mean = field.forecast(context, times, means)
+    posterior = calibrated(field, found)
+    mean = field.forecast(context, times, posterior.mean)
     error = (mean - frames[:, field.window :]).double()
     base = mean.double() if field.physics.grid else None
     usable = error.flatten(1).isfinite().all(1)
+    # ζ's factor changes nothing of this
+    by_theta = forecast_variance(field, context, times, posterior, moves_of_theta(posterior), base)
     for _ in range(passes):
         posterior = calibrated(field, found)
-        by_theta, by_zeta = forecast_variances(field, context, times, posterior, base)
+        moves = moves_of_zeta(posterior)
+        by_zeta = forecast_variance(field, context, times, posterior, moves, base)
         wanted = (error / NORMAL_QUANTILE).square() - by_theta
         squares = (wanted / by_zeta.clamp_min(1e-30)).flatten(1)
         finite = squares.isfinite().all(1) & usable
@@ -264,46 +268,60 @@ def calibrated(field: LatentField, found: Laplace) -> JointGaussian:
     return found.calibrated(factor, field.zeta_factor)
 
 
-def forecast_variances(
+class Move(NamedTuple):
+    """A way that unknowns of windows may go: (B, Z) and (B, P)."""
+
+    zeta: Tensor
+    theta: Tensor
+
+
+def moves_of_theta(posterior: JointGaussian) -> list[Move]:
+    """A standard deviation along each column of θ's factor, and what ζ goes along."""
+    along = posterior.slope @ posterior.theta_factor
+    columns = zip(along.unbind(2), posterior.theta_factor.unbind(2), strict=True)
+    return [Move(zeta, theta) for zeta, theta in columns]
+
+
+def moves_of_zeta(posterior: JointGaussian) -> list[Move]:
+    """A standard deviation along each column of the factor of ζ given θ."""
+    still = torch.zeros_like(posterior.theta_mean)
+    return [Move(column, still) for column in posterior.zeta_factor.unbind(2)]
+
+
+def forecast_variance(
     field: LatentField,
     context: Tensor,
     times: Tensor,
     posterior: JointGaussian,
+    moves: list[Move],
     base: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Variances that θ, with what ζ goes along, and ζ given θ make in forecasts, to first order.
+) -> Tensor:
+    """The variance that moves of the unknowns, each to either side, make in forecasts.
 
-    By differences a standard deviation to either side along each column of the factors.
+    It is so to first order.
 
     Args:
         field: that forecasts.
         context: (B, T, C, ...).
         times: (B, T + n).
         posterior: of the windows.
+        moves: by a standard deviation.
         base: (B, n, C, ...) float64, the forecast of its means, for differences to one side.
 
     Returns:
-        Both (B, n, C, ...) float64.
+        (B, n, C, ...) float64.
     """
-    along = posterior.slope @ posterior.theta_factor
-    still = torch.zeros_like(posterior.theta_mean)
-    theta = [(along[:, :, k], posterior.theta_factor[:, :, k]) for k in range(along.shape[2])]
-    zeta = [(column, still) for column in posterior.zeta_factor.unbind(2)]
     signs = (1,) if base is not None else (1, -1)
     together = max(1, ROWS // (len(signs) * len(context)))
-
-    def variance(moves: list[tuple[Tensor, Tensor]]) -> Tensor:
-        total = context.new_zeros((), dtype=torch.float64)
-        for at in range(0, len(moves), together):
-            few = moves[at : at + together]
-            many = len(few) * len(signs)
-            z = torch.cat([posterior.zeta_mean + s * move for move, _ in few for s in signs])
-            y = torch.cat([posterior.theta_mean + s * move for _, move in few for s in signs])
-            frames, clock = (x.repeat(many, *[1] * (x.dim() - 1)) for x in (context, times))
-            made = field.forecast(frames, clock, Latents(z, y if field.grey else None)).double()
-            sides = made.unflatten(0, (len(few), len(signs), len(context)))
-            other = sides[:, 1] if base is None else base
-            total = total + ((sides[:, 0] - other) / len(signs)).square().sum(0)
-        return total
-
-    return variance(theta), variance(zeta)
+    total = context.new_zeros((), dtype=torch.float64)
+    for at in range(0, len(moves), together):
+        few = moves[at : at + together]
+        many = len(few) * len(signs)
+        z = torch.cat([posterior.zeta_mean + s * move.zeta for move in few for s in signs])
+        y = torch.cat([posterior.theta_mean + s * move.theta for move in few for s in signs])
+        frames, clock = (x.repeat(many, *[1] * (x.dim() - 1)) for x in (context, times))
+        made = field.forecast(frames, clock, Latents(z, y if field.grey else None)).double()
+        sides = made.unflatten(0, (len(few), len(signs), len(context)))
+        other = sides[:, 1] if base is None else base
+        total = total + ((sides[:, 0] - other) / len(signs)).square().sum(0)
+    return total
