@@ -1,12 +1,18 @@
-"""The widths of the posterior: θ's by the model's own simulations, ζ's by held-out forecasts.
+"""The widths of the posterior, by the model's own simulations and by held-out trajectories.
 
 Laplace's width (`vgbdm.inference.laplace`) takes a window's misfit for independent noise, which it
 is not: path and network err alike all over a window. What it leaves open is multiplied by factors.
 
-- **θ**, one for each parameter. The model simulates windows with θ from the prior and latents of
-  held-out windows; θ is inferred back; and each width is scaled until 90 % of the draws lie in the
-  central 90 % of its posterior. No true parameter of any data is used. (Simulation-based
-  calibration: Talts et al. 2018.) What the network got wrong of the true dynamics it cannot see.
+- **θ**, one for each parameter, the larger of two. No true parameter of any data is used.
+  *By simulations*: the model simulates windows with θ from the prior and latents of held-out
+  windows; θ is inferred back; and each width is scaled until 90 % of the draws lie in the central
+  90 % of its posterior. (Simulation-based calibration: Talts et al. 2018.) What the network got
+  wrong of the true dynamics they cannot see. *By pairs*: θ is the same all along a held-out
+  trajectory, so that its first and its last window must agree; widths are scaled until 90 % of
+  their differences lie in the central 90 % of what both widths make together. That sees what the
+  network gets wrong in one window and not in the other, and nothing that is wrong in both alike.
+  Windows side by side were tried: errors of the pendulum's second window are twice as many widths
+  as those of the first, from which forecasts start.
   Another state of the model as the maker of windows was tried: near the end of a run states differ
   too little, early in it too much (a ten-minute Lorenz run: widths three times too large), and
   where their errors happened to cancel, nothing was covered.
@@ -14,8 +20,7 @@ is not: path and network err alike all over a window. What it leaves open is mul
   in the central 90 % of forecasts. Their variance is taken for that which θ makes and this factor's
   square times that which ζ makes, both to first order. So all that a forecast gets wrong is laid on
   ζ. Where the field is not linear in ζ, members lie to one side of the forecast of the means, and
-  cover less than is said here: Lorenz after a minute, .79 of trajectories like those calibrated on,
-  .90 of ones with θ from the prior.
+  cover less: an ensemble is drawn, and the factor raised until that covers as much.
 
 Shapes: ``B`` windows, ``T`` frames of one, ``L`` frames of a trajectory, ``n`` of a forecast, ``C``
 components, ``P`` parameters, ``U`` latents and parameters, ``...`` axes of a grid.
@@ -26,6 +31,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,6 +42,7 @@ from vgbdm.inference.laplace import Laplace
 from vgbdm.inference.refinement import laplace_of
 from vgbdm.latents.joint import JointGaussian
 from vgbdm.latents.latents import Latents
+from vgbdm.latents.members import Members
 from vgbdm.randomness import keyed_normal
 
 LEVEL, NORMAL_QUANTILE = 0.9, 1.6448536
@@ -59,6 +66,9 @@ ROWS = 2048
 """Trajectories that are simulated together: more at once are no faster."""
 VALUES = 2**22
 """Of forecasts at most, of which the quantile is taken."""
+MEMBERS, RAISED = 19, 2.0
+"""Of the ensemble that is drawn: so many that the central 90 % are all between the outermost. And
+how much it may raise ζ's factor: further away members do not move in proportion to it."""
 
 
 @torch.no_grad()
@@ -71,10 +81,18 @@ def calibrate(field: LatentField, frames: Tensor, times: Tensor, seed: int) -> N
         times: (B, L).
         seed: of the draws.
     """
-    context, clock = frames[:, : field.window], times[:, : field.window]
+    window = field.window
     if field.grey:
-        field.calibrated_on[0] = calibrate_theta(field, context, clock, seed)
-    field.calibrated_on[1] = calibrate_zeta(field, frames, times)
+        counts = calibrate_theta(field, frames[:, :window], times[:, :window], seed)
+        field.calibrated_on[0] = counts
+    if field.physics.grid:
+        frames, times = frames[:GRID_FORECASTS], times[:GRID_FORECASTS]
+    first = laplace_of(field, frames[:, :window], times[:, :window])
+    if field.grey:
+        last = laplace_of(field, frames[:, -window:], times[:, -window:])
+        by_pairs = factor_of_pairs(first, last).to(field.theta_factor.dtype)
+        field.theta_factor.copy_(torch.maximum(field.theta_factor, by_pairs))
+    field.calibrated_on[1] = calibrate_zeta(field, frames, times, first, seed)
 
 
 def describe(field: LatentField, counts: Sequence[float] | None = None) -> str:
@@ -88,7 +106,9 @@ def describe(field: LatentField, counts: Sequence[float] | None = None) -> str:
     windows, forecasts = (int(count) for count in held)
     if not forecasts and not windows:
         return "widths of the posterior: it is not said what they were set by, if by anything"
-    parts = [f"θ by {windows} windows of its own making"] if field.grey else []
+    parts = []
+    if field.grey:
+        parts.append(f"θ by {windows} windows of its own making and pairs of held-out ones")
     parts.append(f"ζ by forecasts of {forecasts} held-out trajectories")
     few = (field.grey and windows < ENOUGH) or (forecasts < ENOUGH and not field.physics.grid)
     rough = f"; fewer than {ENOUGH}: take them for rough" if few else ""
@@ -131,41 +151,115 @@ def calibrate_theta(field: LatentField, frames: Tensor, times: Tensor, seed: int
     return usable.sum()
 
 
-def calibrate_zeta(field: LatentField, frames: Tensor, times: Tensor) -> Tensor:
+def factor_of_pairs(first: Laplace, last: Laplace) -> Tensor:
+    """θ's factors (P,) by what two windows of each of B trajectories say of the same θ.
+
+    Args:
+        first: windows of one end of the trajectories.
+        last: of the other.
+
+    Returns:
+        The factors that make nine in ten differences lie within 1.645 widths of both together; 0
+        where no difference is finite.
+    """
+    both = (first.theta_width().square() + last.theta_width().square()).sqrt()
+    wanted = (first.theta_mean - last.theta_mean).abs() / NORMAL_QUANTILE / both
+    wanted = torch.where(wanted.isfinite(), wanted, torch.nan)
+    factor = wanted.nanquantile(LEVEL, 0, interpolation="higher")
+    return factor.nan_to_num(0.0).clamp_max(WIDEST)
+
+
+def calibrate_zeta(
+    field: LatentField,
+    frames: Tensor,
+    times: Tensor,
+    found: Laplace | None = None,
+    seed: int = 0,
+) -> Tensor:
     """Set ζ's factor by what held-out trajectories do after their context.
 
     Args:
         field: whose factors of θ are set.
         frames: (B, L, C, ...).
         times: (B, L).
+        found: what `laplace_of` says of the contexts; None: it is asked.
+        seed: of the ensemble.
 
     Returns:
         How many trajectories were usable, a scalar; the factor is 1 where none was.
     """
-    passes = PASSES
-    if field.physics.grid:
-        frames, times, passes = frames[:GRID_FORECASTS], times[:GRID_FORECASTS], GRID_PASSES
+    passes = GRID_PASSES if field.physics.grid else PASSES
     context = frames[:, : field.window]
-    found = laplace_of(field, context, times[:, : field.window])
+    if found is None:
+        found = laplace_of(field, context, times[:, : field.window])
     field.zeta_factor.fill_(1.0)
-    means = calibrated(field, found).mean
-    mean = field.forecast(context, times, means)
+    posterior = calibrated(field, found)
+    mean = field.forecast(context, times, posterior.mean)
     error = (mean - frames[:, field.window :]).double()
     base = mean.double() if field.physics.grid else None
     usable = error.flatten(1).isfinite().all(1)
+    # ζ's factor changes nothing of this
+    by_theta = forecast_variance(field, context, times, posterior, moves_of_theta(posterior), base)
     for _ in range(passes):
         posterior = calibrated(field, found)
-        by_theta, by_zeta = forecast_variances(field, context, times, posterior, base)
+        moves = moves_of_zeta(posterior)
+        by_zeta = forecast_variance(field, context, times, posterior, moves, base)
         wanted = (error / NORMAL_QUANTILE).square() - by_theta
         squares = (wanted / by_zeta.clamp_min(1e-30)).flatten(1)
         finite = squares.isfinite().all(1) & usable
-        known = torch.where(finite[:, None], squares, torch.nan).flatten()
-        known = known[:: math.ceil(len(known) / VALUES)]
-        step = known.nanquantile(LEVEL).clamp_min(0.0).sqrt().nan_to_num(1.0)
+        step = quantile_of(squares, finite).clamp_min(0.0).sqrt().nan_to_num(1.0)
         field.zeta_factor.mul_(step.clamp(1 / FARTHEST, FARTHEST).to(frames.dtype))
         usable = finite
+    if not field.physics.grid:
+        posterior = calibrated(field, found)
+        shares = outermost_shares(field, context, times, posterior, mean.double(), error, seed)
+        raised = quantile_of(shares, usable).nan_to_num(1.0, RAISED).clamp(1.0, RAISED)
+        field.zeta_factor.mul_(raised.to(frames.dtype))
     field.zeta_factor.clamp_(1 / WIDEST, WIDEST)
     return usable.sum()
+
+
+def quantile_of(values: Tensor, rows: Tensor) -> Tensor:
+    """The 90 % quantile, a scalar, of the values (B, N) of some rows (B,); NaN are passed over."""
+    known = torch.where(rows[:, None], values, torch.nan).flatten()
+    return known[:: math.ceil(len(known) / VALUES)].nanquantile(LEVEL)
+
+
+def outermost_shares(
+    field: LatentField,
+    context: Tensor,
+    times: Tensor,
+    posterior: JointGaussian,
+    mean: Tensor,
+    error: Tensor,
+    seed: int,
+) -> Tensor:
+    """What multiple of its outermost members an ensemble needs to reach what came.
+
+    Args:
+        field: that forecasts.
+        context: (B, T, C, ...).
+        times: (B, T + n).
+        posterior: of the windows.
+        mean: (B, n, C, ...) float64, the forecast of its means.
+        error: (B, n, C, ...) float64, of that.
+        seed: of the ensemble.
+
+    Returns:
+        (B, n · C · …): at most 1 where a value lies between the members, infinite where all members
+        are on the other side of the mean.
+    """
+    rows = torch.arange(len(context), device=context.device)
+    low, high = torch.zeros_like(mean), torch.zeros_like(mean)
+    together = max(1, ROWS // len(context))
+    for at in range(0, MEMBERS, together):
+        numbers = range(at, min(at + together, MEMBERS))
+        latents = Members(field.latent_sizes, seed, rows, numbers).draw(posterior)
+        frames, clock = (x.repeat_interleave(len(numbers), 0) for x in (context, times))
+        made = field.forecast(frames, clock, latents).double()
+        apart = made.unflatten(0, (len(context), len(numbers))) - mean[:, None]
+        low, high = torch.minimum(low, apart.amin(1)), torch.maximum(high, apart.amax(1))
+    return torch.where(error > 0, -error / low, error.abs() / high).flatten(1)
 
 
 def calibrated(field: LatentField, found: Laplace) -> JointGaussian:
@@ -174,46 +268,60 @@ def calibrated(field: LatentField, found: Laplace) -> JointGaussian:
     return found.calibrated(factor, field.zeta_factor)
 
 
-def forecast_variances(
+class Move(NamedTuple):
+    """A way that unknowns of windows may go: (B, Z) and (B, P)."""
+
+    zeta: Tensor
+    theta: Tensor
+
+
+def moves_of_theta(posterior: JointGaussian) -> list[Move]:
+    """A standard deviation along each column of θ's factor, and what ζ goes along."""
+    along = posterior.slope @ posterior.theta_factor
+    columns = zip(along.unbind(2), posterior.theta_factor.unbind(2), strict=True)
+    return [Move(zeta, theta) for zeta, theta in columns]
+
+
+def moves_of_zeta(posterior: JointGaussian) -> list[Move]:
+    """A standard deviation along each column of the factor of ζ given θ."""
+    still = torch.zeros_like(posterior.theta_mean)
+    return [Move(column, still) for column in posterior.zeta_factor.unbind(2)]
+
+
+def forecast_variance(
     field: LatentField,
     context: Tensor,
     times: Tensor,
     posterior: JointGaussian,
+    moves: list[Move],
     base: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Variances that θ, with what ζ goes along, and ζ given θ make in forecasts, to first order.
+) -> Tensor:
+    """The variance that moves of the unknowns, each to either side, make in forecasts.
 
-    By differences a standard deviation to either side along each column of the factors.
+    It is so to first order.
 
     Args:
         field: that forecasts.
         context: (B, T, C, ...).
         times: (B, T + n).
         posterior: of the windows.
+        moves: by a standard deviation.
         base: (B, n, C, ...) float64, the forecast of its means, for differences to one side.
 
     Returns:
-        Both (B, n, C, ...) float64.
+        (B, n, C, ...) float64.
     """
-    along = posterior.slope @ posterior.theta_factor
-    still = torch.zeros_like(posterior.theta_mean)
-    theta = [(along[:, :, k], posterior.theta_factor[:, :, k]) for k in range(along.shape[2])]
-    zeta = [(column, still) for column in posterior.zeta_factor.unbind(2)]
     signs = (1,) if base is not None else (1, -1)
     together = max(1, ROWS // (len(signs) * len(context)))
-
-    def variance(moves: list[tuple[Tensor, Tensor]]) -> Tensor:
-        total = context.new_zeros((), dtype=torch.float64)
-        for at in range(0, len(moves), together):
-            few = moves[at : at + together]
-            many = len(few) * len(signs)
-            z = torch.cat([posterior.zeta_mean + s * move for move, _ in few for s in signs])
-            y = torch.cat([posterior.theta_mean + s * move for _, move in few for s in signs])
-            frames, clock = (x.repeat(many, *[1] * (x.dim() - 1)) for x in (context, times))
-            made = field.forecast(frames, clock, Latents(z, y if field.grey else None)).double()
-            sides = made.unflatten(0, (len(few), len(signs), len(context)))
-            other = sides[:, 1] if base is None else base
-            total = total + ((sides[:, 0] - other) / len(signs)).square().sum(0)
-        return total
-
-    return variance(theta), variance(zeta)
+    total = context.new_zeros((), dtype=torch.float64)
+    for at in range(0, len(moves), together):
+        few = moves[at : at + together]
+        many = len(few) * len(signs)
+        z = torch.cat([posterior.zeta_mean + s * move.zeta for move in few for s in signs])
+        y = torch.cat([posterior.theta_mean + s * move.theta for move in few for s in signs])
+        frames, clock = (x.repeat(many, *[1] * (x.dim() - 1)) for x in (context, times))
+        made = field.forecast(frames, clock, Latents(z, y if field.grey else None)).double()
+        sides = made.unflatten(0, (len(few), len(signs), len(context)))
+        other = sides[:, 1] if base is None else base
+        total = total + ((sides[:, 0] - other) / len(signs)).square().sum(0)
+    return total

@@ -1,4 +1,4 @@
-"""Posterior widths from the model's own simulations."""
+"""Posterior widths from the model's own simulations, and from held-out trajectories."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from vgbdm.inference.calibration import (
     calibrate_zeta,
     calibrated,
     describe,
+    factor_of_pairs,
 )
 from vgbdm.inference.laplace import Laplace
 from vgbdm.inference.refinement import laplace_of, posterior_of
@@ -128,14 +129,80 @@ def test_few_trajectories_set_widths_all_the_same_and_that_is_said():
     assert few.calibrated_on.tolist() == [42, 3]
     assert (few.theta_factor != 1).all() and (few.zeta_factor != 1).all()
     assert describe(few) == (
-        "widths of the posterior: θ by 42 windows of its own making, ζ by forecasts of 3 held-out "
-        "trajectories; fewer than 20: take them for rough"
+        "widths of the posterior: θ by 42 windows of its own making and pairs of held-out ones, ζ "
+        "by forecasts of 3 held-out trajectories; fewer than 20: take them for rough"
     )
     many = make_field("rlc", shake=0.05)
     calibrate(many, data.x, data.t, seed=0)
     assert many.calibrated_on.tolist() == [120, 60] and "rough" not in describe(many)
     ratio = few.theta_factor / many.theta_factor
     assert ((ratio > 0.2) & (ratio < 5)).all()
+
+
+def erring_by_window(field, size):
+    """Trajectories whose halves have errors of their own, as if each were of another θ; the true y.
+
+    That is what a network's mistake is to a window. The model's own simulations hold none.
+    """
+    data = trajectories("rlc", 60)
+    half, count = data.x.shape[1] // 2, len(field.parameter_names)
+    rows = torch.arange(60)
+    y, first, last = (
+        keyed_normal(11, name, rows, count).float() for name in ("true", "first", "last")
+    )
+    _, held_out = field.infer(Window(data.x[:, : field.window], data.t[:, : field.window]))
+    fine = Solver(field.solver.method, 8)
+    frames = data.x[:, :1]
+    for error in (first, last):
+        clock = data.t[:, frames.shape[1] - 1 :][:, : half + 1]
+        drawn = Latents(held_out.zeta, y + size * error)
+        made = field.simulate(frames[:, -1], frames, clock, drawn, fine)
+        frames = torch.cat((frames, made), 1)
+    return frames, data.t[:, : frames.shape[1]], y
+
+
+def test_two_windows_of_one_trajectory_see_what_simulations_cannot():
+    """No true parameter tells; by simulations alone fewer than half were covered."""
+    field = make_field("rlc", shake=0.05)
+    frames, times, y = erring_by_window(field, 0.3)
+    calibrate(field, frames, times, seed=0)
+    context, clock = frames[:, : field.window], times[:, : field.window]
+
+    def covered():
+        q = posterior_of(field, context, clock).theta
+        return ((y - q.mean).abs() < 1.6449 * q.log_std.exp()).float().mean(0)
+
+    assert (covered() > 0.65).all(), covered()  # both windows do not say as much
+    calibrate_theta(field, context, clock, seed=0)
+    assert (covered() < 0.5).all(), covered()
+
+
+def test_where_windows_agree_simulations_set_the_factor():
+    field = make_field("rlc", shake=0.05)
+    frames, times, _ = erring_by_window(field, 0.0)
+    calibrate_theta(field, frames[:, : field.window], times[:, : field.window], seed=0)
+    alone = field.theta_factor.clone()
+    calibrate(field, frames, times, seed=0)
+    assert (field.theta_factor >= alone).all()
+    assert (field.theta_factor < 2 * alone).all()
+
+
+def test_the_factor_of_pairs_is_the_quantile_of_differences_in_widths_of_both():
+    generator = torch.Generator().manual_seed(0)
+    width = 0.1 + torch.rand((2, 40, 2), generator=generator)
+    means = torch.randn((2, 40, 2), generator=generator)
+    found = [
+        Laplace(m, torch.diag_embed(w.double() ** -2), 0, torch.ones(40).double())
+        for m, w in zip(means, width, strict=True)
+    ]
+    apart = (means[0] - means[1]).numpy() / np.sqrt((width**2).sum(0).numpy()) / 1.6448536
+    want = np.quantile(np.abs(apart), 0.9, axis=0, method="higher")
+    assert factor_of_pairs(*found).tolist() == pytest.approx(want, rel=1e-4)
+    found[1].means[:36] = torch.nan  # the others count
+    want = np.quantile(np.abs(apart[36:]), 0.9, axis=0, method="higher")
+    assert factor_of_pairs(*found).tolist() == pytest.approx(want, rel=1e-4)
+    found[1].means[:] = torch.nan
+    assert factor_of_pairs(*found).tolist() == [0.0, 0.0]
 
 
 def forecast_by_draws(field, wider):
@@ -159,6 +226,29 @@ def test_zeta_is_as_wide_as_held_out_forecasts_ask(grey, wider):
     field.zeta_factor.fill_(3.0)  # where it was does not count
     assert calibrate_zeta(field, frames, times) == 60
     assert float(field.zeta_factor) == pytest.approx(wider, rel=0.3)
+
+
+def test_members_that_lie_to_one_side_are_drawn_wider():
+    """To first order nothing is seen of a bend: differences to either side cancel it."""
+    field = make_field("rlc", shake=0.02)
+    field.theta_factor.fill_(1e-3)
+    frames, times = forecast_by_draws(field, 1.0)
+    calibrate_zeta(field, frames, times)
+    straight, forecast = float(field.zeta_factor), field.forecast
+    found = laplace_of(field, frames[:, : field.window], times[:, : field.window])
+    base = forecast(frames[:, : field.window], times, calibrated(field, found).mean)
+    spread = (frames[:, field.window :] - base).square().mean().sqrt()
+
+    def bent(context, clock, latents):
+        own = base.repeat(len(context) // 60, 1, 1)
+        if not torch.equal(context[: len(base)], frames[:, : field.window]):  # members side by side
+            own = base.repeat_interleave(len(context) // 60, 0)
+        apart = forecast(context, clock, latents) - own
+        return own + apart + 0.3 * apart.square() / spread
+
+    field.forecast = bent
+    calibrate_zeta(field, frames, times)
+    assert float(field.zeta_factor) > 1.1 * straight
 
 
 def test_what_theta_explains_of_a_forecast_is_not_laid_on_zeta():
