@@ -28,7 +28,7 @@ def provenance(told: dict[str, str]) -> dict[str, str]:
     """
     now = datetime.datetime.now(datetime.UTC)
     return {
-        **told,
+        **{name: mask_text(words) for name, words in told.items()},
         "command": command_line(),
         "software": software(),
         "page made": f"{now:%Y-%m-%d %H:%M} UTC",
