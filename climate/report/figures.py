@@ -113,9 +113,9 @@ def difference_curves(table: pd.DataFrame, score: str, units: Mapping[str, str])
             values = table[(table["variable"] == variable) & (table["score"] == score)]
             hours = values["lead_hours"]
             axis.axhline(0, color="#6b6b6b", linewidth=0.8)
-            look = {"color": COLOURS["model"], "marker": "o", "ms": 3}
+            look: dict[str, Any] = {"color": COLOURS["model"], "marker": "o", "ms": 3}
             axis.plot(hours, values["difference"], **look)
-            band = {"color": COLOURS["model"], "alpha": 0.18, "lw": 0}
+            band: dict[str, Any] = {"color": COLOURS["model"], "alpha": 0.18, "lw": 0}
             axis.fill_between(hours, values["low"], values["high"], **band)
             unit = units[variable] if score in DIMENSIONAL else ""
             axis.set_title(with_unit(str(variable), unit))

@@ -20,7 +20,7 @@ from PIL import Image
 
 from climate.conventions.wording import unit_words
 from climate.grids.area import Area
-from vgbdm.report.page import FIGURE_STYLE, draw
+from vgbdm.report.page import DPI, FIGURE_STYLE, draw
 
 MASKED = "#b3b3b3"
 """Where a variable has no values."""
@@ -30,7 +30,6 @@ TEMPERATURES = ("degC", "degF")
 """Whose 0 divides nothing."""
 STAMPS = 12
 """Maps on the sheet of members: the mean, the truth and members."""
-FRAME_DPI = 80
 MOST_BYTES = 1_500_000
 """Of an animation."""
 QUALITIES = (80, 60, 40, 20)
@@ -200,7 +199,7 @@ def animation(
     """
     look = scale_of(np.stack((forecast, truth)), ground.units)
     with matplotlib.rc_context(FIGURE_STYLE):
-        figure = Figure(figsize=(10, 2.9), dpi=FRAME_DPI)
+        figure = Figure(figsize=(8.2, 2.4), dpi=DPI)
         axes = figure.subplots(1, 2)
         fields = (forecast, truth)
         meshes = [

@@ -95,7 +95,8 @@ def _certainty(scorecard: pd.DataFrame, row: str, hour: int, intervals: str) -> 
     """Of which variables the intervals of the two rows are apart, or why there are none."""
     table = scorecard[scorecard["lead_hours"] == hour].set_index(["row", "variable"])
     ends = table[[f"{RMSE}_low", f"{RMSE}_high"]]
-    apart, touching = [], []
+    apart: list[str] = []
+    touching: list[str] = []
     for variable in table.loc["model"].index:
         if (row, variable) not in ends.index:
             continue

@@ -138,7 +138,7 @@ def error_against_time(
             said = f"{name} (without {failed} failed of {len(square)})" if failed else name
             axis.plot(data.t[0, window:].numpy(), square[fine].mean(0).sqrt().numpy(), label=said)
         axis.set(xlabel="t", ylabel="RMSE (standard deviations)", yscale="log")
-        axis.legend(frameon=False, fontsize=8, ncols=2)
+        axis.legend(frameon=False, ncols=2)
         return figure
 
     return draw(make)

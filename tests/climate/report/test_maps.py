@@ -91,7 +91,7 @@ def test_an_animation_has_a_frame_for_each_lead():
     fields = numbers(3, 7, 4)
     moving = maps.animation(fields, fields, ["6 h", "12 h", "18 h"], Ground(AREA, None, "K"))
     opened = Image.open(io.BytesIO(moving))
-    assert (opened.format, opened.n_frames, opened.size) == ("WEBP", 3, (800, 232))
+    assert (opened.format, opened.n_frames, opened.size) == ("WEBP", 3, (1066, 312))
 
 
 def test_an_animation_is_made_small_enough(monkeypatch):
