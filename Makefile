@@ -1,10 +1,10 @@
-# make demo | era5 | demo-real | demo-regional | demo-monthly | test | test-slow | test-floors | test-wheel | fuzz | mutate | table | lint | docs | docs-options | clean; each makes .venv where it is missing.
+# make demo | era5 | demo-real | demo-regional | demo-monthly | test | test-slow | test-browser | test-floors | test-wheel | fuzz | mutate | table | lint | docs | docs-options | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo era5 demo-real demo-regional demo-monthly test test-slow test-floors test-wheel fuzz mutate table lint docs docs-options clean
+.PHONY: demo era5 demo-real demo-regional demo-monthly test test-slow test-browser test-floors test-wheel fuzz mutate table lint docs docs-options clean
 .DEFAULT_GOAL := help
 
 help:
@@ -122,6 +122,12 @@ SLOW_FILES = $(shell grep -rlE 'mark\.(slow|soak)' --include='test_*.py' tests)
 test-slow: $(READY)
 	$(BIN)/python -m pytest -n $(SLOW_WORKERS) --maxprocesses 4 --dist loadfile \
 	    --no-loadscope-reorder -m "slow or soak" $(SLOW_FILES)
+
+# Reports as a reader sees them. Debian's chromium is installed where there is none, by its root.
+test-browser: $(READY)
+	command -v chromium || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core; }
+	BROWSER=required $(BIN)/python -m pytest -m browser tests/browser
 
 # Tests of data with the packages of data at the lowest versions that are allowed, over the same
 # torch. Without the longest ones, which try kills at every moment and random shapes.

@@ -80,7 +80,8 @@ def _evaluate(cfg: DictConfig) -> None:
     for name, frame in frames.items():
         write_csv(frame, out / f"{name}.csv")
     print_table(format_summary(frames["summary"]))
-    report = write_report(out, system, test, rows, frames)
+    origin = {"runs": str(cfg.runs), "data": str(cfg.data.test)}
+    report = write_report(out, system, test, rows, frames, origin)
     print_table(f"\nscores: {out / 'scores.csv'}\nreport: {report}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 PARTS_OF_DAY = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
@@ -68,3 +70,30 @@ def ends_of_grid(lat: np.ndarray, lon: np.ndarray) -> str:
 def size(count: float) -> str:
     """A number of bytes in words."""
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
+
+
+SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+DEGREES = {"degC": "°C", "degF": "°F", "percent": "%", "degree": "°", "degrees": "°"}
+
+
+def unit_words(unit: str) -> str:
+    """A CF unit as it is printed: "m**2 s**-2" → "m² s⁻²", "W m-2" → "W m⁻²"; "" for "1"."""
+    factors = []
+    for factor in unit.replace("*", " * ").replace(" *  * ", "^").replace(" * ", " ").split():
+        name, power = _powers(factor)
+        factors.append(name + power.translate(SUPERSCRIPTS))
+    return " ".join(factors) if factors != ["1"] else ""
+
+
+def _powers(factor: str) -> tuple[str, str]:
+    """A factor's name and power, such as "s" and "-2" of "s**-2", "s^-2" and "s-2"."""
+    found = re.fullmatch(r"(.*?[^\W\d_])\^?([+-]?\d+)", factor)
+    if not found:
+        return DEGREES.get(factor, factor), ""
+    return found[1], found[2].removeprefix("+")
+
+
+def with_unit(name: str, unit: str) -> str:
+    """A name with its unit in brackets, as on axes; without where it has none."""
+    shown = unit_words(unit)
+    return f"{name} ({shown})" if shown else name

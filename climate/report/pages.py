@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from climate.conventions.wording import date
+from climate.conventions.wording import period
 from climate.forecasts.reading import Forecast, open_forecast
 from climate.report import figures, tables
+from climate.report.example import one_forecast
+from climate.report.panels import some_leads
+from climate.report.words import RANKS, SPECTRA, curves_alt, headline, rank_word
 from climate.store.layout import TrainingStore
 from climate.store.mask import in_one_line, store_lines
 from climate.verification.comparison import Comparison
@@ -17,6 +20,7 @@ from climate.verification.scorecard import Verification
 from climate.verification.table import ScoreTable
 from vgbdm.report.page import write_page
 from vgbdm.report.parts import Folded, Page, Part, Picture, Section, Text, table_of
+from vgbdm.report.provenance import provenance
 
 
 def write_report(
@@ -35,33 +39,22 @@ def write_report(
         out: folder.
         run_dir: of the training; its curves and config are shown.
     """
-    units = _units(store)
-    scorecard, start, end = result.scorecard, *store.splits["test"]
+    units, scorecard = _units(store), result.scorecard
     sections = [
-        Section(
-            "Skill against lead time",
-            [
-                Picture(figures.skill_curves(scorecard, units), "Scores against lead time"),
-                Text(BANDS, "quiet"),
-            ],
-        ),
+        Section("Skill at a glance", [tables.heat(scorecard)]),
+        Section("Skill against lead time", [*_curves(scorecard, units), Text(BANDS, "quiet")]),
         Section("Scores", tables.scores(scorecard, units)),
+        Section("Spread and ranks of the ensemble", _ensemble(scorecard, result.ranks, units)),
+        Section("Zonal energy spectra", _spectra(result.spectra, units)),
+        Section("One forecast", one_forecast(forecast, store, units)),
         Section("Beside published scores", tables.beside(scorecard, forecast, store)),
-    ]
-    if len(result.ranks):
-        ranks = Picture(figures.rank_histograms(result.ranks), "Rank histograms")
-        sections.append(Section("Rank histograms", [ranks]))
-    if len(result.spectra):
-        spectra = Picture(figures.spectra(result.spectra, units), "Zonal energy spectra")
-        sections.append(Section("Zonal energy spectra", [spectra]))
-    sections += [
-        Section("One forecast", _maps(forecast, store, units)),
         Section("How each row and number is made", [tables.rules(result.rules)]),
         *_training(run_dir),
     ]
+    start, end = store.splits["test"]
     about = [
         _title(store),
-        f"test period {start} to {end}, {len(forecast.starts)} starts, "
+        f"test period {period(start, end)}, {_count(len(forecast.starts), 'start')}, "
         f"trained on {_trained_on(forecast, store)}",
     ]
     notes = [
@@ -70,14 +63,79 @@ def write_report(
         _said("Given of the truth: ", result.rules.get("given_truth")),
         _said("Grey on the maps: ", forecast.masked(store)),
     ]
-    page = Page("Forecast scorecard", sections, about=about, notes=notes)
+    said = headline(scorecard, result.rules["intervals"])
+    page = Page(
+        "Forecast scorecard", sections, said, about, notes, _origin(forecast, store, run_dir)
+    )
     return write_page(out / "report.html", page)
 
 
 BANDS = (
     "Latitude-weighted. Bands: intervals, as below; where there are none, nothing is claimed of a "
-    "difference."
+    "difference. Whole lines are models, dashed ones rows that need none."
 )
+
+
+def _curves(scorecard: pd.DataFrame, units: dict[str, str]) -> list[Part]:
+    """A figure per score that some row has."""
+    return [
+        Picture(
+            figures.score_curves(scorecard, score, units),
+            curves_alt(scorecard, score, label, units),
+            f"{label} against lead time, one panel per variable.",
+        )
+        for score, label in figures.SCORE_LABELS.items()
+        if scorecard[score].notna().any()
+    ]
+
+
+def _ensemble(scorecard: pd.DataFrame, ranks: pd.DataFrame, units: dict[str, str]) -> list[Part]:
+    """Spread beside error, and rank histograms; nothing of a forecast that is no ensemble."""
+    parts: list[Part] = []
+    own = scorecard[scorecard["row"] == "model"]
+    if own["spread_skill"].notna().any():
+        last = own[own["lead_hours"] == own["lead_hours"].max()]
+        told = ", ".join(
+            f"{name} {v:.2f}"
+            for name, v in zip(last["variable"], last["spread_skill"], strict=True)
+        )
+        alt = (
+            "Curves of the RMSE of the ensemble mean and of the spread against lead time, one "
+            f"panel per variable. Spread ÷ RMSE at the last lead: {told}."
+        )
+        words = (
+            "Spread beside the error of the mean: alike where the ensemble is as wide as it errs."
+        )
+        parts.append(Picture(figures.spread_and_skill(scorecard, units), alt, words))
+    if len(ranks):
+        parts += [_ranks(ranks), Text(RANKS, "quiet")]
+    return parts
+
+
+def _ranks(ranks: pd.DataFrame) -> Picture:
+    words = []
+    for variable, block in ranks.groupby("variable", sort=False):
+        for lead in some_leads(list(block["lead_hours"])):
+            shares = block.loc[block["lead_hours"] == lead, "share"].to_numpy()
+            words.append(f"{variable} at {lead} h {rank_word(shares)}")
+    alt = f"Rank histograms, one panel per variable and lead: {'; '.join(words)}."
+    return Picture(figures.rank_histograms(ranks), alt, "Ranks of the truth among the members.")
+
+
+def _spectra(spectra: pd.DataFrame, units: dict[str, str]) -> list[Part]:
+    if not len(spectra):
+        return []
+    waves = spectra[spectra["wavenumber"] == spectra["wavenumber"].max()]
+    last = waves[waves["lead_hours"] == waves["lead_hours"].max()]
+    table = last.pivot(index="variable", columns="row", values="power")
+    shares = (table["model"] / table["truth"].where(table["truth"] > 0)).dropna()
+    told = ", ".join(f"{name} {share:.2g}" for name, share in shares.items()) or "not told"
+    alt = (
+        "Curves of power against zonal wavenumber, logarithmic, of the truth and the model, one "
+        "panel per variable and lead. Power of the model over the truth's at the highest "
+        f"wavenumber and the last lead: {told}."
+    )
+    return [Picture(figures.spectra(spectra, units), alt, SPECTRA)]
 
 
 def write_comparison(
@@ -103,14 +161,49 @@ def write_comparison(
         f"{comparison.rule}, the same draws for both. "
         f"Anomalies are from climatology: {comparison.climatology}."
     )
-    picture = Picture(figures.difference_curves(table, units), "Differences of scores")
     sections = [
-        Section("Differences, a - b", [picture, Text(words, "quiet")]),
+        Section("Differences, a - b", [*_difference_curves(table, units), Text(words, "quiet")]),
         Section("Numbers", tables.differences(table, units)),
     ]
     notes = [_notice(store), _said("Grey on the maps: ", in_one_line(store_lines(store)))]
-    page = Page("Two forecasts compared", sections, about=about, notes=notes)
+    said = [_winner(table)]
+    origin = provenance({"a": names[0], "b": names[1], "data": f"{_title(store)} ({store.path})"})
+    page = Page("Two forecasts compared", sections, said, about, notes, origin)
     return write_page(out / "report.html", page)
+
+
+def _winner(table: pd.DataFrame) -> str:
+    """Of how many variables and leads the intervals of RMSE say that one is better."""
+    own = table[table["score"] == "rmse_root_of_mean"]
+    if own["low"].isna().all():
+        return "No interval, so no claim of a difference."
+    a, b = ((own["better"] == name).sum() for name in ("a", "b"))
+    return (
+        f"Of {len(own)} variables and leads a has the smaller RMSE in {a}, b in {b}, and in "
+        f"{len(own) - a - b} the 95 % interval holds 0."
+    )
+
+
+def _difference_curves(table: pd.DataFrame, units: dict[str, str]) -> list[Part]:
+    """A figure per score that is compared and shown."""
+    parts: list[Part] = []
+    for score, label in figures.SCORE_LABELS.items():
+        own = table[table["score"] == score]
+        if not own["difference"].notna().any():
+            continue
+        last = own[own["lead_hours"] == own["lead_hours"].max()]
+        told = [
+            f"{line['variable']} {line['difference']:.3g}"
+            + ("" if np.isnan(line["low"]) else f" [{line['low']:.3g}, {line['high']:.3g}]")
+            for _, line in last.iterrows()
+        ]
+        alt = (
+            f"Curves of a - b in {label} against lead time, one panel per variable. At the last "
+            f"lead: {', '.join(told)}."
+        )
+        picture = figures.difference_curves(table, score, units)
+        parts.append(Picture(picture, alt, f"a - b in {label}, one panel per variable."))
+    return parts
 
 
 def _units(store: TrainingStore) -> dict[str, str]:
@@ -125,46 +218,39 @@ def _notice(store: TrainingStore) -> str:
     return str(store.provenance.get("comment") or "")
 
 
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _origin(forecast: Forecast, store: TrainingStore, run_dir: str | Path | None) -> dict[str, str]:
+    """Where the numbers come from: run, forecast, data, command, version, date."""
+    attributes = forecast.dataset.attrs
+    made = [str(attributes[key]) for key in ("source", "software", "history") if key in attributes]
+    return provenance(
+        {
+            "run": "" if run_dir is None else str(run_dir),
+            "forecast": str(forecast.path),
+            "forecast made": ", ".join(made),
+            "data": f"{_title(store)} ({store.path})",
+            "data hash": f"statistics {store.statistics.hash}",
+        }
+    )
+
+
 def _trained_on(forecast: Forecast, store: TrainingStore) -> str:
     """The training period: as the forecast records it, else the store's."""
-    period = str(forecast.dataset.attrs.get("training_period", "")).split("/")
-    return " to ".join(period if len(period) == 2 else map(str, store.splits["train"]))
+    told = str(forecast.dataset.attrs.get("training_period", "")).split("/")
+    told = told if len(told) == 2 else [*map(str, store.splits["train"])]
+    try:
+        first, last = (np.datetime64(end, "s") for end in told)
+    except ValueError:  # of a stranger
+        return " to ".join(told)
+    return period(first, last)
 
 
 def _said(title: str, line: str | None) -> str:
     """A note, or nothing where there is nothing to say."""
     return f"{title}{line}" if line else ""
-
-
-def _maps(forecast: Forecast, store: TrainingStore, units: dict[str, str]) -> list[Part]:
-    """The middle start at the lead nearest to a day: forecast, truth, error; spread, members."""
-    k, hours = len(forecast.starts) // 2, np.array(forecast.hours)
-    lead = int(np.abs(hours - 24).argmin())
-    start, area = int(forecast.starts[k]), forecast.area
-    ahead = np.array([(lead + 1) * store.stride(forecast.step)])
-    index = int(store.frames(forecast.starts[k : k + 1], ahead)[0, 0])
-    truth = area.cut(store.read(index, index + 1)[0])
-    land = area.cut(store.static["lsm"]) if "lsm" in store.static else None
-    parts: list[Part] = [Text(f"From {date(store.times[start])}, {hours[lead]} h ahead.", "quiet")]
-    for c, name in forecast.scored(store).items():
-        members = forecast.read(slice(k, k + 1), slice(lead, lead + 1), name)[0, :, 0]
-        kept = forecast.area_of(store, c).kept
-        if kept is not None:  # a foreign forecast may have numbers there
-            members = np.where(kept, members, np.float32(np.nan))
-        mean = members.mean(0)
-        kind = "forecast" if len(members) == 1 else f"mean of {len(members)}"
-        panels = [
-            figures.Panel(f"{name}, {kind}", mean),
-            figures.Panel("truth", truth[c]),
-            figures.Panel("error of it", mean - truth[c], "difference"),
-        ]
-        if len(members) > 1:
-            spread = members.std(0, ddof=1)
-            panels.append(figures.Panel("standard deviation of members", spread, "spread"))
-            panels += [figures.Panel(f"member {m}", members[m]) for m in (0, 1)]
-        picture = figures.maps(panels, area, land, units[name])
-        parts.append(Picture(picture, f"Maps of {name}"))
-    return parts
 
 
 def _training(run_dir: str | Path | None) -> list[Section]:
@@ -174,7 +260,9 @@ def _training(run_dir: str | Path | None) -> list[Section]:
     curves, config = figures.training_curves(Path(run_dir)), Path(run_dir) / "config.json"
     sections = []
     if curves:
-        sections.append(Section("Training", [Picture(curves, "Loss and validation score")]))
+        words = "Loss of each step and its running mean, and the score of each validation."
+        alt = f"Two curves against the training step. {words}"
+        sections.append(Section("Training", [Picture(curves, alt, words)]))
     if config.exists():
         folded = Folded("config.json of the run", config.read_text())
         sections.append(Section("Configuration", [folded]))
@@ -199,18 +287,19 @@ def write_table_report(table: ScoreTable, store: TrainingStore, out: Path, comma
         kept = card["row"] == "model" if cards else card["row"] != "model_dressed"
         cards.append(card[kept].replace({"row": {"model": row}}))
         pictures.append(Section(row, _pictures(place, store, units)))
-    curves = Picture(figures.skill_curves(pd.concat(cards), units), "Scores against lead time")
+    curves = _curves(pd.concat(cards, ignore_index=True), units)
     bands = Text(f"Seed {first}; bands are bootstrap intervals over starts.", "quiet")
     scores = table_of(table.scores, "Mean over seeds", 4)
     paired = table_of(table.differences, f"RMSE of {table.rows[0]} less that of the other")
     sections = [
-        Section("Skill against lead time", [curves, bands]),
+        Section("Skill against lead time", [*curves, bands]),
         Section("Scores, mean over seeds", [scores]),
         Section(f"RMSE of {table.rows[0]} less that of the other, paired", [paired]),
         *pictures,
     ]
     about, notes = [_title(store), command], [_notice(store)]
-    page = Page("Weather models under one budget", sections, about=about, notes=notes)
+    origin = provenance({"runs": str(table.runs[table.rows[0], first].parent)})
+    page = Page("Weather models under one budget", sections, (), about, notes, origin)
     return write_page(out / "report.html", page)
 
 
@@ -219,9 +308,10 @@ def _pictures(place: Path, store: TrainingStore, units: dict[str, str]) -> list[
     parts: list[Part] = []
     spectra, ranks = (place / "scores" / f"{name}.csv" for name in ("spectra", "ranks"))
     if spectra.exists():
-        parts.append(Picture(figures.spectra(pd.read_csv(spectra), units), "Zonal energy spectra"))
+        parts += _spectra(pd.read_csv(spectra), units)
     if ranks.exists():
-        parts.append(Picture(figures.rank_histograms(pd.read_csv(ranks)), "Rank histograms"))
-    parts += _maps(open_forecast(place / "test", store), store, units)
+        parts.append(_ranks(pd.read_csv(ranks)))
+    parts += one_forecast(open_forecast(place / "test", store), store, units)
     courant = figures.courant(place / "run" / "log.csv")
-    return parts + ([Picture(courant, "Courant number against step")] if courant else [])
+    alt = "Curve of the Courant number against the training step."
+    return parts + ([Picture(courant, alt, "Courant number of training.")] if courant else [])

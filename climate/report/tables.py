@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from climate.conventions.wording import unit_words
 from climate.forecasts.reading import Forecast
+from climate.report.words import baselines, named, percent, skill
 from climate.store.layout import TrainingStore
 from climate.verification.published import FOOTNOTE, HOURS, tables_beside, why_not_comparable
-from vgbdm.report.parts import ABSENT, Cell, Group, Line, Part, Table, Text
+from vgbdm.report.parts import ABSENT, Cell, Group, Line, Part, Table, Text, shade
 
 
 def scores(scorecard: pd.DataFrame, units: Mapping[str, str]) -> list[Part]:
@@ -31,10 +33,10 @@ def scores(scorecard: pd.DataFrame, units: Mapping[str, str]) -> list[Part]:
                 numbers = values.set_index("lead_hours")[name].reindex(hours)
                 if numbers.notna().any():
                     cells = [Cell(ABSENT if np.isnan(v) else format(v, format_)) for v in numbers]
-                    lines.append(Line(words(row), cells, kind_of(row)))
+                    lines.append(Line(named(row), cells, kind_of(row)))
             if lines:
-                unit = f", {units[str(variable)]}" if dimensional else ""
-                groups.append(Group(f"{variable}{unit}", lines))
+                unit = unit_words(units[str(variable)]) if dimensional else ""
+                groups.append(Group(f"{variable}{', ' + unit if unit else ''}", lines))
         if groups:
             found.append(Table(title, head, groups))
     return found
@@ -49,9 +51,30 @@ SHOWN = {
 """Scores that have a table: its caption, how numbers are written, whether they have a unit."""
 
 
-def words(name: object) -> str:
-    """A row's or score's name as text."""
-    return str(name).replace("_", " ")
+def heat(scorecard: pd.DataFrame) -> Table:
+    """Skill against each row that needs no model, by variable and lead, coloured."""
+    hours = sorted(scorecard["lead_hours"].unique())
+    groups = []
+    for row in baselines(scorecard):
+        found = skill(scorecard, row).reindex(columns=hours)
+        lines = [
+            Line(str(name), [_gain(v) for v in values])
+            for name, values in zip(found.index, found.to_numpy(), strict=True)
+        ]
+        groups.append(Group(f"against {named(row)}", lines))
+    return Table(HEAT, ["", *(f"{hour} h" for hour in hours)], groups, "heat")
+
+
+HEAT = (
+    "Skill: by how much the model's RMSE is below that of a row that needs no model. Blue: the "
+    "model is better; orange: it is worse; the deeper, the more (from 2, 10, 25 and 50 %)."
+)
+
+
+def _gain(share: float) -> Cell:
+    if np.isnan(share):
+        return Cell(ABSENT)
+    return Cell(percent(share), kind=shade(share))
 
 
 def kind_of(row: object) -> str:
@@ -73,10 +96,10 @@ def differences(table: pd.DataFrame, units: Mapping[str, str]) -> list[Part]:
         for score, values in block.groupby("score", sort=False):
             cells = values.set_index("lead_hours").loc[hours]
             ends = (cells[name] for name in ("difference", "low", "high", "better"))
-            lines.append(Line(words(score), [_difference(*v) for v in zip(*ends, strict=True)]))
+            lines.append(Line(named(score), [_difference(*v) for v in zip(*ends, strict=True)]))
         caption = (
-            f"{variable}, a - b in {units[str(variable)]} (mse: its square; bold: the interval "
-            "leaves out 0)"
+            f"{variable}, a - b, in {unit_words(units[str(variable)]) or 'its unit'} (mse: its "
+            "square; bold: the interval leaves out 0)"
         )
         head = ["", *(f"{hour} h" for hour in hours)]
         found.append(Table(caption, head, [Group("", lines)]))
@@ -108,5 +131,5 @@ def _published(row: object, values: pd.Series) -> Line:
 
 def rules(told: Mapping[str, str]) -> Table:
     """How rows and numbers are made."""
-    lines = [Line(words(name), [Cell(rule)]) for name, rule in told.items()]
-    return Table("", [], [Group("", lines)], "words")
+    lines = [Line(named(name), [Cell(rule)]) for name, rule in told.items()]
+    return Table("Rows, scores, intervals and pictures", [], [Group("", lines)], "words")

@@ -84,6 +84,32 @@ def ranks_of(draws: Sequence[Tensor], truth: Tensor) -> np.ndarray:
     return torch.stack([scores.ranks(own.double(), truth) for own in draws]).numpy()
 
 
+def rank_counts(members: Tensor, truth: Tensor) -> np.ndarray:
+    """How many truths (N, ...) had each number of members (M, N, ...) below them: (M + 1,).
+
+    Trajectories of which a member is not finite are passed over.
+    """
+    kept = members.isfinite().transpose(0, 1).flatten(1).all(1)
+    ranks = torch.zeros(truth[kept].shape, dtype=torch.int32)
+    for member in members:  # one at a time: all at once are as large as the ensemble
+        ranks += member[kept] < truth[kept]
+    return torch.bincount(ranks.flatten(), minlength=len(members) + 1).numpy()
+
+
+def coverage_curve(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Levels that M members tell exactly, 1 - 2k ÷ (M + 1), and the share of truths they hold.
+
+    Args:
+        counts: (M + 1,) of `rank_counts`.
+    """
+    ends = np.arange(len(counts) // 2, 0, -1)
+    total = counts.sum()
+    if not total:
+        return np.zeros(0), np.zeros(0)
+    shares = [counts[k : len(counts) - k].sum() / total for k in ends]
+    return 1 - 2 * ends / len(counts), np.array(shares)
+
+
 def smallest_p(draws: Tensor, truth: Tensor) -> float:
     """P-value that all parameters' ranks are uniform: the smallest, times how many (Bonferroni).
 

@@ -22,11 +22,11 @@ from torch import Tensor
 
 from physics_systems.data.trajectories import Trajectories, open_dataset
 from physics_systems.evaluation import protocol
-from physics_systems.evaluation.calibration import smallest_p
+from physics_systems.evaluation.calibration import rank_counts, smallest_p
 from physics_systems.evaluation.choice import validation_error, ways
 from physics_systems.evaluation.minimum_norm import minimum_norm
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.evaluation.rows import SHOWN, Row
+from physics_systems.evaluation.rows import Row, examples
 from physics_systems.evaluation.sanity import sanity_forecasts
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import SimulatedSystem, System
@@ -223,9 +223,12 @@ def score_field(field: LatentField, test: EvaluationSet, members: int, seed: int
         "forecast_seconds": seconds / len(test),
         "parameters": sum(p.numel() for p in field.parameters()),
     }
+    shown, counts = examples(errors), None
     if forecasts.members is not None:
-        forecasts = forecasts._replace(members=forecasts.members[:, :SHOWN].clone())
-    return Row(numbers, errors, forecasts, field)
+        counts = rank_counts(forecasts.members, test.target[:, field.window :])
+        # those of the others are not kept
+        forecasts = forecasts._replace(members=forecasts.members[:, list(shown)].clone())
+    return Row(numbers, errors, forecasts, field, shown, counts)
 
 
 def variant(config: Mapping[str, Any]) -> str:

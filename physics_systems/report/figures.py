@@ -5,9 +5,11 @@ Shapes: ``N`` trajectories, ``n`` scored frames, ``C`` components, ``M`` members
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -15,7 +17,7 @@ from torch import Tensor
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.calibration import Histogram
 from physics_systems.evaluation.protocol import Forecasts
-from physics_systems.evaluation.rows import SHOWN
+from physics_systems.evaluation.rows import EXAMPLES, Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import System
 from vgbdm.report.page import draw
@@ -34,43 +36,72 @@ def central(members: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.n
     return low, high
 
 
-def trajectories(
-    system: System, test: EvaluationSet, forecasts: Forecasts, window: int, title: str
-) -> bytes:
-    """The first trajectories: truth, forecast, and the central 90 % of the ensemble.
+def trajectories(system: System, test: EvaluationSet, row: Row, window: int, title: str) -> bytes:
+    """The best, the median and the worst: truth, forecast, and the central 90 % of the ensemble.
 
     Where observations carry noise that is known, the truth is a line and they are dots.
     """
 
     def make() -> Figure:
-        size = len(system.components)
-        data, count = test.data, min(SHOWN, len(test))
-        figure = Figure(figsize=(3.6 * count, 1.7 * size))
+        size, count = len(system.components), len(row.shown)
+        figure = Figure(figsize=(3.6 * count, 1.7 * size + 0.5))
         axes = figure.subplots(size, count, squeeze=False, sharex="col")
-        for k in range(count):
-            times = data.t[k].numpy()
+        for k, place in enumerate(row.shown):
+            axes[0, k].set_title(example(row, k))
             for c, name in enumerate(system.components):
-                axis = axes[c, k]
-                axis.plot(times, at_cell(test.target[k, :, c]), color=TRUTH, linewidth=1)
-                axis.plot(times[window:], at_cell(forecasts.mean[k, :, c]), "--", color=MODEL)
-                if test.states is not None:
-                    seen = at_cell(data.x[k, :, c])
-                    axis.plot(times, seen, ".", color=TRUTH, markersize=2, alpha=0.5)
-                if forecasts.members is not None:
-                    members = forecasts.members[:, k, :, c]
-                    band = central(np.stack([at_cell(m) for m in members]))
-                    if band is not None:
-                        axis.fill_between(times[window:], *band, color=MODEL, alpha=0.25)
-                axis.axvline(times[window - 1], color="#bbbbbb", linewidth=0.8)
-                limit_axis(axis, at_cell(test.target[k, :, c]))
+                _trajectory(axes[c, k], test, row, window, (k, place, c))
                 if k == 0:
-                    axis.set_ylabel(name)
+                    axes[c, k].set_ylabel(name)
             axes[-1, k].set_xlabel("t")
         figure.suptitle(title)
-        figure.tight_layout()
+        legend(figure, axes.flat)
         return figure
 
     return draw(make)
+
+
+def example(row: Row, k: int) -> str:
+    """Which one an example is, and its error."""
+    names = EXAMPLES if len(row.shown) == len(EXAMPLES) else ("best", "worst")
+    return f"{names[k]}, MSE {row.errors[row.shown[k]]:.3g}"
+
+
+def _trajectory(
+    axis: Axes, test: EvaluationSet, row: Row, window: int, place: tuple[int, int, int]
+) -> None:
+    """A component of a trajectory: place among the examples, in the set, and of the component."""
+    k, n, c = place
+    times, truth = test.data.t[n].numpy(), at_cell(test.target[n, :, c])
+    axis.plot(times, truth, color=TRUTH, linewidth=1, label="truth")
+    mean = at_cell(row.forecasts.mean[n, :, c])
+    axis.plot(times[window:], mean, "--", color=MODEL, label="forecast")
+    if test.states is not None:
+        look: dict[str, Any] = {"color": TRUTH, "markersize": 2, "alpha": 0.5}
+        axis.plot(times, at_cell(test.data.x[n, :, c]), ".", label="observed", **look)
+    if row.forecasts.members is not None:
+        members = row.forecasts.members[:, k, :, c]
+        band = central(np.stack([at_cell(m) for m in members]))
+        if band is not None:
+            wide: dict[str, Any] = {
+                "color": MODEL,
+                "alpha": 0.25,
+                "label": f"{LEVEL:.0%} of members",
+            }
+            axis.fill_between(times[window:], *band, **wide)
+    axis.axvline(times[window - 1], color="#9a9a9a", linewidth=0.8, label="last frame given")
+    limit_axis(axis, truth)
+
+
+def legend(figure: Figure, axes: Iterable[Axes]) -> None:
+    """One legend below all panels, of every label once, and room for all."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        of_axis, names = axis.get_legend_handles_labels()
+        handles |= dict(zip(names, of_axis, strict=True))
+    look: dict[str, Any] = {"bbox_to_anchor": (0.5, 0.0), "frameon": False}
+    look["ncols"] = min(len(handles), 5)
+    figure.legend(list(handles.values()), list(handles), loc="upper center", **look)
+    figure.tight_layout()
 
 
 def at_cell(values: Tensor) -> np.ndarray:
@@ -107,7 +138,7 @@ def error_against_time(
             said = f"{name} (without {failed} failed of {len(square)})" if failed else name
             axis.plot(data.t[0, window:].numpy(), square[fine].mean(0).sqrt().numpy(), label=said)
         axis.set(xlabel="t", ylabel="RMSE (standard deviations)", yscale="log")
-        axis.legend(frameon=False, fontsize=8, ncols=2)
+        axis.legend(frameon=False, ncols=2)
         return figure
 
     return draw(make)
@@ -131,57 +162,72 @@ def parameter_scatter(
                 if band is not None:
                     low, high = band
                     bars = np.stack((np.maximum(found - low, 0), np.maximum(high - found, 0)))
-            axis.errorbar(true, found, bars, fmt=".", color=MODEL, ecolor="#9cc3d5", elinewidth=0.6)
+            label = "posterior mean" + ("" if bars is None else f" and {LEVEL:.0%} interval")
+            look: dict[str, Any] = {"color": MODEL, "ecolor": "#9cc3d5", "elinewidth": 0.6}
+            axis.errorbar(true, found, bars, fmt=".", label=label, **look)
             ends = [true.min(), true.max()]
-            axis.plot(ends, ends, color=TRUTH, linewidth=0.8)
+            axis.plot(ends, ends, color=TRUTH, linewidth=0.8, label="inferred = true")
             axis.set(xlabel=f"true {name}", ylabel=f"inferred {name}")
         figure.suptitle(title)
-        figure.tight_layout()
+        legend(figure, axes)
         return figure
 
     return draw(make)
 
 
-def portrait(
-    system: System, data: Trajectories, forecasts: Forecasts, window: int, title: str
-) -> bytes:
-    """Two components against each other, a component against its change, or fields side by side."""
-    last = data.x.shape[1] - 1
+def portrait(system: System, data: Trajectories, row: Row, window: int, title: str) -> bytes:
+    """Two components against each other, a component against its change, or fields side by side.
+
+    Of fields the median example is shown, of others the same ones as by `trajectories`.
+    """
+    last, forecasts = data.x.shape[1] - 1, row.forecasts
+    middle = row.shown[(len(row.shown) - 1) // 2]
 
     def fields() -> Figure:
-        figure = Figure(figsize=(8, 2.5 * len(system.components)))
+        figure = Figure(figsize=(10, 2.9 * len(system.components)))
         axes = figure.subplots(len(system.components), 3, squeeze=False)
         for c, name in enumerate(system.components):
-            truth, forecast = data.x[0, last, c].numpy(), forecasts.mean[0, -1, c].numpy()
+            truth, forecast = data.x[middle, last, c].numpy(), forecasts.mean[middle, -1, c].numpy()
             low, high = float(truth.min()), float(truth.max())
+            error = forecast - truth
+            extreme = float(np.nanmax(np.abs(error))) or 1.0
+            beyond = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+            ends = beyond.get((forecast.min() < low, forecast.max() > high), "both")
             pictures = {
                 "forecast": axes[c, 0].imshow(forecast, vmin=low, vmax=high),
                 "truth": axes[c, 1].imshow(truth, vmin=low, vmax=high),
-                "error": axes[c, 2].imshow(forecast - truth, cmap="RdBu_r"),
+                "error": axes[c, 2].imshow(error, cmap="RdBu_r", vmin=-extreme, vmax=extreme),
             }
-            for axis, (title, picture) in zip(axes[c], pictures.items(), strict=True):
-                figure.colorbar(picture, ax=axis, shrink=0.8)
-                axis.set_title(f"{name}, {title}, last frame", fontsize=8)
+            for axis, (shown, picture) in zip(axes[c], pictures.items(), strict=True):
+                extend = ends if shown == "forecast" else "neither"
+                figure.colorbar(picture, ax=axis, shrink=0.8, extend=extend)
+                axis.set_title(f"{name}, {shown}, last frame")
                 axis.set_axis_off()
         figure.suptitle(title)
+        figure.tight_layout()
         return figure
 
     def lines() -> Figure:
-        figure = Figure(figsize=(3.6 * SHOWN, 3))
-        axes = figure.subplots(1, SHOWN, squeeze=False)[0]
-        for k, axis in enumerate(axes[: len(data)]):
-            times = data.t[k, window:].numpy()
-            for values, colour in ((data.x[k, window:], TRUTH), (forecasts.mean[k], MODEL)):
+        figure = Figure(figsize=(3.6 * len(row.shown), 3.3))
+        axes = figure.subplots(1, len(row.shown), squeeze=False)[0]
+        for k, (axis, place) in enumerate(zip(axes, row.shown, strict=True)):
+            times = data.t[place, window:].numpy()
+            told = {
+                "truth": (data.x[place, window:], TRUTH),
+                "forecast": (forecasts.mean[place], MODEL),
+            }
+            for label, (values, colour) in told.items():
                 series = values.numpy()
                 first = series[:, 0]
                 second = series[:, -1] if series.shape[1] > 1 else np.gradient(first, times)
-                axis.plot(first, second, color=colour, linewidth=1)
+                axis.plot(first, second, color=colour, linewidth=1, label=label)
                 if colour == TRUTH:
                     limit_axis(axis, second)
             names = system.components
             axis.set(xlabel=names[0], ylabel=names[-1] if len(names) > 1 else f"d{names[0]}/dt")
+            axis.set_title(example(row, k))
         figure.suptitle(title)
-        figure.tight_layout()
+        legend(figure, axes)
         return figure
 
     return draw(fields if system.grid else lines)
@@ -194,12 +240,66 @@ def calibration(histograms: Mapping[str, Histogram], title: str) -> bytes:
         figure = Figure(figsize=(3.2 * len(histograms), 2.4))
         axes = figure.subplots(1, len(histograms), squeeze=False)[0]
         for axis, (name, found) in zip(axes, histograms.items(), strict=True):
-            axis.stairs(found.counts, found.edges, fill=True, color=MODEL)
-            axis.stairs(found.high, found.edges, baseline=found.low, fill=True, color="#bbbbbb",
-                        alpha=0.5)  # fmt: skip
-            axis.stairs(found.expected, found.edges, baseline=None, color=TRUTH, linewidth=0.8)
+            axis.stairs(found.counts, found.edges, fill=True, color=MODEL, label="ranks")
+            band: dict[str, Any] = {"color": "#bbbbbb", "alpha": 0.5, "label": "99 % of even ranks"}
+            axis.stairs(found.high, found.edges, baseline=found.low, fill=True, **band)
+            even: dict[str, Any] = {"color": TRUTH, "linewidth": 0.8, "label": "even"}
+            axis.stairs(found.expected, found.edges, baseline=None, **even)
             axis.set(xlabel=f"rank of {name}", ylabel="trajectories", ylim=(0, None))
         figure.suptitle(title)
+        legend(figure, axes)
+        return figure
+
+    return draw(make)
+
+
+def coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> bytes:
+    """Share of truths that intervals hold against their level; the diagonal is right."""
+
+    def make() -> Figure:
+        figure = Figure(figsize=(5.6, 4.2))
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], color=TRUTH, linewidth=0.8, label="right")
+        for name, (levels, shares) in curves.items():
+            axis.plot(levels, shares, label=name)
+        axis.set(xlabel="level of the interval", ylabel="share of truths it holds")
+        axis.set(xlim=(0, 1), ylim=(0, 1), title=title)
+        axis.legend(frameon=False)
+        figure.tight_layout()
+        return figure
+
+    return draw(make)
+
+
+BARS = {"forecast_mse": "forecast MSE", "theta_error": "θ error ÷ variance"}
+
+
+def bars(summary: pd.DataFrame, names: Sequence[str], plain: Sequence[str]) -> bytes:
+    """Errors of all rows beside each other, with their standard deviation over seeds.
+
+    Args:
+        summary: of all rows.
+        names: of them, as they are shown.
+        plain: those of them that need no training.
+    """
+    shown = {score: label for score, label in BARS.items() if summary[score].gt(0).any()}
+
+    def make() -> Figure:
+        figure = Figure(figsize=(5.2 * len(shown), 0.32 * len(names) + 1.1))
+        axes = figure.subplots(1, len(shown), squeeze=False, sharey=True)[0]
+        places = np.arange(len(names))
+        colours = ["#9a9a9a" if name in plain else MODEL for name in names]
+        for axis, (score, label) in zip(axes, shown.items(), strict=True):
+            values = summary[score].where(np.isfinite(summary[score]))
+            spread = summary.get(f"{score}_std", pd.Series(np.nan, summary.index)).fillna(0)
+            look: dict[str, Any] = {"color": colours, "error_kw": {"elinewidth": 0.8}}
+            axis.barh(places, values, xerr=spread, **look)
+            axis.set(xscale="log", xlabel=label)
+            for place, value in zip(places, summary[score], strict=True):
+                if np.isinf(value):
+                    axis.text(0.02, place, "failed", transform=axis.get_yaxis_transform())
+        axes[0].set_yticks(places, names)
+        axes[0].invert_yaxis()
         figure.tight_layout()
         return figure
 

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
 
 from physics_systems.data.trajectories import Trajectories
+from physics_systems.evaluation.calibration import coverage_curve, rank_counts
 from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sanity import SANITY
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 from physics_systems.report.theta import calibration, parameters
+from physics_systems.report.words import MEANINGS, errors_of_examples, headline, width
 from physics_systems.systems.system import System
 from vgbdm.report.page import write_page
 from vgbdm.report.parts import (
@@ -27,6 +31,7 @@ from vgbdm.report.parts import (
     Text,
     table_of,
 )
+from vgbdm.report.provenance import provenance
 from vgbdm.report.tables import in_columns
 
 SHOWN_SCORES = {
@@ -117,6 +122,7 @@ def write_report(
     test: EvaluationSet,
     rows: list[Row],
     frames: Mapping[str, pd.DataFrame],
+    origin: Mapping[str, str] | None = None,
 ) -> Path:
     """Write ``report.html`` and return its path; pictures are of one run per objective.
 
@@ -127,6 +133,7 @@ def write_report(
         rows: models and sanity rows; those that are not chosen are passed over.
         frames: ``summary``, ``paired``, ``limits`` and ``calibration`` of
             `physics_systems.evaluating.tables_of`.
+        origin: where runs and data lie, by name.
     """
     summary, differences = frames["summary"], frames["paired"]
     chosen: dict[str, list[Row]] = {}
@@ -144,21 +151,82 @@ def write_report(
         paired = table_of(differences, "MSE of the row less that of VGB-DM")
     curves = figures.error_against_time(seen, window, same, first.std[: first.size].flatten())
     sections = [
-        Section("Scores", [table(summary), Text(NOTES, "quiet")]),
+        Section("Scores", [table(summary), Text(NOTES, "quiet"), meanings(summary)]),
+        Section("All rows beside each other", [_bars(summary, names)]),
         Section("Differences to VGB-DM", [paired, Text(VERDICTS, "quiet")]),
         Section("θ by parameter", parameters(summary, frames["limits"], names)),
+        Section("Coverage", _coverage(models, test)),
         Section("Calibration of θ", calibration(models, test, frames["calibration"])),
-        Section("Error against time", [Picture(curves, "Error of each row against time")]),
+        Section("Error against time", [Picture(curves, _curves_alt(same), CURVES)]),
         *(
-            Section(
-                f"{name}, seed {own[0].numbers['seed']}",
-                pictures(name, own[0], system, test, window),
-            )
+            Section(f"{name}, seed {own[0].numbers['seed']}", pictures(name, own[0], system, test))
             for name, own in models.items()
         ),
     ]
-    page = Page(f"{system.name}: scores", sections, about=[head(test, window)])
+    said, about = headline(summary, names, differences), [head(test, window)]
+    told = provenance(dict(origin or {}))
+    page = Page(f"{system.name}: scores", sections, said, about, origin=told)
     return write_page(out / "report.html", page)
+
+
+CURVES = (
+    "Root mean square error of each row against time, in standard deviations of the components, "
+    "over all trajectories."
+)
+
+
+def _curves_alt(rows: Mapping[str, object]) -> str:
+    return f"Curves of error against time, logarithmic, one per row: {', '.join(rows)}."
+
+
+def meanings(summary: pd.DataFrame) -> Part:
+    """What each column of the table of scores is."""
+    titles = ["seeds", "refined", *columns(summary).values()]
+    lines = [Line(title, [Cell(MEANINGS[title])]) for title in titles]
+    return Table("What the columns are", [], [Group("", lines)], "words")
+
+
+def _bars(summary: pd.DataFrame, names: Sequence[str]) -> Part:
+    plain = [name for name, own in zip(names, summary["objective"], strict=True) if own in SANITY]
+    told = [
+        f"{name} {error:.3g}" for name, error in zip(names, summary["forecast_mse"], strict=True)
+    ]
+    words = (
+        "Errors of all rows, variants of an objective among them, logarithmic; lines are standard "
+        "deviations over seeds. Grey: rows that need no training."
+    )
+    alt = f"Bars of errors, one per row. Forecast MSE: {', '.join(told)}."
+    return Picture(figures.bars(summary, names, plain), alt, words)
+
+
+def _coverage(models: Mapping[str, list[Row]], test: EvaluationSet) -> list[Part]:
+    """Coverage against level of forecasts and of θ, of the first run of each objective."""
+    curves = {}
+    for name, own in models.items():
+        counts = own[0].rank_counts
+        if counts is not None and len(counts) > 2:
+            curves[f"{name}: forecast"] = coverage_curve(counts)
+        draws, field = own[0].forecasts.theta_draws, own[0].field
+        if draws is not None and len(draws) > 1 and test.parameters is not None and field:
+            true = torch.stack([test.parameters[p] for p in field.parameter_names], 1)
+            curves[f"{name}: θ"] = coverage_curve(rank_counts(draws.double(), true))
+    curves = {name: curve for name, curve in curves.items() if len(curve[0])}
+    if not curves:
+        return []
+    told = []
+    for name, (levels, shares) in curves.items():
+        at = int(np.abs(levels - 0.9).argmin())
+        word = width(float(shares[at]), float(levels[at]))
+        told.append(f"{name}: {levels[at]:.2f} intervals hold {shares[at]:.2f}, {word}")
+    alt = f"Curves of the share of truths held against the level. {'; '.join(told)}."
+    picture = figures.coverage(curves, "coverage of central intervals")
+    return [Picture(picture, alt, COVERAGE), *(Text(f"{line}.") for line in told)]
+
+
+COVERAGE = (
+    "Share of true values that central intervals hold, against their level. Below the diagonal: "
+    "intervals are too narrow; above: too wide."
+)
 
 
 NOTES = (
@@ -186,16 +254,28 @@ def head(test: EvaluationSet, window: int) -> str:
     )
 
 
-def pictures(name: str, row: Row, system: System, test: EvaluationSet, window: int) -> list[Part]:
+def pictures(name: str, row: Row, system: System, test: EvaluationSet) -> list[Part]:
     """Of the first run of an objective."""
-    shown, seen = f"{name}, seed {row.numbers['seed']}", Trajectories(test.target, test.data.t)
-    parts: list[Part] = [
-        Picture(figures.trajectories(system, test, row.forecasts, window, shown), "Trajectories"),
-        Picture(figures.portrait(system, seen, row.forecasts, window, shown), "Portraits"),
-    ]
     assert row.field is not None
+    shown, seen = f"{name}, seed {row.numbers['seed']}", Trajectories(test.target, test.data.t)
+    window, told = row.field.window, errors_of_examples(row)
+    caption = f"Trajectories of the least, the median and the largest error. MSE: {told}."
+    alt = f"Curves of truth and forecast against time, a panel per component. {caption}"
+    parts: list[Part] = [
+        Picture(figures.trajectories(system, test, row, window, shown), alt, caption),
+        Picture(
+            figures.portrait(system, seen, row, window, shown),
+            f"Truth and forecast of the same examples of {shown}. MSE: {told}.",
+            "The last frame: forecast, truth and error." if system.grid else PORTRAITS,
+        ),
+    ]
     names = row.field.parameter_names
     if names and test.parameters is not None:
         scatter = figures.parameter_scatter(names, test.parameters, row.forecasts, shown)
-        parts.append(Picture(scatter, "Inferred against true parameters"))
+        alt = f"Points of inferred against true {', '.join(names)}, one per trajectory, of {shown}."
+        words = "Inferred against true parameters; on the diagonal they are right."
+        parts.append(Picture(scatter, alt, words))
     return parts
+
+
+PORTRAITS = "The same trajectories, one component against another or against its change."

@@ -18,6 +18,7 @@ from physics_systems.evaluation.calibration import (
 from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
+from physics_systems.report.words import calibration_word
 from vgbdm.report.parts import Part, Picture, Text, table_of
 
 GUESS = "prior_mean"
@@ -114,9 +115,12 @@ def calibration(
             for place, parameter in enumerate(own[0].field.parameter_names)
         }
         title = f"{name}, {len(pooled)} seed(s)"
-        parts.append(Picture(figures.calibration(histograms, title), "Ranks of true parameters"))
+        picture = figures.calibration(histograms, title)
         mine = table[(table["objective"] == name) & (table["variant"] == str(variant or ""))]
-        parts.append(Text(sentence(name, mine)))
+        said = sentence(name, mine)
+        words = "Ranks of the true parameters among their posterior draws."
+        parts += [Picture(picture, f"{words} {said}", words), Text(said)]
+        parts += [Text(line, "note") for line in failures(name, mine)]
     return parts
 
 
@@ -125,6 +129,16 @@ BANDS = (
     "posterior is right. Each bar of right ones lies in the grey band with a probability of 99 %; "
     "intervals are of 99 %, of as many draws from the prior as there are trajectories."
 )
+
+
+def failures(name: str, table: pd.DataFrame) -> list[str]:
+    """A line where calibration of a variant fails; nothing where it is not seen to."""
+    told = [
+        f"{row['parameter']}: {words}"
+        for _, row in table.iterrows()
+        if (words := calibration_word(row))
+    ]
+    return [f"{name} is not calibrated. {'; '.join(told)}."] if told else []
 
 
 def sentence(name: str, table: pd.DataFrame) -> str:

@@ -59,7 +59,8 @@ def test_forecasts_are_scored_and_reported(store, made, tmp_path):
     rules = json.loads((tmp_path / "rules.json").read_text())
     assert "validation" in rules["model_dressed"]
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 1 + 1 + 3 + 1
+    assert page.count("data:image/png;base64,") == 3 + 1 + 3 + 1
+    assert f"python launch/evaluate_era5.py forecast={made}/test" in page
     attributes = xr.open_zarr(made / "test", consolidated=False).attrs
     history = "launch/forecast_era5.py leads=12h split=test seed=0 checkpoint=best precision=fp32"
     assert attributes["history"] == history

@@ -15,6 +15,8 @@ import pandas as pd
 
 ABSENT = "–"
 WEBP, PNG = b"RIFF", b"\x89PNG"
+LEGIBLE = 0.7
+"""Share of its size below which a picture's words, of 9 points at 130 per inch, are below 11 px."""
 STEPS = (0.02, 0.10, 0.25, 0.50)
 """Shares from which a cell of a heat map has the next colour."""
 
@@ -120,10 +122,20 @@ class Picture:
     @property
     def size(self) -> tuple[int, int] | None:
         """Width and height in pixels; None where the data do not say."""
-        if not self.data.startswith(PNG) or len(self.data) < 24:
-            return None
-        width, height = struct.unpack(">II", self.data[16:24])
-        return width, height
+        if self.data.startswith(PNG) and len(self.data) >= 24:
+            width, height = struct.unpack(">II", self.data[16:24])
+            return width, height
+        if self.data[12:16] == b"VP8X" and len(self.data) >= 30:  # of a WebP that moves
+            width, height = (
+                int.from_bytes(self.data[at : at + 3], "little") + 1 for at in (24, 27)
+            )
+            return width, height
+        return None
+
+    @property
+    def least(self) -> int:
+        """Pixels that it is wide at least, for its words to be read; narrower pages scroll it."""
+        return round(LEGIBLE * self.size[0]) if self.size else 0
 
 
 @dataclass(frozen=True)

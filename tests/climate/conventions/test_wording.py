@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from climate.conventions.calendar import parse_duration
-from climate.conventions.wording import date, duration, last_date, period, setting_of, size
+from climate.conventions.wording import (
+    date,
+    duration,
+    last_date,
+    period,
+    setting_of,
+    size,
+    unit_words,
+    with_unit,
+)
 
 
 def length(text):
@@ -61,3 +70,17 @@ def test_an_end_is_a_date_only_where_the_day_ends():
 
 def test_sizes_are_told_in_what_they_are_large_in():
     assert size(2**30) == "1.00 GiB" and size(2**30 - 2**20) == "1023.0 MiB"
+
+
+@pytest.mark.parametrize(
+    ("unit", "shown"),
+    [
+        ("m**2 s**-2", "m² s⁻²"), ("m2 s-2", "m² s⁻²"), ("m^2 s^-2", "m² s⁻²"), ("K", "K"),
+        ("m s**-1", "m s⁻¹"), ("kg m**-2*s**-1", "kg m⁻² s⁻¹"), ("W/m2", "W/m²"), ("1", ""),
+        ("degC", "°C"), ("hPa", "hPa"), ("10^6 m", "10^6 m"), ("percent", "%"), ("", ""),
+        ("(0 - 1)", "(0 - 1)"), ("m+2", "m²"), ("<b>2", "<b>2"),
+    ],
+)  # fmt: skip
+def test_units_are_printed_as_in_a_book(unit, shown):
+    assert unit_words(unit) == shown
+    assert with_unit("z", unit) == (f"z ({shown})" if shown else "z")

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from climate.grids.area import Area
-from climate.report import figures
-from climate.report.figures import COLOURS, Panel
+from climate.report import figures, panels
+from climate.report.panels import COLOURS
 
 UNITS = {"z": "m2 s-2", "t2m": "K"}
+SHOWN = {"z": "z (m² s⁻²)", "t2m": "t2m (K)"}
 LEADS = [6, 12, 18, 24, 48]
-SCORES = list(figures.SCORE_LABELS)
+SCORES = [*figures.SCORE_LABELS, "spread_skill"]
 
 
 @pytest.fixture(autouse=True)
@@ -54,42 +54,60 @@ def scorecard(spread=True):
     return pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("spread", [True, False])
-def test_scores_stand_over_their_leads_with_their_intervals(spread):
-    card = scorecard(spread)
-    figure = figures.skill_curves(card, UNITS)
-    shown = SCORES if spread else SCORES[:3]
-    axes = grid_of(figure, len(shown), 2)
-    assert size_of(figure) == pytest.approx([6.2, 2.6 * len(shown)])
+@pytest.mark.parametrize("score", figures.SCORE_LABELS)
+def test_a_score_stands_over_its_leads_with_its_intervals(score):
+    card = scorecard()
+    figure = figures.score_curves(card, score, UNITS)
+    axes = grid_of(figure, 1, 2)[0]
+    assert size_of(figure) == pytest.approx([6.6, 2.5])
+    rows = ["model"] if score == "crps" else ["model", "climatology"]
     for v, variable in enumerate(UNITS):
-        assert axes[0, v].get_title() == f"{variable} ({UNITS[variable]})"
-        assert axes[-1, v].get_xlabel() == "lead time (h)"
-        assert axes[-1, v].get_xticks().tolist() == LEADS
-        for s, score in enumerate(shown):
-            axis = axes[s, v]
-            assert axis.get_ylabel() == (figures.SCORE_LABELS[score] if v == 0 else "")
-            rows = ["model"] if score in ("crps", "spread_skill") else ["model", "climatology"]
-            assert len(axis.collections) == len(rows)
-            for k, row in enumerate(rows):
-                block = card[(card["variable"] == variable) & (card["row"] == row)]
-                line = axis.lines[k]
-                assert line.get_xydata().tolist() == block[["lead_hours", score]].values.tolist()
-                assert line.get_color() == COLOURS[row]
-                assert np.allclose(band_of(axis, k)[0], block[score] - 0.25)
-                assert np.allclose(band_of(axis, k)[1], block[score] + 0.5)
-            if score in ("rmse_root_of_mean", "crps"):
-                assert axis.get_ylim()[0] == 0
-            elif score == "acc":
-                assert axis.get_ylim()[0] != 0
-            else:
-                assert set(axis.lines[-1].get_ydata()) == {1}
+        axis = axes[v]
+        assert axis.get_title() == (variable if score == "acc" else SHOWN[variable])
+        assert axis.get_xlabel() == "lead time (h)" and axis.get_xticks().tolist() == LEADS
+        assert axis.get_ylabel() == (figures.SCORE_LABELS[score] if v == 0 else "")
+        assert len(axis.collections) == len(rows)
+        for k, row in enumerate(rows):
+            block = card[(card["variable"] == variable) & (card["row"] == row)]
+            line = axis.lines[k]
+            assert line.get_xydata().tolist() == block[["lead_hours", score]].values.tolist()
+            assert (line.get_color(), line.get_linestyle()) == (
+                COLOURS[row],
+                "-" if k == 0 else "--",
+            )
+            assert np.allclose(band_of(axis, k)[0], block[score] - 0.25)
+            assert np.allclose(band_of(axis, k)[1], block[score] + 0.5)
+        assert (axis.get_ylim()[0] == 0) == (score != "acc")
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == ["model", "climatology"]
+    assert [text.get_text() for text in legend.get_texts()] == rows
+
+
+def test_spread_stands_beside_the_error_of_the_mean():
+    card = scorecard()
+    figure = figures.spread_and_skill(card, UNITS)
+    for axis, variable in zip(grid_of(figure, 1, 2)[0], UNITS, strict=True):
+        own = card[(card["variable"] == variable) & (card["row"] == "model")]
+        error, spread = axis.lines
+        assert error.get_ydata().tolist() == own["rmse_root_of_mean"].tolist()
+        want = own["rmse_root_of_mean"] * own["spread_skill"]
+        assert np.allclose(spread.get_ydata(), want) and axis.get_ylim()[0] == 0
+        assert axis.get_ylim()[1] > want.max()
+
+
+def test_rows_that_have_no_colour_get_different_ones():
+    rows = ["model", "gbdm", "node", "climatology"]
+    found = [panels.colour(row, rows) for row in rows]
+    assert len(set(found)) == 4 and found[0] == COLOURS["model"]
+
+
+def test_no_more_than_three_panels_stand_beside_each_other():
+    figure, axes = panels.grid(5, 2.0)
+    assert size_of(figure) == pytest.approx([9.9, 4.0]) and len(figure.axes) == len(axes) == 5
 
 
 def test_many_leads_have_a_mark_each_few():
     card = scorecard().iloc[[0] * 40].assign(lead_hours=6 * np.arange(1, 41))
-    figure = figures.skill_curves(card, UNITS)
+    figure = figures.score_curves(card, "acc", UNITS)
     assert figure.axes[-1].get_xticks().tolist() == [6, 36, 66, 96, 126, 156, 186, 216]
 
 
@@ -103,27 +121,26 @@ def test_differences_stand_over_their_leads_with_their_intervals():
     ]
     columns = ["variable", "score", "lead_hours", "difference", "low", "high"]
     table = pd.DataFrame(rows, columns=columns)
-    figure = figures.difference_curves(table, UNITS)
-    axes = grid_of(figure, 3, 2)
-    assert size_of(figure) == pytest.approx([6.2, 7.8])
-    for v, variable in enumerate(UNITS):
-        assert axes[0, v].get_title() == f"{variable} ({UNITS[variable]})"
-        for s, score in enumerate(shown):
-            none, line = axes[s, v].lines
+    for score in shown:
+        figure = figures.difference_curves(table, score, UNITS)
+        assert size_of(figure) == pytest.approx([6.6, 2.4])
+        for v, (variable, axis) in enumerate(zip(UNITS, figure.axes, strict=True)):
+            assert axis.get_title() == (variable if score == "acc" else SHOWN[variable])
+            none, line = axis.lines
             chosen = table[(table["variable"] == variable) & (table["score"] == score)]
             assert set(none.get_ydata()) == {0}
             assert line.get_xdata().tolist() == LEADS
             assert line.get_ydata().tolist() == chosen["difference"].tolist()
-            assert band_of(axes[s, v]).tolist() == [chosen["low"].tolist(), chosen["high"].tolist()]
+            assert band_of(axis).tolist() == [chosen["low"].tolist(), chosen["high"].tolist()]
             label = f"a - b, {figures.SCORE_LABELS[score]}"
-            assert axes[s, v].get_ylabel() == (label if v == 0 else "")
+            assert axis.get_ylabel() == (label if v == 0 else "")
 
 
 @pytest.mark.parametrize(
     ("leads", "shown"), [([6], [6]), ([12, 6], [6, 12]), (LEADS, [6, 18, 48]), ([1, 2, 3, 4], None)]
 )
 def test_the_first_the_middle_and_the_last_lead_are_drawn(leads, shown):
-    found = figures._some_leads(pd.Series(leads * 3))
+    found = panels.some_leads(leads * 3)
     assert found == shown if shown else (found[0], found[-1], len(found)) == (1, 4, 3)
 
 
@@ -138,12 +155,14 @@ def test_spectra_stand_over_the_wavenumber_without_the_mean():
     table = pd.DataFrame(rows, columns=["variable", "lead_hours", "row", "wavenumber", "power"])
     figure = figures.spectra(table, UNITS)
     axes = grid_of(figure, 2, 2)
-    assert size_of(figure) == pytest.approx([6.2, 5.0])
-    for v, variable in enumerate(UNITS):
-        assert axes[-1, v].get_xlabel() == "zonal wavenumber"
+    assert size_of(figure) == pytest.approx([6.6, 5.2])
+    for v, (variable, unit) in enumerate({"z": "(m² s⁻²)²", "t2m": "(K)²"}.items()):
         for k, lead in enumerate(LEADS[:2]):
-            axis = axes[k, v]
-            assert axis.get_title() == f"{variable}, ({UNITS[variable]})², {lead} h"
+            axis = axes[v, k]
+            assert axis.get_title() == f"{variable}, {lead} h"
+            assert axis.get_xlabel() == "zonal wavenumber"
+            assert [text.get_text() for text in axis.get_xticklabels()] == ["1", "2", "3"]
+            assert axis.get_ylabel() == (f"power, {unit}" if k == 0 else "")
             assert (axis.get_xscale(), axis.get_yscale()) == ("log", "log")
             for r, (row, dash) in enumerate((("truth", "--"), ("model", "-"))):
                 line = axis.lines[r]
@@ -152,12 +171,12 @@ def test_spectra_stand_over_the_wavenumber_without_the_mean():
                 assert line.get_ydata().tolist() == power
                 assert (line.get_color(), line.get_linestyle()) == (COLOURS[row], dash)
             assert len(axis.lines) == 2
-            top = (1.0 + v) * 100.0 + lead
-            assert axis.get_ylim() == pytest.approx((top * 1e-6, top * 3))
+            top, least = (1.0 + v) * 100.0 + lead, (1.0 + v) * 0.1 + lead
+            assert axis.get_ylim() == pytest.approx((least / 2, top * 3))
 
 
 def test_shares_of_ranks_are_told_by_the_even_share():
-    shares = {"z": [0.1, 0.2, 0.3, 0.4], "t2m": [0.25] * 4}
+    shares = {"z": [0.3, 0.1, 0.1, 0.5], "t2m": [0.25] * 4}
     rows = [
         (name, lead, rank, share * (1 if lead == 6 else 2))
         for name, told in shares.items()
@@ -167,50 +186,21 @@ def test_shares_of_ranks_are_told_by_the_even_share():
     table = pd.DataFrame(rows, columns=["variable", "lead_hours", "rank", "share"])
     figure = figures.rank_histograms(table)
     axes = grid_of(figure, 2, 2)
-    assert size_of(figure) == pytest.approx([6.2, 4.0])
+    assert size_of(figure) == pytest.approx([6.6, 4.2])
+    words = {"z": "too narrow, too low", "t2m": "about even"}
     for v, (name, told) in enumerate(shares.items()):
-        assert axes[-1, v].get_xlabel() == "rank of the truth"
         for k, lead in enumerate((6, 12)):
-            bars = axes[k, v].patches
+            bars = axes[v, k].patches
             assert [bar.get_height() for bar in bars] == pytest.approx(
                 [4 * (k + 1) * share for share in told]
             )
             assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx(
                 [0, 1, 2, 3]
             )
-            assert set(axes[k, v].lines[0].get_ydata()) == {1}
-            assert axes[k, v].get_title() == f"{name}, {lead} h"
-            assert axes[k, v].get_ylabel() == ("share ÷ even share" if v == 0 else "")
-
-
-@pytest.mark.parametrize("land", [True, False])
-def test_maps_of_states_share_a_scale_and_others_have_their_own(land):
-    lat, lon = np.linspace(-20, 40, 7), np.array([350.0, 355.0, 0.0, 5.0])
-    area = Area(lat, lon, np.arange(7), np.arange(4), False)
-    drawn = np.random.default_rng(0).normal(size=(4, 7, 4))
-    drawn[0, 2, 1] = np.nan
-    kinds = ("state", "state", "difference", "spread")
-    panels = [
-        Panel(f"map {k}", (k + 1) * field, kind)
-        for k, (field, kind) in enumerate(zip(drawn, kinds, strict=True))
-    ]
-    coast = (drawn[1] > 0).astype(float) if land else None
-    figure = figures.maps(panels, area, coast, "K")
-    axes, bars = figure.axes[:6], figure.axes[6:]
-    assert size_of(figure) == pytest.approx([12.3, 4.8]) and len(bars) == 4
-    low, high = np.nanpercentile(np.stack((drawn[0], 2 * drawn[1])), [1, 99])
-    third, fourth = np.abs(3 * drawn[2]).max(), np.abs(4 * drawn[3]).max()
-    scales = [(low, high), (low, high), (-third, third), (0, fourth)]
-    for axis, panel, scale in zip(axes, panels, scales, strict=False):
-        mesh = axis.collections[0]
-        assert np.array_equal(np.ma.filled(mesh.get_array(), np.nan).reshape(7, 4), panel.field,
-                              equal_nan=True)  # fmt: skip
-        assert mesh.get_clim() == pytest.approx(scale)
-        edges = mesh.get_coordinates()[0, :, 0]
-        assert np.allclose((edges[1:] + edges[:-1]) / 2, [350, 355, 360, 365])
-        assert axis.get_title() == panel.title and (len(axis.collections) > 1) == land
-    assert [axis.axison for axis in axes] == [True] * 4 + [False] * 2
-    assert {bar.get_ylabel() for bar in bars} == {"K"}
+            assert set(axes[v, k].lines[0].get_ydata()) == {1}
+            assert axes[v, k].get_title() == f"{name}, {lead} h: {words[name]}"
+            assert axes[v, k].get_xlabel() == "rank of the truth"
+            assert axes[v, k].get_ylabel() == ("share ÷ even share" if k == 0 else "")
 
 
 def write_logs(folder, loss, courant=None):

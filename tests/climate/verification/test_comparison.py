@@ -153,7 +153,7 @@ def test_boxes_are_compared_too(store, folder, tmp_path):
 def test_the_page_stands_alone(store, opened, many_days, tmp_path):
     comparison = compare(opened["near"], opened["ensemble"], store)
     page = write_comparison(comparison, ("near", "<far>"), store, tmp_path).read_text()
-    assert page.count("data:image/png;base64,") == 1
+    assert page.count("data:image/png;base64,") == 3
     assert "&lt;far&gt;" in page
     assert "bootstrap" in page
     for link in ("http://", "https://", "<script"):

@@ -16,7 +16,7 @@ from climate.conversion.convert import convert
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.grids.area import Area
-from climate.report.figures import Panel, maps
+from climate.report.maps import Ground, Panel, maps
 from climate.report.pages import write_comparison, write_report
 from climate.sources.opening import open_source
 from climate.store.layout import open_store
@@ -210,7 +210,6 @@ def test_a_box_of_land_is_refused_and_one_of_sea_is_whole(sea, forecast, tmp_pat
 def test_maps_leave_masked_points_grey():
     field = np.where(LAND, np.nan, np.arange(16.0) * np.ones((8, 1)))
     panels = [Panel("state", field), Panel("error", field - 3, "difference")]
-    picture = maps(
-        [*panels, Panel("spread", field, "spread")], Area.of(LAT, LON, LAT, LON), None, "K"
-    )
+    ground = Ground(Area.of(LAT, LON, LAT, LON), None, "K")
+    picture = maps([*panels, Panel("spread", field, "spread")], ground)
     assert picture.startswith(b"\x89PNG")

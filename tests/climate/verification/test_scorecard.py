@@ -345,8 +345,16 @@ def test_the_report_stands_alone(store, verified, tmp_path):
     (run_dir / "config.json").write_text('{"step": "6h"}')
     forecast, result = verified
     page = write_report(result, forecast, store, tmp_path, run_dir).read_text()
-    assert page.count("data:image/png;base64,") == 1 + 1 + 3 + 1
-    for word in ("damped persistence", "Training", "6h", store.climatology.rule, "no claim"):
+    assert page.count("data:image/png;base64,") == 3 + 1 + 3 + 1
+    assert page.count("data:image/webp;base64,") == 1
+    for word in (
+        "h ahead: ",
+        "damped persistence",
+        "Training",
+        "6h",
+        store.climatology.rule,
+        "no claim",
+    ):
         assert word in page
     assert "not comparable: the variables are z, u10, v10" in page
     for link in ("http://", "https://", "<script"):
@@ -356,7 +364,7 @@ def test_the_report_stands_alone(store, verified, tmp_path):
 def test_the_report_of_an_ensemble_shows_ranks_and_distributions(store, ensemble, tmp_path):
     forecast, result = ensemble
     page = write_report(result, forecast, store, tmp_path, None).read_text()
-    assert page.count("data:image/png;base64,") == 1 + 1 + 1 + 3
+    assert page.count("data:image/png;base64,") == 3 + 1 + 1 + 1 + 2 * 3 + 1
     for word in ("Rank histograms", "mean of 8 members", "model dressed", "CRPS"):
         assert word in page
 

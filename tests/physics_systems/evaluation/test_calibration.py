@@ -10,12 +10,15 @@ from scipy import stats
 from physics_systems.evaluation.calibration import (
     COLUMNS,
     calibration_table,
+    coverage_curve,
+    rank_counts,
     rank_histogram,
     share_interval,
     smallest_p,
 )
 from physics_systems.evaluation.protocol import Forecasts
 from physics_systems.evaluation.rows import Row
+from vgbdm import scores
 
 
 def posterior(width, seed=0, count=250, members=32, bias=0.0):
@@ -108,3 +111,20 @@ def test_the_table_pools_seeds_and_has_a_line_of_each_parameter():
     )
     assert narrow["coverage_90"].isna().all() and narrow["coverage_50"].notna().all()
     assert calibration_table([], {}).empty
+
+
+def test_ranks_are_counted_where_all_members_are_finite():
+    members = torch.tensor([[[1.0], [5.0], [torch.nan]], [[2.0], [6.0], [1.0]]])  # (M, N, n)
+    truth = torch.tensor([[1.5], [4.0], [9.0]])
+    assert rank_counts(members, truth).tolist() == [1, 1, 0]
+
+
+def test_coverage_is_told_at_the_levels_that_members_tell_exactly():
+    generator = torch.Generator().manual_seed(0)
+    members = torch.randn((19, 4000, 1), generator=generator)
+    truth = torch.randn((4000, 1), generator=generator)
+    levels, shares = coverage_curve(rank_counts(members, truth))
+    assert np.allclose(levels[[0, -1]], [0.0, 0.9]) and len(levels) == 10
+    assert np.abs(shares - levels).max() < 0.03
+    assert shares[-1] == pytest.approx(scores.coverage(members, truth, 0.9), abs=1e-9)
+    assert len(coverage_curve(np.zeros(5))[0]) == 0

@@ -1,6 +1,7 @@
 """Pictures: what stands where, against which axis, in which unit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from system_fields import SYSTEMS
@@ -8,6 +9,7 @@ from system_fields import SYSTEMS
 from physics_systems.data.trajectories import Trajectories
 from physics_systems.evaluation.calibration import rank_histogram
 from physics_systems.evaluation.protocol import Forecasts
+from physics_systems.evaluation.rows import Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.report import figures
 
@@ -44,6 +46,14 @@ def forecasts(name, count=5, frames=9, members=39):
     )
 
 
+def row_of(said, count, known=None):
+    """A row of forecasts; its examples are the last, the second and the first trajectory."""
+    shown = tuple(dict.fromkeys((count - 1, 1, 0)))
+    if said.members is not None:
+        said = said._replace(members=said.members[:, list(shown)])
+    return Row({}, 0.5 * np.arange(count)[::-1] + 0.25, said, None, shown)
+
+
 def band_of(axis):
     """Lower and upper edge of the shaded band, from left to right."""
     (band,) = axis.collections
@@ -56,30 +66,38 @@ def band_of(axis):
 def test_trajectories_show_truth_forecast_and_the_central_ninety_percent(count):
     name = "rlc"
     data, said = observed(name, count), forecasts(name, count)
-    figure = figures.trajectories(SYSTEMS[name], EvaluationSet(data), said, WINDOW, "title")
-    shown, size = min(count, 3), len(SYSTEMS[name].components)
+    row = row_of(said, count)
+    figure = figures.trajectories(SYSTEMS[name], EvaluationSet(data), row, WINDOW, "title")
+    shown, size = len(row.shown), len(SYSTEMS[name].components)
     axes = np.array(figure.axes).reshape(size, shown)
-    assert np.allclose(figure.get_size_inches(), (3.6 * shown, 1.7 * size))
-    assert figure.get_suptitle() == "title"
-    for k in range(shown):
+    assert np.allclose(figure.get_size_inches(), (3.6 * shown, 1.7 * size + 0.5))
+    assert figure.get_suptitle() == "title" and shown == min(count, 3)
+    names = ("best", "median", "worst") if shown == 3 else ("best", "worst")
+    for k, place in enumerate(row.shown):
+        assert axes[0, k].get_title() == f"{names[k]}, MSE {row.errors[place]:.3g}"
         for c, component in enumerate(SYSTEMS[name].components):
             truth, forecast, start = axes[c, k].lines
-            assert np.array_equal(truth.get_xydata(), np.stack((data.t[k], data.x[k, :, c]), 1))
-            want = np.stack((data.t[k, WINDOW:], said.mean[k, :, c]), 1)
+            want = np.stack((data.t[place], data.x[place, :, c]), 1)
+            assert np.array_equal(truth.get_xydata(), want)
+            want = np.stack((data.t[place, WINDOW:], said.mean[place, :, c]), 1)
             assert np.array_equal(forecast.get_xydata(), want)
-            assert set(start.get_xdata()) == {float(data.t[k, WINDOW - 1])}
-            ordered = np.sort(said.members[:, k, :, c].numpy(), axis=0)
+            assert set(start.get_xdata()) == {float(data.t[place, WINDOW - 1])}
+            ordered = np.sort(said.members[:, place, :, c].numpy(), axis=0)
             quantiles = ordered[[1, -2]]  # the 2nd and 38th of 39: (M + 1) p
             assert np.allclose(band_of(axes[c, k]), quantiles)
             assert axes[c, k].get_ylabel() == (component if k == 0 else "")
             assert axes[c, k].get_xlabel() == ("t" if c == size - 1 else "")
+    (legend,) = figure.legends
+    words = ["truth", "forecast", "last frame given", "90% of members"]
+    assert sorted(text.get_text() for text in legend.get_texts()) == sorted(words)
 
 
 def test_without_an_ensemble_there_is_no_band():
     few = forecasts("rlc", members=18)  # the central 90 % take 19
     for said in (few._replace(members=None), few):
+        row = row_of(said, 5)
         figure = figures.trajectories(
-            SYSTEMS["rlc"], EvaluationSet(observed("rlc")), said, WINDOW, ""
+            SYSTEMS["rlc"], EvaluationSet(observed("rlc")), row, WINDOW, ""
         )
         assert all(len(axis.lines) == 3 and not axis.collections for axis in figure.axes)
     truth = {name: numbers(5, 1, 3)[:, 0, 0] for name in SYSTEMS["rlc"].parameters}
@@ -90,10 +108,11 @@ def test_without_an_ensemble_there_is_no_band():
 def test_observations_are_dots_where_the_truth_is_known():
     data, states = observed("rlc"), numbers(5, 9, 2) + 1
     test = EvaluationSet(data, states)
-    figure = figures.trajectories(SYSTEMS["rlc"], test, forecasts("rlc"), WINDOW, "")
+    row = row_of(forecasts("rlc"), 5)
+    figure = figures.trajectories(SYSTEMS["rlc"], test, row, WINDOW, "")
     truth, _, dots, _ = figure.axes[0].lines
-    assert np.array_equal(truth.get_ydata(), states[0, :, 0])
-    assert np.array_equal(dots.get_ydata(), data.x[0, :, 0]) and dots.get_linestyle() == "None"
+    assert np.array_equal(truth.get_ydata(), states[4, :, 0])
+    assert np.array_equal(dots.get_ydata(), data.x[4, :, 0]) and dots.get_linestyle() == "None"
 
 
 def test_a_field_is_shown_at_its_middle_cell():
@@ -103,10 +122,11 @@ def test_a_field_is_shown_at_its_middle_cell():
 
 
 def test_the_truth_decides_the_range_of_an_axis():
+    row = row_of(forecasts("lorenz"), 5)
     figure = figures.trajectories(
-        SYSTEMS["lorenz"], EvaluationSet(observed("lorenz")), forecasts("lorenz"), WINDOW, ""
+        SYSTEMS["lorenz"], EvaluationSet(observed("lorenz")), row, WINDOW, ""
     )
-    truth = observed("lorenz").x[0, :, 0].numpy()
+    truth = observed("lorenz").x[4, :, 0].numpy()
     low, high = truth.min(), truth.max()
     ends = figure.axes[0].get_ylim()
     assert np.allclose(ends, (low - 0.4 * (high - low) - 1e-6, high + 0.4 * (high - low) + 1e-6))
@@ -167,12 +187,12 @@ def test_inferred_parameters_stand_over_the_true_ones_with_their_spread(draws):
 def test_a_field_is_portrayed_by_forecast_truth_and_error_of_the_last_frame():
     name = "reaction_diffusion"
     data, said = observed(name, frames=11), forecasts(name, frames=11)
-    figure = figures.portrait(SYSTEMS[name], data, said, WINDOW, "title")
+    figure = figures.portrait(SYSTEMS[name], data, row_of(said, 5), WINDOW, "title")
     size = len(SYSTEMS[name].components)
-    assert np.allclose(figure.get_size_inches(), (8, 2.5 * size))
+    assert np.allclose(figure.get_size_inches(), (10, 2.9 * size))
     shown = np.array(figure.axes[: 3 * size]).reshape(size, 3)
     for c, component in enumerate(SYSTEMS[name].components):
-        truth, forecast = data.x[0, -1, c].numpy(), said.mean[0, -1, c].numpy()
+        truth, forecast = data.x[1, -1, c].numpy(), said.mean[1, -1, c].numpy()
         for axis, words, want in zip(
             shown[c], ("forecast", "truth", "error"), (forecast, truth, forecast - truth),
             strict=True,
@@ -182,16 +202,20 @@ def test_a_field_is_portrayed_by_forecast_truth_and_error_of_the_last_frame():
             assert not axis.axison
         for axis in shown[c, :2]:
             assert np.allclose(axis.images[0].get_clim(), (truth.min(), truth.max()))
+        low, high = shown[c, 2].images[0].get_clim()
+        assert low == -high and np.isclose(high, np.abs(forecast - truth).max())
 
 
 @pytest.mark.parametrize(("name", "count"), [("lorenz", 5), ("lorenz", 2), ("pendulum", 5)])
 def test_lines_portray_two_components_or_one_against_its_change(name, count):
     system, data, said = SYSTEMS[name], observed(name, count), forecasts(name, count)
-    figure = figures.portrait(system, data, said, WINDOW, "title")
-    assert np.allclose(figure.get_size_inches(), (10.8, 3)) and len(figure.axes) == 3
+    row = row_of(said, count)
+    figure = figures.portrait(system, data, row, WINDOW, "title")
+    assert np.allclose(figure.get_size_inches(), (3.6 * len(row.shown), 3.3))
+    assert len(figure.axes) == len(row.shown) == min(count, 3)
     several, names = len(system.components) > 1, system.components
     labels = (names[0], names[-1]) if several else (names[0], f"d{names[0]}/dt")
-    for k, axis in enumerate(figure.axes[:count]):
+    for k, axis in zip(row.shown, figure.axes, strict=True):
         assert (axis.get_xlabel(), axis.get_ylabel()) == labels
         times = data.t[k, WINDOW:].numpy()
         for line, values in zip(axis.lines, (data.x[k, WINDOW:], said.mean[k]), strict=True):
@@ -201,7 +225,7 @@ def test_lines_portray_two_components_or_one_against_its_change(name, count):
         second = axis.lines[0].get_ydata()
         margin = 0.4 * (second.max() - second.min()) + 1e-6
         assert np.allclose(axis.get_ylim(), (second.min() - margin, second.max() + margin))
-    assert not any(axis.lines for axis in figure.axes[count:])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["truth", "forecast"]
 
 
 def test_ranks_stand_in_their_bins_before_the_band_of_even_ones():
@@ -217,3 +241,29 @@ def test_ranks_stand_in_their_bins_before_the_band_of_even_ones():
         assert np.array_equal(band.baseline, histogram.low)
         assert np.allclose(line.values, 250 / 11)
         assert axis.get_xlabel() == f"rank of {name}"
+
+
+def test_coverage_stands_over_its_level_beside_the_diagonal():
+    levels, shares = np.array([0.5, 0.9]), np.array([0.3, 0.7])
+    (axis,) = figures.coverage({"vgbdm": (levels, shares)}, "title").axes
+    diagonal, line = axis.lines
+    assert diagonal.get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert line.get_xydata().tolist() == [[0.5, 0.3], [0.9, 0.7]]
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["right", "vgbdm"]
+
+
+def test_bars_are_of_all_rows_and_say_which_failed():
+    summary = pd.DataFrame({
+        "forecast_mse": [0.5, np.inf, 2.0], "forecast_mse_std": [0.1, np.nan, np.nan],
+        "theta_error": [0.3, 0.2, np.nan],
+    })  # fmt: skip
+    figure = figures.bars(summary, ["vgbdm", "node", "oracle"], ["oracle"])
+    errors, theta = figure.axes
+    assert errors.get_xlabel() == "forecast MSE" and errors.get_xscale() == "log"
+    assert [bar.get_width() for bar in errors.patches][::2] == [0.5, 2.0]
+    assert errors.texts[0].get_text() == "failed" and not theta.texts
+    assert [label.get_text() for label in errors.get_yticklabels()] == ["vgbdm", "node", "oracle"]
+    colours = [bar.get_facecolor() for bar in errors.patches]
+    assert colours[0] == colours[1] != colours[2]
+    alone = figures.bars(summary.assign(theta_error=np.nan), ["a", "b", "c"], [])
+    assert len(alone.axes) == 1

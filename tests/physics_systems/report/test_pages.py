@@ -20,6 +20,7 @@ from physics_systems.report.pages import (
     markdown,
     table,
 )
+from physics_systems.report.words import MEANINGS
 
 
 def summary():
@@ -94,12 +95,13 @@ def row_of(objective, seed, field, chosen=True):
     """Forecasts of some frames; their numbers tell whose they are."""
     mean = torch.full((2, 4, 3), float(seed))
     numbers = {"objective": objective, "seed": seed, "chosen": chosen}
-    return Row(numbers, np.zeros(2), SimpleNamespace(mean=mean, theta_draws=None), field)
+    return Row(numbers, np.zeros(2), SimpleNamespace(mean=mean, theta_draws=None), field, (0, 1))
 
 
 @pytest.mark.parametrize("known", [True, False])
 def test_pictures_are_of_the_first_run_of_each_objective(tmp_path, monkeypatch, known):
     seen = []
+    monkeypatch.setattr(pages.figures, "bars", lambda *told: b"")
     for name in ("error_against_time", "trajectories", "portrait", "parameter_scatter"):
         monkeypatch.setattr(
             pages.figures, name, lambda *told, name=name: seen.append((name, *told)) or b""
@@ -109,13 +111,14 @@ def test_pictures_are_of_the_first_run_of_each_objective(tmp_path, monkeypatch, 
         window=10, std=torch.tensor([[1.0], [2.0], [3.0], [9.0]]), size=3, parameter_names=("L",)
     )
     bare = SimpleNamespace(window=10, std=None, size=3, parameter_names=())
+    system = SimpleNamespace(name="a<b", grid=None)
     rows = [row_of("oracle", 0, None), row_of("vgbdm", 9, field, False), row_of("vgbdm", 2, field),
             row_of("vgbdm", 1, field), row_of("node", 5, bare)]  # fmt: skip
     names = ("paired", "limits", "calibration")
     frames = {"summary": summary(), **dict.fromkeys(names, pd.DataFrame())}
     states = torch.ones(2, 14, 3)
     test = EvaluationSet(data, states, {"L": torch.ones(2)} if known else None)
-    path = pages.write_report(tmp_path, SimpleNamespace(name="a<b"), test, rows, frames)
+    path = pages.write_report(tmp_path, system, test, rows, frames, {"runs": "r<s"})
     (first, told, window, same, scale), *others = seen
     assert (first, told.x is states, window) == ("error_against_time", True, 10)
     assert list(same) == ["oracle", "vgbdm", "node"] and float(same["vgbdm"][0, 0, 0]) == 2.0
@@ -130,5 +133,10 @@ def test_pictures_are_of_the_first_run_of_each_objective(tmp_path, monkeypatch, 
              "against the states without noise", contents]  # fmt: skip
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
     text = text.partition(contents)[2]
+    assert "r&lt;s" in text and "What the columns are" in text
     order = ["No run of VGB-DM", "Error against time", "vgbdm, seed 2", "node, seed 5"]  # fmt: skip
     assert [text.index(words) for words in order] == sorted(text.index(words) for words in order)
+
+
+def test_every_column_that_may_be_shown_has_a_meaning():
+    assert {*MEANINGS} == {"seeds", "refined", *SHOWN_SCORES.values()}

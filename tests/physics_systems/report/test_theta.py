@@ -100,3 +100,17 @@ def test_draws_from_ranges_are_said_to_tell_nothing(drawn):
     assert "is no calibration" in page and not drawn
     assert calibration({"node": models["node"]}, test, table) == []
     assert calibration(models, EvaluationSet(SimpleNamespace()), table) == []
+
+
+def test_calibration_that_fails_is_said_to_and_how(drawn):
+    models, test, table = case(True)
+    narrow = dict.fromkeys(("coverage_50_low", "coverage_50_high"), 0.2)
+    wide = {"coverage_90_low": 0.95, "coverage_90_high": 1.0, "rank_p": 1e-5}
+    page = told(calibration(models, test, table.assign(**narrow, **wide)))
+    assert (
+        "vgbdm is not calibrated. a: the 50 % intervals are too narrow, the 90 % intervals are too "
+        "wide, ranks are not even."
+    ) in page
+    right = {"coverage_50_low": 0.4, "coverage_50_high": 0.6, "coverage_90_low": 0.8}
+    right |= {"coverage_90_high": 0.95, "rank_p": 0.4}
+    assert "is not calibrated" not in told(calibration(models, test, table.assign(**right)))

@@ -100,7 +100,10 @@ def test_a_picture_says_its_size_and_what_moves_is_folded_away(tmp_path):
     text = written(tmp_path, Section("S", [picture]))
     assert f'width="{width}" height="{height}"' in text
     assert text.index("<summary>Play</summary>") < text.index("<img")
-    assert Picture(b"RIFF....WEBP", "").source.startswith("data:image/webp;base64,")
+    assert f"min-width: {round(0.7 * width)}px" in text
+    moving = Picture(b"RIFF....WEBPVP8X" + bytes(8) + b"\x29\x04\x00\x37\x01\x00", "")
+    assert moving.source.startswith("data:image/webp;base64,") and moving.size == (1066, 312)
+    assert Picture(b"RIFF", "").size is None and Picture(b"", "").least == 0
 
 
 def test_notes_and_origins_that_say_nothing_are_left_out(tmp_path):
