@@ -32,7 +32,7 @@ def write_report(
 
     Args:
         result: from `climate.verification.scorecard.score`.
-        forecast: that was scored.
+        forecast: that was scored; of several that are pooled one, whose maps are shown.
         store: its truth.
         out: folder.
         run_dir: of the training; its curves and config are shown.
@@ -42,10 +42,11 @@ def write_report(
     parts = [
         "<h1>Forecast scorecard</h1>",
         f"<p class=quiet>{_title(store)}<br>test period {start} to {end}, "
-        f"{len(forecast.starts)} starts, trained on {_trained_on(forecast, store)}</p>",
+        f"{scorecard['n_starts'].max()} starts, trained on {_trained_on(forecast, store)}</p>",
         _notice(store),
         _outside(forecast),
         _given(result.rules),
+        _pooled(result.rules),
         _masked(forecast.masked(store)),
         "<h2>Skill against lead time</h2>",
         image(figures.skill_curves(scorecard, units)),
@@ -130,6 +131,12 @@ def _given(rules: dict[str, str]) -> str:
     """A note on a forecast that was given truth; nothing of any other."""
     line = rules.get("given_truth")
     return f"<p class=note>Given of the truth: {html.escape(line)}</p>" if line else ""
+
+
+def _pooled(rules: dict[str, str]) -> str:
+    """A note on several periods; nothing of one."""
+    line = rules.get("periods")
+    return f"<p class=note>Periods {html.escape(line)}.</p>" if line else ""
 
 
 def _masked(line: str) -> str:
