@@ -2,6 +2,8 @@
 
 python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RUN] [dress=FORECAST]
     [dask.scheduler=tcp://HOST:PORT]
+
+forecast=[A,B] pools forecasts of several periods: one scorecard, intervals over all of them.
 """
 
 from entry import launch
@@ -26,21 +28,23 @@ def main(cfg: DictConfig) -> None:
     aside = Path(cfg.run_dir or out) / DERIVED
     with locked(out):
         dask = Dask(cfg.dask.scheduler, cfg.workers)
-        place = dask.path(cfg.forecast)
-        store = open_for_forecast(dask.path(cfg.store), place, dask.path(aside))
-        forecast = open_forecast(place, store)
+        given = [cfg.forecast] if isinstance(cfg.forecast, str) else [*cfg.forecast]
+        places = [dask.path(place) for place in given]
+        store = open_for_forecast(dask.path(cfg.store), places[0], dask.path(aside))
+        forecasts = [open_forecast(place, store) for place in places]
+        forecast = forecasts[0]
         dress = open_forecast(dask.path(cfg.dress), store) if cfg.dress else None
-        result = score(forecast, store, dress, cfg.seed, dask, aside)
+        result = score(forecasts, store, dress, cfg.seed, dask, aside)
         result.write(out)
         print(format_table(result.scorecard))
         report = write_report(result, forecast, store, out, cfg.run_dir)
     print(f"\nintervals: {result.rules['intervals']}\nclimatology: {result.rules['climatology']}")
     print(format_beside(result.scorecard, forecast, store))
-    for name in ("boundary", "given_truth"):
+    for name in ("periods", "boundary", "given_truth"):
         if name in result.rules:
             print(f"{name.replace('_', ' ')}: {result.rules[name]}")
-    if forecast.outside_training:
-        print(f"outside of training: {forecast.outside_training}")
+    if "outside_training" in result.rules:
+        print(f"outside of training: {result.rules['outside_training']}")
     print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")
     if cfg.must_beat:
         hours = tuple(cfg.must_beat)

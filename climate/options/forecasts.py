@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from climate.options.words import Dates, Duration, Hours
+from climate.options.words import Dates, DistinctNames, Duration, Hours
 from climate.options.workers import Dask
 from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
 from vgbdm.options.shapes import Launched, Options
@@ -74,7 +74,7 @@ class EvaluateEra5(Launched):
 
     Attributes:
         plugins: packages of others whose classes may be built.
-        forecast: made by forecast_era5.
+        forecast: made by forecast_era5; a list of several periods: all together.
         store: the training store: truth, climatology, damping.
         out: folder for the tables, the rules and report.html.
         run_dir: of the training, for its curves and config in the report; null: none.
@@ -88,7 +88,7 @@ class EvaluateEra5(Launched):
     COMMON: ClassVar = ("run_dir", "dress")
 
     plugins: list[Text] = []  # noqa: RUF012
-    forecast: Text
+    forecast: Text | DistinctNames
     store: Text
     out: Text
     run_dir: Text | None

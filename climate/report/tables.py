@@ -11,7 +11,13 @@ from climate.conventions.wording import unit_words
 from climate.forecasts.reading import Forecast
 from climate.report.words import baselines, named, percent, skill
 from climate.store.layout import TrainingStore
-from climate.verification.published import FOOTNOTE, HOURS, tables_beside, why_not_comparable
+from climate.verification.published import (
+    FOOTNOTE,
+    HOURS,
+    tables_beside,
+    why_not_comparable,
+    why_pooled,
+)
 from vgbdm.report.parts import ABSENT, Cell, Group, Line, Part, Table, Text, shade
 
 
@@ -113,7 +119,7 @@ def _difference(value: float, low: float, high: float, better: str) -> Cell:
 
 def beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> Sequence[Part]:
     """The published rows beside the model, or why they are not shown."""
-    reason = why_not_comparable(forecast, store)
+    reason = why_not_comparable(forecast, store) or why_pooled(scorecard, forecast)
     if reason:
         return [Text(f"Published rows are not comparable: {reason}.", "quiet")]
     groups = [

@@ -21,22 +21,37 @@ MOST = 1000
 
 
 def assign_days(times: np.ndarray) -> np.ndarray:
-    """The day (N,) of each start, counted from 0; where starts are further apart, each is a day.
+    """The day (N,) of each start of one period, see `assign_periods`."""
+    return assign_periods([times])[0]
 
-    Long gaps, such as between two seasons that are verified together, count as `LONGEST_GAP` days.
+
+def assign_periods(periods: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The days of the starts of each period, from 0; where starts are further apart, each is a day.
+
+    Long gaps, such as between two seasons of one forecast, count as `LONGEST_GAP` days. A day is
+    as long in all periods.
 
     Args:
-        times: (N,) datetime64, increasing.
+        periods: (N,) datetime64 of each, increasing.
+
+    Returns:
+        (N,) of each.
     """
-    steps = np.diff(times)
-    if len(steps) and np.median(steps) > DAY:
-        apart = np.maximum(np.rint(steps / np.median(steps)).astype(int), 1)
-        places = np.concatenate(([0], np.cumsum(apart)))
+    usual = np.concatenate([np.diff(times).astype("timedelta64[s]") for times in periods])
+    sparse = len(usual) and np.median(usual) > DAY
+    length = np.timedelta64(round(float(np.median(usual.astype(float)))), "s") if sparse else DAY
+    found = [_places(times, length, bool(sparse)) for times in periods]
+    together = sum(int(places[-1]) for places in found) // MOST + 1
+    return [places // together for places in found]
+
+
+def _places(times: np.ndarray, length: np.timedelta64, sparse: bool) -> np.ndarray:
+    """The day (N,) of each start, of this length; of sparse starts no two are in one."""
+    if sparse:
+        steps = np.maximum(np.rint(np.diff(times) / length).astype(int), 1)
     else:
-        places = (times - times[0]) // DAY
-    steps = np.diff(places)
-    places = np.concatenate(([0], np.cumsum(np.minimum(steps, LONGEST_GAP))))
-    return np.asarray(places // (places[-1] // MOST + 1))
+        steps = np.diff((times - times[0]) // length)
+    return np.concatenate(([0], np.cumsum(np.minimum(steps, LONGEST_GAP))))
 
 
 class DaySums:
@@ -48,12 +63,13 @@ class DaySums:
         first: number of the first day; those of a part of the starts begin later.
 
     Attributes:
+        periods: days of each period that was pooled; K alone where it is one.
         counts: (K, S) starts taken in.
         sums: of each statistic, (K, S).
     """
 
     def __init__(self, days: int, leads: int, first: int = 0) -> None:
-        self.first = first
+        self.first, self.periods = first, (days,)
         self.counts = np.zeros((days, leads))
         self.sums: dict[str, np.ndarray] = {}
 
@@ -74,6 +90,19 @@ class DaySums:
         for name, sums in other.sums.items():
             self.sums.setdefault(name, np.zeros_like(self.counts))[part] += sums
 
+    @classmethod
+    def pool(cls, periods: Sequence[DaySums]) -> DaySums:
+        """The sums of all days of some periods, of the same leads, one after the other."""
+        days = tuple(len(part.counts) for part in periods)
+        own = cls(sum(days), periods[0].counts.shape[1])
+        own.periods = days
+        own.counts = np.concatenate([part.counts for part in periods])
+        for name in dict.fromkeys(name for part in periods for name in part.sums):
+            own.sums[name] = np.concatenate(
+                [part.sums.get(name, np.zeros_like(part.counts)) for part in periods]
+            )
+        return own
+
     @property
     def count(self) -> int:
         """Starts taken in."""
@@ -93,6 +122,7 @@ class DaySums:
     def of_leads(self, leads: Sequence[int]) -> DaySums:
         """The sums of some leads."""
         own = DaySums(len(self.counts), len(leads), self.first)
+        own.periods = self.periods
         own.counts = self.counts[:, leads]
         own.sums = {name: sums[:, leads] for name, sums in self.sums.items()}
         return own

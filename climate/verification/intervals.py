@@ -48,7 +48,7 @@ class Planned(NamedTuple):
 
 
 class Intervals:
-    """Intervals of scores of one period, and what they were made of.
+    """Intervals of scores of one period, or of several pooled, and what they were made of.
 
     Args:
         seed: of the draws.
@@ -57,7 +57,7 @@ class Intervals:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.lengths: list[float] = []
-        self._draws: dict[tuple[int, float], np.ndarray] = {}
+        self._draws: dict[tuple[tuple[int, ...], float], np.ndarray] = {}
 
     def of(self, scores: Mapping[str, Score], parts: Sequence[DaySums]) -> dict[str, Ends]:
         """Ends of the 95 % interval of each score, each (S,); NaN where there is none.
@@ -74,7 +74,7 @@ class Intervals:
         for length in sorted({plan.length for plan in plans}):
             chosen = [plan for plan in plans if plan.length == length]
             leads = sorted({plan.lead for plan in chosen})
-            draws = self.draws(len(parts[0].counts), length)
+            draws = self.draws(parts[0].periods, length)
             means = [part.of_leads(leads).means(draws) for part in parts]
             drawn = {name: scores[name](means) for name in {plan.score for plan in chosen}}
             for plan in chosen:
@@ -92,7 +92,8 @@ class Intervals:
         parts: Sequence[DaySums],
     ) -> list[Planned]:
         """The scores and leads that have an interval, and how it is drawn."""
-        held, days = held_days(parts), len(parts[0].counts)
+        held, periods = held_days(parts), parts[0].periods
+        days = sum(periods)
         if held.max() < FEWEST_DAYS:
             return []
         with np.errstate(invalid="ignore", divide="ignore"):  # a lead may have no day, or one
@@ -101,18 +102,18 @@ class Intervals:
         plans = []
         for name, pull in pulls.items():
             for lead in np.flatnonzero((held >= FEWEST_DAYS) & np.isfinite(pull).all(0)):
-                length = row_length(pull[:, lead])
+                length = row_length(pull[:, lead], periods)
                 rows = held[lead] / length
                 if rows >= FEWEST_ROWS:
-                    wide = widening(pull[:, lead], length, rows)
+                    wide = widening(pull[:, lead], length, rows, periods)
                     plans.append(Planned(name, int(lead), length, wide))
         return plans
 
-    def draws(self, days: int, length: float) -> np.ndarray:
+    def draws(self, periods: tuple[int, ...], length: float) -> np.ndarray:
         """How often each draw holds each day, (D, K)."""
-        if (days, length) not in self._draws:
-            self._draws[days, length] = draw_days(days, length, self.seed)
-        return self._draws[days, length].astype(np.float64)
+        if (periods, length) not in self._draws:
+            self._draws[periods, length] = draw_days(periods, length, self.seed)
+        return self._draws[periods, length].astype(np.float64)
 
     @property
     def rule(self) -> str:
@@ -135,26 +136,45 @@ def held_days(parts: Sequence[DaySums]) -> np.ndarray:
     return np.min([(part.counts > 0).sum(0) for part in parts], axis=0)
 
 
-def draw_days(days: int, length: float, seed: int) -> np.ndarray:
-    """How often each draw holds each day, (D, K): rows of geometric length, round the end."""
+def draw_days(periods: Sequence[int], length: float, seed: int) -> np.ndarray:
+    """How often each draw holds each day, (D, K): rows of geometric length.
+
+    A row stays in its period, and goes on at its beginning after its end.
+
+    Args:
+        periods: days of each, K together.
+        length: of rows, in the mean.
+        seed: of the draws.
+    """
+    days = sum(periods)
+    begin, size = (np.repeat(x, periods) for x in (np.cumsum([0, *periods[:-1]]), periods))
     generator = np.random.default_rng(keyed_seed(seed, "bootstrap", days))
     begins = generator.random((DRAWS, days)) < 1 / length
     begins[:, 0] = True
     fresh = generator.integers(0, days, (DRAWS, days))
     here = np.arange(days)
     last = np.maximum.accumulate(np.where(begins, here, 0), axis=1)
-    places = (np.take_along_axis(fresh, last, 1) + here - last) % days
+    source = np.take_along_axis(fresh, last, 1)
+    places = begin[source] + (source - begin[source] + here - last) % size[source]
     flat = (places + days * np.arange(DRAWS)[:, None]).ravel()
     return np.bincount(flat, minlength=DRAWS * days).reshape(DRAWS, days).astype(np.uint16)
 
 
-def autocovariance(series: np.ndarray, most: int) -> np.ndarray:
-    """Autocovariances (most + 1,) of a series (K,) of mean 0, each a sum over pairs ÷ K."""
-    count = len(series)
-    return np.array([series[: count - k] @ series[k:] for k in range(most + 1)]) / count
+def autocovariance(series: np.ndarray, most: int, periods: Sequence[int] = ()) -> np.ndarray:
+    """Autocovariances (most + 1,) of a series (K,) of mean 0, each a sum over pairs ÷ K.
+
+    Args:
+        series: of one period after the other.
+        most: lag.
+        periods: days of each; none: it is one. Pairs are of one period.
+    """
+    parts = np.split(series, np.cumsum(periods)[:-1]) if periods else [series]
+    pairs = [sum(part[: max(len(part) - k, 0)] @ part[k:] for part in parts)
+             for k in range(most + 1)]  # fmt: skip
+    return np.array(pairs) / len(series)
 
 
-def row_length(influence: np.ndarray) -> float:
+def row_length(influence: np.ndarray, periods: Sequence[int] = ()) -> float:
     """Mean length of rows, in days, for a score whose days pull it by ``influence`` (K,).
 
     Politis & White 2004 with the stationary bootstrap's constant of Patton, Politis & White 2009.
@@ -162,7 +182,7 @@ def row_length(influence: np.ndarray) -> float:
     count = len(influence)
     quiet = max(5, int(np.ceil(np.sqrt(np.log10(count)))))
     most = min(int(np.ceil(np.sqrt(count))) + quiet, count - 1)
-    covariance = autocovariance(influence - influence.mean(), most)
+    covariance = autocovariance(influence - influence.mean(), most, periods)
     if covariance[0] <= 0:
         return 1.0
     loud = np.abs(covariance[1:] / covariance[0]) >= 2 * np.sqrt(np.log10(count) / count)
@@ -178,20 +198,23 @@ def row_length(influence: np.ndarray) -> float:
     return float(FINENESS**steps)
 
 
-def widening(influence: np.ndarray, length: float, rows: float) -> float:
+def widening(
+    influence: np.ndarray, length: float, rows: float, periods: Sequence[int] = ()
+) -> float:
     """What the spread of the draws is multiplied by, for a score with ``rows`` rows of days."""
     count = len(influence)
-    covariance = autocovariance(influence - influence.mean(), 1)
+    covariance = autocovariance(influence - influence.mean(), 1, periods)
     memory = covariance[1] / covariance[0] if covariance[0] else 0.0
     # the estimate is too small by so much in the mean (Marriott & Pope 1954)
     memory = float(np.clip(memory + (1 + 4 * memory) / count, 0, LARGEST_CORRELATION))
-    lags = np.arange(count)
-    ahead, around = memory**lags, memory ** (count - lags)
-    left = 1 - lags / count
-    true = 2 * (left * ahead).sum() - 1  # variance of the mean, of K / variance of a day
-    kept = left * ahead + (1 - left) * around - true / count  # round the end, about its own mean
-    joined = (1 - 1 / length) ** lags
-    weights = left * joined + (1 - left) * (1 - 1 / length) ** (count - lags)
+    lags, true, kept = np.arange(count), 0.0, np.zeros(count)
+    for days in periods or (count,):
+        own = np.arange(days)
+        left, ahead, around = 1 - own / days, memory**own, memory ** (days - own)
+        true += days / count * (2 * (left * ahead).sum() - 1)  # K var(mean) / variance of a day
+        kept += days / count * (left * ahead + (1 - left) * around)[lags % days]  # round the end
+    kept -= true / count  # about their own mean
+    weights = 2 * (1 - lags / count) * (1 - 1 / length) ** lags  # in a row that both are in
     seen = kept[0] + (weights * kept)[1:].sum()
     factor = np.sqrt(true / max(seen, TOO_LITTLE * true))
     return float(factor * t.ppf(TAILS[1], rows - 1) / norm.ppf(TAILS[1]))

@@ -93,6 +93,12 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
     return None
 
 
+def why_pooled(scorecard: pd.DataFrame, forecast: Forecast) -> str | None:
+    """Why a scorecard of more starts than the forecast has is not comparable."""
+    more = scorecard["n_starts"].max() > len(forecast.starts)
+    return "several periods are pooled" if more else None
+
+
 def _factor(variable: str, store: TrainingStore) -> float | None:
     """The published unit in those of a store's errors, which know no offset; None: incomparable."""
     known = CHANNELS[variable]["units"]
@@ -129,7 +135,7 @@ def _published(variable: str, factor: float) -> dict[str, tuple[float, ...]]:
 
 def format_beside(scorecard: pd.DataFrame, forecast: Forecast, store: TrainingStore) -> str:
     """For the terminal: the published rows beside the model, or why they are not shown."""
-    reason = why_not_comparable(forecast, store)
+    reason = why_not_comparable(forecast, store) or why_pooled(scorecard, forecast)
     if reason:
         return f"published rows are not comparable: {reason}"
     blocks = [

@@ -6,7 +6,7 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``T`` times, ``C`` channels, `
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,6 +114,16 @@ class Sums:
         if key not in self.totals:
             self.totals[key] = DaySums(self._count, len(self.shapes.hours), self._first)
         return self.totals[key]
+
+    @classmethod
+    def pool(cls, periods: Sequence[Sums]) -> Sums:
+        """The sums of some periods, of the same leads, whose days are one after the other."""
+        own = cls(np.array([0, sum(part._count for part in periods) - 1]), periods[0].shapes.hours)
+        keys = dict.fromkeys(key for part in periods for key in part.totals)
+        own.totals = {key: DaySums.pool([part.total(*key) for part in periods]) for key in keys}
+        for part in periods:
+            own.shapes.merge(part.shapes)
+        return own
 
     def merge(self, other: Sums) -> None:
         """Take in the sums of another piece."""

@@ -6,7 +6,7 @@ Shapes: ``N`` starts, ``M`` members, ``S`` leads, ``C`` channels, ``H`` latitude
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ import pandas as pd
 from climate.forecasts.pieces import pieces
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
-from climate.verification.days import DaySums, assign_days
+from climate.verification.days import DaySums, assign_periods
 from climate.verification.dressing import validation_spread
 from climate.verification.intervals import Intervals, Score
 from climate.verification.kept_fits import trivial_fit
+from climate.verification.pooling import in_order, join_rules, periods_rule
 from climate.verification.rows import Rows, Sums, lagged_row, score_piece
 from climate.verification.scores import SCORES, Means
 from climate.verification.shapes import RANK_RULE, SPECTRUM_RULE
@@ -71,7 +72,7 @@ class Verification:
 
 
 def score(
-    forecast: Forecast,
+    forecast: Forecast | Sequence[Forecast],
     store: TrainingStore,
     dress: Forecast | None = None,
     seed: int = 0,
@@ -81,7 +82,7 @@ def score(
     """Score a forecast and the trivial rows; a task's memory is bounded by `forecasts.pieces`.
 
     Args:
-        forecast: to score.
+        forecast: to score; of several, each of a period of its own, all together.
         store: truth, climatology, and the training period for what the rows learn.
         dress: forecasts of the same model from the validation period; adds the row
             ``model_dressed``, the forecast's mean with a normal error of the size they have.
@@ -90,29 +91,44 @@ def score(
         kept: folder for what trivial rows learn, which is read there the next time; None: nowhere.
 
     Raises:
-        InputError: if ``dress`` is not of the validation period or does not fit the forecast.
+        InputError: if ``dress`` is not of the validation period or does not fit the forecast, or
+            several forecasts cannot be pooled.
     """
-    days = assign_days(store.times[forecast.starts])
-    dressing = None if dress is None else validation_spread(dress, forecast, store, dask)
-    fit = trivial_fit(store, forecast.area, forecast.step, forecast.leads, kept, dask)
-    rows = Rows(forecast, store, days, fit, dressing, lagged_row(forecast, store))
-    sums = Sums(days, forecast.hours)
-    parts = pieces(rows.truth, forecast.together[0])
-    over_pieces(score_piece, rows, parts, sums.merge, dask, "scoring")
+    forecasts = in_order([forecast] if isinstance(forecast, Forecast) else forecast, store)
+    first = forecasts[0]
+    dressing = None if dress is None else validation_spread(dress, first, store, dask)
+    fit = trivial_fit(store, first.area, first.step, first.leads, kept, dask)
+    days = assign_periods([store.times[each.starts] for each in forecasts])
+    of_periods = [
+        Rows(each, store, own, fit, dressing, lagged_row(each, store))
+        for each, own in zip(forecasts, days, strict=True)
+    ]
+    sums = Sums.pool([_sums_of(rows, dask) for rows in of_periods])
     intervals = Intervals(seed)
-    lines = _lines(sums.totals, forecast.hours, intervals)
+    lines = _lines(sums.totals, first.hours, intervals)
     table = pd.DataFrame(lines, columns=list(SCORE_COLUMNS))
     table["climatology"] = store.climatology.binning.name
-    order = {row: k for k, row in enumerate(rows.rules)}
+    of_rows = max((rows.rules for rows in of_periods), key=len)  # a row may begin later
+    order = {row: k for k, row in enumerate(of_rows)}
     table = table.sort_values("row", key=lambda names: names.map(order), kind="stable")
     acc = f"uncentred, of anomalies from climatology: {store.climatology.rule}"
-    rules = rows.rules | {"acc": acc} | _rules_of_scores(forecast, store, intervals.rule)
+    pooled = {"periods": periods_rule(forecasts, store)} if len(forecasts) > 1 else {}
+    of_scores = join_rules(_rules_of_scores(each, store, intervals.rule) for each in forecasts)
+    rules = of_rows | pooled | {"acc": acc} | of_scores
     return Verification(
         table.reset_index(drop=True),
         sums.shapes.spectra_table(),
         sums.shapes.ranks_table(),
         rules,
     )
+
+
+def _sums_of(rows: Rows, dask: Dask) -> Sums:
+    """What the pieces of one period come to."""
+    sums = Sums(rows.days, rows.forecast.hours)
+    parts = pieces(rows.truth, rows.forecast.together[0])
+    over_pieces(score_piece, rows, parts, sums.merge, dask, "scoring")
+    return sums
 
 
 def _rules_of_scores(forecast: Forecast, store: TrainingStore, intervals: str) -> dict[str, str]:

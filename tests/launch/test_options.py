@@ -123,6 +123,7 @@ COMMANDS = [
     ("convert_era5", ["dask.scheduler=tcp://10.0.0.1:8786", "workers=4", "nan_allowance=0.1"]),
     ("forecast_era5", ["leads=6mo", "members=1", "device=cpu", "institution=us"]),
     ("evaluate_era5", ["run_dir=r", "dress=d", "must_beat=[6,24]"]),
+    ("evaluate_era5", ["forecast=[f,g]"]),
     ("simulate_system", ["system.ranges.rho=[29,31]", "system.start_std=1", "noise=0.1"]),
     ("benchmark_weather", ["rows=[gbdm]", "options=['size=tiny']"]),
     ("benchmark_systems", ["preset=laptop", "systems=[rlc,lorenz]", "rows=[vgbdm]", "page=p"]),

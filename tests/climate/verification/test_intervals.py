@@ -94,16 +94,16 @@ def test_of_independent_days_it_is_the_textbook_one():
 
 
 def test_draws_are_rows_of_the_length_asked_for_and_depend_on_the_seed_alone():
-    draws = draw_days(300, 6.0, 3)
+    draws = draw_days((300,), 6.0, 3)
     assert draws.shape == (DRAWS, 300) and (draws.sum(1) == 300).all()
-    assert np.array_equal(draws, draw_days(300, 6.0, 3))
-    assert not np.array_equal(draws, draw_days(300, 6.0, 4))
+    assert np.array_equal(draws, draw_days((300,), 6.0, 3))
+    assert not np.array_equal(draws, draw_days((300,), 6.0, 4))
     assert draws.mean(0) == pytest.approx(1, abs=0.15)
     # counts of neighbours go together as long as rows last: correlation (1 - 1/length)^k
     counts = draws.astype(float) - 1
     near = (counts * np.roll(counts, 1, 1)).mean() / (counts**2).mean()
     assert near == pytest.approx(1 - 1 / 6, abs=0.03)
-    alone = draw_days(50, 1.0, 0)
+    alone = draw_days((50,), 1.0, 0)
     assert alone.var() == pytest.approx(1 - 1 / 50, rel=0.05)  # multinomial
 
 
@@ -127,7 +127,7 @@ def test_widening_makes_up_for_what_the_bootstrap_takes_away():
     """Against the mean variance of draws of many series of a first-order autoregression."""
     memory, days, length = 2.0, 120, 5.0
     series = autoregression(memory, days, 400, seed=2)
-    draws = draw_days(days, length, 0).astype(float)
+    draws = draw_days((days,), length, 0).astype(float)
     seen = np.var(draws @ series / days, axis=0).mean()
     keep, lags = np.exp(-1 / memory), np.arange(1, days)
     true = (1 + 2 * ((1 - lags / days) * keep**lags).sum()) / days
