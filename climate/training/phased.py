@@ -25,17 +25,19 @@ class Phase(IntEnum):
 
     DETERMINISTIC = 0
     LATENTS = 1
-    ROLLOUTS = 2
+    DRAWS = 2
+    ROLLOUTS = 3
 
 
 @buildable
 class Phased:
     """Matching without latents, matching with them, then forecasts by what they draw.
 
-    First the field alone, at the cost of a deterministic one: latents are off. Then ``matching``
-    as it is, by posterior and prior. Then ``rollout``. Of a deterministic field the first two
-    are one. Parts of which a phase makes no use have gradients of zero then, not none, so that all
-    engines see the same parameters at every step.
+    First the field alone, at the cost of a deterministic one: latents are off. Then matching with
+    them, by posterior and prior. Then the fair CRPS of draws from the prior alone, which are what
+    forecasts use. Then short forecasts of such members. A phase of no length is left out. Of a
+    deterministic field the first three are one. Parts of which a phase makes no use have gradients
+    of zero then, not none, so that all engines see the same parameters at every step.
 
     Args:
         path: between the frames that are matched.
@@ -77,11 +79,13 @@ class Phased:
             values: schedules at this step: ``phase`` (see `Phase`), and those of its parts.
         """
         phase, latents = Phase(round(values["phase"])), field.latents
+        idle: nn.Module | None = None if latents is None else latents.posterior
         if phase is Phase.ROLLOUTS:
             terms = self.rollout(field, batch, values)
-            idle = None if latents is None else latents.posterior
+        elif phase is Phase.DRAWS and latents is not None:
+            terms = self.matching.of_draws(field, batch, values)
         else:
-            terms = self.matching(field, batch, values, phase is Phase.LATENTS)
+            terms = self.matching(field, batch, values, phase is not Phase.DETERMINISTIC)
             idle = latents if phase is Phase.DETERMINISTIC else None
         if idle is not None:
             terms["loss"] = terms["loss"] + 0.0 * total_of(idle)

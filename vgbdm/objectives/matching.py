@@ -104,12 +104,7 @@ class Matching(Generic[Batch]):
             latents: False: the field is asked without them, as a deterministic one is.
         """
         check_grey_box("matching", field)
-        frames = field.trajectory(batch, self.path)
-        memory = max(field.memory, 1)
-        count = frames.times.shape[1]
-        places = self.places(batch.ids, count, field.window, memory, self.path.edge)
-        noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
-        ends = ends_of_matches(frames, places)
+        frames, places, noise, ends = self._draw_places(field, batch, values)
         s, weight = places.s.flatten(), values.get("physics", 1.0)
         length = ends.times[1] - ends.times[0]
         state, rate = field.along(self.path, ends.nodes, length, s, noise.path)
@@ -138,6 +133,40 @@ class Matching(Generic[Batch]):
         parts = {"loss": loss, "matching": matching} | dict(weighted.values())
         said = {k: v.detach().reshape(rows).mean(1) for k, v in answer.diagnostics.items()}
         return parts | said
+
+    def of_draws(
+        self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
+    ) -> dict[str, Tensor]:
+        """The fair CRPS of draws from the prior alone: nothing is matched, no posterior is made.
+
+        Args:
+            field: with latents.
+            batch: of which it makes trajectories.
+            values: as of a call; of the weights ``crps`` and ``prior``.
+
+        Returns:
+            ``loss`` and its parts, (B,) each.
+        """
+        frames, places, noise, ends = self._draw_places(field, batch, values)
+        past = field.past(history_of(field, frames, places, noise))
+        weight = values.get("physics", 1.0)
+        score = self._score_prior(field, batch.ids, ends, past, noise, weight)
+        score = score.reshape(places.s.shape).mean(1)
+        parts, loss, prior = {"crps": score}, values["crps"] * score, field.penalty()
+        if prior is not None:
+            parts["prior"] = prior.expand_as(score)
+            loss = loss + values["prior"] * parts["prior"]
+        return {"loss": loss} | parts
+
+    def _draw_places(
+        self, field: GreyBoxField[Batch], batch: Batch, values: Mapping[str, float]
+    ) -> tuple[Trajectory, Places, Noise, Ends]:
+        """The frames of a batch, where they are matched, and the noise there."""
+        frames = field.trajectory(batch, self.path)
+        count, memory = frames.times.shape[1], max(field.memory, 1)
+        places = self.places(batch.ids, count, field.window, memory, self.path.edge)
+        noise = self.draw_noise(field, batch.ids, frames, values.get("noise", 0.0))
+        return frames, places, noise, ends_of_matches(frames, places)
 
     def draw_noise(
         self, field: GreyBoxField[Batch], ids: Tensor, frames: Trajectory, size: float

@@ -19,7 +19,7 @@ SMALL = ["size=tiny", "batch=8", "history=1", "validation.members=2", "validatio
 LATENTS = ["model.latents.points=12", "model.latents.width=8"]
 PHASES = ["model=vgbdm_phased", *SMALL, *LATENTS, "trainer.total_steps=8", "trainer.keep=4",
           "trainer.validations=4"]  # fmt: skip
-ENDS = "schedules.phase.ends=[0.25,0.75]"
+ENDS = "schedules.phase.ends=[0.25,0.5,0.75]"
 
 
 def run(store, run_dir, *options):
@@ -29,7 +29,7 @@ def run(store, run_dir, *options):
 
 @pytest.fixture(scope="module")
 def trained(store, tmp_path_factory):
-    """A run of all three phases; only to be read."""
+    """A run of all four phases; only to be read."""
     run_dir = tmp_path_factory.mktemp("phases") / "run"
     run(store, run_dir, *PHASES, ENDS)
     return run_dir
@@ -37,10 +37,10 @@ def trained(store, tmp_path_factory):
 
 def test_the_log_says_of_which_phase_a_step_was(trained):
     log = pd.read_csv(trained / "log.csv")
-    assert log["weight_phase"].tolist() == [0.0] * 2 + [1.0] * 4 + [2.0] * 2
-    assert log["matching"].notna().tolist() == [True] * 6 + [False] * 2
-    assert log["kl_zeta"].notna().tolist() == [False] * 2 + [True] * 4 + [False] * 2
-    assert log["rollout"].notna().tolist() == [False] * 6 + [True] * 2
+    assert log["weight_phase"].tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0]
+    terms = {"matching": (0, 1), "kl_zeta": (1,), "crps": (1, 2), "rollout": (3,)}
+    for name, phases in terms.items():
+        assert log[name].notna().tolist() == log["weight_phase"].isin(phases).tolist(), name
 
 
 @pytest.mark.parametrize("step", [2, 4, 6])
@@ -57,7 +57,7 @@ def test_a_run_goes_on_bit_equal_from_between_and_within_phases(store, trained, 
 def test_a_run_begins_with_weights_of_gbdm_and_its_first_forecasts_are_gbdm_s(store, tmp_path):
     first, short = tmp_path / "gbdm", ["trainer.total_steps=2", "trainer.validations=1"]
     run(store, first, "model=gbdm", *SMALL, *short)
-    more = [*PHASES, *short, f"init={first}", "schedules.phase.ends=[0.0,1.0]"]
+    more = [*PHASES, *short, f"init={first}", "schedules.phase.ends=[0.0,0.0,1.0]"]
     run(store, tmp_path / "vgbdm", *more)
     step = json.loads((first / "best.json").read_text())["step"]
     score = pd.read_csv(first / "validation.csv").set_index("step")["score"][step]
