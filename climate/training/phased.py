@@ -1,4 +1,4 @@
-"""VGB-DM's training in phases (docs/weather.md#phases): one objective, one schedule.
+"""VGB-DM's training in phases (docs/method/weather.md#phases): one objective, one schedule.
 
 Shapes: ``B`` samples.
 """
