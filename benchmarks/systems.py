@@ -18,8 +18,9 @@ import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
@@ -160,15 +161,20 @@ class Table:
             self.each([(self.sanity, system) for system in used if self.needs_sanity(system)])
 
     def each(self, calls: Sequence[tuple[Any, ...]]) -> None:
-        """Make calls, some at a time; the results say what to write, and are written at once."""
+        """Make calls, some at a time; the results say what to write, and are written at once.
+
+        In the order in which they come: what was done before something ends all of it is written.
+        """
         from tqdm import tqdm
 
+        ended: SimpleQueue[Future[Callable[[], None] | None]] = SimpleQueue()
         with ThreadPoolExecutor(self.preset.jobs) as pool:
             try:
-                jobs = [pool.submit(call, *told) for call, *told in calls]
-                for job in tqdm(as_completed(jobs), total=len(jobs), unit="job"):
+                for call, *told in calls:
+                    pool.submit(call, *told).add_done_callback(ended.put)
+                for _ in tqdm(range(len(calls)), unit="job"):
                     try:
-                        write: Callable[[], None] | None = job.result()
+                        write = ended.get().result()
                     except JobError as error:
                         self.failed.append(str(error))
                         continue

@@ -6,6 +6,7 @@ Launchers are stood in for: what they would write, without any training.
 import csv
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,25 @@ def test_a_table_killed_at_any_call_goes_on_and_comes_out_the_same(tmp_path, die
     text = (tmp_path / "whole" / "table.csv").read_text()
     assert (tmp_path / "cut" / "table.csv").read_text() == text
     assert len(launch.calls) + len(again) == len(calls) + 1  # nothing but the call cut off twice
+
+
+def test_what_was_done_before_a_kill_is_written_however_late_the_table_looks(tmp_path):
+    written, over = [], threading.Event()
+
+    def work(number):
+        if number == 9:
+            over.set()
+            raise Killed
+        return lambda: written.append(number)
+
+    class Slow(list):
+        def __iter__(self):
+            yield from super().__iter__()
+            assert over.wait(300)
+
+    with pytest.raises(Killed):
+        table_in(tmp_path, Launcher()).each(Slow((work, number) for number in range(10)))
+    assert written == list(range(9))
 
 
 def test_a_copy_of_an_earlier_table_is_what_was_done(tmp_path):
