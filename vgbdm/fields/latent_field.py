@@ -48,6 +48,14 @@ class Refining(Protocol):
     def anchor_width(self) -> float:
         """Beyond which it is believed less."""
 
+    @property
+    def floor(self) -> float | None:
+        """Rates well above which misfits are relative; None: they are not."""
+
+    @property
+    def doubt(self) -> float:
+        """How much the more the encoder is believed the less a window can be explained."""
+
 
 CORRECTION = 0.1
 """Widths of its prior that a head may move θ from what least squares estimates: as long as the

@@ -36,6 +36,9 @@ from vgbdm.precision import in_full
 from vgbdm.registry.marks import model_part
 
 FIRST_DAMPING, DAMPING_FACTOR = 1e-2, 5.0
+ZETA_REACH = 4.0
+"""Widths of its prior that a latent may be moved to, or as far as the encoder has it already: a
+network says anything where it was never asked. θ is not bounded, for physics holds everywhere."""
 JACOBIAN_BYTES = 2**25
 """Of the windows that are inferred at once: a grid's have thousands of residuals."""
 
@@ -54,6 +57,12 @@ class Refinement:
         anchor: how much the encoder is believed, in the unit of the mean square error: the scale of
             a Student's t about its means, alike in every unknown.
         anchor_width: of that, in widths of the prior squared; beyond, the anchor gives way.
+        floor: size of a rate, in units of the rms, well above which its misfit is taken relative to
+            it, well below which as it is; None: misfits of all rates are taken as they are, as
+            those of smoothed paths always are.
+        doubt: where a search with the anchor leaves a mean square misfit of which this multiple
+            is more than the anchor, there is another one with that: what a window cannot be
+            explained by is no reason to move far.
 
     Raises:
         InputError: for numbers out of range.
@@ -62,6 +71,8 @@ class Refinement:
     steps: Annotated[int, Interval(ge=0, le=1000)] = 5
     anchor: NotNegative = 3e-5
     anchor_width: Positive = 4.0
+    floor: Positive | None = None
+    doubt: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         if not (0 <= self.steps <= 1000 and self.anchor >= 0 and self.anchor_width > 0):
@@ -69,6 +80,10 @@ class Refinement:
                 f"refinement: steps={self.steps}, anchor={self.anchor}, "
                 f"anchor_width={self.anchor_width}; want 0 … 1000, ≥ 0 and > 0"
             )
+        if self.floor is not None and not self.floor > 0:
+            raise InputError(f"refinement: floor={self.floor}; want a positive number, or null")
+        if not self.doubt >= 0:
+            raise InputError(f"refinement: doubt={self.doubt}; want 0 or more")
 
 
 class _Part(NamedTuple):
@@ -133,7 +148,9 @@ def _plan(field: LatentField, refined: bool | None) -> Refining | None:
         return None
     if own is None or has_steps:
         return own or Refinement()
-    return Refinement(anchor=own.anchor, anchor_width=own.anchor_width)
+    return Refinement(
+        anchor=own.anchor, anchor_width=own.anchor_width, floor=own.floor, doubt=own.doubt
+    )
 
 
 def _latents(field: LatentField, unknowns: Tensor) -> Latents:
@@ -156,13 +173,16 @@ def _parts(
         if latents.theta is not None:
             means = torch.cat((means, latents.theta), 1)
         residuals = MatchingResiduals(field, x, t)
-        yield _Part(residuals, means if plan is None else minimise(residuals, means, plan))
+        yield _Part(
+            residuals, means if plan is None else minimise(residuals, means, plan, field.latents)
+        )
 
 
 class MatchingResiduals:
     """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of windows.
 
-    They are taken at the middles of the intervals whose derivatives the path knows best.
+    They are taken at the middles of the intervals whose derivatives the path knows best. Where the
+    field's refinement has a floor, they are weighted by `weights_of`.
 
     Args:
         field: that is asked.
@@ -185,6 +205,11 @@ class MatchingResiduals:
             spans = [slice(first + k + 1 - field.memory, first + k + 1) for k in range(self.count)]
             history = torch.stack([frames[:, span] for span in spans], 1).flatten(0, 1)
         self.past = field.past(history)
+        floor = None if field.refinement is None else field.refinement.floor
+        if field.path.smooths:  # they are of the noise then, alike at all rates
+            floor = None
+        own = field.rate_units(self.rate)
+        self.weight = None if floor is None else weights_of(own, floor)
 
     def __call__(self, unknowns: Tensor) -> Tensor:
         """(B, R) of (B, U)."""
@@ -194,7 +219,8 @@ class MatchingResiduals:
         """(N, C, ...) at all points, of unknowns each for ``repeats`` of them side by side."""
         context = self.field.context(self.past, _latents(self.field, unknowns), repeats)
         answer = self.field(self.state, self.middle, context).total
-        return self.field.rate_units(answer - self.rate)
+        misfit = self.field.rate_units(answer - self.rate)
+        return misfit if self.weight is None else misfit * self.weight
 
     def jacobian(self, unknowns: Tensor) -> Tensor:
         """(B, R, U): backwards from each component of a point, or forward where there is a grid.
@@ -209,6 +235,24 @@ class MatchingResiduals:
             sums = self._at_points(own, 1).sum(0)
             rows = [torch.autograd.grad(each, own, retain_graph=True)[0] for each in sums]
         return torch.stack(rows, 1).reshape(self.windows, -1, unknowns.shape[1])
+
+
+def weights_of(rates: Tensor, floor: float) -> Tensor:
+    """√((1 + F²) / (F² + r²)), with r the rms over components and cells of rates in their units.
+
+    What a trained field errs grows with the rate. Taken as they are, misfits where the state races
+    drown what a slow passage says, and that may be all that a forecast hangs on: of a Lorenz window
+    near the saddle, whether and when it leaves. A rate of the usual size has weight 1.
+
+    Args:
+        rates: (N, C, ...).
+        floor: F, below which misfits do not shrink along with rates.
+
+    Returns:
+        (N, 1, ...).
+    """
+    square = rates.square().flatten(1).mean(1)
+    return ((1 + floor**2) / (floor**2 + square)).sqrt().view(-1, *[1] * (rates.dim() - 1))
 
 
 def jacobian_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tensor:
@@ -234,13 +278,38 @@ def mean_products(jacobian: Tensor) -> Tensor:
     return jacobian.transpose(1, 2) @ jacobian / jacobian.shape[1]
 
 
-def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, refinement: Refining) -> Tensor:
+def minimise(
+    residuals: Callable[[Tensor], Tensor], start: Tensor, refinement: Refining, bounded: int = 0
+) -> Tensor:
     """Levenberg–Marquardt from and anchored to ``start`` (B, U), row by row.
+
+    Of the first ``bounded`` unknowns it ends at `ZETA_REACH` at the latest.
+    """
+    reach = torch.full_like(start, torch.inf)
+    reach[:, :bounded] = ZETA_REACH
+    bounds = (torch.minimum(-reach, start), torch.maximum(reach, start))
+    anchor = torch.full_like(start[:, 0], refinement.anchor)
+    found = _search(residuals, start, refinement, anchor, bounds)
+    if not refinement.steps or not refinement.doubt:
+        return found
+    misfit = refinement.doubt * residuals(found).square().mean(1)
+    again = _search(residuals, start, refinement, torch.maximum(anchor, misfit), bounds)
+    return torch.where((misfit > anchor)[:, None], again, found)
+
+
+def _search(
+    residuals: Callable[[Tensor], Tensor],
+    start: Tensor,
+    refinement: Refining,
+    anchor: Tensor,
+    bounds: tuple[Tensor, Tensor],
+) -> Tensor:
+    """The steps of `minimise`, with the anchor (B,) of each window.
 
     A step is kept where it lowers mean r² + A · w · log(1 + d² / w), A and w the anchor and its
     width, d² the mean of (u - start)²: the unknowns are standard normal in the prior.
     """
-    anchor, width = refinement.anchor, refinement.anchor_width
+    width = refinement.anchor_width
     unknowns, size = start, start.shape[1]
     damping = torch.full((len(start), 1, 1), FIRST_DAMPING, device=start.device)
     now = residuals(unknowns)
@@ -261,6 +330,7 @@ def minimise(residuals: Callable[[Tensor], Tensor], start: Tensor, refinement: R
         curvature = gram + torch.diag_embed(hold) + damping * scale
         move = torch.linalg.solve_ex(curvature.double(), -slope.double()).result
         trial = unknowns + move.to(unknowns.dtype).nan_to_num(0.0)
+        trial = torch.clamp(trial, *bounds)
         new = residuals(trial)
         better = (loss(new, trial) < loss(now, unknowns))[:, None]
         unknowns = torch.where(better, trial, unknowns)

@@ -18,6 +18,7 @@ from vgbdm.inference.refinement import (
     means_of,
     minimise,
     posterior_of,
+    weights_of,
 )
 from vgbdm.latents.latents import Latents
 from vgbdm.paths.hermite import HermitePath
@@ -370,3 +371,101 @@ def test_the_anchor_of_a_step_is_that_of_a_students_t():
         damping /= 5
     found = minimise(lambda at: gain * (at - 3), torch.zeros(1, 1), Refinement(2))
     assert float(found) == pytest.approx(u, rel=1e-4)
+
+
+def test_misfits_of_great_rates_are_relative_and_a_usual_rate_has_weight_one():
+    rates = torch.tensor([[1.0, -1.0], [100.0, 100.0], [1e-4, 0.0]])
+    weight = weights_of(rates, 0.1)
+    assert weight.shape == (3, 1)
+    assert float(weight[0]) == pytest.approx(1.0)
+    assert float(weight[1]) == pytest.approx(math.sqrt(1.01) / 100, rel=1e-4)
+    assert float(weight[2]) == pytest.approx(math.sqrt(1.01) / 0.1, rel=1e-4)
+    grid = weights_of(torch.ones(2, 3, 4, 4), 0.1)
+    assert grid.shape == (2, 1, 1, 1) and torch.allclose(grid, torch.ones_like(grid))
+
+
+def test_residuals_are_weighted_by_the_rate_of_their_point_and_so_are_jacobians():
+    for name in SYSTEMS:
+        field = make_field(name, shake=0.05)
+        frames, times = windows(field, name)
+        plain = MatchingResiduals(field, frames, times)
+        field.refinement = Refinement(5, floor=0.1)
+        weighted = MatchingResiduals(field, frames, times)
+        latents = field.infer(Window(frames, times))[0].mean
+        unknowns = torch.cat((latents.zeta, latents.theta), 1)
+        rates = field.rate_units(plain.rate)
+        size = rates.square().flatten(1).mean(1).sqrt().view(len(frames), -1)
+        before, after = (
+            each(unknowns).view(*size.shape, -1).square().mean(2).sqrt()
+            for each in (plain, weighted)
+        )
+        expected = before * ((1 + 0.01) / (0.01 + size.square())).sqrt()
+        assert torch.allclose(after, expected, rtol=1e-4), name
+        columns = columns_of(weighted, unknowns)
+        assert torch.allclose(weighted.jacobian(unknowns), columns, atol=1e-4), name
+
+
+def test_a_floor_that_is_none_is_refused():
+    with pytest.raises(InputError, match=r"floor=0\.0; want a positive number, or null"):
+        Refinement(floor=0.0)
+
+
+def test_a_slow_passage_counts_beside_a_fast_one():
+    """Two points, one a hundred times as fast, where the field errs by a hundredth of the rate:
+    what only the slow one says of the unknown is found with the weights, and not without."""
+    rates = torch.tensor([[10.0], [0.1]])
+
+    def found(weight):
+        def residuals(u):
+            misfit = torch.stack((0.1 + 0.001 * (u[:, 0] + 1), 0.01 * (u[:, 0] - 1)), 1)
+            return misfit * weight.T
+
+        return float(minimise(residuals, torch.zeros(1, 1), Refinement(20, anchor=0.0)))
+
+    assert abs(found(torch.ones(2, 1)) - 1) > 0.9
+    assert abs(found(weights_of(rates, 0.1)) - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_latents_stay_where_the_network_was_trained(name):
+    """A network that explains any window by a latent far off: θ may go there, ζ may not."""
+    field = make_field(name, shake=0.05)
+    frames, times = windows(field, name)
+    field.refinement = Refinement(20, anchor=0.0)
+    means, latents = means_of(field, frames, times), field.infer(Window(frames, times))[0].mean
+    furthest = latents.zeta.abs().clamp_min(4.0)
+    assert (means.zeta.abs() <= furthest).all()
+
+    def residuals(u):
+        return u - 50.0
+
+    start = torch.tensor([[0.0, 0.0], [-7.0, 1.0]])
+    found = minimise(residuals, start, Refinement(20, anchor=0.0), bounded=1)
+    assert torch.allclose(found, torch.tensor([[4.0, 50.0], [4.0, 50.0]]), atol=1e-3)
+    none = minimise(lambda u: u + 50.0, start, Refinement(20, anchor=0.0), bounded=1)
+    assert torch.allclose(none[:, 0], torch.tensor([-4.0, -7.0]))
+
+
+def test_what_cannot_be_explained_is_no_reason_to_move():
+    """Of two windows with one pull, the one that noise leaves unexplained is held the more."""
+    noise = torch.tensor([[0.0], [1.0]])
+
+    def residuals(u):
+        return torch.cat((0.1 * (u - 1), noise.expand_as(u)), 1)
+
+    free = minimise(residuals, torch.zeros(2, 1), Refinement(20))
+    assert torch.allclose(free, torch.ones(2, 1), atol=0.02)
+    held = minimise(residuals, torch.zeros(2, 1), Refinement(20, doubt=10.0))
+    assert float(held[0]) == pytest.approx(float(free[0]), abs=1e-3)
+    assert float(held[1]) < 0.01
+    with pytest.raises(InputError, match="doubt=-1"):
+        Refinement(doubt=-1.0)
+
+
+def test_misfits_of_noise_are_alike_at_all_rates():
+    field = make_field("lorenz", shake=0.05)
+    field.refinement = Refinement(5, floor=0.1)
+    frames, times = windows(field, "lorenz")
+    assert MatchingResiduals(field, frames, times).weight is not None
+    field.path = HermitePath(noise=[0.1] * 3, smoothing=1.0)
+    assert MatchingResiduals(field, frames, times).weight is None
