@@ -67,6 +67,20 @@ def test_forecasts_are_scored_and_reported(store, made, tmp_path):
     assert str(made) not in str(attributes)
 
 
+def test_two_periods_are_scored_as_one(store, made, tmp_path):
+    result = launch(
+        "evaluate_era5", f"forecast=[{made}/test,{made}/val]", f"store={store.path}",
+        f"out={tmp_path}",
+    )  # fmt: skip
+    assert "periods: pooled: 2016-01-13" in result.stdout
+    starts = sum(xr.open_zarr(made / n, consolidated=False).sizes["time"] for n in ("val", "test"))
+    card = pd.read_csv(tmp_path / "scorecard.csv")
+    assert set(card.loc[card["row"] == "model", "n_starts"]) == {starts}
+    assert f"{starts} starts" in (tmp_path / "report.html").read_text()
+    twice = [f"forecast=[{made}/test,{made}/test]", f"store={store.path}", f"out={tmp_path}/out"]
+    assert "a list of names, each once" in refused("evaluate_era5", *twice)
+
+
 def test_two_forecasts_are_compared_by_bare_arguments(store, made, tmp_path):
     result = launch(
         "compare_forecasts", f"{made}/test", f"{made}/test", f"truth={store.path}",
