@@ -1,7 +1,7 @@
 """Metadata of a group's arrays in the group's own, as xarray and zarr look for them.
 
 Without them a reader lists the folder, and warns: of their lack, and of each file beside the
-arrays, such as a manifest. Ours read an array by its own metadata, also in folders of before, without them.
+arrays, such as a manifest. Ours read an array by its own metadata, also in folders of before.
 """
 
 from __future__ import annotations
