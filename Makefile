@@ -27,7 +27,7 @@ demo: $(READY)
 	$(BIN)/python launch/make_sample.py out=$(DEMO)/sample days=$(DEMO_DAYS) seed=1
 	$(BIN)/python launch/convert_era5.py source.root=$(DEMO)/sample store=$(DEMO)/store \
 	    'split.train=[$(DEMO_TRAIN)]' 'split.val=[$(DEMO_VAL)]' 'split.test=[$(DEMO_TEST)]'
-	$(BIN)/deepspeed --num_accelerators 2 launch/train_era5.py store=$(DEMO)/store \
+	$(BIN)/deepspeed --quiet --num_accelerators 2 launch/train_era5.py store=$(DEMO)/store \
 	    run_dir=$(DEMO)/run trainer.max_minutes=$(DEMO_MINUTES)
 	$(BIN)/python launch/forecast_era5.py run_dir=$(DEMO)/run store=$(DEMO)/store \
 	    out=$(DEMO)/forecast leads=42h
@@ -41,7 +41,7 @@ demo-real: $(READY)
 	$(BIN)/python launch/convert_era5.py source.root=$(WINDS) store=$(DEMO)-real/store \
 	    'variables=[u10,v10]' 'split.train=[2026-03-24T00,2026-04-23T00]' \
 	    'split.val=[2026-04-23T06,2026-04-25T12]' 'split.test=[2026-04-25T18,2026-05-06T12]'
-	$(BIN)/deepspeed --num_accelerators 2 launch/train_era5.py store=$(DEMO)-real/store \
+	$(BIN)/deepspeed --quiet --num_accelerators 2 launch/train_era5.py store=$(DEMO)-real/store \
 	    run_dir=$(DEMO)-real/run trainer.max_minutes=$(REAL_MINUTES)
 	$(BIN)/python launch/forecast_era5.py run_dir=$(DEMO)-real/run store=$(DEMO)-real/store \
 	    out=$(DEMO)-real/forecast leads=42h
@@ -105,8 +105,8 @@ TRAIN_ERA5 = store=$(ERA5_OUT)/store run_dir=$(ERA5_OUT)/run size=$(SIZE) \
 era5: $(READY)
 	test -e $(ERA5_OUT)/store/manifest.json || $(CONVERT_ERA5) check=true
 	test -e $(ERA5_OUT)/store/manifest.json || $(CONVERT_ERA5)
-	$(BIN)/deepspeed --num_accelerators $(ERA5_RANKS) launch/check.py $(TRAIN_ERA5)
-	$(BIN)/deepspeed --num_accelerators $(ERA5_RANKS) launch/train_era5.py $(TRAIN_ERA5)
+	$(BIN)/deepspeed --quiet --num_accelerators $(ERA5_RANKS) launch/check.py $(TRAIN_ERA5)
+	$(BIN)/deepspeed --quiet --num_accelerators $(ERA5_RANKS) launch/train_era5.py $(TRAIN_ERA5)
 	rm -rf $(ERA5_OUT)/forecast $(ERA5_OUT)/scores
 	$(BIN)/python launch/forecast_era5.py run_dir=$(ERA5_OUT)/run store=$(ERA5_OUT)/store \
 	    out=$(ERA5_OUT)/forecast leads=42h
