@@ -40,7 +40,7 @@ nb_execution_cache_path = os.environ.get(
 )
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1200  # seconds a cell, on a busy machine too
 nb_output_stderr = "remove"  # progress
 nb_ipywidgets_js = {}  # else these are fetched from elsewhere
 nb_merge_streams = True

@@ -94,7 +94,7 @@ def test_every_public_name_is_on_the_reference_pages():
 def imported(text: str) -> set[str]:
     """What the Python of a page takes from these packages, by its full names."""
     found = set()
-    for _, code in BLOCK.findall(text):
+    for _, code in BLOCK.findall(re.sub(r"(?ms)^%%bash$.*?^```$", "```", text)):
         code = re.sub(r"^[%!].*$", "", code, flags=re.MULTILINE)  # of notebooks
         for node in ast.walk(ast.parse(code)):
             module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
