@@ -169,12 +169,13 @@ lint: $(READY)
 	$(BIN)/lint-imports
 
 # The site: site/index.html. A warning is an error, as are a name without a docstring, a tutorial that
-# fails, a broken link and a page that asks another machine for anything. What tutorials have shown is
-# kept in .docs-cache until their text changes; `make docs DOCS_EXECUTION=force` runs them all again.
+# fails, a broken link and a page that asks another machine for anything. Pages are read anew (-E), else
+# a second try would pass over what the first one warned of; what tutorials have shown is kept in
+# .docs-cache until their text changes; `make docs DOCS_EXECUTION=force` runs them all again.
 SITE ?= site
 docs: $(READY)
 	rm -rf $(SITE)
-	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -n -b html \
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -E -W --keep-going -n -b html \
 	    -d .docs-cache/doctrees docs $(SITE)
 	$(BIN)/python docs/check_site.py $(SITE)
 

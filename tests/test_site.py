@@ -95,7 +95,7 @@ def imported(text: str) -> set[str]:
     """What the Python of a page takes from these packages, by its full names."""
     found = set()
     for _, code in BLOCK.findall(re.sub(r"(?ms)^%%bash$.*?^```$", "```", text)):
-        code = re.sub(r"^[%!].*$", "", code, flags=re.MULTILINE)  # of notebooks
+        code = re.sub(r"\A---\n.*?^---$|^[%!].*?$", "", code, flags=re.MULTILINE | re.DOTALL)
         for node in ast.walk(ast.parse(code)):
             module = (node.module or "") if isinstance(node, ast.ImportFrom) else ""
             if module.partition(".")[0] in ("vgbdm", "climate", "physics_systems"):
