@@ -5,7 +5,8 @@ python benchmarks/weather_folds.py source=FOLDER 'variables=[u10,v10]' 'period=[
     [options=[size=tiny]]
 
 A recipe is a name → options of training, its number of steps among them:
-{"gbdm": ["model=gbdm", "trainer.total_steps=500"], …}. A fold is trained on what lies before its
+{"gbdm": ["model=gbdm", "trainer.total_steps=500"], …}, as in benchmarks/weather_recipes.json;
+`init=NAME` begins with a recipe that stands before it. A fold is trained on what lies before its
 block of so many days, but for two days between them, on which checkpoints are chosen; the blocks
 are the last ones of the period. Trainings run one after the other, and what is in the CSV file is
 not done again. A row is of one recipe, fold, seed, variable and lead:
@@ -164,8 +165,12 @@ def main() -> None:
                 if key in done:
                     continue
                 shutil.rmtree(run_dir, ignore_errors=True)
+                begun = [
+                    f"init={out / f'{o[5:]}-{fold}-{seed}'}" if o[5:] in recipes else o
+                    for o in options
+                ]
                 steps, seconds, found = alone(
-                    [*common, *options, f"seed={seed}"], store, run_dir, threads
+                    [*common, *begun, f"seed={seed}"], store, run_dir, threads
                 )
                 with path.open("a", newline="") as file:
                     for variable, lead, *figures in found:

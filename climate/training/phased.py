@@ -15,7 +15,7 @@ from climate.models.field import StateWindows, WeatherField
 from vgbdm.objectives.matching import Matching
 from vgbdm.objectives.places import Sampler
 from vgbdm.objectives.rollouts import RolloutMatching
-from vgbdm.options.kinds import AtLeastTwo, Seed, Size
+from vgbdm.options.kinds import AtLeastTwo, NotNegative, Seed, Size
 from vgbdm.paths.path import Path
 from vgbdm.registry.marks import buildable
 
@@ -46,6 +46,8 @@ class Phased:
         ahead: model steps of the forecasts of the last phase.
         members: draws per sample of a stochastic field in that phase.
         checkpoint: recompute activations backwards there rather than keep those of every call.
+        later_noise: share of the scheduled ``noise`` that phases after the first have: what draws
+            spread by is learned of states with it, and forecasts begin without.
     """
 
     SCHEDULES: ClassVar[tuple[str, ...]] = ("phase", *Matching.SCHEDULES, "horizon")
@@ -59,7 +61,9 @@ class Phased:
         ahead: Size,
         members: AtLeastTwo,
         checkpoint: bool = False,
+        later_noise: NotNegative = 1.0,
     ) -> None:
+        self.later_noise = later_noise
         self.matching = Matching[StateWindows](path, places, seed)
         self.rollout = RolloutMatching[StateWindows](ahead, seed, None, members, checkpoint)
 
@@ -79,6 +83,8 @@ class Phased:
             values: schedules at this step: ``phase`` (see `Phase`), and those of its parts.
         """
         phase, latents = Phase(round(values["phase"])), field.latents
+        if phase is not Phase.DETERMINISTIC:
+            values = {**values, "noise": self.later_noise * values.get("noise", 0.0)}
         idle: nn.Module | None = None if latents is None else latents.posterior
         if phase is Phase.ROLLOUTS:
             terms = self.rollout(field, batch, values)

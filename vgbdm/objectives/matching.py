@@ -109,7 +109,8 @@ class Matching(Generic[Batch]):
         length = ends.times[1] - ends.times[0]
         state, rate = field.along(self.path, ends.nodes, length, s, noise.path)
         state = perturbed(state, noise.state)
-        past = field.past(history_of(field, frames, places, noise), latents)
+        history = history_of(field, frames, places, noise)
+        past = field.past(history) if latents else field.past(history, False)
         drawn, kl = NO_LATENTS, dict[str, Tensor]()
         if latents and field.latent_sizes is not None:
             drawn, kl = self._infer(field, batch.ids, frames, places, past)

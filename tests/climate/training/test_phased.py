@@ -86,6 +86,19 @@ def test_draws_are_scored_as_beside_matching_and_nothing_else_is():
     assert torch.allclose(alone["loss"], want)
 
 
+def test_phases_after_the_first_may_have_less_noise():
+    model, quiet = make(), Phased(LinearPath(), LastInterval(0), 0, 1, 2, later_noise=0.0)
+    shake(model)
+    for phase in (Phase.DETERMINISTIC, Phase.LATENTS, Phase.DRAWS):
+        loud, still = (
+            objective(1)(model, batch(model, 1), values(phase, noise=size))["loss"]
+            for size in (0.05, 0.0)
+        )
+        made = quiet(model, batch(model, 1), values(phase, noise=0.05))["loss"]
+        assert torch.equal(made, loud if phase is Phase.DETERMINISTIC else still)
+        assert not torch.equal(loud, still)
+
+
 def test_of_longer_windows_the_last_interval_is_matched_after_its_own_history():
     model = make()
     shake(model)

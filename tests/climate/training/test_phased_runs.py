@@ -19,6 +19,7 @@ SMALL = ["size=tiny", "batch=8", "history=1", "validation.members=2", "validatio
 LATENTS = ["model.latents.points=12", "model.latents.width=8"]
 PHASES = ["model=vgbdm_phased", *SMALL, *LATENTS, "trainer.total_steps=8", "trainer.keep=4",
           "trainer.validations=4"]  # fmt: skip
+SHORT = ["trainer.total_steps=2", "trainer.validations=1"]
 ENDS = "schedules.phase.ends=[0.25,0.5,0.75]"
 
 
@@ -54,16 +55,40 @@ def test_a_run_goes_on_bit_equal_from_between_and_within_phases(store, trained, 
     assert all(np.array_equal(before[name], after[name]) for name in before)
 
 
-def test_a_run_begins_with_weights_of_gbdm_and_its_first_forecasts_are_gbdm_s(store, tmp_path):
-    first, short = tmp_path / "gbdm", ["trainer.total_steps=2", "trainer.validations=1"]
-    run(store, first, "model=gbdm", *SMALL, *short)
-    more = [*PHASES, *short, f"init={first}", "schedules.phase.ends=[0.0,0.0,1.0]"]
+@pytest.fixture(scope="module")
+def gbdm(store, tmp_path_factory):
+    """A run of GB-DM; only to be read."""
+    run_dir = tmp_path_factory.mktemp("gbdm") / "run"
+    run(store, run_dir, "model=gbdm", *SMALL, *SHORT)
+    return run_dir
+
+
+def best_of(run_dir):
+    """Weights and score of the best checkpoint."""
+    step = json.loads((run_dir / "best.json").read_text())["step"]
+    scores = pd.read_csv(run_dir / "validation.csv").set_index("step")["score"]
+    return tensors(run_dir, step), scores[step]
+
+
+def test_a_run_begins_with_weights_of_gbdm_and_its_first_forecasts_are_gbdm_s(
+    store, gbdm, tmp_path
+):
+    more = [*PHASES, *SHORT, f"init={gbdm}", "schedules.phase.ends=[0.0,0.0,1.0]"]
     run(store, tmp_path / "vgbdm", *more)
-    step = json.loads((first / "best.json").read_text())["step"]
-    score = pd.read_csv(first / "validation.csv").set_index("step")["score"][step]
-    assert pd.read_csv(tmp_path / "vgbdm" / "validation.csv")["score"].iloc[0] == score
+    begun = pd.read_csv(tmp_path / "vgbdm" / "validation.csv")["score"].iloc[0]
+    assert begun == best_of(gbdm)[1]
     with pytest.raises(InputError, match="its model is another one"):
         run(store, tmp_path / "wider", *more, "size.width=24")
+
+
+def test_an_ensemble_is_tuned_about_a_trained_field_that_stands_still(store, gbdm, tmp_path):
+    tuned = tmp_path / "tuned"
+    options = ["model=vgbdm", *SMALL, *LATENTS, *SHORT, f"init={gbdm}", "finetune=draws"]
+    run(store, tuned, *options)
+    before, after = best_of(gbdm)[0], tensors(tuned, 2)
+    assert before.keys() < after.keys()
+    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+    assert after["trunk.drawn.conv.weight"].any()
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ class Asked(UnlikeUnits):
         self.latent_sizes = LatentSizes((SIZE,), 0, 0.0) if stochastic else None
         self.infers = []
 
-    def past(self, history, latents=True):
+    def past(self, history):
         return Past(len(history), (), (history.mean(1),), None)
 
     def infer(self, window, past, noise):
