@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,8 +31,10 @@ def browser():
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory):
-    """The folder of the screenshots, which stays."""
-    return tmp_path_factory.mktemp("screenshots")
+    """The folder of the screenshots: that of the variable SCREENSHOTS, else a temporary one."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
