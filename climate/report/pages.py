@@ -54,13 +54,14 @@ def write_report(
     start, end = store.splits["test"]
     about = [
         _title(store),
-        f"test period {period(start, end)}, {_count(len(forecast.starts), 'start')}, "
+        f"test period {period(start, end)}, {_count(int(scorecard['n_starts'].max()), 'start')}, "
         f"trained on {_trained_on(forecast, store)}",
     ]
     notes = [
         _notice(store),
         _said("Outside of training: ", forecast.outside_training),
         _said("Given of the truth: ", result.rules.get("given_truth")),
+        _said("Periods ", result.rules.get("periods")),
         _said("Grey on the maps: ", forecast.masked(store)),
     ]
     said = headline(scorecard, result.rules["intervals"])
