@@ -295,6 +295,8 @@ def bars(summary: pd.DataFrame, names: Sequence[str], plain: Sequence[str]) -> b
             look: dict[str, Any] = {"color": colours, "error_kw": {"elinewidth": 0.8}}
             axis.barh(places, values, xerr=spread, **look)
             axis.set(xscale="log", xlabel=label)
+            # bars begin a whole power of ten below the least, not at the least itself
+            axis.set_xlim(left=10 ** np.floor(np.log10(values[values > 0].min()) - 0.3))
             for place, value in zip(places, summary[score], strict=True):
                 if np.isinf(value):
                     axis.text(0.02, place, "failed", transform=axis.get_yaxis_transform())

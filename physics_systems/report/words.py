@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,22 +42,20 @@ def headline(summary: pd.DataFrame, names: Sequence[str], paired: pd.DataFrame) 
         names: of them, as they are shown.
         paired: differences to VGB-DM.
     """
-    named = summary.set_axis(list(names), axis=0)
-    models = named[~named["objective"].isin(SANITY)]
-    if models.empty:
+    errors = [float(error) for error in summary["forecast_mse"].fillna(np.inf)]
+    models = [k for k, own in enumerate(summary["objective"]) if own not in SANITY]
+    if not models:
         return []
-    best = models["forecast_mse"].fillna(np.inf).idxmin()
-    own = models.loc[best]
-    if isinstance(own, pd.DataFrame):  # of one name
-        own = own.iloc[0]
+    best = min(models, key=lambda k: errors[k])
+    own, others = summary.iloc[best], dict(zip(summary["objective"], errors, strict=True))
     return [
-        _best(str(best), own, len(models), named),
+        _best(names[best], own, len(models), others),
         _certainty(paired),
-        *_calibrated(str(best), own),
+        *_calibrated(own),
     ]
 
 
-def _best(name: str, own: pd.Series, count: int, named: pd.DataFrame) -> str:
+def _best(name: str, own: pd.Series, count: int, errors: Mapping[str, float]) -> str:
     error = float(own["forecast_mse"])
     if not np.isfinite(error):
         return f"No model forecast every trajectory: of {name} {own['n_failed']:.0f} failed."
@@ -65,9 +63,9 @@ def _best(name: str, own: pd.Series, count: int, named: pd.DataFrame) -> str:
         f"{name} has the lowest forecast MSE of {count} models, {error:.3g}"
     )  # fmt: skip
     told = [
-        f"{error / float(named.loc[row, 'forecast_mse']):.2g} × that of {row.replace('_', ' ')}"
+        f"{error / errors[row]:.2g} × that of {row.replace('_', ' ')}"
         for row in ("persistence", "physics_only")
-        if row in named.index and named.loc[row, "forecast_mse"] > 0
+        if errors.get(row, 0) > 0
     ]
     theta = own.get("theta_error", np.nan)
     if not pd.isna(theta):
@@ -88,7 +86,7 @@ def _certainty(paired: pd.DataFrame) -> str:
     )
 
 
-def _calibrated(name: str, own: pd.Series) -> list[str]:
+def _calibrated(own: pd.Series) -> list[str]:
     """Whether 90 % intervals hold 90 %, of the forecast and of θ."""
     told = []
     for score, what in (("forecast_coverage_90", "forecast"), ("theta_coverage_90", "θ")):

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -30,8 +31,10 @@ def browser():
 
 @pytest.fixture(scope="session")
 def shots(tmp_path_factory):
-    """The folder of the screenshots, which stays."""
-    return tmp_path_factory.mktemp("screenshots")
+    """The folder of the screenshots: that of the variable SCREENSHOTS, else a temporary one."""
+    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +62,7 @@ def weather(store, tmp_path_factory):
 
 def made_up(objective, seed, test, field, width):
     """A row of a model that errs by a normal of its width."""
+    from physics_systems.evaluation.calibration import rank_counts
     from physics_systems.evaluation.protocol import Forecasts
     from physics_systems.evaluation.rows import Row, examples
     from physics_systems.evaluation.scoring import score
@@ -71,11 +75,14 @@ def made_up(objective, seed, test, field, width):
     )
     true = torch.stack([test.parameters[name] for name in field.parameter_names], 1)
     draws = true + 0.1 * torch.randn((19, *true.shape), generator=drawn)
+    mean = truth + width * (mean - truth)
     said = Forecasts(mean, draws.mean(0), members, draws)
     numbers, errors = score(said, test, window, field.parameter_names)
     numbers |= {"row": f"{objective}-{seed}", "system": "lorenz", "objective": objective}
     numbers |= {"seed": seed, "variant": "a", "refined": False, "chosen": True}
-    return Row(numbers, errors, said, field, examples(errors), np.arange(20) % 3 + width)
+    shown = examples(errors)
+    said = said._replace(members=members[:, list(shown)])
+    return Row(numbers, errors, said, field, shown, rank_counts(members, truth))
 
 
 @pytest.fixture(scope="session")

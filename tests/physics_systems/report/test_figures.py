@@ -260,6 +260,7 @@ def test_bars_are_of_all_rows_and_say_which_failed():
     figure = figures.bars(summary, ["vgbdm", "node", "oracle"], ["oracle"])
     errors, theta = figure.axes
     assert errors.get_xlabel() == "forecast MSE" and errors.get_xscale() == "log"
+    assert errors.get_xlim()[0] == pytest.approx(0.1)
     assert [bar.get_width() for bar in errors.patches][::2] == [0.5, 2.0]
     assert errors.texts[0].get_text() == "failed" and not theta.texts
     assert [label.get_text() for label in errors.get_yticklabels()] == ["vgbdm", "node", "oracle"]
