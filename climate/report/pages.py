@@ -59,7 +59,7 @@ def write_report(
     ]
     notes = [
         _notice(store),
-        _said("Outside of training: ", forecast.outside_training),
+        _said("Outside of training: ", result.rules.get("outside_training")),
         _said("Given of the truth: ", result.rules.get("given_truth")),
         _said("Periods ", result.rules.get("periods")),
         _said("Grey on the maps: ", forecast.masked(store)),
