@@ -69,7 +69,8 @@ class DaySums:
     """
 
     def __init__(self, days: int, leads: int, first: int = 0) -> None:
-        self.first, self.periods = first, (days,)
+        self.first = first
+        self.periods: tuple[int, ...] = (days,)
         self.counts = np.zeros((days, leads))
         self.sums: dict[str, np.ndarray] = {}
 

@@ -95,8 +95,8 @@ def why_not_comparable(forecast: Forecast, store: TrainingStore) -> str | None:
 
 def why_pooled(scorecard: pd.DataFrame, forecast: Forecast) -> str | None:
     """Why a scorecard of more starts than the forecast has is not comparable."""
-    more = scorecard["n_starts"].max() > len(forecast.starts)
-    return "several periods are pooled" if more else None
+    counts = scorecard.get("n_starts", pd.Series(0))
+    return "several periods are pooled" if counts.max() > len(forecast.starts) else None
 
 
 def _factor(variable: str, store: TrainingStore) -> float | None:
