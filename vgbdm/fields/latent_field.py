@@ -49,10 +49,6 @@ class Refining(Protocol):
         """Beyond which it is believed less."""
 
     @property
-    def floor(self) -> float | None:
-        """Rates well above which misfits are relative; None: they are not."""
-
-    @property
     def doubt(self) -> float:
         """How much the more the encoder is believed the less a window can be explained."""
 

@@ -57,9 +57,6 @@ class Refinement:
         anchor: how much the encoder is believed, in the unit of the mean square error: the scale of
             a Student's t about its means, alike in every unknown.
         anchor_width: of that, in widths of the prior squared; beyond, the anchor gives way.
-        floor: size of a rate, in units of the rms, well above which its misfit is taken relative to
-            it, well below which as it is; None: misfits of all rates are taken as they are, as
-            those of smoothed paths always are.
         doubt: where a search with the anchor leaves a mean square misfit of which this multiple
             is more than the anchor, there is another one with that: what a window cannot be
             explained by is no reason to move far.
@@ -71,7 +68,6 @@ class Refinement:
     steps: Annotated[int, Interval(ge=0, le=1000)] = 5
     anchor: NotNegative = 3e-5
     anchor_width: Positive = 4.0
-    floor: Positive | None = None
     doubt: NotNegative = 0.0
 
     def __post_init__(self) -> None:
@@ -80,8 +76,6 @@ class Refinement:
                 f"refinement: steps={self.steps}, anchor={self.anchor}, "
                 f"anchor_width={self.anchor_width}; want 0 … 1000, ≥ 0 and > 0"
             )
-        if self.floor is not None and not self.floor > 0:
-            raise InputError(f"refinement: floor={self.floor}; want a positive number, or null")
         if not self.doubt >= 0:
             raise InputError(f"refinement: doubt={self.doubt}; want 0 or more")
 
@@ -148,9 +142,7 @@ def _plan(field: LatentField, refined: bool | None) -> Refining | None:
         return None
     if own is None or has_steps:
         return own or Refinement()
-    return Refinement(
-        anchor=own.anchor, anchor_width=own.anchor_width, floor=own.floor, doubt=own.doubt
-    )
+    return Refinement(anchor=own.anchor, anchor_width=own.anchor_width, doubt=own.doubt)
 
 
 def _latents(field: LatentField, unknowns: Tensor) -> Latents:
@@ -181,8 +173,7 @@ def _parts(
 class MatchingResiduals:
     """Unknowns (B, U) → residuals (B, R) whose mean square is the matching error of windows.
 
-    They are taken at the middles of the intervals whose derivatives the path knows best. Where the
-    field's refinement has a floor, they are weighted by `weights_of`.
+    They are taken at the middles of the intervals whose derivatives the path knows best.
 
     Args:
         field: that is asked.
@@ -205,11 +196,6 @@ class MatchingResiduals:
             spans = [slice(first + k + 1 - field.memory, first + k + 1) for k in range(self.count)]
             history = torch.stack([frames[:, span] for span in spans], 1).flatten(0, 1)
         self.past = field.past(history)
-        floor = None if field.refinement is None else field.refinement.floor
-        if field.path.smooths:  # they are of the noise then, alike at all rates
-            floor = None
-        own = field.rate_units(self.rate)
-        self.weight = None if floor is None else weights_of(own, floor)
 
     def __call__(self, unknowns: Tensor) -> Tensor:
         """(B, R) of (B, U)."""
@@ -219,8 +205,7 @@ class MatchingResiduals:
         """(N, C, ...) at all points, of unknowns each for ``repeats`` of them side by side."""
         context = self.field.context(self.past, _latents(self.field, unknowns), repeats)
         answer = self.field(self.state, self.middle, context).total
-        misfit = self.field.rate_units(answer - self.rate)
-        return misfit if self.weight is None else misfit * self.weight
+        return self.field.rate_units(answer - self.rate)
 
     def jacobian(self, unknowns: Tensor) -> Tensor:
         """(B, R, U): backwards from each component of a point, or forward where there is a grid.
@@ -235,24 +220,6 @@ class MatchingResiduals:
             sums = self._at_points(own, 1).sum(0)
             rows = [torch.autograd.grad(each, own, retain_graph=True)[0] for each in sums]
         return torch.stack(rows, 1).reshape(self.windows, -1, unknowns.shape[1])
-
-
-def weights_of(rates: Tensor, floor: float) -> Tensor:
-    """√((1 + F²) / (F² + r²)), with r the rms over components and cells of rates in their units.
-
-    What a trained field errs grows with the rate. Taken as they are, misfits where the state races
-    drown what a slow passage says, and that may be all that a forecast hangs on: of a Lorenz window
-    near the saddle, whether and when it leaves. A rate of the usual size has weight 1.
-
-    Args:
-        rates: (N, C, ...).
-        floor: F, below which misfits do not shrink along with rates.
-
-    Returns:
-        (N, 1, ...).
-    """
-    square = rates.square().flatten(1).mean(1)
-    return ((1 + floor**2) / (floor**2 + square)).sqrt().view(-1, *[1] * (rates.dim() - 1))
 
 
 def jacobian_of(residuals: Callable[[Tensor], Tensor], unknowns: Tensor) -> Tensor:

@@ -59,11 +59,6 @@ class HermitePath(Path):
         """See `Path`; interpolation is of full order there, a smoothing spline is not."""
         return EDGE if self.smoothing else 0
 
-    @property
-    def smooths(self) -> bool:
-        """See `Path`."""
-        return bool(self.smoothing)
-
     def inside(self, count: int) -> slice:
         """See `Path`.
 

@@ -53,11 +53,6 @@ class Path(ABC):
         """Intervals at either end of a trajectory whose targets are too poor to be matched."""
         return 0
 
-    @property
-    def smooths(self) -> bool:
-        """Whether it leaves the frames, for their noise."""
-        return False
-
     def inside(self, count: int) -> slice:
         """Those of ``count`` frames whose derivatives are as good as any, four fifths at least."""
         return slice(0, count)
