@@ -5,6 +5,7 @@ python launch/train_system.py --multirun system=rlc system.presets.gauge=0,1e-3,
 python launch/choose_gauge.py runs=outputs
 """
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -15,7 +16,9 @@ def main(cfg: DictConfig) -> None:
 
     chosen, table = choose_gauge(cfg.runs, cfg.tolerance)
     print(table.to_string(index=False, float_format=lambda v: f"{v:.4g}", line_width=80))
-    print(f"λ = {chosen:g}: system.presets.gauge={chosen:g}")
+    print(f"λ = {chosen:g}")
+    given = ("system=SYSTEM", "data.train=STORE", "data.val=STORE", "run_dir=RUN")
+    then(command("train_system", *given, f"system.presets.gauge={chosen:g}"))
 
 
 if __name__ == "__main__":

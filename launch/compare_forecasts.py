@@ -3,6 +3,7 @@
 python launch/compare_forecasts.py A B truth=STORE out=DIR
 """
 
+from ending import then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -34,6 +35,7 @@ def main(cfg: DictConfig) -> None:
         print(format_comparison(comparison, score))
     print(f"\nintervals: {comparison.rule}\nclimatology: {comparison.climatology}")
     print(f"comparison: {out / 'comparison.csv'}\nreport: {report}")
+    then("open the report in a browser")
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 def command(name: str, *arguments: str) -> str:
     """How another launcher is started from where this one was, such as ``train_era5``."""
+    if any(Path(word).name == "vgbdm" for word in sys.orig_argv[1:4]):
+        return " ".join(["vgbdm", name.replace("_", "-"), *map(quoted, arguments)])
     script = Path(sys.argv[0]).with_name(f"{name}.py")
     here = Path.cwd()
     shown = script.relative_to(here) if script.is_absolute() and here in script.parents else script

@@ -6,6 +6,7 @@ python launch/evaluate_era5.py forecast=FORECAST store=STORE out=DIR [run_dir=RU
 forecast=[A,B] pools forecasts of several periods: one scorecard, intervals over all of them.
 """
 
+from ending import then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -46,6 +47,7 @@ def main(cfg: DictConfig) -> None:
     if "outside_training" in result.rules:
         print(f"outside of training: {result.rules['outside_training']}")
     print(f"scorecard: {out / 'scorecard.csv'}\nreport: {report}")
+    then("open the report in a browser")
     if cfg.must_beat:
         hours = tuple(cfg.must_beat)
         failures = check_against_trivial(result.scorecard, hours)

@@ -3,6 +3,7 @@
 python launch/evaluate_system.py runs=outputs data.test=STORE out=DIR
 """
 
+from ending import then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -12,6 +13,7 @@ def main(cfg: DictConfig) -> None:
     from physics_systems.evaluating import evaluate
 
     evaluate(cfg)
+    then("open the report in a browser")
 
 
 if __name__ == "__main__":

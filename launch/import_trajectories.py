@@ -5,6 +5,7 @@ python launch/import_trajectories.py FILE.pt out=STORE [system=NAME]
 The system is recognised by its shape and equations; system=NAME says which it is.
 """
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -25,6 +26,8 @@ def main(cfg: DictConfig) -> None:
     made = import_file(cfg.file, tuple(systems.values()), given)
     write(made, cfg.out)
     print(f"{made.sizes['trajectory']} trajectories: {cfg.out}")
+    data = (f"data.train={cfg.out}", "data.val=STORE")
+    then(command("train_system", "system=SYSTEM", *data, "run_dir=RUN"))
 
 
 if __name__ == "__main__":
