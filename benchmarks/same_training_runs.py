@@ -47,7 +47,9 @@ class Run(NamedTuple):
 
 def weather() -> list[Run]:
     """Every model, path, kind of operators and task, and the stage after matching."""
-    plain = {"gbdm": (), "vgbdm": LATENTS, "blackbox": (), "climode": SHORT}
+    plain = {
+        "gbdm": (), "vgbdm": LATENTS, "vgbdm_phased": LATENTS, "blackbox": (), "climode": SHORT,
+    }  # fmt: skip
     variants: list[tuple[str, tuple[str, ...]]] = [
         *((model, ()) for model in plain),
         *(("gbdm", (f"path={p}",)) for p in PATHS),
@@ -73,6 +75,8 @@ def weather() -> list[Run]:
         options = (f"model={model}", *WEATHER, *HOURS, *plain[model], *TUNE)
         name, first = f"weather {model} finetune=rollout", f"weather {model}"
         runs.append(Run(name, "train_era5", options, "hours", first))
+    options = ("model=vgbdm", *WEATHER, *HOURS, *LATENTS, "finetune=draws")
+    runs.append(Run("weather vgbdm finetune=draws", "train_era5", options, "hours", "weather gbdm"))
     return runs
 
 

@@ -20,11 +20,15 @@ CASES = {
     "model=oracle": ["model=oracle: no such choice; there are blackbox, climode, gbdm, vgbdm"],
     "model=gbmd": ["model=gbmd: no such choice; did you mean gbdm?"],
     "model=null": ["model=null: model takes the name of a choice; there are blackbox,"],
-    "finetune=null": ["finetune takes the name of a choice; there is rollout; for none leave it"],
+    "finetune=null": [
+        "finetune takes the name of a choice; there are draws, rollout; for none leave it"
+    ],
     "size=3": ["size=3: size takes the name of a choice; there are large, published"],
     "objective=node": ["objective: takes no choice; give its parts: objective._target_, objec"],
     "region=Europe": ["argument region: only task=regional has it; give that too"],
-    "finetune.rate.peak=3": ["finetune.rate.peak: only finetune=rollout has it; give that too"],
+    "finetune.rate.peak=3": [
+        "finetune.rate.peak: only finetune=draws or finetune=rollout has it; give"
+    ],
     "model.latents.points=3": ["model.latents.points: only model=vgbdm has it; give that too"],
     "+seed=3": ["argument +seed=3: seed is there already; give it without +: seed=3"],
     "+model=gbdm": ["argument +model=gbdm: model is there already; give it without +: model=gbdm"],

@@ -97,7 +97,7 @@ def test_an_option_that_a_group_or_a_class_gives_says_so():
     facts = {"choices": ("x", "y"), "bounds": "", "sentence": ""}
     assert described(option(**facts, nullable=True)) == "(x | y | null)"
     (finetune,) = (o for o in read_options(read_told("train_era5")) if o.key == "finetune")
-    assert described(finetune) == "a stage after matching; null: none (rollout)"
+    assert described(finetune) == "a stage after matching; null: none (draws | rollout)"
     for name in NAMES:
         options = read_options(read_told(launchers()[name].config_name))
         assert [o.key for o in options if o.kind == "value" and not o.choices] == []

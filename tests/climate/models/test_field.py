@@ -108,11 +108,12 @@ def test_the_network_sees_state_slopes_history_surroundings_and_latents():
     x = model.standardise(states(model)[:, 3])
     context = mean_context(model, model.standardise(states(model)[:, :4]))
     seen = []
-    model.trunk.forward = lambda *features: seen.extend(features) or torch.zeros(1)
+    model.trunk.forward = lambda *features, drawn: seen.extend([*features, drawn]) or torch.zeros(1)
     seconds = torch.tensor([0.0, 21600.0])
     model.network(x, seconds, context)
     joined = torch.cat(seen, 1)
-    assert joined.shape[1] == model.trunk.embed.conv.in_channels == 4 + 6 + 8 + 5 + 3 + 2 + 3
+    own, drawn = (layer.conv.in_channels for layer in (model.trunk.embed, model.trunk.drawn))
+    assert (own, drawn, joined.shape[1]) == (4 + 6 + 8 + 5 + 3 + 2, 3, 31)
     assert torch.equal(joined[:, :4], x)
     state = model.transport.resolve(x - model.climate, model.climate_modes)
     assert torch.allclose(joined[:, 4:10], model.transport.slopes(state))
