@@ -113,7 +113,7 @@ def test_scorecard_and_report_say_what_lies_outside_of_training(own, model, tmp_
     assert result.rules["outside_training"] == line
     page = write_report(result, forecast, own, tmp_path, None).read_text()
     assert page.index("Outside of training:") < page.index("Skill against lead time")
-    assert "trained on 2016-01-01T00:00:00 to 2016-01-12T23:00:00" in page
+    assert "trained on 2016-01-01 … 2016-01-12 23:00" in page
 
 
 def test_inside_of_training_nothing_is_said():
