@@ -33,7 +33,7 @@ def opened(store, folder):
 def many_days(monkeypatch):
     monkeypatch.setattr("climate.verification.intervals.FEWEST_DAYS", 2)
     monkeypatch.setattr("climate.verification.intervals.FEWEST_ROWS", 2)
-    monkeypatch.setattr("climate.verification.intervals.row_length", lambda pull: 1.0)
+    monkeypatch.setattr("climate.verification.intervals.row_length", lambda *of: 1.0)
     monkeypatch.setattr("climate.verification.intervals.widening", lambda *of: 1.0)
 
 

@@ -233,7 +233,7 @@ def test_intervals_surround_their_scores_where_there_are_days(store, verified, m
     assert "no claim" in plain.rules["intervals"]
     monkeypatch.setattr("climate.verification.intervals.FEWEST_DAYS", 2)
     monkeypatch.setattr("climate.verification.intervals.FEWEST_ROWS", 2)
-    monkeypatch.setattr("climate.verification.intervals.row_length", lambda pull: 1.0)
+    monkeypatch.setattr("climate.verification.intervals.row_length", lambda *of: 1.0)
     monkeypatch.setattr("climate.verification.intervals.widening", lambda *of: 1.0)
     short = forecast.select(np.arange(len(forecast.starts)), 1)
     table = score(short, store).scorecard
