@@ -49,7 +49,7 @@ from climate.store.swap import LOG
 from climate.store.windows import WEATHERBENCH2, window_named
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import read_bytes
-from vgbdm.storage.consolidating import GROUP, consolidate, separate
+from vgbdm.storage.consolidating import GROUP, begin, consolidate, separate
 from vgbdm.storage.files import is_aside
 from vgbdm.storage.lock import LOCK, check_held, locked
 from vgbdm.storage.sealing import (
@@ -175,6 +175,7 @@ def _clear(journal: Journal) -> None:
 def _begin(request: Request, journal: Journal) -> None:
     """All but the shards."""
     create_group(request, journal.store)
+    begin(journal.store)
     mask = plan_mask(request.dataset, request.channels)
     sync_tree(journal.store)
     packed = None if mask is None else pack(mask)

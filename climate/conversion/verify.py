@@ -27,7 +27,7 @@ from climate.store.swap import pending, swapping
 from vgbdm.errors import InputError
 from vgbdm.storage import sealing
 from vgbdm.storage.confine import resolve
-from vgbdm.storage.consolidating import GROUP, consolidate
+from vgbdm.storage.consolidating import GROUP, begin, consolidate
 from vgbdm.storage.files import sync
 from vgbdm.storage.lock import locked
 
@@ -143,8 +143,9 @@ def repair(
                 write_derived(request, group, path)
                 _move(path, facts, aside, derived)
             if GROUP in names:
-                if not sealing.matches(aside / GROUP, facts["files"][GROUP]):
-                    consolidate(aside, path)
+                for change in (begin, lambda at: consolidate(at, path)):  # as stores may have it
+                    if not sealing.matches(aside / GROUP, facts["files"][GROUP]):
+                        change(aside)
                 _move(path, facts, aside, [GROUP])
         finally:
             journal.drop()

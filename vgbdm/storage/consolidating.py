@@ -19,7 +19,7 @@ INLINE = "consolidated_metadata"
 
 def is_consolidated(folder: Path) -> bool:
     """Whether a group holds the metadata of its arrays."""
-    return INLINE in _read(folder / GROUP)
+    return _read(folder / GROUP).get(INLINE) is not None
 
 
 def consolidate(folder: Path, *others: Path) -> None:
@@ -43,6 +43,15 @@ def consolidate(folder: Path, *others: Path) -> None:
 def separate(folder: Path) -> None:
     """Take the metadata of arrays out of those of their group, which then are as they began."""
     if is_consolidated(folder):
+        _write(folder, None)
+
+
+def begin(folder: Path) -> None:
+    """Drop the empty place for metadata of arrays that zarr 3.1.0 leaves in those of a new group.
+
+    What `separate` leaves is alike then, whichever zarr has made the group.
+    """
+    if INLINE in _read(folder / GROUP):
         _write(folder, None)
 
 
