@@ -16,7 +16,8 @@ CASES = REPO.parent / "shared" / "cases"
 WINDS = REPO.parent / "shared" / "data" / "gfs_winds_5.625deg"
 
 LONGEST = (
-    "test_soak", "test_dead_ranks", "test_parity", "test_faults", "test_scaling", "test_compile",
+    "test_soak", "test_dead_ranks", "test_parity", "test_faults", "test_slurm", "test_scaling",
+    "test_compile",
 )  # fmt: skip
 """Files of slow tests that take minutes, the longest first."""
 
