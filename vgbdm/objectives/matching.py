@@ -111,7 +111,8 @@ class Matching(Generic[Batch]):
         state = perturbed(state, noise.state)
         history = history_of(field, frames, places, noise)
         past = field.past(history) if latents else field.past(history, False)
-        drawn, kl = NO_LATENTS, dict[str, Tensor]()
+        drawn = NO_LATENTS
+        kl: dict[str, Tensor] = {}
         if latents and field.latent_sizes is not None:
             drawn, kl = self._infer(field, batch.ids, frames, places, past)
         context = field.context(past, drawn, self.places.matches)
