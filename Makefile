@@ -184,4 +184,4 @@ docs-options: $(READY)
 	PYTHONPATH=launch $(BIN)/python docs/options_page.py > docs/reference/options.md
 
 clean:
-	rm -rf .venv $(DEMO) $(DEMO)-* $(ERA5_OUT) $(SITE) .docs-cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf .venv $(DEMO) $(DEMO)-* $(ERA5_OUT) $(SITE) .docs-cache jupyter_execute .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
