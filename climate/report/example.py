@@ -17,8 +17,9 @@ from climate.forecasts.reading import Forecast
 from climate.grids.area import Area
 from climate.report import maps
 from climate.report.maps import Ground, Panel
-from climate.report.panels import COLOURS, grid, lead_axis, legend
+from climate.report.panels import COLOURS, grid, lead_axis
 from climate.store.layout import TrainingStore
+from vgbdm.report.legends import legend
 from vgbdm.report.page import draw
 from vgbdm.report.parts import Part, Picture, Text
 

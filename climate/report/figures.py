@@ -13,8 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from climate.conventions.wording import unit_words, with_unit
-from climate.report.panels import COLOURS, colour, grid, lead_axis, legend, some_leads, waves_axis
+from climate.report.panels import COLOURS, colour, grid, lead_axis, some_leads, waves_axis
 from climate.report.words import rank_word
+from vgbdm.report.legends import legend
 from vgbdm.report.page import draw
 
 SCORE_LABELS = {

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -49,18 +46,6 @@ def colour(row: str, rows: list[str]) -> str:
         return COLOURS[row]
     strangers = [name for name in rows if name not in COLOURS]
     return OTHERS[strangers.index(row) % len(OTHERS)]
-
-
-def legend(figure: Figure, axes: list[Axes]) -> None:
-    """One legend below all panels, of every label once, and room for all."""
-    handles: dict[str, Artist] = {}
-    for axis in axes:
-        of_axis, names = axis.get_legend_handles_labels()
-        handles |= dict(zip(names, of_axis, strict=True))
-    look: dict[str, Any] = {"bbox_to_anchor": (0.5, 0.0), "frameon": False}
-    look["ncols"] = min(len(handles), 5)
-    figure.legend(list(handles.values()), list(handles), loc="upper center", **look)
-    figure.tight_layout()
 
 
 def some_leads(hours: list[int]) -> list[int]:

@@ -5,7 +5,7 @@ Shapes: ``N`` trajectories, ``n`` scored frames, ``C`` components, ``M`` members
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from physics_systems.evaluation.protocol import Forecasts
 from physics_systems.evaluation.rows import EXAMPLES, Row
 from physics_systems.evaluation.sets import EvaluationSet
 from physics_systems.systems.system import System
+from vgbdm.report.legends import legend
 from vgbdm.report.page import draw
 
 TRUTH, MODEL, OTHER = "#333333", "#0b6e99", "#c2571a"
@@ -90,18 +91,6 @@ def _trajectory(
             axis.fill_between(times[window:], *band, **wide)
     axis.axvline(times[window - 1], color="#9a9a9a", linewidth=0.8, label="last frame given")
     limit_axis(axis, truth)
-
-
-def legend(figure: Figure, axes: Iterable[Axes]) -> None:
-    """One legend below all panels, of every label once, and room for all."""
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        of_axis, names = axis.get_legend_handles_labels()
-        handles |= dict(zip(names, of_axis, strict=True))
-    look: dict[str, Any] = {"bbox_to_anchor": (0.5, 0.0), "frameon": False}
-    look["ncols"] = min(len(handles), 5)
-    figure.legend(list(handles.values()), list(handles), loc="upper center", **look)
-    figure.tight_layout()
 
 
 def at_cell(values: Tensor) -> np.ndarray:
