@@ -8,8 +8,9 @@ of optimiser steps, on one seed, and takes what is best on validation; then make
 trains every row from each seed, and scores it with refinement and without. ``DIR/table.csv`` grows
 by every finished run; what is finished is kept, also where nothing but a copy of an earlier
 ``table.csv`` and ``trials.csv`` lies in DIR, so that a long table can be made in several sittings.
-Two runs at a time have a core each and one thread; the machine must have no other work. Ends 1
-where a job failed or the table is unfair, and says why.
+Two runs at a time have a core each and one thread; seconds of steps are those that the thread has
+computed, which other work on the machine hardly changes. Ends 1 where a job failed or the table is
+unfair, and says why.
 """
 
 from __future__ import annotations

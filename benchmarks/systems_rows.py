@@ -122,7 +122,8 @@ class Preset:
     """How long, how often.
 
     Attributes:
-        minutes: of optimiser steps of a run; those of a trial are half as many.
+        minutes: of optimiser steps of a run, as its thread has computed them; those of a trial are
+            half as many.
         steps: instead of minutes, where a table shall be the same each time.
         seeds: runs of each row.
         jobs: side by side, of one thread each.
@@ -150,7 +151,7 @@ class Preset:
         if self.steps is not None:
             steps = max(1, round(share * self.steps))
             return (f"trainer.total_steps={steps}", "trainer.validations=1")
-        return (f"trainer.max_minutes={share * self.minutes:g}",)
+        return (f"trainer.max_minutes={share * self.minutes:g}", "trainer.clock=cpu")
 
     def planned(self, share: float = 1.0) -> float | None:
         """Seconds of optimiser steps; None where steps are counted instead."""

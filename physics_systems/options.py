@@ -209,7 +209,7 @@ class TrainSystem(Launched):
     weight_decay: NotNegative
     model: Annotated[Any, Node(positional=2, given=("path",))]
     rate: Node_
-    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan", (), Trainer)]
+    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.plan.Plan", (), Trainer)]
     validation: Validation
 
     @classmethod

@@ -36,9 +36,10 @@ from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.beginning import start_from
 from vgbdm.training.card import described
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.loop import Trainer
 from vgbdm.training.order import Order
 from vgbdm.training.pictures import forecast_and_truth
+from vgbdm.training.plan import Plan
 from vgbdm.training.run_folder import owned
 from vgbdm.training.shares import Share
 from vgbdm.training.status import Status

@@ -193,7 +193,7 @@ class TrainEra5(Launched):
     ]  # fmt: skip
     rate: Node_
     optimizer: Annotated[Mapping[str, Any], Of("climate.training.run.parameter_groups", ("field",))]
-    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.loop.Plan")]
+    trainer: Annotated[Mapping[str, Any], Of("vgbdm.training.plan.Plan")]
     validation: Annotated[
         Mapping[str, Any],
         Of(

@@ -43,7 +43,8 @@ from vgbdm.training.beginning import start_from
 from vgbdm.training.card import described
 from vgbdm.training.checkpoint import find, find_resumable, read_state
 from vgbdm.training.faults import starting
-from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.loop import Trainer
+from vgbdm.training.plan import Plan
 from vgbdm.training.run_folder import DERIVED, owned
 from vgbdm.training.status import Status
 

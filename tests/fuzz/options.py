@@ -39,7 +39,7 @@ from vgbdm.errors import InputError
 from vgbdm.options.check import check
 from vgbdm.options.option import Option, options_of
 from vgbdm.registry.build import build
-from vgbdm.training.loop import Plan
+from vgbdm.training.plan import Plan
 
 REPO = Path(__file__).resolve().parents[2]
 GIVEN: dict[str, tuple[str, ...]] = {

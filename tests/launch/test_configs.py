@@ -19,7 +19,7 @@ from vgbdm import loading
 from vgbdm.errors import InputError
 from vgbdm.fields.system_field import FieldStatistics
 from vgbdm.registry.build import build, rebuild
-from vgbdm.training.loop import Plan
+from vgbdm.training.plan import Plan
 from vgbdm.training.run_folder import prepare_run_dir
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

@@ -28,8 +28,9 @@ from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.deepspeed import DeepSpeedBackend
 from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import DDPBackend, SingleBackend
-from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.loop import Trainer
 from vgbdm.training.order import Order
+from vgbdm.training.plan import Plan
 from vgbdm.training.schedules import WarmupCosine
 from vgbdm.training.shares import Share
 

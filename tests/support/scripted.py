@@ -13,12 +13,12 @@ from vgbdm.training.schedules import Linear
 
 
 class Clock:
-    """Stands for the module `time` in loop and saver: seconds pass when a script says so."""
+    """Stands for the module `time` of the training: seconds pass when a script says so."""
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
         stand_in = SimpleNamespace(perf_counter=lambda: self.now)
-        for module in ("loop", "saving"):
+        for module in ("loop", "saving", "stopwatch"):
             monkeypatch.setattr(f"vgbdm.training.{module}.time", stand_in)
 
     def wait(self, seconds):

@@ -8,7 +8,8 @@ from torch import nn
 
 from vgbdm.training.backends.steps import ParameterGroup
 from vgbdm.training.backends.torch import SingleBackend
-from vgbdm.training.loop import Plan, Trainer
+from vgbdm.training.loop import Trainer
+from vgbdm.training.plan import Plan
 from vgbdm.training.schedules import Constant
 
 STEADY = Constant(0.05)

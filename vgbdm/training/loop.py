@@ -7,26 +7,24 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
-from annotated_types import Ge, Gt, Interval
 from torch import nn
 
 from vgbdm.errors import InputError, StoppedError
-from vgbdm.options.kinds import Budget, Count, Unit, With
 from vgbdm.origin import software
 from vgbdm.registry.build import check_parts
 from vgbdm.storage.files import write_json
 from vgbdm.storage.masking import mask
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends import TrainingBatch
-from vgbdm.training.backends.base import COLLECTIVE_MINUTES, Backend
+from vgbdm.training.backends.base import Backend
 from vgbdm.training.backends.learner import Objective
 from vgbdm.training.backends.steps import ParameterGroup, StepResult
 from vgbdm.training.course import Course
 from vgbdm.training.faults import LossGuard, supervised
+from vgbdm.training.plan import Plan
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule, check_rates
@@ -43,52 +41,6 @@ Batch = TypeVar("Batch", bound=TrainingBatch)
 
 NEEDED = ("step", "total_steps", "best", "waited", "looked", "guard", "must_match", "config")
 """What a checkpoint must say for a run to go on from it."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long to train and when to stop and look.
-
-    Attributes:
-        total_steps: optimiser steps, unless ``max_minutes`` is given.
-        max_minutes: minutes of optimiser steps instead, without start-up, validations and saves;
-            the first steps are timed, and the number of steps is corrected on the way.
-        validations: how many, evenly spread, the last at the end.
-        keep: checkpoints kept besides best and last.
-        save_minutes: time between checkpoints, besides those of validations; None: only those.
-        patience: validations without a better score after which a run ends; None: never.
-        hang_minutes: without progress after which a run is ended.
-        nonfinite: ``stop`` or ``skip`` a step whose loss or gradient is not finite.
-        max_skips: steps skipped one after the other; the next one stops the run.
-        explosion: a loss above this multiple of the median of recent ones is treated alike; None:
-            never.
-    """
-
-    total_steps: Count = 1000
-    max_minutes: Budget | None = None
-    validations: Count = 5
-    keep: Count = 1
-    save_minutes: Annotated[float, Ge(0.001), Unit("minutes")] | None = 10.0
-    patience: Count | None = None
-    hang_minutes: Annotated[float, Interval(ge=0.1, lt=COLLECTIVE_MINUTES), Unit("minutes")] = 10.0
-    nonfinite: Literal["stop", "skip"] = "stop"
-    max_skips: Annotated[Count, With("nonfinite", "skip")] = 5
-    explosion: Annotated[float, Gt(1)] | None = None
-
-    def __post_init__(self) -> None:
-        if self.total_steps < 1 or self.validations < 1 or self.keep < 1:
-            raise InputError("trainer: total_steps, validations and keep must be at least 1")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"trainer.patience={self.patience}: at least 1, or null for never")
-        if self.max_minutes is not None and not self.max_minutes > 0:
-            raise InputError(f"trainer.max_minutes={self.max_minutes}: must be positive")
-        if self.save_minutes is not None and not self.save_minutes > 0:
-            raise InputError(f"trainer.save_minutes={self.save_minutes}: positive, or null")
-        if not 0 < self.hang_minutes < COLLECTIVE_MINUTES:
-            raise InputError(
-                f"trainer.hang_minutes={self.hang_minutes}: want more than 0 and less than "
-                f"{COLLECTIVE_MINUTES}, after which processes no longer wait for each other"
-            )
 
 
 class Trainer(Generic[Field, Batch]):
@@ -134,6 +86,8 @@ class Trainer(Generic[Field, Batch]):
         self.open_stream, self.validate = open_stream, validate
         self.rate, self.schedules, self.global_batch = rate, schedules, global_batch
         self.plan, self.run_dir = plan, run_dir
+        if plan.clock == "cpu" and backend.device.type != "cpu":
+            raise InputError(f"trainer.clock=cpu: steps run on {backend.device}; give wall")
         if "rebuild" in identity:
             check_parts(identity["rebuild"])
         self.identity = {
@@ -146,7 +100,7 @@ class Trainer(Generic[Field, Batch]):
         self.step, self.best, self.waited, self.looked = 0, math.inf, 0, -1
         self.was_over = False
         self.course = Course(None if plan.max_minutes else plan.total_steps)
-        self.stopwatch = Stopwatch()
+        self.stopwatch = Stopwatch(plan.clock)
         check_rates(rate, groups, self.total)
 
     @property
@@ -182,7 +136,7 @@ class Trainer(Generic[Field, Batch]):
         self.guard.load(state["guard"])
         self.backend.load_moments(tensors, max(state["step"] - self.guard.skipped, 0))
         self.step, self.course, total = state["step"], course, course.total
-        self.stopwatch = Stopwatch.of(state)
+        self.stopwatch = Stopwatch.of(state, self.plan.clock)
         self.status.train_seconds = self.stopwatch.known
         self.waited, self.looked = state["waited"], state["looked"]
         if state["best"] is not None and self.saver.has_best():  # else the next one is the best
@@ -313,7 +267,7 @@ class Trainer(Generic[Field, Batch]):
         started: float,
     ) -> StepResult:
         """One optimiser step; where something is not finite, the weights stay as they are."""
-        begin, length = time.perf_counter(), self.course.length_at(self.step)
+        begin, length = self.stopwatch.read(), self.course.length_at(self.step)
         values = {name: f(self.step, length) for name, f in self.schedules.items()}
         rate = self.rate(self.step, length)
         self.field.train()
@@ -324,7 +278,7 @@ class Trainer(Generic[Field, Batch]):
         if not goes_on:
             raise InputError(self.describe_failure(batch.host, complaint))
         self.step += 1
-        self.stopwatch.add(time.perf_counter() - begin)
+        self.stopwatch.add(self.stopwatch.read() - begin)
         self.status.train_seconds = self.stopwatch.known
         note_progress()
         if records:

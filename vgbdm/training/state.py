@@ -190,7 +190,7 @@ def course_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Pat
     Args:
         state: of the checkpoint.
         changes: what `allowed_changes` gave.
-        plan: of the run that goes on, see `vgbdm.training.loop.Plan`.
+        plan: of the run that goes on, see `vgbdm.training.plan.Plan`.
         folder: of the checkpoint, for messages.
 
     Raises:

@@ -9,6 +9,7 @@ above later ones is start-up. Validations and saves are left out.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
@@ -33,6 +34,8 @@ class Stopwatch:
     """Adds up the seconds of a run's steps.
 
     Args:
+        clock: ``wall``, or ``cpu``: what the thread that asks has computed, which other programs on
+            the machine hardly change.
         trained: seconds of earlier processes of the run; None: a checkpoint of before they were
             counted does not say, and all sums are unknown.
         recent: the last of their steps, each.
@@ -42,14 +45,17 @@ class Stopwatch:
         recent: of the last steps, without those of start-up.
     """
 
-    def __init__(self, trained: float | None = 0.0, recent: Iterable[float] = ()) -> None:
+    def __init__(
+        self, clock: str = "wall", trained: float | None = 0.0, recent: Iterable[float] = ()
+    ) -> None:
+        self.clock = clock
         self.seconds = math.nan if trained is None else trained
         self.recent = list(recent)
         self._startup: list[float] = []
         self._counted = 0
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Stopwatch:
+    def of(cls, state: Mapping[str, Any], clock: str = "wall") -> Stopwatch:
         """Of a checkpoint, see `state`.
 
         Where it is of before seconds were counted they are unknown, but for steps of a run whose
@@ -57,7 +63,11 @@ class Stopwatch:
         """
         begun = state["step"] > 0 and state["total_steps"] is not None
         seconds = state.get("train_seconds", None if begun else 0.0)
-        return cls(seconds, state.get("recent_seconds", ()))
+        return cls(clock, seconds, state.get("recent_seconds", ()))
+
+    def read(self) -> float:
+        """Seconds from some moment."""
+        return time.thread_time() if self.clock == "cpu" else time.perf_counter()
 
     def add(self, seconds: float) -> None:
         """Count a step.

@@ -9,19 +9,20 @@ import json
 import math
 
 import pytest
+import torch
 from runs_era5 import sign
 from scripted import Clock, Script, rows
 from tiny import alike, make_trainer, misfit, record
 
 from vgbdm.errors import InputError, RunError
-from vgbdm.training import checkpoint
+from vgbdm.training import checkpoint, stopwatch
 from vgbdm.training.records import training_of
 from vgbdm.training.schedules import Growing, WarmupCosine
 
 MINUTES, SECONDS, LOOKS = 0.6, 36.0, 6
 
 
-def budgeted(run_dir, clock, seconds, looks=None, **options):
+def budgeted(run_dir, clock, seconds, looks=None, /, **options):
     """A trainer with `MINUTES` whose step k takes ``seconds(k)``, and what its steps took."""
     spent, waits = [], looks or itertools.repeat(0.0)
 
@@ -69,6 +70,23 @@ def test_neither_saves_nor_waits_for_data_nor_start_up_are_paid_from_it(tmp_path
     trainer.fit()
     assert 2 * 0.25 + sum(spent[2:]) == pytest.approx(SECONDS, rel=0.02)
     assert trainer.stopwatch.seconds == pytest.approx(SECONDS, rel=0.02)
+
+
+def test_the_clock_of_a_comparison_is_what_the_thread_has_computed(tmp_path, monkeypatch):
+    clock, computed = Clock(monkeypatch), [0.0]
+    monkeypatch.setattr(stopwatch.time, "thread_time", lambda: computed[0], raising=False)
+
+    def seconds(call):
+        computed[0] += 0.5
+        return 3.0  # other programs have the machine meanwhile
+
+    trainer, spent = budgeted(tmp_path, clock, seconds, clock="cpu")
+    trainer.fit()
+    assert trainer.stopwatch.seconds == 0.5 * len(spent) == SECONDS
+    assert rows(tmp_path / "log.csv")[-1]["train_seconds"] == SECONDS
+    trainer.backend.device = torch.device("meta")
+    with pytest.raises(InputError, match=r"trainer\.clock=cpu: steps run on meta; give wall"):
+        make_trainer(tmp_path / "other", backend=trainer.backend, clock="cpu")
 
 
 COSTS = {
@@ -207,7 +225,7 @@ def test_a_run_that_is_killed_and_resumed_is_the_run_that_was_not(tmp_path, monk
 
 def test_a_resumed_run_counts_the_seconds_already_trained(tmp_path, monkeypatch):
     clock = Clock(monkeypatch)
-    gone_at(budgeted(tmp_path, clock, lambda call: 0.25, looks=itertools.repeat(9.0))[0], 100)
+    gone_at(budgeted(tmp_path, clock, lambda call: 0.25, itertools.repeat(9.0))[0], 100)
     trainer, spent = budgeted(tmp_path, clock, lambda call: 0.25)
     trainer.fit()
     assert trainer.stopwatch.seconds == SECONDS and trainer.step == 144 and len(spent) < 80

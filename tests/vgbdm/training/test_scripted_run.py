@@ -26,7 +26,7 @@ from vgbdm.errors import InputError, RunError, StoppedError
 from vgbdm.training import checkpoint, interrupts
 from vgbdm.training.backends.torch import SingleBackend
 from vgbdm.training.course import Course
-from vgbdm.training.loop import Plan
+from vgbdm.training.plan import Plan
 
 
 def step_named(run_dir, pointer):

@@ -17,7 +17,7 @@ from vgbdm.errors import InputError, RunError
 from vgbdm.training import checkpoint
 from vgbdm.training.beginning import start_from
 from vgbdm.training.course import Course
-from vgbdm.training.loop import Plan
+from vgbdm.training.plan import Plan
 from vgbdm.training.schedules import Constant, Geometric, WarmupCosine, check_rates
 from vgbdm.training.state import (
     allowed_changes,
