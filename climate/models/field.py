@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import torch
 from annotated_types import Interval
 from torch import Tensor
 
 from climate.grids.grid import Grid
+from climate.models.coarsening import check_coarsening
 from climate.models.domain import Domain
 from climate.models.networks import HistoryAttention, HistoryEncoder, Trunk
 from climate.models.sphere_latents import WeatherLatents
@@ -55,6 +56,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         parameters: physical parameters, one of each per variable; None for a model without.
         width: hidden channels.
         blocks: residual blocks.
+        coarsening: 1, or 2 for blocks on half as many rows and columns.
         history_width: width of the attention over past states.
         heads: of that attention.
         dropout: of whole hidden channels.
@@ -77,8 +79,10 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         operators: Callable[[Grid], TangentBasis] | None,
         truncation: Size | None,
         latents: Callable[[Domain, int, int], WeatherLatents] | None,
+        coarsening: Literal[1, 2] = 1,
     ) -> None:
         grid = domain.grid
+        check_coarsening(coarsening, len(grid.lat), grid.includes_poles)
         super().__init__(domain, Transport(grid, domain.variables, truncation, operators))
         self.theta = parameters
         channels, vectors = len(domain.shown), domain.shown_vectors
@@ -104,7 +108,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         inputs += history_width if domain.history else 0
         self.trunk = Trunk(
             inputs, outputs, width, blocks, dropout,
-            poles=poles, vector_inputs=[*vectors, *gradients],
+            poles=poles, vector_inputs=[*vectors, *gradients], coarsening=coarsening,
             drawn=self.latents.channels if self.latents else 0,
         )  # fmt: skip
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from climate.models.coarsening import doubled, halved
 from vgbdm.networks import Blocks
 
 LAYOUT_ON_CPU = (
@@ -334,6 +335,8 @@ class Trunk(nn.Module):
         dropout: of whole hidden channels.
         poles: whether the grid has rows at the poles; None on a box.
         vector_inputs: feature channels that are vector components.
+        coarsening: the blocks work on every so many-th row and column, 1 or 2; what they add is
+            linear between these points, and what they are given is kept beside it.
         drawn: channels of latent fields, which come in by weights that start at zero: the trunk of
             a model without them says the same at first. 0: none.
     """
@@ -348,9 +351,11 @@ class Trunk(nn.Module):
         *,
         poles: bool | None,
         vector_inputs: Sequence[int],
+        coarsening: int = 1,
         drawn: int = 0,
     ) -> None:
         super().__init__()
+        self.coarsening, self.poles = coarsening, poles
         self.embed = SphereConv(inputs, width, poles=poles, vector_inputs=vector_inputs)
         self.blocks = Blocks(
             *(ResidualBlock(width, poles=poles, dropout=dropout) for _ in range(blocks))
@@ -373,5 +378,11 @@ class Trunk(nn.Module):
         if drawn is not None:
             assert self.drawn is not None
             hidden = hidden + self.drawn(drawn)
-        out = self.last(F.silu(self.norm(self.blocks(hidden))))
+        if self.coarsening == 1:
+            hidden = self.blocks(hidden)
+        else:
+            few = halved(hidden, self.poles)
+            change = self.blocks(few) - few
+            hidden = hidden + doubled(change, *hidden.shape[-2:], self.poles)
+        out = self.last(F.silu(self.norm(hidden)))
         return out.contiguous()  # transforms and products want fields side by side again

@@ -37,12 +37,14 @@ class Sizes(Options):
     Attributes:
         width: hidden channels.
         blocks: residual blocks.
+        coarsening: the blocks work on every so many-th row and column.
         history_width: width of the attention over past states.
         heads: of that attention; divides its width.
     """
 
     width: Size
     blocks: Size
+    coarsening: Literal[1, 2]
     history_width: Size
     heads: Annotated[Size, Divides("history_width")]
 
