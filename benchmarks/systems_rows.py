@@ -167,7 +167,7 @@ PRESETS = {
         systems=("rlc", "pendulum", "reaction_diffusion"), others=(*TRIVIAL, "vgbdm"),
     ),
     "short": Preset(0.25, 2, 2),
-    "laptop": Preset(1.0, 3, 2),
+    "laptop": Preset(1.0, 3, 2, options=("trainer.validations=4",)),
     "full": Preset(10.0, 5, 1),
 }  # fmt: skip
 

@@ -143,7 +143,7 @@ def try_one(
         here: commit, machine, load.
     """
     chosen = kind.trials()[number]
-    options = (*preset.options, *chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=3")
+    options = (*preset.options, *chosen, *own, f"seed={TRIAL_SEED}", "trainer.validations=1")
     place = folder / Run(*kind, number).place
     length = preset.budget(TRIAL_SHARE)
     said = train(
