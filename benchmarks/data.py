@@ -287,7 +287,7 @@ def tabulate(facts: dict[str, Any]) -> str:
     figures = {name: facts[name] for name in COLUMNS if name in facts}
     rows = [f"| {name} | {x:.3g} | {' | '.join(COLUMNS[name])} |" for name, x in figures.items()]
     runs = [f"* {part}: {run}" for part, run in facts["runs"].items()]
-    head = "| figure | measured | target | [prototypes](streaming.md#prototypes) |"
+    head = "| figure | measured | target | [prototypes](design/streaming.md#prototypes) |"
     return "\n".join([*runs, "", head, "|---|---|---|---|", *rows])
 
 

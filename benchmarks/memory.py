@@ -2,6 +2,7 @@
 
 python benchmarks/memory.py out=FILE.csv [channels=40] [training=60] [starts=2] [scored=8]
                             [leads=28] [folder=DIR] [only=[train,forecast,evaluate]]
+python benchmarks/marks.py                          then the pages that show it
 
 Stores are of 1.5° and made up. Training is its start, two steps of `size=small batch=2` and its
 validations and checkpoints; forecasts are of its checkpoint, with `batch=2`; evaluated are made-up
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from made_up import Case, make_forecast, make_store
+from marks import remember
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "launch"))
 
@@ -148,6 +150,7 @@ def main() -> None:
                         alone(make_forecast, other, folder / "forecast")
                         row("evaluate", name, other, alone(evaluate, folder))
                         shutil.rmtree(folder / "forecast")
+    remember(Path(told["out"]), sys.argv[1:])
 
 
 if __name__ == "__main__":

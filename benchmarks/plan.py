@@ -1,6 +1,7 @@
 """What a plan without data says of a grid, beside what a training step there takes.
 
 python benchmarks/plan.py out=FILE.csv [grids=[1.5]] [channels=40] [size=small] [batch=2]
+python benchmarks/marks.py                          then the pages that show it
 
 Steps, leads and plans are of processes of their own, on one thread. saved_mib: what the forward
 pass keeps for the backward one. step_mib: by how much the resident memory of a process grows at its
@@ -27,6 +28,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from marks import remember
 
 HERE = Path(__file__).resolve()
 MEMORY = ("saved_mib", "step_mib", "step_mapped_mib", "forecast_mib", "forecast_mapped_mib")
@@ -181,6 +184,7 @@ def main(arguments: list[str]) -> None:
     with out.open("w", newline="") as file:
         head = ["grid", "channels", "size", "batch", "kind", *COLUMNS]
         csv.writer(file, lineterminator="\n").writerows([head, *rows])
+    remember(out, arguments)
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ from systems_training import Launch, Stores, Trial  # noqa: E402
 
 from vgbdm import plugins  # noqa: E402
 from vgbdm.errors import InputError  # noqa: E402
+from vgbdm.progress import each  # noqa: E402
 from vgbdm.storage.files import read_json, write_json  # noqa: E402
 from vgbdm.storage.lock import LOCK, locked  # noqa: E402
 
@@ -166,14 +167,12 @@ class Table:
 
         In the order in which they come: what was done before something ends all of it is written.
         """
-        from tqdm import tqdm
-
         ended: SimpleQueue[Future[Callable[[], None] | None]] = SimpleQueue()
         with ThreadPoolExecutor(self.preset.jobs) as pool:
             try:
                 for call, *told in calls:
                     pool.submit(call, *told).add_done_callback(ended.put)
-                for _ in tqdm(range(len(calls)), unit="job"):
+                for _ in each(calls, len(calls), "job", "table"):
                     try:
                         write = ended.get().result()
                     except JobError as error:

@@ -72,15 +72,15 @@ def compare(cfg: DictConfig, row: str, seed: int) -> None:
 
 def main(cfg: DictConfig) -> None:
     """Train, forecast, score, compare, tabulate."""
-    from tqdm import tqdm
-
     from climate.report.pages import write_table_report
     from climate.store.layout import open_store
     from climate.verification.table import collect, markdown
+    from vgbdm.progress import each
     from vgbdm.report.tables import write_csv
 
     store, out, seeds = open_store(cfg.store), Path(cfg.out), range(1, cfg.seeds + 1)
-    for seed, row in tqdm(list(itertools.product(seeds, cfg.rows)), unit="run"):
+    runs = list(itertools.product(seeds, cfg.rows))
+    for seed, row in each(runs, len(runs), "run", "weather models"):
         train_and_score(cfg, row, seed)
     for seed, row in itertools.product(seeds, cfg.rows[1:]):
         compare(cfg, row, seed)

@@ -24,6 +24,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "error_messages",
     "public_names",
+    "whole_lines",
 ]
 exclude_patterns = ["_ext", "_static", "**/__pycache__"]
 nitpicky = True

@@ -5,7 +5,8 @@ deepspeed --num_accelerators 2 launch/check.py store=STORE run_dir=RUN backend.s
 python launch/check.py check.grid=0.25 check.channels=40 check.ranks=64 …  a plan without data
 """
 
-from entry import launch
+from ending import then
+from entry import is_first, launch
 from omegaconf import DictConfig
 
 
@@ -14,10 +15,15 @@ def main(cfg: DictConfig) -> None:
     if cfg.check.grid is not None:
         from climate.planning.plan import plan
 
-        return plan(cfg)
-    from climate.training.preflight import preflight
+        plan(cfg)
+        next_one = "convert data; then the same command with store=STORE run_dir=RUN for check.…"
+    else:
+        from climate.training.preflight import preflight
 
-    return preflight(cfg)
+        preflight(cfg)
+        next_one = "the same command with train-era5 for check"
+    if is_first():
+        then(next_one)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ python launch/store.py repair STORE source=weatherbench source.root=DIR [variabl
 import sys
 from pathlib import Path
 
+from ending import command, then
 from entry import launch
 from omegaconf import DictConfig
 
@@ -23,18 +24,22 @@ def main(cfg: DictConfig) -> None:
     path = Path(cfg.store)
     if cfg.action == "info":
         print("\n".join(describe_store(path)))
+        then(command("store", "verify", str(path)))
     elif cfg.action == "verify":
         lines = damages(path)
         print("\n".join(lines) if lines else f"{path}: whole")
+        then(mending(path) if lines else use(path))
         sys.exit(1 if lines else 0)
     elif cfg.action == "upgrade":
         lines = upgrade(path, cfg.force_unlock)
         print("\n".join(lines) or f"{path}: is of this version")
+        then(command("store", "verify", str(path)))
     else:
         if "source" not in cfg:
             raise InputError("repair reads the source: give source=weatherbench source.root=DIR")
         mended = repair(path, *open_source(cfg), cfg.force_unlock)
         print("\n".join(f"mended {name}" for name in mended) or f"{path}: was whole")
+        then(command("store", "verify", str(path)))
 
 
 def damages(path: Path) -> list[str]:
@@ -58,6 +63,36 @@ def damages(path: Path) -> list[str]:
     return (
         stores.verify_store(path) if kind in ("", STORE_KIND) else sealing.verify_folder(path, kind)
     )
+
+
+def use(path: Path) -> str:
+    """What to do with something whole."""
+    from climate.forecasts.access import FORECAST_KIND
+    from physics_systems.data.trajectories import TRAJECTORIES_KIND
+    from vgbdm.storage.sealing import kind_of
+    from vgbdm.training.verify import is_run
+
+    if is_run(path):
+        return f"python -c 'import vgbdm; model = vgbdm.load(\"{path}\")'"
+    kind = kind_of(path)
+    if kind == FORECAST_KIND:
+        return command("evaluate_era5", f"forecast={path}", "store=STORE", "out=SCORES")
+    if kind == TRAJECTORIES_KIND:
+        return command("train_system", "system=SYSTEM", f"data.train={path}", "data.val=STORE")
+    return command("train_era5", f"store={path}", "run_dir=RUN")
+
+
+def mending(path: Path) -> str:
+    """What to do about damage."""
+    from climate.store.layout import STORE_KIND
+    from vgbdm.storage.sealing import kind_of
+    from vgbdm.training.verify import is_run
+
+    if is_run(path):
+        return "train with resume=true, which goes on from the newest checkpoint that is whole"
+    if kind_of(path) in ("", STORE_KIND):
+        return command("store", "repair", str(path), "source=SOURCE", "source.root=FILES")
+    return "make it again, or fetch it again"
 
 
 if __name__ == "__main__":

@@ -122,6 +122,21 @@ def test_a_name_that_says_nothing_ends_the_build(monkeypatch):
     assert said == [("vgbdm.silent",)]
 
 
+def test_a_long_line_of_a_shell_stays_one_line(tmp_path, monkeypatch):
+    pytest.importorskip("myst_nb", reason="the extra docs is not installed")
+    import nbformat
+    from jupyter_cache.executors import utils
+
+    monkeypatch.syspath_prepend(str(REPO / "docs" / "_ext"))
+    monkeypatch.setattr(utils, "executenb", utils.executenb)
+    importlib.import_module("whole_lines").setup(None)
+    cell = nbformat.v4.new_code_cell("%%bash\nfor k in $(seq 200); do printf 'ä'; done")
+    book = nbformat.v4.new_notebook(cells=[cell])
+    done = utils.single_nb_execution(book, cwd=str(tmp_path), timeout=None, allow_errors=False)
+    (said,) = done.nb.cells[0].outputs
+    assert said["text"] == 200 * "ä"
+
+
 def test_the_table_of_common_errors_quotes_lines_that_the_code_has(monkeypatch):
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
     monkeypatch.syspath_prepend(str(REPO / "docs" / "_ext"))

@@ -1,6 +1,7 @@
 """``launch/store.py`` looks at whatever was written here."""
 
 import importlib
+import sys
 
 import numpy as np
 import pytest
@@ -18,9 +19,17 @@ launcher = importlib.import_module("store")
 
 
 def verify(path, capsys) -> tuple[int, str]:
+    """The exit code and what is said, but for what to do next."""
+    code, said, _ = verify_and_then(path, capsys)
+    return code, said
+
+
+def verify_and_then(path, capsys) -> tuple[int, str, str]:
     with pytest.raises(SystemExit) as ended:
         launcher.main(OmegaConf.create({"action": "verify", "store": str(path)}))
-    return ended.value.code, capsys.readouterr().out.strip()
+    *said, then = capsys.readouterr().out.splitlines()
+    assert then.startswith("next: ")
+    return ended.value.code, "\n".join(said), then.removeprefix("next: ")
 
 
 def flip(path) -> None:
@@ -59,6 +68,37 @@ def test_every_kind_is_verified(tmp_path, capsys, kind):
     assert code == 1 and "missing" in line
     file.write_bytes(whole)
     assert verify(path, capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "use", "mending"),
+    [
+        ("store", "train_era5.py store=PATH run_dir=RUN", "store.py repair PATH source="),
+        ("forecast", "evaluate_era5.py forecast=PATH store=STORE out=SCORES", "make it again"),
+        ("trajectories", "train_system.py system=SYSTEM data.train=PATH", "make it again"),
+        ("run", 'model = vgbdm.load("PATH")', "resume=true"),
+    ],
+)
+def test_what_is_looked_at_is_said_to_be_used_or_mended(
+    kind, use, mending, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(sys, "argv", ["launch/store.py"])
+    path, file = make(kind, tmp_path)
+    capsys.readouterr()
+    assert use.replace("PATH", str(path)) in verify_and_then(path, capsys)[2]
+    flip(file)
+    assert mending.replace("PATH", str(path)) in verify_and_then(path, capsys)[2]
+
+
+def test_after_all_else_a_store_is_to_be_verified(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["launch/store.py"])
+    path = make_store(tmp_path).path
+    for action in ("info", "upgrade"):
+        launcher.main(
+            OmegaConf.create({"action": action, "store": str(path), "force_unlock": False})
+        )
+        told = capsys.readouterr().out.splitlines()[-1]
+        assert told == f"next: python launch/store.py verify {path}"
 
 
 def test_the_state_and_the_pointers_of_a_run_are_looked_at(tmp_path, capsys):

@@ -117,6 +117,7 @@ def test_it_works_under_every_launcher(store, tmp_path, name):
     options = [f"store={store.path}", f"run_dir={tmp_path}/run", "size=tiny", "batch=8"]
     done = finish([*starter(name), script, *options])
     assert (done.stdout + done.stderr).count("advice: ") >= 1
+    assert done.stdout.count("next: the same command with train-era5 for check") == 1
     assert not list(tmp_path.iterdir())
 
 
