@@ -35,7 +35,7 @@ def main(cfg: DictConfig) -> None:
         forecasts = [open_forecast(place, store) for place in places]
         forecast = forecasts[0]
         dress = open_forecast(dask.path(cfg.dress), store) if cfg.dress else None
-        result = score(forecasts, store, dress, cfg.seed, dask, aside)
+        result = score(forecasts, store, dress, cfg.seed, dask, aside, cfg.members)
         result.write(out)
         print(format_table(result.scorecard))
         report = write_report(result, forecast, store, out, cfg.run_dir)

@@ -36,11 +36,16 @@ def crps(members: Tensor, truth: Tensor) -> Tensor:
     Returns:
         (...) in the unit of the values.
     """
+    return (members - truth).abs().mean(0) - half_distance(members)
+
+
+@in_full
+def half_distance(members: Tensor) -> Tensor:
+    """½ E|X - X'| (...), X ≠ X', of members (M, ...), M ≥ 2."""
     count = len(members)
     ordered = members.sort(0).values
     weights = 2 * torch.arange(1, count + 1, dtype=members.dtype, device=members.device) - count - 1
-    spread = torch.einsum("m,m...->...", weights, ordered) / (count * (count - 1))
-    return (members - truth).abs().mean(0) - spread
+    return torch.einsum("m,m...->...", weights, ordered) / (count * (count - 1))
 
 
 def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:

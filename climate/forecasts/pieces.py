@@ -130,12 +130,14 @@ class Window:
     Attributes:
         states: (T, C, H, W) float32, physical units.
         anomalies: (T, C, H, W) float32.
+        index: (T,) of the times in the store.
         places: (N, past + 1 + S) of the frames of the starts among the times.
         past: frames before the initial one.
     """
 
     states: np.ndarray
     anomalies: np.ndarray
+    index: np.ndarray
     places: np.ndarray
     past: int
 
@@ -174,7 +176,7 @@ def read_window(truth: Truth, piece: Piece) -> Window:
     if store.mask is not None:
         for fields in (states, anomalies):
             fields[:, area.cut(store.mask[piece.channels])] = 0.0
-    return Window(states, anomalies, place, truth.past)
+    return Window(states, anomalies, index, place, truth.past)
 
 
 def runs(index: np.ndarray, chunk: int, size: int) -> Iterator[slice]:

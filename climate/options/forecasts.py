@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from annotated_types import Interval
+
 from climate.options.words import Dates, DistinctNames, Duration, Hours
 from climate.options.workers import Dask
-from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
+from vgbdm.options.kinds import MOST, Count, Precision, Seed, Text, Unit, With
 from vgbdm.options.shapes import Launched, Options
 
 Members = Annotated[Count, Unit("members")]
+Drawn = Annotated[int, Interval(ge=2, le=MOST), Unit("members")]
 
 
 class Around(Options):
@@ -79,7 +82,9 @@ class EvaluateEra5(Launched):
         out: folder for the tables, the rules and report.html.
         run_dir: of the training, for its curves and config in the report; null: none.
         dress: a forecast of the same model with split=val: adds the row model_dressed; null: none.
-        seed: of the bootstrap.
+        members: drawn of climatology and of model_dressed; null: as many as the forecast has, 16
+            where it has one.
+        seed: of the bootstrap and of these draws.
         must_beat: leads at which the model must beat both persistences, or exit 3.
         workers: Dask threads; null: as many as cores.
         dask: who scores.
@@ -93,6 +98,7 @@ class EvaluateEra5(Launched):
     out: Text
     run_dir: Text | None
     dress: Text | None
+    members: Drawn | None
     seed: Seed
     must_beat: Annotated[Hours, Unit("h")]
     workers: Count | None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from climate.conventions.wording import unit_words, with_unit
 from climate.report.panels import COLOURS, colour, grid, lead_axis, some_leads, waves_axis
-from climate.report.words import rank_word
+from climate.report.words import EVEN, named, rank_word
 from vgbdm.report.legends import legend
 from vgbdm.report.page import draw
 
@@ -25,6 +24,8 @@ SCORE_LABELS = {
 }
 DIMENSIONAL = ("rmse_root_of_mean", "crps")
 """Scores in the variable's unit, which cannot be below 0."""
+BARS = 0.85
+"""Width of the bars of a rank, all rows together."""
 FAINTEST = 1e-6
 """Share of the strongest wave, below which spectra are not drawn."""
 
@@ -73,25 +74,26 @@ def _curve(axis: Axes, values: pd.DataFrame, score: str, row: str, shade: str) -
 
 
 def spread_and_skill(scorecard: pd.DataFrame, units: Mapping[str, str]) -> bytes:
-    """RMSE of the ensemble mean and spread against lead, a panel per variable.
+    """RMSE of the mean and spread of each ensemble against lead, a panel per variable.
 
     They meet where members and truth are drawn alike.
     """
-    own = scorecard[scorecard["row"] == "model"]
+    ensembles = scorecard[scorecard["spread_skill"].notna()]
 
     def make() -> Figure:
-        variables = list(own["variable"].unique())
+        variables = list(ensembles["variable"].unique())
         figure, axes = grid(len(variables), 2.4)
         for axis, variable in zip(axes, variables, strict=True):
-            block = own[own["variable"] == variable]
-            error, hours = block["rmse_root_of_mean"], block["lead_hours"]
-            look: dict[str, Any] = {"marker": "o", "ms": 3}
-            axis.plot(hours, error, color=COLOURS["model"], label="RMSE of the mean", **look)
-            spread = error * block["spread_skill"]
-            axis.plot(hours, spread, color="#c2571a", linestyle="--", label="spread", **look)
+            of_variable = ensembles[ensembles["variable"] == variable]
+            for row, block in of_variable.groupby("row", sort=False):
+                error, hours = block["rmse_root_of_mean"], block["lead_hours"]
+                look: dict[str, Any] = {"color": COLOURS[str(row)], "marker": "o", "ms": 3}
+                axis.plot(hours, error, label=f"{named(row)}, RMSE", **look)
+                spread = error * block["spread_skill"]
+                axis.plot(hours, spread, linestyle="--", label=f"{named(row)}, spread", **look)
             axis.set_title(with_unit(str(variable), units[variable]))
-            axis.set_ylim(0, 1.15 * float(np.nanmax([error, spread])))
-            lead_axis(axis, list(hours))
+            axis.set_ylim(bottom=0)
+            lead_axis(axis, list(of_variable["lead_hours"]))
         legend(figure, axes)
         return figure
 
@@ -166,23 +168,36 @@ def spectra(table: pd.DataFrame, units: Mapping[str, str]) -> bytes:
 
 
 def rank_histograms(table: pd.DataFrame) -> bytes:
-    """Share of truths at each rank over the even share, a panel per variable and lead."""
+    """Share of truths at each rank over the even share, a panel per variable and lead.
+
+    The rows stand side by side; what one looks like is said where it is not about even.
+
+    Args:
+        table: of `climate.verification.shapes.Shapes`.
+    """
 
     def make() -> Figure:
         variables, leads = list(table["variable"].unique()), some_leads(list(table["lead_hours"]))
+        rows = list(table["row"].unique())
         figure, axes = grid(len(variables) * len(leads), 2.1, len(leads))
         places = [(variable, lead) for variable in variables for lead in leads]
         for axis, (variable, lead) in zip(axes, places, strict=True):
             chosen = (table["variable"] == variable) & (table["lead_hours"] == lead)
-            shares = table[chosen]
-            axis.bar(shares["rank"], shares["share"] * len(shares), color=COLOURS["model"])
+            title = [f"{variable}, {lead} h"]
+            for k, row in enumerate(rows):
+                shares = table[chosen & (table["row"] == row)]
+                place = shares["rank"] + (k - (len(rows) - 1) / 2) * BARS / len(rows)
+                look = {"color": COLOURS[row], "label": named(row), "width": BARS / len(rows)}
+                axis.bar(place, shares["share"] * len(shares), **look)
+                word = rank_word(shares["share"].to_numpy())
+                title += [f"{named(row)}: {word}"] if word != EVEN else []
             axis.axhline(1, color=COLOURS["truth"], linewidth=0.8)
-            axis.set_title(f"{variable}, {lead} h: {rank_word(shares['share'].to_numpy())}")
+            axis.set_title("\n".join(title))
             axis.set_xlabel("rank of the truth")
             axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
             if lead == leads[0]:
                 axis.set_ylabel("share ÷ even share")
-        figure.tight_layout()
+        legend(figure, axes)
         return figure
 
     return draw(make)

@@ -12,7 +12,7 @@ from climate.forecasts.reading import Forecast, open_forecast
 from climate.report import figures, tables
 from climate.report.example import one_forecast
 from climate.report.panels import some_leads
-from climate.report.words import RANKS, SPECTRA, curves_alt, headline, rank_word
+from climate.report.words import RANKS, SPECTRA, curves_alt, headline, named, rank_word
 from climate.store.layout import TrainingStore
 from climate.store.mask import in_one_line, store_lines
 from climate.verification.comparison import Comparison
@@ -44,7 +44,7 @@ def write_report(
         Section("Skill at a glance", [tables.heat(scorecard)]),
         Section("Skill against lead time", [*_curves(scorecard, units), Text(BANDS, "quiet")]),
         Section("Scores", tables.scores(scorecard, units)),
-        Section("Spread and ranks of the ensemble", _ensemble(scorecard, result.ranks, units)),
+        Section("Spread and ranks of ensembles", _ensemble(scorecard, result.ranks, units)),
         Section("Zonal energy spectra", _spectra(result.spectra, units)),
         Section("One forecast", one_forecast(forecast, store, units)),
         Section("Beside published scores", tables.beside(scorecard, forecast, store)),
@@ -91,21 +91,21 @@ def _curves(scorecard: pd.DataFrame, units: dict[str, str]) -> list[Part]:
 
 
 def _ensemble(scorecard: pd.DataFrame, ranks: pd.DataFrame, units: dict[str, str]) -> list[Part]:
-    """Spread beside error, and rank histograms; nothing of a forecast that is no ensemble."""
+    """Spread beside error, and rank histograms, of all rows that are ensembles."""
     parts: list[Part] = []
-    own = scorecard[scorecard["row"] == "model"]
-    if own["spread_skill"].notna().any():
-        last = own[own["lead_hours"] == own["lead_hours"].max()]
-        told = ", ".join(
-            f"{name} {v:.2f}"
-            for name, v in zip(last["variable"], last["spread_skill"], strict=True)
-        )
+    ensembles = scorecard[scorecard["spread_skill"].notna()]
+    if len(ensembles):
+        last = ensembles[ensembles["lead_hours"] == ensembles["lead_hours"].max()]
+        told = []
+        for row, block in last.groupby("row", sort=False):
+            both = zip(block["variable"], block["spread_skill"], strict=True)
+            told.append(f"{named(row)} {', '.join(f'{name} {v:.2f}' for name, v in both)}")
         alt = (
-            "Curves of the RMSE of the ensemble mean and of the spread against lead time, one "
-            f"panel per variable. Spread ÷ RMSE at the last lead: {told}."
+            "Curves of the RMSE of the mean and of the spread of each ensemble against lead time, "
+            f"one panel per variable. Spread ÷ RMSE at the last lead: {'; '.join(told)}."
         )
         words = (
-            "Spread beside the error of the mean: alike where the ensemble is as wide as it errs."
+            "Spread beside the error of the mean: alike where an ensemble is as wide as it errs."
         )
         parts.append(Picture(figures.spread_and_skill(scorecard, units), alt, words))
     if len(ranks):
@@ -115,10 +115,10 @@ def _ensemble(scorecard: pd.DataFrame, ranks: pd.DataFrame, units: dict[str, str
 
 def _ranks(ranks: pd.DataFrame) -> Picture:
     words = []
-    for variable, block in ranks.groupby("variable", sort=False):
+    for (row, variable), block in ranks.groupby(["row", "variable"], sort=False):
         for lead in some_leads(list(block["lead_hours"])):
             shares = block.loc[block["lead_hours"] == lead, "share"].to_numpy()
-            words.append(f"{variable} at {lead} h {rank_word(shares)}")
+            words.append(f"{named(row)}, {variable} at {lead} h {rank_word(shares)}")
     alt = f"Rank histograms, one panel per variable and lead: {'; '.join(words)}."
     return Picture(figures.rank_histograms(ranks), alt, "Ranks of the truth among the members.")
 
@@ -305,13 +305,13 @@ def write_table_report(table: ScoreTable, store: TrainingStore, out: Path, comma
 
 
 def _pictures(place: Path, store: TrainingStore, units: dict[str, str]) -> list[Part]:
-    """Spectra, ranks, maps and the Courant number of one run."""
+    """Spectra, spread, ranks, maps and the Courant number of one run."""
     parts: list[Part] = []
     spectra, ranks = (place / "scores" / f"{name}.csv" for name in ("spectra", "ranks"))
     if spectra.exists():
         parts += _spectra(pd.read_csv(spectra), units)
-    if ranks.exists():
-        parts.append(_ranks(pd.read_csv(ranks)))
+    card = pd.read_csv(place / "scores" / "scorecard.csv")
+    parts += _ensemble(card, pd.read_csv(ranks), units)
     parts += one_forecast(open_forecast(place / "test", store), store, units)
     courant = figures.courant(place / "run" / "log.csv")
     alt = "Curve of the Courant number against the training step."

@@ -139,14 +139,15 @@ def rank_word(shares: np.ndarray) -> str:
         words.append("too wide")
     if abs(tilt) >= TILT:
         words.append("too low" if tilt > 0 else "too high")
-    return ", ".join(words) or "about even"
+    return ", ".join(words) or EVEN
 
 
+EVEN = "about even"
 RANKS = (
     "Each bar is the share of truths that had so many members below them, over the even share (the "
-    "line). Even: truth and members are drawn alike. Too narrow: truths lie outside of all members "
-    "too often (a U). Too wide: too seldom (a dome). Too low, too high: the members are, of the "
-    "truth (a slope)."
+    "line). No word: about even, as where truth and members are drawn alike. Too narrow: truths "
+    "lie outside of all members too often (a U). Too wide: too seldom (a dome). Too low, too high: "
+    "the members are, of the truth (a slope)."
 )
 SPECTRA = (
     "Power by zonal wavenumber, weighted by latitude. A line below the truth's at high wavenumbers "

@@ -12,13 +12,11 @@ Shapes: ``B`` pairs of a start and a lead, ``M`` members (1: deterministic), ``H
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 
 from climate.grids.area import Area
-from vgbdm.scores import crps, ranks
+from vgbdm.scores import crps
 
 STATISTIC_NAMES = (
     "square", "root", "error", "product", "forecast_square", "truth_square", "crps",
@@ -70,40 +68,6 @@ def _of_members(errors: np.ndarray, area: Area) -> dict[str, np.ndarray]:
     return {"crps": area.mean(score), "spread_square": spread}
 
 
-def normal_statistics(error: np.ndarray, std: np.ndarray, area: Area) -> dict[str, np.ndarray]:
-    """``crps`` and ``spread_square``, each (B,), of a normal distribution about one forecast.
-
-    Args:
-        error: (B, H, W) of the forecast.
-        std: σ, broadcast to it.
-        area: of the fields.
-    """
-    shape = np.broadcast_shapes(std.shape, error.shape[-2:])
-    spread = area.mean(area.blank(np.broadcast_to(std**2, shape)))
-    score = area.mean(area.blank(gaussian_crps(error, std)))
-    return {"crps": score, "spread_square": np.broadcast_to(spread, score.shape)}
-
-
-def gaussian_crps(error: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """CRPS of a normal distribution, σ [z erf(z/√2) + √(2/π) exp(-z²/2) - 1/√π], z = error/σ.
-
-    Where σ is 0 it is the absolute error. Gneiting et al. 2005, eq. 5.
-
-    Args:
-        error: of the mean, any shape.
-        std: σ, broadcast to it; the result has the precision of the error.
-    """
-    sigma = np.asarray(std, error.dtype)
-    narrow = sigma <= 0
-    scale = torch.from_numpy(np.where(narrow, sigma.dtype.type(1), sigma))
-    z = torch.from_numpy(error) / scale
-    half = z * math.sqrt(0.5)
-    value = torch.erf(half).mul_(z)
-    value.add_(half.square_().neg_().exp_(), alpha=math.sqrt(2 / math.pi))
-    found = value.sub_(1 / math.sqrt(math.pi)).mul_(scale).numpy()
-    return np.where(narrow, np.abs(error), found) if narrow.any() else found
-
-
 def zonal_spectrum(fields: np.ndarray, area: Area) -> np.ndarray:
     """Power per zonal wavenumber, (..., K) float64, of fields (..., H, W) around the whole Earth.
 
@@ -135,10 +99,9 @@ def rank_histogram(members: np.ndarray, truth: np.ndarray, area: Area) -> np.nda
         area: of the fields.
     """
     count, pairs = len(members) + 2, len(truth)
-    of_members, of_truth = torch.from_numpy(members), torch.from_numpy(truth)
-    below = ranks(of_members, of_truth).numpy()
-    equal = (of_members == of_truth).sum(0).numpy()
-    weight = (area.point_weights / (equal + 1)).ravel()
+    few = np.min_scalar_type(len(members))  # sums of bytes are ten times as fast
+    below, equal = (members < truth).sum(0, dtype=few), (members == truth).sum(0, dtype=few)
+    weight = (area.point_weights / (equal + 1.0)).ravel()
     place = below + count * np.arange(pairs)[:, None, None]
     # a share goes to every rank from `below` to `below + equal`: a step up, and one down after it
     up = np.bincount(place.ravel(), weight, pairs * count)

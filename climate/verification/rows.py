@@ -15,13 +15,8 @@ from climate.forecasts.pieces import Piece, Truth, read_window
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
 from climate.verification.days import DaySums
-from climate.verification.pairs import (
-    STATISTIC_NAMES,
-    mean_of,
-    normal_statistics,
-    pair_statistics,
-    zonal_spectrum,
-)
+from climate.verification.draws import NormalDraws
+from climate.verification.pairs import STATISTIC_NAMES, mean_of, pair_statistics, zonal_spectrum
 from climate.verification.series import Pairs, PartStatistics, Series, Statistics
 from climate.verification.shapes import Shapes, has_spectra
 from climate.verification.trivial import TrivialFit, damped_persistence, lagged_frames, persistence
@@ -41,6 +36,7 @@ class Rows:
         fit: what trivial rows learned.
         dressing: (S, C, H) of the row ``model_dressed``; None: there is none.
         lagged: (S,) see `lagged_frames`; None: there is no such row.
+        draws: of ``model_dressed`` and climatology, which are normal distributions.
     """
 
     forecast: Forecast
@@ -49,6 +45,7 @@ class Rows:
     fit: TrivialFit
     dressing: np.ndarray | None
     lagged: np.ndarray | None
+    draws: NormalDraws
 
     @property
     def truth(self) -> Truth:
@@ -58,21 +55,29 @@ class Rows:
     @property
     def rules(self) -> dict[str, str]:
         """Row → how it is made, in the order of the table."""
-        normal, members = "normal about it with the standard deviation", self.forecast.members
+        members = self.forecast.members
+        normal = (
+            f"for CRPS, spread and ranks {self.draws.members} draws of a normal about it, "
+            "independent at each point, with the standard deviation"
+        )
         rules = {
             "model": f"mean of {members} members" if members > 1 else "the forecast",
-            "model_dressed": f"the same mean, {normal} of its own errors on validation per "
+            "model_dressed": f"the same mean; {normal} of its own errors on validation per "
             "variable, lead and latitude",
             "persistence": "the initial state",
             "damped_persistence": "climatology plus the damped initial anomaly, fitted per "
             "variable and lead on training",
             "lagged_persistence": f"{LAGGED}: the latest state known at that hour of the day, up "
             "to 24 h ahead that of the day before; starts without a whole day before are left out",
-            "climatology": f"{self.store.climatology.rule}; for CRPS {normal} of the training "
+            "climatology": f"{self.store.climatology.rule}; {normal} of the training "
             "anomalies per variable and point",
         }
         held = {"model_dressed": self.dressing, "lagged_persistence": self.lagged}
         return {k: rule for k, rule in rules.items() if held.get(k, ()) is not None}
+
+    def seconds(self, index: np.ndarray) -> list[int]:
+        """Times of the store since 1970, by which draws are keyed."""
+        return [int(time) for time in self.store.times[index].astype("datetime64[s]").astype(int)]
 
     def has_past(self, starts: slice) -> np.ndarray:
         """Starts (n,) whose lagged states of the day before are all there."""
@@ -148,14 +153,17 @@ def score_piece(rows: Rows, piece: Piece) -> Sums:
 def _add_valid_times(rows: Rows, series: Series, sums: Sums) -> None:
     """The row of climatology and the spectra of the truth: what a valid time alone decides."""
     area, piece, valid = series.area, series.piece, series.window.valid
-    spread, parts = rows.fit.spread[series.c], []
+    seconds, parts = rows.seconds(series.window.index), []
+    of_channel = f"climatology {series.channel}", rows.fit.spread[series.c]
     for times in series.times():
-        anomalies = series.anomalies[times]
+        anomalies, keys = series.anomalies[times], [(second,) for second in seconds[times]]
         statistics = pair_statistics(-anomalies[None], anomalies, area)
-        parts.append(statistics | normal_statistics(anomalies, spread, area))
-    found = {
-        name: np.concatenate([part[name] for part in parts])[valid] for name in STATISTIC_NAMES
-    }
+        scores, shares = rows.draws.statistics(*of_channel, -anomalies, keys, area)
+        parts.append({**statistics, **scores, "ranks": shares})
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    ranks = np.stack([found["ranks"][times].sum(0) for times in valid.T])
+    sums.shapes.add_ranks("climatology", series.channel, piece.leads, ranks)
+    found = {name: found[name][valid] for name in STATISTIC_NAMES}
     days = rows.days[piece.starts]
     sums.total("climatology", series.channel).add(days, found, piece.leads.start)
     if has_spectra(area):
@@ -170,7 +178,7 @@ def _add_forecasts(rows: Rows, series: Series, starts: slice, leads: slice, sums
     for pairs in series.pairs(starts, leads):
         truth = series.states[pairs.valid]
         sums.shapes.add(series.channel, pairs.leads.start, pairs.members, truth, series.area)
-        for row, statistics in _rows_of(rows, series, pairs, truth):
+        for row, statistics in _rows_of(rows, series, pairs, truth, sums.shapes):
             part.put(row, pairs, statistics)
     for row, statistics in part.rows.items():
         days = rows.days[starts]
@@ -182,9 +190,9 @@ def _add_forecasts(rows: Rows, series: Series, starts: slice, leads: slice, sums
 
 
 def _rows_of(
-    rows: Rows, series: Series, pairs: Pairs, truth: np.ndarray
+    rows: Rows, series: Series, pairs: Pairs, truth: np.ndarray, shapes: Shapes
 ) -> Iterator[tuple[str, Statistics]]:
-    """Statistics (s,) of each row from a start; ``truth`` (s, H, W)."""
+    """Statistics (s,) of each row from a start; ``truth`` (s, H, W); ranks of draws are added."""
     area, window, leads = series.area, series.window, pairs.leads
     place = pairs.start - series.piece.starts.start
     anomalies, first = series.anomalies[pairs.valid], window.initial[place]
@@ -193,7 +201,12 @@ def _rows_of(
     yield "model", model
     if rows.dressing is not None:
         width = rows.dressing[leads, series.c, :, None]
-        yield "model_dressed", model | normal_statistics(mean_of(errors), width, area)
+        (start,) = rows.seconds(rows.forecast.starts[[pairs.start]])
+        keys = [(start, lead) for lead in range(leads.start, leads.stop)]
+        of_channel = f"model_dressed {series.channel}", width
+        scores, shares = rows.draws.statistics(*of_channel, mean_of(errors), keys, area)
+        shapes.add_ranks("model_dressed", series.channel, leads, shares)
+        yield "model_dressed", {**model, **scores}
     error = persistence(series.states[first], truth)
     yield "persistence", pair_statistics(error[None], anomalies, area)
     damping = rows.fit.damping[leads, series.c].astype(np.float32)

@@ -17,6 +17,7 @@ from climate.forecasts.pieces import pieces
 from climate.forecasts.reading import Forecast
 from climate.store.layout import TrainingStore
 from climate.verification.days import DaySums, assign_periods
+from climate.verification.draws import NormalDraws
 from climate.verification.dressing import validation_spread
 from climate.verification.intervals import Intervals, Score
 from climate.verification.kept_fits import trivial_fit
@@ -28,6 +29,8 @@ from climate.verification.tasks import HERE, over_pieces
 from vgbdm.report.tables import in_columns, write_csv
 from vgbdm.tasks import Dask
 
+DRAWN = 16
+"""Members of a normal row beside a forecast that has no members."""
 NOT_COMPARABLE = "not comparable with rows that know nothing ahead, as trivial and published ones"
 SCORE_COLUMNS = (
     "row", "variable", "lead_hours",
@@ -78,6 +81,7 @@ def score(
     seed: int = 0,
     dask: Dask = HERE,
     kept: Path | None = None,
+    members: int | None = None,
 ) -> Verification:
     """Score a forecast and the trivial rows; a task's memory is bounded by `forecasts.pieces`.
 
@@ -86,9 +90,10 @@ def score(
         store: truth, climatology, and the training period for what the rows learn.
         dress: forecasts of the same model from the validation period; adds the row
             ``model_dressed``, the forecast's mean with a normal error of the size they have.
-        seed: of the bootstrap.
+        seed: of the bootstrap and of the draws of normal rows.
         dask: who works; a cluster reads the same paths.
         kept: folder for what trivial rows learn, which is read there the next time; None: nowhere.
+        members: drawn of a normal row; None: as many as the forecast has, `DRAWN` of one.
 
     Raises:
         InputError: if ``dress`` is not of the validation period or does not fit the forecast, or
@@ -98,9 +103,11 @@ def score(
     first = forecasts[0]
     dressing = None if dress is None else validation_spread(dress, first, store, dask)
     fit = trivial_fit(store, first.area, first.step, first.leads, kept, dask)
+    count = members or (first.members if first.members > 1 else DRAWN)
+    draws = NormalDraws(seed, count, len(first.area.lat) * len(first.area.lon))
     days = assign_periods([store.times[each.starts] for each in forecasts])
     of_periods = [
-        Rows(each, store, own, fit, dressing, lagged_row(each, store))
+        Rows(each, store, own, fit, dressing, lagged_row(each, store), draws)
         for each, own in zip(forecasts, days, strict=True)
     ]
     sums = Sums.pool([_sums_of(rows, dask) for rows in of_periods])
@@ -136,12 +143,12 @@ def _rules_of_scores(forecast: Forecast, store: TrainingStore, intervals: str) -
     masked = forecast.masked(store)
     rules = {
         "crps": "fair (Ferro 2014); of a row with one forecast the absolute error",
-        "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean",
+        "spread_skill": "√((M+1)/M · mean variance with M-1) ÷ RMSE of the mean; of draws about a "
+        "mean that is known without (M+1)/M",
+        "ranks": RANK_RULE,
         "intervals": intervals,
         "spectra": SPECTRUM_RULE + ("; none of masked variables" if masked else ""),
     }
-    if forecast.members > 1:
-        rules["ranks"] = RANK_RULE
     if masked:
         rules["masked"] = masked
     if forecast.boundary:

@@ -20,7 +20,12 @@ SPECTRUM_RULE = (
     "power per zonal wavenumber, squared amplitude, cos φ-weighted over all latitudes, mean over "
     "starts; of an ensemble the mean over members (model) and that of its mean (model_mean)"
 )
-RANK_RULE = "area-weighted share of truths at each rank among the members; ties shared evenly"
+ENSEMBLES = ("model", "model_dressed", "climatology")
+"""Rows that may have ranks."""
+RANK_RULE = (
+    "area-weighted share of truths at each rank among the members, or among the draws of a normal "
+    "row; ties shared evenly"
+)
 
 
 def has_spectra(area: Area) -> bool:
@@ -38,7 +43,7 @@ class Shapes:
     def __init__(self, hours: list[int]) -> None:
         self.hours = hours
         self.spectra: dict[tuple[str, str], np.ndarray] = {}
-        self.ranks: dict[str, np.ndarray] = {}
+        self.ranks: dict[tuple[str, str], np.ndarray] = {}
         self.starts: dict[str, np.ndarray] = {}
 
     def add(
@@ -62,7 +67,11 @@ class Shapes:
                 power = zonal_spectrum(mean_of(members), area)
                 self._sum(self.spectra, ("model_mean", variable), leads, power)
         if len(members) > 1:
-            self._sum(self.ranks, variable, leads, rank_histogram(members, truth, area))
+            self.add_ranks("model", variable, leads, rank_histogram(members, truth, area))
+
+    def add_ranks(self, row: str, variable: str, leads: slice, shares: np.ndarray) -> None:
+        """Take in a row's rank histograms (S, M + 1), of a start or summed over some."""
+        self._sum(self.ranks, (row, variable), leads, shares)
 
     def add_truth(self, variable: str, leads: slice, power: np.ndarray) -> None:
         """Take in spectra (S, K) of the truth, summed over the starts."""
@@ -94,11 +103,13 @@ class Shapes:
         return pd.DataFrame(found, columns=columns)
 
     def ranks_table(self) -> pd.DataFrame:
-        """Columns variable, lead_hours, rank, share; empty for a deterministic forecast."""
+        """Columns row, variable, lead_hours, rank, share, of rows that are ensembles."""
         found = [
-            (variable, hour, rank, share)
-            for variable, sums in self.ranks.items()
-            for hour, shares in zip(self.hours, sums / self.starts[variable], strict=True)
+            (row, variable, hour, rank, share)
+            for row in ENSEMBLES
+            for variable, starts in self.starts.items()
+            if (row, variable) in self.ranks
+            for hour, shares in zip(self.hours, self.ranks[row, variable] / starts, strict=True)
             for rank, share in enumerate(shares)
         ]
-        return pd.DataFrame(found, columns=["variable", "lead_hours", "rank", "share"])
+        return pd.DataFrame(found, columns=["row", "variable", "lead_hours", "rank", "share"])

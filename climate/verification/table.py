@@ -18,6 +18,7 @@ from vgbdm.errors import InputError
 REPORTED = ("rmse_root_of_mean", "acc", "crps", "spread_skill")
 TRIVIAL = ("persistence", "damped_persistence", "climatology")
 KEY_COLUMNS = ["row", "variable", "lead_hours"]
+LINE_COLUMNS = ["variable", "row", "seed", "lead_hours", "rmse", "crps", "spread_skill", "steps"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class ScoreTable:
             interval below 0 (``first_better``), above it (``first_worse``), of ``seeds``.
         rows: models, the first one first.
         runs: folder of each (row, seed).
+        lines: `LINE_COLUMNS` of each variable, row, seed and lead; a row that needs no model has no
+            seed and no steps, and is that of the first run.
     """
 
     scores: pd.DataFrame
     differences: pd.DataFrame
     rows: tuple[str, ...]
     runs: dict[tuple[str, int], Path]
+    lines: pd.DataFrame
 
 
 def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTable:
@@ -60,27 +64,32 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
             raise InputError(f"{place}: has no scores; run the benchmark again to finish it")
         table = pd.read_csv(card)
         steps = int(json.loads((place / "run" / "last.json").read_text())["step"])
-        parts += list(_rows_of(table, row, steps))
+        parts += list(_rows_of(table, row, seed, steps, alone=bool(parts)))
         if row != rows[0]:
             other = pd.read_csv(place / "compared" / "comparison.csv")
             compared.append(other[other["score"] == "rmse_root_of_mean"].assign(row=row, seed=seed))
-    scores = _mean_over_seeds(pd.concat(parts))
+    lines = pd.concat(parts)
+    scores = _mean_over_seeds(lines)
     order = {name: k for k, name in enumerate([*rows, f"{rows[0]}_dressed", *TRIVIAL])}
     scores = scores.sort_values("row", key=lambda r: r.map(order).fillna(len(order)), kind="stable")
-    return ScoreTable(scores, _differences(compared), tuple(rows), runs)
+    lines = lines.rename(columns={"rmse_root_of_mean": "rmse"})[LINE_COLUMNS]
+    return ScoreTable(scores, _differences(compared), tuple(rows), runs, lines)
 
 
-def _rows_of(card: pd.DataFrame, row: str, steps: int) -> Iterator[pd.DataFrame]:
-    """The model's lines under its own name, and the trivial ones."""
+def _rows_of(
+    card: pd.DataFrame, row: str, seed: int, steps: int, *, alone: bool
+) -> Iterator[pd.DataFrame]:
+    """The model's lines under its own name, and, where it does not stand alone, trivial ones."""
     for name, block in card.groupby("row", sort=False):
         if str(name) in ("model", "model_dressed"):
-            yield block.assign(row=str(name).replace("model", row), steps=steps)
-        else:
-            yield block.assign(steps=np.nan)
+            told = {"row": str(name).replace("model", row), "seed": seed, "steps": steps}
+            yield block.assign(**told).astype({"seed": "Int64", "steps": "Int64"})
+        elif not alone:
+            yield block.assign(seed=pd.NA, steps=pd.NA).astype({"seed": "Int64", "steps": "Int64"})
 
 
-def _mean_over_seeds(scores: pd.DataFrame) -> pd.DataFrame:
-    groups = scores.groupby(KEY_COLUMNS, sort=False)
+def _mean_over_seeds(lines: pd.DataFrame) -> pd.DataFrame:
+    groups = lines.astype({"steps": float}).groupby(KEY_COLUMNS, sort=False)
     mean, std = groups[[*REPORTED, "steps", "n_starts"]].mean(), groups[list(REPORTED)].std()
     return mean.join(std.add_suffix("_std")).assign(seeds=groups.size()).reset_index()
 

@@ -59,7 +59,10 @@ def test_forecasts_are_scored_and_reported(store, made, tmp_path):
     rules = json.loads((tmp_path / "rules.json").read_text())
     assert "validation" in rules["model_dressed"]
     page = (tmp_path / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 + 1 + 3 + 1
+    assert page.count("data:image/png;base64,") == 3 + 1 + 1 + 1 + 3 + 1
+    ranks = pd.read_csv(tmp_path / "ranks.csv")
+    assert list(ranks["row"].unique()) == ["model_dressed", "climatology"]
+    assert ranks["rank"].max() == 16
     assert f"python launch/evaluate_era5.py forecast={made}/test" in page
     attributes = xr.open_zarr(made / "test", consolidated=False).attrs
     history = "launch/forecast_era5.py leads=12h split=test seed=0 checkpoint=best precision=fp32"

@@ -82,16 +82,24 @@ def test_a_score_stands_over_its_leads_with_its_intervals(score):
     assert [text.get_text() for text in legend.get_texts()] == rows
 
 
-def test_spread_stands_beside_the_error_of_the_mean():
+def test_spread_stands_beside_the_error_of_the_mean_of_each_ensemble():
     card = scorecard()
+    dressed = card[card["row"] == "model"].assign(row="model_dressed", spread_skill=0.5)
+    card, rows = pd.concat([card, dressed]), ["model", "model_dressed"]
     figure = figures.spread_and_skill(card, UNITS)
     for axis, variable in zip(grid_of(figure, 1, 2)[0], UNITS, strict=True):
-        own = card[(card["variable"] == variable) & (card["row"] == "model")]
-        error, spread = axis.lines
-        assert error.get_ydata().tolist() == own["rmse_root_of_mean"].tolist()
-        want = own["rmse_root_of_mean"] * own["spread_skill"]
-        assert np.allclose(spread.get_ydata(), want) and axis.get_ylim()[0] == 0
-        assert axis.get_ylim()[1] > want.max()
+        assert len(axis.lines) == 4 and axis.get_ylim()[0] == 0
+        for row, error, spread in zip(rows, axis.lines[::2], axis.lines[1::2], strict=True):
+            own = card[(card["variable"] == variable) & (card["row"] == row)]
+            assert error.get_ydata().tolist() == own["rmse_root_of_mean"].tolist()
+            want = own["rmse_root_of_mean"] * own["spread_skill"]
+            assert np.allclose(spread.get_ydata(), want) and axis.get_ylim()[1] > want.max()
+            looks = [(line.get_color(), line.get_linestyle()) for line in (error, spread)]
+            assert looks == [(COLOURS[row], "-"), (COLOURS[row], "--")]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "model, RMSE", "model, spread", "model dressed, RMSE", "model dressed, spread",
+    ]  # fmt: skip
 
 
 def test_rows_that_have_no_colour_get_different_ones():
@@ -176,29 +184,34 @@ def test_spectra_stand_over_the_wavenumber_without_the_mean():
 
 
 def test_shares_of_ranks_are_told_by_the_even_share():
-    shares = {"z": [0.3, 0.1, 0.1, 0.5], "t2m": [0.25] * 4}
+    shares = {
+        "z": {"model": [0.3, 0.1, 0.1, 0.5], "model_dressed": [0.25] * 4},
+        "t2m": {"model": [0.25] * 4, "model_dressed": [0.1, 0.4, 0.4, 0.1]},
+    }
     rows = [
-        (name, lead, rank, share * (1 if lead == 6 else 2))
+        (row, name, lead, rank, share * (1 if lead == 6 else 2))
         for name, told in shares.items()
+        for row, of_row in told.items()
         for lead in (6, 12)
-        for rank, share in enumerate(told)
+        for rank, share in enumerate(of_row)
     ]
-    table = pd.DataFrame(rows, columns=["variable", "lead_hours", "rank", "share"])
+    table = pd.DataFrame(rows, columns=["row", "variable", "lead_hours", "rank", "share"])
     figure = figures.rank_histograms(table)
     axes = grid_of(figure, 2, 2)
     assert size_of(figure) == pytest.approx([6.6, 4.2])
-    words = {"z": "too narrow, too low", "t2m": "about even"}
+    words = {"z": "model: too narrow, too low", "t2m": "model dressed: too wide"}
     for v, (name, told) in enumerate(shares.items()):
         for k, lead in enumerate((6, 12)):
             bars = axes[v, k].patches
             assert [bar.get_height() for bar in bars] == pytest.approx(
-                [4 * (k + 1) * share for share in told]
+                [4 * (k + 1) * share for of_row in told.values() for share in of_row]
             )
-            assert [bar.get_x() + bar.get_width() / 2 for bar in bars] == pytest.approx(
-                [0, 1, 2, 3]
-            )
+            first, second = bars[:4], bars[4:]
+            for rank, (left, right) in enumerate(zip(first, second, strict=True)):
+                assert left.get_x() + left.get_width() == pytest.approx(rank)
+                assert right.get_x() == pytest.approx(rank)
             assert set(axes[v, k].lines[0].get_ydata()) == {1}
-            assert axes[v, k].get_title() == f"{name}, {lead} h: {words[name]}"
+            assert axes[v, k].get_title() == f"{name}, {lead} h\n{words[name]}"
             assert axes[v, k].get_xlabel() == "rank of the truth"
             assert axes[v, k].get_ylabel() == ("share ÷ even share" if k == 0 else "")
 

@@ -45,14 +45,20 @@ def drawn(monkeypatch):
 
 
 def card(row, rmse):
-    return {"row": row, "variable": "z", "lead_hours": 6, "rmse_root_of_mean": rmse}
+    return {
+        "row": row,
+        "variable": "z",
+        "lead_hours": 6,
+        "rmse_root_of_mean": rmse,
+        "spread_skill": np.nan,
+    }
 
 
 def write_run(folder, rmse, pictures):
     (folder / "scores").mkdir(parents=True)
     rows = [card("model", rmse), card("model_dressed", rmse), card("persistence", 9.0)]
     pd.DataFrame(rows).to_csv(folder / "scores/scorecard.csv", index=False)
-    for name in ("spectra", "ranks") if pictures else ():
+    for name in ("spectra", "ranks") if pictures else ("ranks",):
         pd.DataFrame({"of": [folder.name]}).to_csv(folder / f"scores/{name}.csv", index=False)
     return folder
 
@@ -65,16 +71,17 @@ def test_a_page_of_many_models_shows_the_first_seed_of_each(tmp_path, drawn):
     }
     scores = pd.DataFrame({"row": ["best"], "crps": [0.123456], "std": [np.nan]})
     differences = pd.DataFrame({"row": ["other"], "difference": [-0.98765]})
-    table = ScoreTable(scores, differences, ("best", "other"), runs)
+    table = ScoreTable(scores, differences, ("best", "other"), runs, pd.DataFrame())
     path = write_table_report(table, STORE, tmp_path, "make <it>")
     *others, curves = drawn
     assert curves[0] == "_curves" and curves[2] == UNITS
     told = curves[1][["row", "rmse_root_of_mean"]].to_numpy().tolist()
     assert told == [["best", 2.0], ["persistence", 9.0], ["other", 3.0]]
     best, other = (tmp_path / f"{name}-2" for name in ("best", "other"))
-    assert [one[0] for one in others] == ["_spectra", "_ranks", "courant", "courant"]
-    assert [one[1].iloc[0, 0] for one in others[:2]] == ["best-2"] * 2
-    assert [one[1] for one in others[2:]] == [best / "run/log.csv", other / "run/log.csv"]
+    assert [one[0] for one in others] == ["_spectra", "_ranks", "courant", "_ranks", "courant"]
+    found = [one[1] if one[0] == "courant" else one[1].iloc[0, 0] for one in others]
+    logs = [best / "run/log.csv", other / "run/log.csv"]
+    assert found == ["best-2", "best-2", logs[0], "other-2", logs[1]]
     text = path.read_text()
     order = [
         "A &lt; B", "make &lt;it&gt;", "a &amp; b", "<main>", "<p>curves", "Seed 2;", "0.1235",

@@ -161,7 +161,7 @@ def test_distributions_are_scored_over_the_sea(sea, ensemble):
     assert model["crps"]["sst"].to_numpy() == pytest.approx(want, rel=1e-4)
     spread = np.sqrt(5 / 4 * 5 / 3) / np.sqrt(mean(error**2))
     assert model["spread_skill"]["sst"].to_numpy() == pytest.approx(spread, rel=1e-4)
-    shares = result.ranks.groupby(["variable", "lead_hours"])["share"].sum()
+    shares = result.ranks.groupby(["row", "variable", "lead_hours"])["share"].sum()
     assert np.allclose(shares, 1.0)
 
 

@@ -2,16 +2,11 @@
 
 import numpy as np
 import pytest
+from normals import normal_crps
 
 from climate.grids.area import Area
 from climate.verification.days import DaySums
-from climate.verification.pairs import (
-    gaussian_crps,
-    normal_statistics,
-    pair_statistics,
-    rank_histogram,
-    zonal_spectrum,
-)
+from climate.verification.pairs import pair_statistics, rank_histogram, zonal_spectrum
 from climate.verification.scores import SCORES
 
 LAT, LON = np.array([-60.0, 0.0, 60.0]), np.array([0.0, 90.0, 180.0, 270.0])
@@ -26,14 +21,12 @@ def random_pairs(members):
     return forecast, truth, climatology
 
 
-def scores_of(forecast, truth, climatology, std=None):
+def scores_of(forecast, truth, climatology):
     total = DaySums(1, truth.shape[1])
     for part in (slice(0, 2), slice(2, 5)):
         for lead in range(truth.shape[1]):
             errors = np.moveaxis(forecast[part, :, lead] - truth[part, None, lead], 1, 0)
             statistics = pair_statistics(errors, (truth - climatology)[part, lead], AREA)
-            if std is not None:
-                statistics |= normal_statistics(errors[0], std[lead], AREA)
             column = {name: values[:, None] for name, values in statistics.items()}
             total.add(np.zeros(len(errors[0]), int), column, lead)
     return {name: compute(total.means()) for name, compute in SCORES.items()}
@@ -92,54 +85,11 @@ def test_large_values_lose_no_digits():
         assert moved[name] == pytest.approx(plain[name], rel=1e-6)
 
 
-@pytest.mark.parametrize("std", [0.3, 1.0, 4.0])
-@pytest.mark.parametrize("error", [-2.0, 0.0, 0.7])
-def test_gaussian_crps_is_the_integral_it_is_defined_by(error, std):
-    from math import erf
-
-    x = np.linspace(-60, 60, 240_001)
-    below = np.array([0.5 * (1 + erf((value - error) / std / np.sqrt(2))) for value in x])
-    step = np.where(x > 0, 1.0, np.where(x < 0, 0.0, 0.5))
-    integral = np.trapezoid((below - step) ** 2, x)
-    found = gaussian_crps(np.array([error]), np.array(std))[0]
-    assert found == pytest.approx(integral, abs=5e-4 * std)
-
-
-@pytest.mark.parametrize("kind", [np.float32, np.float64])
-def test_gaussian_crps_is_as_exact_as_single_precision_allows(kind):
-    from math import erf, exp, pi, sqrt
-
-    z = np.linspace(-12, 12, 4801).astype(kind)
-    want = [
-        x * erf(x / sqrt(2)) + sqrt(2 / pi) * exp(-(x**2) / 2) - 1 / sqrt(pi) for x in z.tolist()
-    ]
-    for sigma in (0.25, 8.0):
-        found = gaussian_crps(z * kind(sigma), np.array(sigma))
-        assert found.dtype == kind and found == pytest.approx(sigma * np.array(want), rel=1e-6)
-
-
-def test_gaussian_crps_without_width_is_the_absolute_error():
-    error = np.array([-2.0, 3.0, 0.0])
-    assert np.array_equal(gaussian_crps(error, np.zeros(3)), np.abs(error))
-    assert gaussian_crps(error[:2], np.array(1e-6)) == pytest.approx([2.0, 3.0], rel=1e-5)
-
-
-def test_a_normal_row_has_its_own_crps_and_spread():
-    forecast, truth, climatology = random_pairs(1)
-    std = np.array([1.0, 2.0])[:, None, None]
-    scores = scores_of(forecast, truth, climatology, std)
-    error = forecast[:, 0].astype(np.float64) - truth
-    crps = (WEIGHT * gaussian_crps(error, std)).sum((2, 3)).mean(0)
-    assert scores["crps"] == pytest.approx(crps)
-    expected = np.array([1.0, 2.0]) / scores["rmse_root_of_mean"]
-    assert scores["spread_skill"] == pytest.approx(expected)
-
-
 def test_a_large_ensemble_scores_like_the_normal_it_is_drawn_from():
     generator = np.random.default_rng(1)
     truth, climatology = np.full((1, 1, 3, 4), 0.5), np.zeros((1, 1, 3, 4))
     members = generator.normal(0.0, 2.0, (1, 4000, 1, 3, 4))
-    exact = gaussian_crps(np.array([-0.5]), np.array(2.0))[0]
+    exact = normal_crps(-0.5, 2.0)
     errors = np.moveaxis(members[0] - truth, 1, 0).reshape(4000, 1, 3, 4)
     found = pair_statistics(errors, (truth - climatology)[0], AREA)["crps"]
     assert found[0] == pytest.approx(exact, abs=0.03)
@@ -168,6 +118,12 @@ def test_ranks_by_hand_and_ties_shared():
     assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0, 0.5, 0.5, 0])
     truth[:] = 9.0
     assert rank_histogram(members, truth, AREA)[0].tolist() == pytest.approx([0, 0, 0, 1])
+
+
+def test_ranks_of_many_members_are_counted_to_the_last():
+    members = np.zeros((300, 1, 3, 4))
+    assert rank_histogram(members, np.ones((1, 3, 4)), AREA)[0, 300] == pytest.approx(1)
+    assert rank_histogram(members, members[0], AREA)[0] == pytest.approx(np.full(301, 1 / 301))
 
 
 def test_a_box_is_found_in_its_grid_also_across_the_first_meridian():

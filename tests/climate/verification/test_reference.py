@@ -6,7 +6,8 @@ from uneven_forecasts import forecast
 
 from climate.grids.area import Area
 from climate.verification.comparison import _better, compare
-from climate.verification.pairs import gaussian_crps, zonal_spectrum
+from climate.verification.draws import NormalDraws
+from climate.verification.pairs import zonal_spectrum
 from climate.verification.scorecard import score
 from climate.verification.shapes import Shapes
 from climate.verification.trivial import fit_trivial
@@ -27,8 +28,18 @@ def truth_of(store, starts=STARTS, leads=3):
     return states[starts], states[frames], climate.reshape(*frames.shape, *states.shape[1:])
 
 
-def numbers_of(store, predicted, truth, climate, std=None):
-    """Scores (S, C) of members (N, M, S, C, H, W), the long way."""
+def drawn_about(mean, std, row, store, key, members):
+    """Members (N, M, S, C, H, W) about means (N, S, C, H, W); ``key`` of a start and a lead."""
+    draws, drawn = NormalDraws(0, members, mean[0, 0, 0].size), []
+    for n, s, c in np.ndindex(mean.shape[:3]):
+        purpose, shape = f"{row} {store.channels[c]}", (1, *mean.shape[3:])
+        drawn.append(draws.of_maps(purpose, [key(n, s)], shape)[0][:, 0])
+    numbers = np.moveaxis(np.reshape(drawn, (*mean.shape[:3], members, *mean.shape[3:])), 3, 1)
+    return mean[:, None] + np.broadcast_to(std, mean.shape)[:, None] * numbers
+
+
+def numbers_of(store, predicted, truth, climate, drawn=None):
+    """Scores (S, C) of members (N, M, S, C, H, W), the long way; of a mean with those drawn."""
     mean, count = predicted.mean(1), predicted.shape[1]
     square = area_mean(store, (mean - truth) ** 2)
     ahead, there = mean - climate, truth - climate
@@ -39,8 +50,10 @@ def numbers_of(store, predicted, truth, climate, std=None):
         apart = np.abs(predicted[:, :, None] - predicted[:, None]).sum((1, 2))
         crps = near - apart / (2 * count * (count - 1))
         spread = (count + 1) / count * predicted.var(1, ddof=1)
-    if std is not None:
-        crps, spread = gaussian_crps(mean - truth, std), np.broadcast_to(std**2, near.shape)
+    if drawn is not None:
+        count, near = drawn.shape[1], np.abs(drawn - truth[:, None]).mean(1)
+        apart = np.abs(drawn[:, :, None] - drawn[:, None]).sum((1, 2))
+        crps, spread = near - apart / (2 * count * (count - 1)), drawn.var(1, ddof=1)
     return {
         "rmse_root_of_mean": np.sqrt(square.mean(0)),
         "rmse_mean_of_roots": np.sqrt(square).mean(0),
@@ -63,12 +76,18 @@ def test_every_score_of_every_row_is_that_of_numpy(store, members):
     held = np.broadcast_to(now[:, None], truth.shape)
     width = np.sqrt((dress_errors.mean(1) ** 2).mean((0, -1)))[..., None]
     ours = truth[:, None] + errors
+    seconds, six = store.times[STARTS].astype("M8[s]").astype(int), 21600
+    count = members if members > 1 else 16
+    dressed = drawn_about(ours.mean(1), width, "model_dressed", store,
+                          lambda n, s: (seconds[n], s), count)  # fmt: skip
+    usual = drawn_about(climate, fit.spread, "climatology", store,
+                        lambda n, s: (seconds[n] + six * (s + 1),), count)  # fmt: skip
     wanted = {
         "model": numbers_of(store, ours, truth, climate),
-        "model_dressed": numbers_of(store, ours.mean(1, keepdims=True), truth, climate, width),
+        "model_dressed": numbers_of(store, ours.mean(1, keepdims=True), truth, climate, dressed),
         "persistence": numbers_of(store, held[:, None], truth, climate),
         "damped_persistence": numbers_of(store, damped[:, None], truth, climate),
-        "climatology": numbers_of(store, climate[:, None], truth, climate, fit.spread),
+        "climatology": numbers_of(store, climate[:, None], truth, climate, usual),
     }
     table = result.scorecard.set_index(["row", "variable", "lead_hours"])
     assert list(result.scorecard["row"].unique()) == list(wanted)

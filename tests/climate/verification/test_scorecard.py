@@ -10,13 +10,14 @@ import pytest
 import xarray as xr
 from builders import make_store
 from forecasters import Calibrated, Oracle
+from normals import normal_crps
 from uneven_forecasts import forecast as uneven_forecast
 
 from climate.forecasts.reading import open_forecast
 from climate.forecasts.writing import write_forecast
 from climate.grids.area import Area
 from climate.report.pages import write_report
-from climate.verification.pairs import gaussian_crps
+from climate.verification.dressing import validation_spread
 from climate.verification.scorecard import (
     SCORE_COLUMNS,
     Verification,
@@ -48,13 +49,13 @@ def scorecard(verified):
 
 @pytest.fixture(scope="module")
 def ensemble(store, tmp_path_factory):
-    """A calibrated ensemble of 8, with its forecasts of the validation period as a dress."""
+    """A calibrated ensemble of 8, what it comes to dressed, and the dress, of validation."""
     folder = tmp_path_factory.mktemp("ensembles")
     model = Calibrated(store)
     write_forecast(model, store, folder / "test", lead=2 * SIX, members=8)
     write_forecast(model, store, folder / "val", lead=3 * SIX, members=8, split="val")
     forecast, dress = (open_forecast(folder / name, store) for name in ("test", "val"))
-    return forecast, score(forecast, store, dress)
+    return forecast, score(forecast, store, dress), dress
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +103,8 @@ def test_trivial_rows_agree_with_their_definitions(store, scorecard):
     anchors = store.anchors("train", SIX, 0, 7)
     square = (states[anchors, 1] - store.climatology.at(store.times[anchors])[:, 1]) ** 2
     spread = np.sqrt(square.mean(0))
-    crps = (gaussian_crps(error, spread) * area).mean()
-    assert table["crps"]["climatology", "u10", 24] == pytest.approx(crps, rel=1e-5)
+    crps = (normal_crps(error, spread) * area).mean()  # 16 draws at each of 14 thousand points
+    assert table["crps"]["climatology", "u10", 24] == pytest.approx(crps, rel=0.01)
     acc = scorecard[scorecard["row"] == "climatology"]["acc"]
     assert acc.isna().all()
 
@@ -147,7 +148,7 @@ def test_lagged_persistence_is_a_row_of_t2m_alone(warm_store, tmp_path):
 
 
 def test_a_calibrated_ensemble_is_seen_as_one(ensemble):
-    forecast, result = ensemble
+    forecast, result, _ = ensemble
     model = result.scorecard[result.scorecard["row"] == "model"]
     # the members and the truth are N(centre, 1): RMSE² of the mean is 1 + 1/8
     assert np.allclose(model["spread_skill"], 1.0, atol=0.02)
@@ -155,8 +156,11 @@ def test_a_calibrated_ensemble_is_seen_as_one(ensemble):
     expected = 1 / np.sqrt(np.pi)  # of N(0, 1) about a centre that is itself N(0, 1) off
     assert np.allclose(model["crps"], expected, rtol=0.02)
     # 108 starts of 128 points: the sampling error of 9 shares is 0.027 each, of 54 of them
-    assert np.allclose(result.ranks["share"] * 9, 1.0, atol=4.5 * 0.027)
-    sums = result.ranks.groupby(["variable", "lead_hours"])["share"].sum()
+    ranks = result.ranks.set_index("row")["share"]
+    assert list(ranks.index.unique()) == ["model", "model_dressed", "climatology"]
+    for row in ("model", "model_dressed"):
+        assert np.allclose(ranks[row] * 9, 1.0, atol=4.5 * 0.027)
+    sums = result.ranks.groupby(["row", "variable", "lead_hours"])["share"].sum()
     assert np.allclose(sums, 1.0)
     assert forecast.members == 8
 
@@ -166,12 +170,27 @@ def test_a_narrow_ensemble_is_seen_as_one(store, tmp_path):
     result = score(open_forecast(tmp_path / "out", store), store)
     model = result.scorecard[result.scorecard["row"] == "model"]
     assert (model["spread_skill"] < 0.6).all()
-    outer = result.ranks[result.ranks["rank"].isin([0, 8])]["share"]
-    assert (outer > 1.5 / 9).all()
+    ranks = result.ranks[result.ranks["row"] == "model"]
+    assert (ranks.loc[ranks["rank"].isin([0, 8]), "share"] > 1.5 / 9).all()
+
+
+def test_a_dress_that_is_too_narrow_has_ranks_like_a_u(store, ensemble, monkeypatch):
+    forecast, _, dress = ensemble
+
+    def half(*told):
+        return validation_spread(*told) / 2
+
+    monkeypatch.setattr("climate.verification.scorecard.validation_spread", half)
+    ranks = score(forecast, store, dress, members=4).ranks
+    shares = ranks[ranks["row"] == "model_dressed"].pivot(
+        index=["variable", "lead_hours"], columns="rank", values="share"
+    )
+    assert shares.shape == (6, 5) and (shares[[0, 4]] > 1.3 / 5).all(axis=None)
+    assert (shares[[1, 2, 3]] < 1 / 5).all(axis=None)
 
 
 def test_a_dressed_forecast_has_the_size_of_its_validation_errors(store, ensemble):
-    _, result = ensemble
+    _, result, _ = ensemble
     dressed = result.scorecard[result.scorecard["row"] == "model_dressed"]
     model = result.scorecard[result.scorecard["row"] == "model"]
     for name in ("rmse_root_of_mean", "rmse_mean_of_roots", "acc", "bias"):
@@ -180,10 +199,11 @@ def test_a_dressed_forecast_has_the_size_of_its_validation_errors(store, ensembl
     assert np.allclose(dressed["crps"], np.sqrt(9 / 8 / np.pi), rtol=0.03)
     assert np.allclose(dressed["spread_skill"], 1.0, atol=0.03)
     assert list(result.rules)[:2] == ["model", "model_dressed"]
+    assert "8 draws" in result.rules["model_dressed"] and "8 draws" in result.rules["climatology"]
 
 
 def test_a_dress_that_does_not_fit_is_refused(store, ensemble, tmp_path):
-    forecast, _ = ensemble
+    forecast, *_ = ensemble
     with pytest.raises(InputError, match="not all of it lies in the validation period"):
         score(forecast, store, forecast)
     write_forecast(Calibrated(store), store, tmp_path / "short", lead=SIX, split="val")
@@ -246,16 +266,17 @@ def test_intervals_surround_their_scores_where_there_are_days(store, verified, m
 
 
 def test_memory_does_not_grow_with_the_number_of_starts(store, ensemble, monkeypatch):
-    forecast, _ = ensemble
+    forecast, _, dress = ensemble
     monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
     monkeypatch.setattr("climate.forecasts.reading.JOINED_BYTES", 2**16)
+    monkeypatch.setattr("climate.verification.draws.PLACES", 1)
     monkeypatch.setattr("vgbdm.tasks.TOGETHER", 1)
     peaks = []
     for count in (20, 80):
         part = forecast.select(np.arange(count), 2)
-        score(part, store, dask=Dask("synchronous"))  # files are compared at their first read
+        score(part, store, dress, dask=Dask("synchronous"))  # files are compared at first
         tracemalloc.start()
-        score(part, store, dask=Dask("synchronous"))
+        score(part, store, dress, dask=Dask("synchronous"))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.2 * peaks[0]
@@ -266,6 +287,7 @@ def test_memory_hardly_grows_with_leads(store, tmp_path, monkeypatch):
     made, _ = uneven_forecast(store, np.arange(360, 376), leads=8, members=1)
     monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
     monkeypatch.setattr("climate.forecasts.reading.JOINED_BYTES", 2**16)
+    monkeypatch.setattr("climate.verification.draws.PLACES", 1)
     monkeypatch.setattr("vgbdm.tasks.TOGETHER", 1)
     peaks = []
     for leads in (4, 8):
@@ -280,11 +302,11 @@ def test_memory_hardly_grows_with_leads(store, tmp_path, monkeypatch):
 
 
 def test_the_number_of_starts_at_a_time_changes_nothing(store, ensemble, monkeypatch):
-    forecast, whole = ensemble
+    forecast, whole, dress = ensemble
     monkeypatch.setattr("climate.forecasts.pieces.WINDOW_BYTES", 2**16)
-    parts = score(forecast, store, dask=Dask("synchronous"))
-    rows = whole.scorecard[whole.scorecard["row"] != "model_dressed"].reset_index(drop=True)
-    pd.testing.assert_frame_equal(rows, parts.scorecard, rtol=1e-10)
+    monkeypatch.setattr("climate.verification.series.CACHE_BYTES", 2**9)
+    parts = score(forecast, store, dress, dask=Dask("synchronous"))
+    pd.testing.assert_frame_equal(whole.scorecard, parts.scorecard, rtol=1e-6)
     pd.testing.assert_frame_equal(whole.ranks, parts.ranks, rtol=1e-10)
     pd.testing.assert_frame_equal(whole.spectra, parts.spectra, rtol=1e-10)
 
@@ -296,11 +318,12 @@ def test_tables_and_rules_are_written(ensemble, verified, tmp_path):
     assert {"climatology", "acc", "model_dressed", "intervals", "spectra", "ranks"} <= set(rules)
     assert rules["acc"].endswith("mean of the training period per hour of day")
     assert set(ensemble[1].scorecard["climatology"]) == {"hours"}
-    assert len(pd.read_csv(tmp_path / "ranks.csv")) == 3 * 2 * 9
+    assert len(pd.read_csv(tmp_path / "ranks.csv")) == 3 * 3 * 2 * 9
     assert len(pd.read_csv(tmp_path / "spectra.csv")) == 3 * 3 * 2 * 9
     assert tuple(pd.read_csv(tmp_path / "scorecard.csv").columns) == SCORE_COLUMNS
     verified[1].write(tmp_path / "one")
-    assert not (tmp_path / "one" / "ranks.csv").exists()
+    ranks = pd.read_csv(tmp_path / "one" / "ranks.csv")
+    assert set(ranks["row"]) == {"climatology"} and len(ranks) == 3 * 7 * 17
 
 
 def test_errors_of_trivial_forecasts_by_hand():
@@ -345,7 +368,7 @@ def test_the_report_stands_alone(store, verified, tmp_path):
     (run_dir / "config.json").write_text('{"step": "6h"}')
     forecast, result = verified
     page = write_report(result, forecast, store, tmp_path, run_dir).read_text()
-    assert page.count("data:image/png;base64,") == 3 + 1 + 3 + 1
+    assert page.count("data:image/png;base64,") == 3 + 1 + 1 + 1 + 3 + 1
     assert page.count("data:image/webp;base64,") == 1
     for word in (
         "h ahead: ",
@@ -362,7 +385,7 @@ def test_the_report_stands_alone(store, verified, tmp_path):
 
 
 def test_the_report_of_an_ensemble_shows_ranks_and_distributions(store, ensemble, tmp_path):
-    forecast, result = ensemble
+    forecast, result, _ = ensemble
     page = write_report(result, forecast, store, tmp_path, None).read_text()
     assert page.count("data:image/png;base64,") == 3 + 1 + 1 + 1 + 2 * 3 + 1
     for word in ("Rank histograms", "mean of 8 members", "model dressed", "CRPS"):
@@ -377,17 +400,16 @@ def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
     assert json.loads((tmp_path / "a/b/rules.json").read_text()) == {"crps": "fair, ÷ 2"}
 
 
-@pytest.mark.parametrize("members", [1, 2])
-def test_ranks_have_a_rule_where_there_are_several_members(members):
+def test_what_is_left_out_given_or_outside_has_a_rule():
     told = {"masked": lambda store: "", "outside_training": ""}
     told |= {"boundary": "", "given_truth": ""}
-    rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
-    assert ("ranks" in rules) == (members == 2) and rules["intervals"] == "weeks"
+    rules = _rules_of_scores(SimpleNamespace(**told), None, "weeks")
+    assert "ranks" in rules and rules["intervals"] == "weeks"
     strangers = {"masked", "outside_training", "boundary", "given_truth"}
     assert not strangers & set(rules) and "masked" not in rules["spectra"]
     told |= {"masked": lambda store: "sst", "outside_training": "9 starts"}
     told |= {"boundary": "a forecast", "given_truth": "boundary: states"}
-    rules = _rules_of_scores(SimpleNamespace(members=members, **told), None, "weeks")
+    rules = _rules_of_scores(SimpleNamespace(**told), None, "weeks")
     assert (rules["masked"], rules["outside_training"]) == ("sst", "9 starts")
     assert rules["boundary"] == "a forecast"
     assert rules["given_truth"].startswith("boundary: states; not comparable with rows")

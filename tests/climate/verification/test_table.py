@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from climate.verification.table import collect, markdown
+from climate.verification.table import LINE_COLUMNS, collect, markdown
 from vgbdm.errors import InputError
+from vgbdm.report.tables import write_csv
 
 
 def card(row, rmse, spread=np.nan):
@@ -48,7 +49,19 @@ def test_seeds_are_averaged_and_rows_keep_their_names(runs):
     assert scores.loc["gbdm", "rmse_root_of_mean"] == pytest.approx(2.0)
     assert scores.loc["gbdm", "rmse_root_of_mean_std"] == pytest.approx(1.0)
     assert scores.loc["gbdm", "steps"] == 100 and np.isnan(scores.loc["persistence", "steps"])
-    assert (scores["seeds"] == [3, 3, 3, 6, 3]).all()
+    assert (scores["seeds"] == [3, 3, 3, 1, 3]).all()
+
+
+def test_each_seed_has_its_lines_and_trivial_rows_stand_once(runs, tmp_path):
+    lines = collect(runs, ("gbdm", "vgbdm"), (1, 2, 3)).lines
+    assert list(lines.columns) == LINE_COLUMNS
+    vgbdm = lines[lines["row"] == "vgbdm"]
+    assert vgbdm[["seed", "rmse", "crps", "spread_skill", "steps"]].to_numpy().tolist() == [
+        [1, 2.0, 1.0, 0.8, 100], [2, 2.0, 1.0, 0.8, 100], [3, 2.5, 1.25, 0.8, 100],
+    ]  # fmt: skip
+    assert set(lines["row"]) == {"gbdm", "gbdm_dressed", "vgbdm", "vgbdm_dressed", "persistence"}
+    write_csv(lines, tmp_path / "table.csv", 6)
+    assert "z,persistence,,6,9,4.5,,\n" in (tmp_path / "table.csv").read_text()
 
 
 def test_verdicts_count_the_seeds_whose_interval_leaves_out_zero(runs):
