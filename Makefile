@@ -22,12 +22,13 @@ DEMO_TRAIN ?= 2006-01-01,2006-04-17
 DEMO_VAL ?= 2006-04-18,2006-04-23
 DEMO_TEST ?= 2006-04-24,2006-04-30
 DEMO_MINUTES ?= 3.7
+DEMO_RANKS ?= 2
 demo: $(READY)
 	rm -rf $(DEMO)
 	$(BIN)/python launch/make_sample.py out=$(DEMO)/sample days=$(DEMO_DAYS) seed=1
 	$(BIN)/python launch/convert_era5.py source.root=$(DEMO)/sample store=$(DEMO)/store \
 	    'split.train=[$(DEMO_TRAIN)]' 'split.val=[$(DEMO_VAL)]' 'split.test=[$(DEMO_TEST)]'
-	$(BIN)/deepspeed --quiet --num_accelerators 2 launch/train_era5.py store=$(DEMO)/store \
+	$(BIN)/deepspeed --quiet --num_accelerators $(DEMO_RANKS) launch/train_era5.py store=$(DEMO)/store \
 	    run_dir=$(DEMO)/run trainer.max_minutes=$(DEMO_MINUTES)
 	$(BIN)/python launch/forecast_era5.py run_dir=$(DEMO)/run store=$(DEMO)/store \
 	    out=$(DEMO)/forecast leads=42h
