@@ -127,7 +127,7 @@ def trained(name: str, stores: dict[str, Folder], run: Folder, *options: str) ->
 def scored(name: str, length: Length, folder: Folder) -> Scored:
     """VGB-DM on a system, trained and scored."""
     stores = make_stores(name, length, folder)
-    clock = (f"trainer.max_minutes={length.minutes}", "trainer.clock=cpu")
+    clock = (f"trainer.max_minutes={length.minutes}", "trainer.clock=cpu", "trainer.validations=3")
     run = trained(name, stores, folder / "runs" / name, *clock)
     field, physics = load(run, kind=LatentField), physics_of(name)
     test = read_set(stores["test"], physics, field.window + 1)
