@@ -123,8 +123,8 @@ def readme(weather: Weather, ensemble: Ensemble) -> Figure:
         axis.set_ylabel(name)
     axes[0].set_title("Lorenz, forecast as an ensemble")
     axes[-1].set_xlabel("t")
-    right.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
-                 frameon=False)  # fmt: skip
+    right.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3,
+                 columnspacing=1.0, frameon=False)  # fmt: skip
     return figure
 
 
@@ -146,6 +146,12 @@ def _maps(figure: Any, weather: Weather) -> None:
         figure.colorbar(mesh, ax=axis, label=unit_words(units), extend=extend)
 
 
+def _narrow(axis: Axes, truth: np.ndarray) -> None:
+    """Let the truth decide the range, with little beyond."""
+    low, high = float(truth.min()), float(truth.max())
+    axis.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+
+
 def _members(axis: Axes, ensemble: Ensemble, c: int) -> None:
     """Members of a component, the truth, and the frames that were given."""
     count = ensemble.members.shape[1]
@@ -158,7 +164,7 @@ def _members(axis: Axes, ensemble: Ensemble, c: int) -> None:
     look: dict[str, Any] = {"color": OTHER, "markersize": 3}
     axis.plot(given, ensemble.truth[:-count, c], ".", label="frames given", **look)
     axis.axvline(given[-1], color=GIVEN, linewidth=0.8)
-    limit_axis(axis, ensemble.truth[:, c])
+    _narrow(axis, ensemble.truth[:, c])
 
 
 def system(physics: System, test: EvaluationSet, row: Row, window: int) -> Figure:
@@ -169,7 +175,8 @@ def system(physics: System, test: EvaluationSet, row: Row, window: int) -> Figur
 def _lines(physics: System, test: EvaluationSet, row: Row, window: int) -> Figure:
     """The median and the worst trajectory, a column each; θ to the right."""
     names = physics.components
-    figure = Figure(figsize=(WIDTH, max(1.35 * len(names), 3.9) + 0.7), layout="constrained")
+    height = max(1.35 * len(names), 2.0 * len(physics.prior), 2.2) + 0.7
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(2.3, 1))
     columns = [*range(len(row.shown))][-2:]
     axes = left.subplots(len(names), len(columns), squeeze=False, sharex=True, sharey="row")
@@ -178,8 +185,10 @@ def _lines(physics: System, test: EvaluationSet, row: Row, window: int) -> Figur
         for c, axis in enumerate(own):
             draw_trajectory(axis, test, row, window, (k, row.shown[k], c))
         own[-1].set_xlabel("t")
-    for axis, name in zip(axes[:, 0], names, strict=True):
+    shown = test.target[[row.shown[k] for k in columns]]
+    for c, (axis, name) in enumerate(zip(axes[:, 0], names, strict=True)):
         axis.set_ylabel(name)
+        limit_axis(axis, shown[:, :, c].numpy())  # of both: they share it
     left.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4,
                 frameon=False)  # fmt: skip
     _thetas(right, right.subplots(len(physics.prior), 1, squeeze=False)[:, 0], physics, test, row)
@@ -233,8 +242,7 @@ def paths(found: Paths) -> Figure:
             axis.plot(found.times, getattr(curve, what), **look)
         truth = getattr(found.truth, what)
         axis.plot(found.times, truth, "--", color=TRUTH, linewidth=1, label="truth")
-        low, high = float(truth.min()), float(truth.max())
-        axis.set_ylim(low - 0.15 * (high - low), high + 0.15 * (high - low))
+        _narrow(axis, truth)
         axis.set_xlabel("t")
     left.plot(found.frame_times, found.frames, "o", color=TRUTH, markersize=4, label="frames")
     left.set(ylabel=found.component, title="points at which the field is asked")

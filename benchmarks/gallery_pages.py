@@ -71,7 +71,7 @@ WORDS = {
         "no training.",
         "Weather on {data}: RMSE over {starts} starts against lead time. At {hours} h the error of "
         "{variable} is {rmse[model]:.2f} {units}, that of persistence {rmse[persistence]:.2f}. "
-        "Trained for {train_seconds:.0f} s ({steps} steps).",
+        "Trained for {steps} steps; {title}.",
     ),
     "rlc": LINES,
     "pendulum": LINES,
