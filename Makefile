@@ -1,10 +1,10 @@
-# make demo | era5 | demo-real | demo-regional | demo-monthly | test | test-slow | test-browser | test-floors | test-wheel | fuzz | mutate | table | lint | docs | docs-options | clean; each makes .venv where it is missing.
+# make demo | era5 | demo-real | demo-regional | demo-monthly | gallery | test | test-slow | test-browser | test-floors | test-wheel | fuzz | mutate | table | lint | docs | docs-options | clean; each makes .venv where it is missing.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo era5 demo-real demo-regional demo-monthly test test-slow test-browser test-floors test-wheel fuzz mutate table lint docs docs-options clean
+.PHONY: demo era5 demo-real demo-regional demo-monthly gallery test test-slow test-browser test-floors test-wheel fuzz mutate table lint docs docs-options clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,12 +22,13 @@ DEMO_TRAIN ?= 2006-01-01,2006-04-17
 DEMO_VAL ?= 2006-04-18,2006-04-23
 DEMO_TEST ?= 2006-04-24,2006-04-30
 DEMO_MINUTES ?= 3.7
+DEMO_RANKS ?= 2
 demo: $(READY)
 	rm -rf $(DEMO)
 	$(BIN)/python launch/make_sample.py out=$(DEMO)/sample days=$(DEMO_DAYS) seed=1
 	$(BIN)/python launch/convert_era5.py source.root=$(DEMO)/sample store=$(DEMO)/store \
 	    'split.train=[$(DEMO_TRAIN)]' 'split.val=[$(DEMO_VAL)]' 'split.test=[$(DEMO_TEST)]'
-	$(BIN)/deepspeed --quiet --num_accelerators 2 launch/train_era5.py store=$(DEMO)/store \
+	$(BIN)/deepspeed --quiet --num_accelerators $(DEMO_RANKS) launch/train_era5.py store=$(DEMO)/store \
 	    run_dir=$(DEMO)/run trainer.max_minutes=$(DEMO_MINUTES)
 	$(BIN)/python launch/forecast_era5.py run_dir=$(DEMO)/run store=$(DEMO)/store \
 	    out=$(DEMO)/forecast leads=42h
@@ -85,6 +86,16 @@ demo-monthly: $(READY)
 	    store=$(DEMO)-monthly/store out=$(DEMO)-monthly/forecast leads=6mo
 	$(BIN)/python launch/evaluate_era5.py forecast=$(DEMO)-monthly/forecast \
 	    store=$(DEMO)-monthly/store out=$(DEMO)-monthly/scores run_dir=$(DEMO)-monthly/run
+
+# The figures of README and documentation, anew: the four systems, a minute each, and the weather
+# demo, made where it is missing.
+GALLERY ?= $(DEMO)-gallery
+GALLERY_OPTIONS ?= minutes=1
+gallery: $(READY) $(DEMO)/scores
+	rm -rf $(GALLERY)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gallery.py weather=$(DEMO) runs=$(GALLERY) $(GALLERY_OPTIONS)
+$(DEMO)/scores:
+	$(MAKE) demo
 
 # The main job on ERA5 at 5.625°, read from the public bucket of WeatherBench 2: needs the network.
 # What it will read, write and take is said first; what was stopped goes on by the same command.

@@ -50,7 +50,7 @@ def trajectories(system: System, test: EvaluationSet, row: Row, window: int, tit
         for k, place in enumerate(row.shown):
             axes[0, k].set_title(example(row, k))
             for c, name in enumerate(system.components):
-                _trajectory(axes[c, k], test, row, window, (k, place, c))
+                draw_trajectory(axes[c, k], test, row, window, (k, place, c))
                 if k == 0:
                     axes[c, k].set_ylabel(name)
             axes[-1, k].set_xlabel("t")
@@ -67,10 +67,18 @@ def example(row: Row, k: int) -> str:
     return f"{names[k]}, MSE {row.errors[row.shown[k]]:.3g}"
 
 
-def _trajectory(
+def draw_trajectory(
     axis: Axes, test: EvaluationSet, row: Row, window: int, place: tuple[int, int, int]
 ) -> None:
-    """A component of a trajectory: place among the examples, in the set, and of the component."""
+    """Truth, forecast and band of a component.
+
+    Args:
+        axis: to draw on.
+        test: what was forecast.
+        row: with its examples.
+        window: frames that were given.
+        place: among the row's examples, in the set, and of the component.
+    """
     k, n, c = place
     times, truth = test.data.t[n].numpy(), at_cell(test.target[n, :, c])
     axis.plot(times, truth, color=TRUTH, linewidth=1, label="truth")
@@ -137,31 +145,55 @@ def parameter_scatter(
     names: tuple[str, ...], truth: Mapping[str, Tensor], forecasts: Forecasts, title: str
 ) -> bytes:
     """Inferred against true θ, with the central 90 % of the posterior."""
-    assert forecasts.theta is not None
 
     def make() -> Figure:
         figure = Figure(figsize=(3.2 * len(names), 3.1))
         axes = figure.subplots(1, len(names), squeeze=False)[0]
-        assert forecasts.theta is not None
         for k, (axis, name) in enumerate(zip(axes, names, strict=True)):
-            true, found = truth[name].numpy(), forecasts.theta[:, k].numpy()
-            bars = None
-            if forecasts.theta_draws is not None:
-                band = central(forecasts.theta_draws[:, :, k].numpy())
-                if band is not None:
-                    low, high = band
-                    bars = np.stack((np.maximum(found - low, 0), np.maximum(high - found, 0)))
-            label = "posterior mean" + ("" if bars is None else f" and {LEVEL:.0%} interval")
-            look: dict[str, Any] = {"color": MODEL, "ecolor": "#9cc3d5", "elinewidth": 0.6}
-            axis.errorbar(true, found, bars, fmt=".", label=label, **look)
-            ends = [true.min(), true.max()]
-            axis.plot(ends, ends, color=TRUTH, linewidth=0.8, label="inferred = true")
-            axis.set(xlabel=f"true {name}", ylabel=f"inferred {name}")
+            draw_parameter(axis, name, truth[name].numpy(), forecasts, k)
         figure.suptitle(title)
         legend(figure, axes)
         return figure
 
     return draw(make)
+
+
+def draw_parameter(
+    axis: Axes, name: str, true: np.ndarray, forecasts: Forecasts, place: int
+) -> None:
+    """Inferred against true values (N,) of the parameter at a place of θ, with their intervals."""
+    assert forecasts.theta is not None
+    found, bars = forecasts.theta[:, place].numpy(), None
+    if forecasts.theta_draws is not None:
+        band = central(forecasts.theta_draws[:, :, place].numpy())
+        if band is not None:
+            low, high = band
+            bars = np.stack((np.maximum(found - low, 0), np.maximum(high - found, 0)))
+    label = "posterior mean" + ("" if bars is None else f" and {LEVEL:.0%} interval")
+    look: dict[str, Any] = {"color": MODEL, "ecolor": "#9cc3d5", "elinewidth": 0.6}
+    axis.errorbar(true, found, bars, fmt=".", label=label, **look)
+    ends = [true.min(), true.max()]
+    axis.plot(ends, ends, color=TRUTH, linewidth=0.8, label="inferred = true")
+    axis.set(xlabel=f"true {name}", ylabel=f"inferred {name}")
+
+
+def draw_fields(axes: Sequence[Axes], name: str, truth: np.ndarray, forecast: np.ndarray) -> None:
+    """Forecast, truth and error (H, W) on three axes; the first two share their colours."""
+    low, high = float(truth.min()), float(truth.max())
+    error = forecast - truth
+    extreme = float(np.nanmax(np.abs(error))) or 1.0
+    beyond = {(False, False): "neither", (True, False): "min", (False, True): "max"}
+    ends = beyond.get((forecast.min() < low, forecast.max() > high), "both")
+    pictures = {
+        "forecast": axes[0].imshow(forecast, vmin=low, vmax=high),
+        "truth": axes[1].imshow(truth, vmin=low, vmax=high),
+        "error": axes[2].imshow(error, cmap="RdBu_r", vmin=-extreme, vmax=extreme),
+    }
+    for axis, (shown, picture) in zip(axes, pictures.items(), strict=True):
+        extend = ends if shown == "forecast" else "neither"
+        axis.figure.colorbar(picture, ax=axis, shrink=0.8, extend=extend)
+        axis.set_title(f"{name}, {shown}, last frame")
+        axis.set_axis_off()
 
 
 def portrait(system: System, data: Trajectories, row: Row, window: int, title: str) -> bytes:
@@ -177,21 +209,7 @@ def portrait(system: System, data: Trajectories, row: Row, window: int, title: s
         axes = figure.subplots(len(system.components), 3, squeeze=False)
         for c, name in enumerate(system.components):
             truth, forecast = data.x[middle, last, c].numpy(), forecasts.mean[middle, -1, c].numpy()
-            low, high = float(truth.min()), float(truth.max())
-            error = forecast - truth
-            extreme = float(np.nanmax(np.abs(error))) or 1.0
-            beyond = {(False, False): "neither", (True, False): "min", (False, True): "max"}
-            ends = beyond.get((forecast.min() < low, forecast.max() > high), "both")
-            pictures = {
-                "forecast": axes[c, 0].imshow(forecast, vmin=low, vmax=high),
-                "truth": axes[c, 1].imshow(truth, vmin=low, vmax=high),
-                "error": axes[c, 2].imshow(error, cmap="RdBu_r", vmin=-extreme, vmax=extreme),
-            }
-            for axis, (shown, picture) in zip(axes[c], pictures.items(), strict=True):
-                extend = ends if shown == "forecast" else "neither"
-                figure.colorbar(picture, ax=axis, shrink=0.8, extend=extend)
-                axis.set_title(f"{name}, {shown}, last frame")
-                axis.set_axis_off()
+            draw_fields(axes[c], name, truth, forecast)
         figure.suptitle(title)
         figure.tight_layout()
         return figure
@@ -229,12 +247,7 @@ def calibration(histograms: Mapping[str, Histogram], title: str) -> bytes:
         figure = Figure(figsize=(3.2 * len(histograms), 2.4))
         axes = figure.subplots(1, len(histograms), squeeze=False)[0]
         for axis, (name, found) in zip(axes, histograms.items(), strict=True):
-            axis.stairs(found.counts, found.edges, fill=True, color=MODEL, label="ranks")
-            band: dict[str, Any] = {"color": "#bbbbbb", "alpha": 0.5, "label": "99 % of even ranks"}
-            axis.stairs(found.high, found.edges, baseline=found.low, fill=True, **band)
-            even: dict[str, Any] = {"color": TRUTH, "linewidth": 0.8, "label": "even"}
-            axis.stairs(found.expected, found.edges, baseline=None, **even)
-            axis.set(xlabel=f"rank of {name}", ylabel="trajectories", ylim=(0, None))
+            draw_ranks(axis, name, found)
         figure.suptitle(title)
         legend(figure, axes)
         return figure
@@ -242,22 +255,42 @@ def calibration(histograms: Mapping[str, Histogram], title: str) -> bytes:
     return draw(make)
 
 
-def coverage(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str) -> bytes:
+def draw_ranks(axis: Axes, name: str, found: Histogram) -> None:
+    """Ranks of one parameter, and the band of uniform ones."""
+    axis.stairs(found.counts, found.edges, fill=True, color=MODEL, label="ranks")
+    band: dict[str, Any] = {"color": "#bbbbbb", "alpha": 0.5, "label": "99 % of even ranks"}
+    axis.stairs(found.high, found.edges, baseline=found.low, fill=True, **band)
+    even: dict[str, Any] = {"color": TRUTH, "linewidth": 0.8, "label": "even"}
+    axis.stairs(found.expected, found.edges, baseline=None, **even)
+    axis.set(xlabel=f"rank of {name}", ylabel="trajectories", ylim=(0, None))
+
+
+Curves = Mapping[str, tuple[np.ndarray, np.ndarray]]
+"""By name, levels and the shares of truths that intervals of these hold."""
+
+
+def coverage(curves: Curves, title: str) -> bytes:
     """Share of truths that intervals hold against their level; the diagonal is right."""
 
     def make() -> Figure:
         figure = Figure(figsize=(5.6, 4.2))
         axis = figure.subplots()
-        axis.plot([0, 1], [0, 1], color=TRUTH, linewidth=0.8, label="right")
-        for name, (levels, shares) in curves.items():
-            axis.plot(levels, shares, label=name)
-        axis.set(xlabel="level of the interval", ylabel="share of truths it holds")
-        axis.set(xlim=(0, 1), ylim=(0, 1), title=title)
+        draw_coverage(axis, curves)
+        axis.set_title(title)
         axis.legend(frameon=False)
         figure.tight_layout()
         return figure
 
     return draw(make)
+
+
+def draw_coverage(axis: Axes, curves: Curves) -> None:
+    """Share against level, a line per name."""
+    axis.plot([0, 1], [0, 1], color=TRUTH, linewidth=0.8, label="right")
+    for name, (levels, shares) in curves.items():
+        axis.plot(levels, shares, label=name)
+    axis.set(xlabel="level of the interval", ylabel="share of truths it holds")
+    axis.set(xlim=(0, 1), ylim=(0, 1))
 
 
 BARS = {"forecast_mse": "forecast MSE", "theta_error": "θ error ÷ variance"}
