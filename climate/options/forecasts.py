@@ -8,11 +8,11 @@ from annotated_types import Interval
 
 from climate.options.words import Dates, DistinctNames, Duration, Hours
 from climate.options.workers import Dask
-from vgbdm.options.kinds import MOST, Count, Precision, Seed, Text, Unit, With
+from vgbdm.options.kinds import Count, Precision, Seed, Text, Unit, With
 from vgbdm.options.shapes import Launched, Options
 
 Members = Annotated[Count, Unit("members")]
-Drawn = Annotated[int, Interval(ge=2, le=MOST), Unit("members")]
+Drawn = Annotated[int, Interval(ge=2, le=1000), Unit("members")]
 
 
 class Around(Options):

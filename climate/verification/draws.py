@@ -16,11 +16,11 @@ import numpy as np
 import torch
 
 from climate.grids.area import Area
-from climate.verification.pairs import rank_histogram
+from climate.verification.pairs import rank_counts, rank_shares
 from vgbdm.randomness import keyed_generator, keyed_seed
 from vgbdm.scores import half_distance
 
-PLACES = 2**16
+PLACES = 2**14
 """Where a map may begin; beyond the last there are as many sets as a map has points."""
 
 
@@ -43,25 +43,15 @@ class NormalDraws:
         drawn = torch.randn((self.members, PLACES + self._points), generator=generator)
         return drawn.numpy(), half_distance(drawn).numpy(), drawn.numpy().var(0, ddof=1)
 
-    def of_maps(
-        self, purpose: str, keys: Sequence[tuple[int, ...]], shape: tuple[int, ...]
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Standard normal numbers (M, B, H, W), half their distance and variance (B, H, W).
+    def of_map(self, purpose: str, key: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+        """Standard normal numbers of a map (M, H·W), half their distance and variance (H·W,).
 
         Args:
             purpose: row and variable.
-            keys: of each map, such as its start and lead.
-            shape: B, H, W.
+            key: of the map, such as its start and lead.
         """
-        numbers, half, variance = self._sets
-        of_maps = np.empty((self.members, *shape), np.float32)
-        halves, variances = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        for b, key in enumerate(keys):
-            first = keyed_seed(self.seed, purpose, *key) % PLACES
-            part = slice(first, first + self._points)
-            of_maps[:, b] = numbers[:, part].reshape(-1, *shape[1:])
-            halves[b], variances[b] = (x[part].reshape(shape[1:]) for x in (half, variance))
-        return of_maps, halves, variances
+        first = keyed_seed(self.seed, purpose, *key) % PLACES
+        return tuple(each[..., first : first + self._points] for each in self._sets)
 
     def statistics(
         self, purpose: str, std: np.ndarray, error: np.ndarray, keys: Sequence[tuple[int, ...]],
@@ -79,13 +69,23 @@ class NormalDraws:
             keys: of each map, such as its start and lead.
             area: of the fields.
         """
-        members, half, variance = self.of_maps(purpose, keys, error.shape)
-        std = np.asarray(std, np.float32)
-        members *= std
-        members += error
-        crps = np.abs(members).mean(0) - std * half
+        count, flat = len(error), (len(error), self._points)
+        errors, width = error.reshape(flat), np.broadcast_to(std, error.shape).reshape(flat)
+        width = width.astype(np.float32)
+        crps, spread = np.empty((2, *flat), np.float32)
+        below, equal = np.empty((2, *flat), np.min_scalar_type(self.members))
+        members = np.empty((self.members, self._points), np.float32)
+        for b in range(count):  # a map at a time stays in the processor's cache
+            numbers, half, variance = self.of_map(purpose, keys[b])
+            np.multiply(numbers, width[b], out=members)
+            members += errors[b]
+            below[b], equal[b] = rank_counts(members, np.float32(0))
+            crps[b] = np.abs(members, out=members).mean(0) - width[b] * half
+            spread[b] = width[b] ** 2 * variance
+        found = {"crps": crps, "spread_square": spread}
         scores = {
-            "crps": area.mean(area.blank(crps)),
-            "spread_square": area.mean(area.blank(std**2 * variance)),
+            name: area.mean(area.blank(fields.reshape(error.shape)))
+            for name, fields in found.items()
         }
-        return scores, rank_histogram(members, np.zeros_like(error), area)
+        counts = below.reshape(error.shape), equal.reshape(error.shape)
+        return scores, rank_shares(*counts, self.members, area)

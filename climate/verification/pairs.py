@@ -98,9 +98,18 @@ def rank_histogram(members: np.ndarray, truth: np.ndarray, area: Area) -> np.nda
         truth: (B, H, W).
         area: of the fields.
     """
-    count, pairs = len(members) + 2, len(truth)
+    return rank_shares(*rank_counts(members, truth), len(members), area)
+
+
+def rank_counts(members: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How many of members (M, ...) are below the truth (...), and how many equal it."""
     few = np.min_scalar_type(len(members))  # sums of bytes are ten times as fast
-    below, equal = (members < truth).sum(0, dtype=few), (members == truth).sum(0, dtype=few)
+    return (members < truth).sum(0, dtype=few), (members == truth).sum(0, dtype=few)
+
+
+def rank_shares(below: np.ndarray, equal: np.ndarray, members: int, area: Area) -> np.ndarray:
+    """The histogram (B, M + 1) of `rank_counts`, each (B, H, W), of M members."""
+    count, pairs = members + 2, len(below)
     weight = (area.point_weights / (equal + 1.0)).ravel()
     place = below + count * np.arange(pairs)[:, None, None]
     # a share goes to every rank from `below` to `below + equal`: a step up, and one down after it

@@ -23,6 +23,11 @@ def draws():
     return NormalDraws(3, MEMBERS, 128)
 
 
+def numbers_of(draws, purpose, keys):
+    """Standard normal members (M, B, H, W)."""
+    return np.stack([draws.of_map(purpose, k)[0].reshape(-1, 8, 16) for k in keys], 1)
+
+
 def even(maps=MAPS):
     """Errors of calibrated forecasts, of standard deviation 1."""
     return np.random.default_rng(1).standard_normal((maps, 8, 16)).astype(np.float32)
@@ -54,7 +59,7 @@ def test_the_score_approaches_the_closed_form_within_its_standard_error(members,
 
 def test_members_are_scored_as_those_of_an_ensemble(draws):
     error, std = even(5), np.linspace(0.5, 2.0, 8, dtype=np.float32)[:, None]
-    members = std * draws.of_maps("u10", KEYS[:5], error.shape)[0] + error
+    members = std * numbers_of(draws, "u10", KEYS[:5]) + error
     scores, ranks = draws.statistics("u10", std, error, KEYS[:5], AREA)
     ensemble = pair_statistics(members, error, AREA)
     assert scores["crps"] == pytest.approx(ensemble["crps"], rel=1e-5)
@@ -78,20 +83,20 @@ def test_ranks_are_even_where_the_width_is_right_and_say_where_it_is_not(draws):
 
 
 def test_maps_draw_by_what_they_are_of_and_by_nothing_else(draws):
-    shape = (2, 8, 16)
-    own = draws.of_maps("model_dressed u10", [(0, 0), (0, 1)], shape)[0]
-    again = NormalDraws(3, MEMBERS, 128).of_maps("model_dressed u10", [(0, 1), (0, 0)], shape)[0]
-    assert np.array_equal(own, again[:, ::-1]) and not np.array_equal(own[:, 0], own[:, 1])
+    own = draws.of_map("model_dressed u10", (0, 0))[0]
+    again = NormalDraws(3, MEMBERS, 128)
     others = [
-        NormalDraws(4, MEMBERS, 128).of_maps("model_dressed u10", [(0, 0), (0, 1)], shape),
-        draws.of_maps("model_dressed v10", [(0, 0), (0, 1)], shape),
-        draws.of_maps("model_dressed u10", [(6, 0), (6, 1)], shape),
+        again.of_map("model_dressed u10", (0, 1)),
+        again.of_map("model_dressed u10", (6, 0)),
+        again.of_map("model_dressed v10", (0, 0)),
+        NormalDraws(4, MEMBERS, 128).of_map("model_dressed u10", (0, 0)),
     ]
+    assert np.array_equal(own, again.of_map("model_dressed u10", (0, 0))[0])
     assert not any(np.array_equal(own, other[0]) for other in others)
 
 
 def test_points_and_members_are_independent(draws):
-    numbers = draws.of_maps("u10", KEYS, (MAPS, 8, 16))[0].astype(np.float64)
+    numbers = numbers_of(draws, "u10", KEYS).astype(np.float64)
     assert np.corrcoef(numbers.reshape(MEMBERS, -1))[~np.eye(MEMBERS, dtype=bool)] == (
         pytest.approx(0, abs=5 / np.sqrt(128 * MAPS))
     )
@@ -102,8 +107,8 @@ def test_points_and_members_are_independent(draws):
 def test_maps_reach_to_the_last_set_and_no_further(monkeypatch):
     monkeypatch.setattr(drawn, "PLACES", 2)
     held = NormalDraws(0, 4, 128)
-    maps = held.of_maps("x", [(k,) for k in range(40)], (40, 8, 16))[0]
-    assert len({one.tobytes() for one in np.moveaxis(maps, 1, 0)}) == 2
+    maps = [held.of_map("x", (k,))[0] for k in range(40)]
+    assert len({one.tobytes() for one in maps}) == 2 and {one.shape for one in maps} == {(4, 128)}
 
 
 def test_without_width_it_is_the_absolute_error_and_a_tie_has_all_ranks(draws):
@@ -121,7 +126,7 @@ def test_masked_points_do_not_count(draws):
     error = np.where(kept, even(3), 0)
     std = np.where(kept, 1.0, 9.0)
     scores, ranks = draws.statistics("x", std, error, KEYS[:3], replace(AREA, kept=kept))
-    members = draws.of_maps("x", KEYS[:3], error.shape)[0][:, :, 2, :4] + error[:, 2, :4]
+    members = numbers_of(draws, "x", KEYS[:3])[:, :, 2, :4] + error[:, 2, :4]
     apart = np.abs(members[:, None] - members).sum((0, 1)) / (2 * MEMBERS * (MEMBERS - 1))
     assert scores["crps"] == pytest.approx((np.abs(members).mean(0) - apart).mean(-1), rel=1e-5)
     assert scores["spread_square"] == pytest.approx(members.var(0, ddof=1).mean(-1), rel=1e-5)

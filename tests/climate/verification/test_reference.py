@@ -32,8 +32,7 @@ def drawn_about(mean, std, row, store, key, members):
     """Members (N, M, S, C, H, W) about means (N, S, C, H, W); ``key`` of a start and a lead."""
     draws, drawn = NormalDraws(0, members, mean[0, 0, 0].size), []
     for n, s, c in np.ndindex(mean.shape[:3]):
-        purpose, shape = f"{row} {store.channels[c]}", (1, *mean.shape[3:])
-        drawn.append(draws.of_maps(purpose, [key(n, s)], shape)[0][:, 0])
+        drawn.append(draws.of_map(f"{row} {store.channels[c]}", key(n, s))[0])
     numbers = np.moveaxis(np.reshape(drawn, (*mean.shape[:3], members, *mean.shape[3:])), 3, 1)
     return mean[:, None] + np.broadcast_to(std, mean.shape)[:, None] * numbers
 
