@@ -187,7 +187,8 @@ def rank_histograms(table: pd.DataFrame) -> bytes:
             for k, row in enumerate(rows):
                 shares = table[chosen & (table["row"] == row)]
                 place = shares["rank"] + (k - (len(rows) - 1) / 2) * BARS / len(rows)
-                look = {"color": COLOURS[row], "label": named(row), "width": BARS / len(rows)}
+                look: dict[str, Any] = {"color": COLOURS[row], "width": BARS / len(rows)}
+                look["label"] = named(row)
                 axis.bar(place, shares["share"] * len(shares), **look)
                 word = rank_word(shares["share"].to_numpy())
                 title += [f"{named(row)}: {word}"] if word != EVEN else []

@@ -79,7 +79,7 @@ class NormalDraws:
             numbers, half, variance = self.of_map(purpose, keys[b])
             np.multiply(numbers, width[b], out=members)
             members += errors[b]
-            below[b], equal[b] = rank_counts(members, np.float32(0))
+            below[b], equal[b] = rank_counts(members, np.zeros(1, np.float32))
             crps[b] = np.abs(members, out=members).mean(0) - width[b] * half
             spread[b] = width[b] ** 2 * variance
         found = {"crps": crps, "spread_square": spread}

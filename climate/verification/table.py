@@ -57,7 +57,8 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
         InputError: if a run has no scores.
     """
     runs = {(row, seed): folder / f"{row}-{seed}" for row in rows for seed in seeds}
-    parts, compared = [], []
+    parts: list[pd.DataFrame] = []
+    compared: list[pd.DataFrame] = []
     for (row, seed), place in runs.items():
         card = place / "scores" / "scorecard.csv"
         if not card.exists():
@@ -73,6 +74,7 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
     order = {name: k for k, name in enumerate([*rows, f"{rows[0]}_dressed", *TRIVIAL])}
     scores = scores.sort_values("row", key=lambda r: r.map(order).fillna(len(order)), kind="stable")
     lines = lines.rename(columns={"rmse_root_of_mean": "rmse"})[LINE_COLUMNS]
+    lines = lines.astype({"seed": "Int64", "steps": "Int64"})
     return ScoreTable(scores, _differences(compared), tuple(rows), runs, lines)
 
 
@@ -82,14 +84,13 @@ def _rows_of(
     """The model's lines under its own name, and, where it does not stand alone, trivial ones."""
     for name, block in card.groupby("row", sort=False):
         if str(name) in ("model", "model_dressed"):
-            told = {"row": str(name).replace("model", row), "seed": seed, "steps": steps}
-            yield block.assign(**told).astype({"seed": "Int64", "steps": "Int64"})
+            yield block.assign(row=str(name).replace("model", row), seed=seed, steps=steps)
         elif not alone:
-            yield block.assign(seed=pd.NA, steps=pd.NA).astype({"seed": "Int64", "steps": "Int64"})
+            yield block.assign(seed=np.nan, steps=np.nan)
 
 
 def _mean_over_seeds(lines: pd.DataFrame) -> pd.DataFrame:
-    groups = lines.astype({"steps": float}).groupby(KEY_COLUMNS, sort=False)
+    groups = lines.groupby(KEY_COLUMNS, sort=False)
     mean, std = groups[[*REPORTED, "steps", "n_starts"]].mean(), groups[list(REPORTED)].std()
     return mean.join(std.add_suffix("_std")).assign(seeds=groups.size()).reset_index()
 
