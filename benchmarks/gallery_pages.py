@@ -103,8 +103,8 @@ WORDS = {
         "and of θ, beside the diagonal.",
         "Calibration of the Lorenz run on {lorenz[n]} trajectories of the prior, {lorenz[members]} "
         "draws each: 90 % intervals hold {lorenz[theta_coverage_90]:.2f} of the true parameters "
-        "and {lorenz[forecast_coverage_90]:.2f} of the forecast values. That ranks are even has p = "
-        "{p[sigma]:.2g} (σ) and {p[beta]:.2g} (β).",
+        "and {lorenz[forecast_coverage_90]:.2f} of the forecast values. That ranks are even has "
+        "p = {p[sigma]:.2g} (σ) and {p[beta]:.2g} (β).",
     ),
 }
 STANDIN = "the made-up atmosphere of `make demo`, which says nothing of skill on the real one"
