@@ -101,9 +101,10 @@ WORDS = {
         "Histograms of the ranks of the true σ and β among their posterior draws, with the band of "
         "even ranks; and the share of truths that intervals hold against their level, of forecasts "
         "and of θ, beside the diagonal.",
-        "Calibration of the Lorenz run on {lorenz[n]} trajectories of the prior, {lorenz[members]} "
-        "draws each: 90 % intervals hold {lorenz[theta_coverage_90]:.2f} of the true parameters "
-        "and {lorenz[forecast_coverage_90]:.2f} of the forecast values. That ranks are even has "
+        "Calibration of Lorenz after {lorenz[steps]} steps, on {lorenz[n]} trajectories of the "
+        "prior, {lorenz[members]} draws each: 90 % intervals hold "
+        "{lorenz[theta_coverage_90]:.2f} of the true parameters and "
+        "{lorenz[forecast_coverage_90]:.2f} of the forecast values. That ranks are even has "
         "p = {p[sigma]:.2g} (σ) and {p[beta]:.2g} (β).",
     ),
 }
@@ -136,8 +137,8 @@ def image(name: str, told: Mapping[str, Any], page: Path, folder: Path = FOLDER)
 def origin(told: Mapping[str, Any]) -> str:
     """What made the figures, where and when."""
     return (
-        f"made by `make gallery` (`{told['command']}`) at {told['commit']} on {told['date']}, "
-        f"{told['machine']}"
+        f"made by `{told['command']}`, the script of `make gallery`, at {told['commit']} on "
+        f"{told['date']}, {told['machine']}"
     )
 
 
