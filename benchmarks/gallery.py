@@ -100,9 +100,8 @@ def make_all(length: Length, demo: Path, folder: Path) -> Iterator[Made]:
     for name, own in made.items():
         yield of_system(name, own)
     lorenz = made["lorenz"]
-    numbers = {"weather": about, "lorenz": lorenz.numbers}
     ensemble = runs.ensemble_of(lorenz)
-    yield drawn("readme", numbers, lambda: figures.readme(shown, ensemble))
+    yield drawn("readme", {}, lambda: figures.readme(shown, ensemble))
     yield of_calibration(lorenz)
     yield of_gauge(length, folder)
 
@@ -142,7 +141,8 @@ def of_calibration(made: Scored) -> Made:
         "forecast": coverage_curve(counts),
         "θ": coverage_curve(rank_counts(draws.double(), true)),
     }
-    return drawn("calibration", made.numbers, lambda: figures.calibration(histograms, curves))
+    even = {name: found.p_value for name, found in histograms.items()}
+    return drawn("calibration", {"p": even}, lambda: figures.calibration(histograms, curves))
 
 
 def of_gauge(length: Length, folder: Path) -> Made:
@@ -150,7 +150,7 @@ def of_gauge(length: Length, folder: Path) -> Made:
     table, chosen, tolerance = runs.sweep(length, folder)
     error = table.set_index("gauge")["theta_error"]
     numbers = {
-        "steps": length.steps, "chosen": chosen, "tolerance": tolerance,
+        "steps": length.steps, "chosen": chosen, "most": 1 + tolerance,
         "ratios": dict(zip(map(str, table["gauge"]), table["ratio"], strict=True)),
         "theta_error": float(error[chosen]), "theta_error_without": float(error[0.0]),
     }  # fmt: skip

@@ -264,9 +264,12 @@ def gauge(table: pd.DataFrame, chosen: float, tolerance: float) -> Figure:
     figure = Figure(figsize=(WIDTH, 3.3))
     left, right = figure.subplots(1, 2)
     places = np.arange(len(table))
-    left.axhspan(0, 1 + tolerance, color="#bbbbbb", alpha=0.4, label="allowed by the rule")
     left.plot(places, table["ratio"], "o-", color=MODEL, label="validation error")
-    left.set(ylabel="validation error ÷ that of λ = 0", yscale="log")
+    bottom = left.get_ylim()[0]
+    band: dict[str, Any] = {"color": "#bbbbbb", "alpha": 0.4, "label": "allowed by the rule"}
+    left.axhspan(bottom, 1 + tolerance, **band)
+    left.set_ylim(bottom=bottom)
+    left.set(ylabel="validation error ÷ that of λ = 0")
     shades = (MODEL, OTHER, "#3f8f3f")
     errors = [name for name in table if str(name).startswith("theta_error_")]
     for name, shade in zip(errors, shades, strict=False):

@@ -93,7 +93,7 @@ WORDS = {
         "Left, validation error relative to that of λ = 0 against λ, with the range that the rule "
         "allows; right, the errors of L and C against λ.",
         "λ on RLC whose network sees the whole state, {steps} steps each, one seed. The rule takes "
-        "λ = {chosen:g}, the largest whose validation error is within {tolerance:.0%} of that of "
+        "λ = {chosen:g}, the largest whose validation error is at most {most:g} times that of "
         "λ = 0; no θ is read for it. Error of θ there {theta_error:.2g}, without λ "
         "{theta_error_without:.2g}.",
     ),
@@ -101,16 +101,18 @@ WORDS = {
         "Histograms of the ranks of the true σ and β among their posterior draws, with the band of "
         "even ranks; and the share of truths that intervals hold against their level, of forecasts "
         "and of θ, beside the diagonal.",
-        "Calibration of the Lorenz run on {n} trajectories of the prior, {members} draws each: "
-        "90 % intervals hold {theta_coverage_90:.2f} of the true parameters and "
-        "{forecast_coverage_90:.2f} of the forecast values.",
+        "Calibration of Lorenz after {lorenz[steps]} steps, on {lorenz[n]} trajectories of the "
+        "prior, {lorenz[members]} draws each: 90 % intervals hold "
+        "{lorenz[theta_coverage_90]:.2f} of the true parameters and "
+        "{lorenz[forecast_coverage_90]:.2f} of the forecast values. That ranks are even has "
+        "p = {p[sigma]:.2g} (σ) and {p[beta]:.2g} (β).",
     ),
-}  # fmt: skip
+}
 STANDIN = "the made-up atmosphere of `make demo`, which says nothing of skill on the real one"
 
 
 def image(name: str, told: Mapping[str, Any], page: Path, folder: Path = FOLDER) -> str:
-    """A figure as Markdown of a page, its caption below it.
+    """A figure as Markdown of a page, its caption below it; numbers of other figures by their name.
 
     Args:
         name: of the figure, or `ORIGIN`.
@@ -120,11 +122,11 @@ def image(name: str, told: Mapping[str, Any], page: Path, folder: Path = FOLDER)
     """
     if name == ORIGIN:
         return f"All figures: {origin(told)}."
-    own = told["figures"][name]
-    numbers = {**own["numbers"], "known": KNOWN.get(name, "")}
-    weather = numbers.get("weather", numbers)
-    numbers["data"] = STANDIN if weather.get("standin") else weather.get("title", "")
-    words = WORDS[name]
+    own, words = told["figures"][name], WORDS[name]
+    numbers: dict[str, Any] = {key: made["numbers"] for key, made in told["figures"].items()}
+    weather = numbers["weather"]
+    numbers["data"] = STANDIN if weather["standin"] else weather["title"]
+    numbers |= {"known": KNOWN.get(name, ""), **own["numbers"]}
     place = os.path.relpath(folder / own["file"], page.parent)
     caption = words.caption.format(**numbers)
     if page.name == "README.md":
@@ -135,8 +137,8 @@ def image(name: str, told: Mapping[str, Any], page: Path, folder: Path = FOLDER)
 def origin(told: Mapping[str, Any]) -> str:
     """What made the figures, where and when."""
     return (
-        f"made by `make gallery` (`{told['command']}`) at {told['commit']} on {told['date']}, "
-        f"{told['machine']}"
+        f"made by `{told['command']}`, the script of `make gallery`, at {told['commit']} on "
+        f"{told['date']}, {told['machine']}"
     )
 
 

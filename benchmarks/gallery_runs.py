@@ -248,15 +248,13 @@ def weather_of(
     hours, mean = chosen.hours[chosen.lead], chosen.members[name].mean(0)
     ground = Ground(forecast.area, store.static.get("lsm"), units_of(demo)[name])
     shown = Weather(WORDS.get(name, name), hours, mean, chosen.truth[name], ground)
-    made = training_of(demo / "run")
     numbers = {
         "variable": shown.name, "units": ground.units, "hours": hours,
         "start": date(store.times[int(forecast.starts[place])]), "starts": len(forecast.starts),
         "standin": store.provenance.get("comment") == NOTICE,
         "title": store.provenance.get("title", ""),
         "made_by": str(forecast.dataset.attrs.get("software", "")),
-        "steps": made.steps, "train_seconds": made.seconds,
-        "rmse": rmse_of(demo, name, hours),
+        "steps": training_of(demo / "run").steps, "rmse": rmse_of(demo, name, hours),
     }  # fmt: skip
     return shown, numbers
 
