@@ -383,6 +383,6 @@ class Trunk(nn.Module):
         else:
             few = halved(hidden, self.poles)
             change = self.blocks(few) - few
-            hidden = hidden + doubled(change, *hidden.shape[-2:], self.poles)
+            hidden = hidden + doubled(change, hidden.shape[-2], hidden.shape[-1], self.poles)
         out = self.last(F.silu(self.norm(hidden)))
         return out.contiguous()  # transforms and products want fields side by side again

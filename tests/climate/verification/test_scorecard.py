@@ -26,7 +26,7 @@ from climate.verification.scorecard import (
     format_table,
     score,
 )
-from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
+from climate.verification.trivial import fit_trivial
 from vgbdm.errors import InputError
 from vgbdm.tasks import Dask
 
@@ -119,12 +119,6 @@ def test_damping_is_the_least_squares_fit_on_the_training_period(store):
     assert fit.damping[2, 2] == pytest.approx(damping)
     assert fit.damping.shape == (7, 3)
     assert fit.spread[2] == pytest.approx(np.sqrt((now**2).mean(0)), rel=1e-5)
-
-
-def test_yesterday_is_the_latest_state_at_the_hour_of_the_day():
-    assert lagged_frames(SIX, 6).tolist() == [3, 2, 1, 0, 3, 2]
-    assert lagged_frames(4 * SIX, 2).tolist() == [0, 0]
-    assert lagged_frames(np.timedelta64(5 * 3600, "s"), 2) is None
 
 
 def test_lagged_persistence_is_a_row_of_t2m_alone(warm_store, tmp_path):
@@ -324,14 +318,6 @@ def test_tables_and_rules_are_written(ensemble, verified, tmp_path):
     verified[1].write(tmp_path / "one")
     ranks = pd.read_csv(tmp_path / "one" / "ranks.csv")
     assert set(ranks["row"]) == {"climatology"} and len(ranks) == 3 * 7 * 17
-
-
-def test_errors_of_trivial_forecasts_by_hand():
-    """Initial state 3, climatology 1 there and 2 at the leads, truth 7."""
-    initial, truth = np.full((2, 2), 3.0), np.full((2, 2, 2), 7.0)
-    assert np.array_equal(persistence(initial, truth), np.full((2, 2, 2), -4.0))
-    damped = damped_persistence(initial - 1.0, truth - 2.0, np.array([0.5, 0.0]))
-    assert (damped + truth)[:, 0, 0].tolist() == [3.0, 2.0]
 
 
 def test_the_verdict_names_what_is_not_beaten(scorecard):

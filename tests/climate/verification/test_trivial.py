@@ -7,6 +7,7 @@ from climate.grids.area import Area
 from climate.verification.trivial import damped_persistence, fit_trivial, lagged_frames, persistence
 
 HOUR = np.timedelta64(3600, "s")
+SIX = 6 * HOUR
 
 
 def numbers(seed, *shape):
@@ -52,3 +53,17 @@ def test_damping_and_spread_are_those_of_training_s_anomalies(store, monkeypatch
     assert fit.spread == pytest.approx(np.sqrt((now**2).mean(0)), rel=1e-4)
     none = fit_trivial(store, area, 6 * HOUR, 200)
     assert not none.damping.any() and none.damping.shape == (200, 3)
+
+
+def test_yesterday_is_the_latest_state_at_the_hour_of_the_day():
+    assert lagged_frames(SIX, 6).tolist() == [3, 2, 1, 0, 3, 2]
+    assert lagged_frames(4 * SIX, 2).tolist() == [0, 0]
+    assert lagged_frames(np.timedelta64(5 * 3600, "s"), 2) is None
+
+
+def test_errors_of_trivial_forecasts_by_hand():
+    """Initial state 3, climatology 1 there and 2 at the leads, truth 7."""
+    initial, truth = np.full((2, 2), 3.0), np.full((2, 2, 2), 7.0)
+    assert np.array_equal(persistence(initial, truth), np.full((2, 2, 2), -4.0))
+    damped = damped_persistence(initial - 1.0, truth - 2.0, np.array([0.5, 0.0]))
+    assert (damped + truth)[:, 0, 0].tolist() == [3.0, 2.0]
