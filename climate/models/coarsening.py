@@ -62,37 +62,46 @@ def doubled(x: Tensor, height: int, width: int, poles: bool | None) -> Tensor:
         (B, C, H, W).
     """
     if poles is None:
-        west, east = _shifted(x, -1, True), _shifted(x, -1, False)
-        rows = _between(x, west, east, -1)[..., :width]
-        return _between(rows, _shifted(rows, -2, True), _shifted(rows, -2, False), -2)[
-            ..., :height, :
-        ]
-    rows = _between(x, x.roll(1, -1), x.roll(-1, -1), -1)
+        columns = _between(x, _edged(x, -1), -1)[..., :width]
+        return _between(columns, _edged(columns, -2), -2)[..., :height, :]
+    columns = _between(x, torch.cat((x[..., -1:], x, x[..., :1]), -1), -1)
     if poles:
-        means = (rows[..., :-1, :] + rows[..., 1:, :]) / 2
-        pairs = torch.stack((rows[..., :-1, :], means), -2).flatten(-3, -2)
-        return torch.cat((pairs, rows[..., -1:, :]), -2)
-    around = _with_rows(rows, 0)
-    return _between(rows, around[..., :-2, :], around[..., 2:, :], -2)
+        means = (columns[..., :-1, :] + columns[..., 1:, :]) / 2
+        pairs = torch.stack((columns[..., :-1, :], means), -2).flatten(-3, -2)
+        return torch.cat((pairs, columns[..., -1:, :]), -2)
+    return _between(columns, _with_rows(columns, 0), -2)
 
 
-def _between(x: Tensor, before: Tensor, after: Tensor, axis: int) -> Tensor:
-    """Two points for each along an axis, a quarter of the way to its neighbours."""
-    near = 0.75 * x
+def _between(x: Tensor, wider: Tensor, axis: int) -> Tensor:
+    """Two points for each along an axis, a quarter of the way to its neighbours.
+
+    Args:
+        x: the points.
+        wider: the same, with one more at each end of the axis.
+        axis: -1 or -2.
+    """
+    size, near = x.shape[axis], 0.75 * x
+    before, after = wider.narrow(axis, 0, size), wider.narrow(axis, 2, size)
     return torch.stack((near + 0.25 * before, near + 0.25 * after), axis).flatten(axis - 1, axis)
 
 
-def _shifted(x: Tensor, axis: int, back: bool) -> Tensor:
-    """The neighbours along an axis of a box, whose edge is its own neighbour."""
-    size = x.shape[axis]
-    if back:
-        return torch.cat((x.narrow(axis, 0, 1), x.narrow(axis, 0, size - 1)), axis)
-    return torch.cat((x.narrow(axis, 1, size - 1), x.narrow(axis, size - 1, 1)), axis)
+def _edged(x: Tensor, axis: int) -> Tensor:
+    """A box with its edges along an axis once more beyond them."""
+    last = x.shape[axis] - 1
+    return torch.cat((x.narrow(axis, 0, 1), x, x.narrow(axis, last, 1)), axis)
 
 
-def _with_rows(x: Tensor, first: int) -> Tensor:
-    """The rows beyond both poles, half a turn away, around all rows; ``first`` lies beyond."""
-    half, last = x.shape[-1] // 2, x.shape[-2] - 1 - first
-    south = x[..., first : first + 1, :].roll(half, -1)
+def _with_rows(x: Tensor, own: int) -> Tensor:
+    """A globe with a row beyond each pole: the one on its other side, half a turn away.
+
+    Args:
+        x: (B, C, H, W).
+        own: rows that lie on a pole, 1 or 0, and are not what is beyond it.
+
+    Returns:
+        (B, C, H + 2, W).
+    """
+    half, last = x.shape[-1] // 2, x.shape[-2] - 1 - own
+    south = x[..., own : own + 1, :].roll(half, -1)
     north = x[..., last : last + 1, :].roll(half, -1)
     return torch.cat((south, x, north), -2)

@@ -219,6 +219,11 @@ class TrainEra5(Launched):
                 f"halo={values['halo']}: does nothing with region=null; give task=regional and a "
                 "region, or leave it out"
             )
+        if values["size"]["coarsening"] > 1 and "coarsening" not in values["model"]:
+            raise InputError(
+                "size.coarsening=2: does nothing in this model, whose blocks know no other points "
+                "than those of the grid; give size.coarsening=1"
+            )
         wind = values["model"].get("wind")
         if wind is not None and wind[0] == wind[1]:
             raise InputError(f"model.wind={wind}: want two names, the eastward part first")

@@ -239,6 +239,13 @@ def test_a_path_without_accelerations_serves_no_system_of_second_order(path):
         check("train_system", composed("train_system", "system=pendulum", f"path={path}"))
 
 
+def test_blocks_of_a_model_that_has_none_coarser_are_not_coarsened():
+    check("train_era5", composed("train_era5", "size.coarsening=2"))
+    check("train_era5", composed("train_era5", "model=climode"))
+    with pytest.raises(InputError, match=r"^size\.coarsening=2: does nothing in this model"):
+        check("train_era5", composed("train_era5", "model=climode", "size.coarsening=2"))
+
+
 IDLE = [
     (
         "train_era5",

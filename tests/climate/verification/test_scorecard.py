@@ -2,7 +2,6 @@
 
 import json
 import tracemalloc
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,6 @@ from climate.verification.dressing import validation_spread
 from climate.verification.scorecard import (
     SCORE_COLUMNS,
     Verification,
-    _rules_of_scores,
     check_against_trivial,
     format_table,
     score,
@@ -384,19 +382,3 @@ def test_what_is_written_is_what_there_is_in_a_folder_that_is_made(tmp_path):
     names = {path.name for path in (tmp_path / "a" / "b").iterdir()}
     assert names == {"scorecard.csv", "rules.json"}
     assert json.loads((tmp_path / "a/b/rules.json").read_text()) == {"crps": "fair, ÷ 2"}
-
-
-def test_what_is_left_out_given_or_outside_has_a_rule():
-    told = {"masked": lambda store: "", "outside_training": ""}
-    told |= {"boundary": "", "given_truth": ""}
-    rules = _rules_of_scores(SimpleNamespace(**told), None, "weeks")
-    assert "ranks" in rules and rules["intervals"] == "weeks"
-    strangers = {"masked", "outside_training", "boundary", "given_truth"}
-    assert not strangers & set(rules) and "masked" not in rules["spectra"]
-    told |= {"masked": lambda store: "sst", "outside_training": "9 starts"}
-    told |= {"boundary": "a forecast", "given_truth": "boundary: states"}
-    rules = _rules_of_scores(SimpleNamespace(**told), None, "weeks")
-    assert (rules["masked"], rules["outside_training"]) == ("sst", "9 starts")
-    assert rules["boundary"] == "a forecast"
-    assert rules["given_truth"].startswith("boundary: states; not comparable with rows")
-    assert rules["spectra"].endswith("; none of masked variables")
