@@ -12,6 +12,7 @@ tests fail without a fault.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -122,20 +123,21 @@ def main(words: list[str]) -> int:
     control = no_fault(min((m.module for m in drawn), key=lambda name: len(mirrors(REPO, name))))
     try:
         seconds, copies = float(told["seconds"]), int(told["copies"])
-        verdicts = judge(REPO, place, [control, *tried], copies, seconds, ends)
+        judging = judge(REPO, place, [control, *tried], copies, seconds, ends)
         number = judged = 0
-        for verdict in verdicts:
-            if verdict.mutant == control:
-                if verdict.word in (KILLED, LATE):
-                    print(verdict.output[-2000:], "the tests fail without a fault", sep="\n")
-                    return 1
-                continue
-            number += 1
-            if verdict.word != UNTRIED:
-                judged += 1
-                word = KILLED if verdict.word == LATE else verdict.word
-                counts[package_of(verdict.mutant)][word] += 1
-            print(describe(verdict, number, len(tried)), flush=True)
+        with contextlib.closing(judging) as verdicts:  # its processes end before the copies go
+            for verdict in verdicts:
+                if verdict.mutant == control:
+                    if verdict.word in (KILLED, LATE):
+                        print(verdict.output[-2000:], "the tests fail without a fault", sep="\n")
+                        return 1
+                    continue
+                number += 1
+                if verdict.word != UNTRIED:
+                    judged += 1
+                    word = KILLED if verdict.word == LATE else verdict.word
+                    counts[package_of(verdict.mutant)][word] += 1
+                print(describe(verdict, number, len(tried)), flush=True)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if judged < len(tried):

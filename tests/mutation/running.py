@@ -10,14 +10,16 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mutation.operators import Mutant
 from mutation.selection import mirrors
 
-COPIED = ("vgbdm", "climate", "physics_systems", "launch", "configs", "tests", "benchmarks", ".ci")
+COPIED = ("vgbdm", "climate", "physics_systems", "launch", "configs", "tests", "benchmarks", "docs",
+          ".ci")  # fmt: skip
+"""All folders that are committed: tests may read any of them."""
 LIBRARIES = ("pytest", "hypothesis", "numpy", "pandas", "scipy", "torch", "torch_harmonics", "dask",
              "torchdiffeq", "hydra", "xarray", "zarr", "cf_units", "safetensors")  # fmt: skip
 """What a test imports that cannot be faulty; once, before the processes part."""
@@ -58,7 +60,7 @@ class Copy:
         for name in COPIED:
             if (root / name).is_dir():
                 shutil.copytree(root / name, self.place / name, ignore=ignored)
-        for file in root.glob("*.*"):
+        for file in root.iterdir():
             if file.is_file():
                 shutil.copy(file, self.place)
         if (root.parent / "shared").is_dir():  # tests look for it beside the repository
@@ -145,7 +147,7 @@ def judge(
     copies: int,
     seconds: float,
     ends: float = math.inf,
-) -> Iterator[Verdict]:
+) -> Generator[Verdict]:
     """Run the tests that mirror each fault's module, some at a time.
 
     Args:

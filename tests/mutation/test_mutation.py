@@ -22,7 +22,7 @@ from mutation.__main__ import (  # noqa: E402
     report,
 )
 from mutation.operators import modules_of, mutants_of  # noqa: E402
-from mutation.running import KILLED, LATE, SURVIVED, UNTRIED  # noqa: E402
+from mutation.running import KILLED, LATE, SURVIVED, UNTRIED, Copy  # noqa: E402
 from mutation.selection import PACKAGES, mirrors  # noqa: E402
 
 SOURCE = '''"""Words with + and 1."""
@@ -119,6 +119,16 @@ def test_where_no_test_names_a_module_those_of_its_users_come_first(tmp_path):
 
 def test_a_module_is_mirrored_wherever_it_lies():
     assert all(mirrors(REPO, module) for module in modules_of(REPO, PACKAGES))
+
+
+@pytest.mark.skipif(not (REPO / ".git").exists(), reason="an export does not say what it is of")
+def test_a_copy_has_all_that_is_committed(tmp_path):
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True
+    )
+    copy = Copy(REPO, tmp_path).place
+    names = {path for path in listed.stdout.splitlines() if (REPO / path).exists()}
+    assert {name for name in names if not (copy / name).exists()} == set()
 
 
 QUICK = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
