@@ -13,6 +13,8 @@ from typing import Any
 GREY = {
     "objective": "it is what the rows compare: the loss, its weights and its own horizon",
     "batch": "trajectories per step: where each is simulated, fewer fit; seconds are alike",
+    "trainer.nonfinite": "rows that simulate leave out a step whose simulation overflows: it ended "
+    "APHYNITY's training on RLC from four of six seeds; a loss that matches does not overflow",
     "model.unmixing": "the encoder that PhysVAE's second regulariser is about; others have none",
 }
 """Keys in which grey rows may differ, with all below them, and why."""
