@@ -2,6 +2,7 @@
 
 import json
 
+import numcodecs
 import numpy as np
 import pytest
 import xarray as xr
@@ -121,6 +122,35 @@ def test_a_group_of_others_is_read(tmp_path):
     with open_group(path, "forecast", "") as dataset:
         assert float(dataset["x"].sum()) == 24
     assert open_foreign(str(path))[1:] == ("", 3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_chunk_of_blosc_that_is_cut_off_is_no_numbers_from_memory(
+    tmp_path, version, consolidated
+):
+    """Where blosc cannot make it smaller its decoder copies, also from behind its end."""
+    noise = np.random.default_rng(0).integers(0, 2**32, (1, 8, 100), "u4")
+    blosc = numcodecs.Blosc("lz4") if version == 2 else zarr.codecs.BloscCodec(cname="lz4")
+    xr.Dataset({"a": (("time", "y", "x"), noise)}).to_zarr(
+        tmp_path / "s",
+        zarr_format=version,
+        consolidated=consolidated,
+        encoding={"a": {"compressors": [blosc]}},
+    )
+    chunk = tmp_path / "s" / "a" / ("0.0.0" if version == 2 else "c/0/0/0")
+    whole = chunk.read_bytes()
+    assert len(whole) > noise.nbytes
+
+    def read():
+        store, _, _ = open_foreign(str(tmp_path / "s"))
+        return zarr.open_group(store, mode="r", use_consolidated=consolidated)["a"][:]
+
+    assert np.array_equal(read(), noise)
+    for length in (len(whole) - 1, len(whole) // 2, 12):
+        chunk.write_bytes(whole[:length])
+        refused(read, chunk.name, f"is cut off, {length} of", "fetch it again")
 
 
 def test_an_array_that_is_being_written_passes_the_door_too(tmp_path, ran):  # noqa: F811
