@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 
 SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
 """m and hPa: a level p lies about H ln(p₀/p) high."""
+CATEGORIES = {
+    "slt", "tvh", "tvl", "ptype", "soil_type", "type_of_high_vegetation", "type_of_low_vegetation",
+    "precipitation_type",
+}  # fmt: skip
+"""Names of ECMWF's fields that are numbers of classes, and say so only by their code tables."""
 
 
 def check_levels(channel: str, parts: Sequence[Part]) -> None:
@@ -99,6 +104,31 @@ def is_difference(part: Part) -> bool:
     about = str(part.variable.attrs.get("units_metadata", ""))
     over = str(part.variable.attrs.get("cell_methods", ""))
     return "difference" in about or "standard_deviation" in over or "range" in over.split()
+
+
+def check_means(part: Part) -> None:
+    """Refuse to take means of categories and of directions.
+
+    Of two flags, such as land and sea as 0 and 1, it is the share of one of them.
+
+    Raises:
+        InputError: naming the variable.
+    """
+    attributes = part.variable.attrs
+    flags = max(np.size(attributes.get("flag_values", ())),
+                len(str(attributes.get("flag_meanings", "")).split()))  # fmt: skip
+    name = {part.name.lower(), str(attributes.get("short_name", attributes.get("GRIB_shortName")))}
+    if flags > 2 or "flag_masks" in attributes or name & CATEGORIES:
+        raise InputError(
+            f"{part.what} holds categories, of which regridding would make means; leave it out, or "
+            "regrid it first, e.g. with cdo remaplaf"
+        )
+    told = " ".join(str(attributes.get(key, "")) for key in ("standard_name", "long_name"))
+    if "direction" in told.lower() and (part.units or "").lower().startswith(("deg", "°")):
+        raise InputError(
+            f"{part.what} holds directions, and the mean of 359° and 1° is no 180°; leave it out, "
+            "or give their sine and cosine instead"
+        )
 
 
 def _say(

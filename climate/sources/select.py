@@ -19,6 +19,7 @@ from climate.grids.regions import Region, parse_region
 from climate.grids.regridding import Regridding
 from climate.sources.axes import Part, as_slice
 from climate.sources.clock import thin
+from climate.sources.meaning import check_means
 from climate.sources.orientation import arrange, cell_edges, orient
 from climate.sources.target import Target, parse_target
 from vgbdm.errors import InputError
@@ -109,7 +110,8 @@ class Selection:
         """How fields on the grid of a part are read.
 
         Raises:
-            InputError: one line, if the grid is not regular, or does not hold what is wanted.
+            InputError: one line, if the grid is not regular, or does not hold what is wanted; or if
+                means are to be taken of values that have none.
         """
         if self.regrid is None:
             grid, held = orient(part.lat, part.lon, part.where)
@@ -119,6 +121,7 @@ class Selection:
             return Frame(
                 grid.lat[cut.rows], cut.lon, held.rows[cut.rows], held.columns[cut.columns]
             )
+        check_means(part)
         held = arrange(part.lat, part.lon, part.where)
         means = self.regrid.regridding(*cell_edges(part, held), part.where)
         if self.region is not None:

@@ -11,6 +11,7 @@ from entry import compose_config
 from refusals import refused
 
 from climate.sources.opening import open_source
+from climate.sources.select import parse_selection
 
 TIMES = hours("2016-01-01", 24)
 GROUND = "geopotential_at_surface"
@@ -101,3 +102,31 @@ def test_a_static_field_whose_chunk_is_absent(tmp_path):
     name = "land_sea_mask"
     (tmp_path / "a.zarr" / name / "c/0/0").unlink()
     refused(zarr_source(root, ("z",)).open, name, "++source.static.lsm.absent=fill")
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "told"),
+    [
+        ("a", {"flag_values": np.arange(3)}, "categories"),
+        ("a", {"flag_meanings": "sea land ice"}, "categories"),
+        ("a", {"flag_masks": np.array([1, 2])}, "categories"),
+        ("a", {"short_name": "tvh", "units": "~"}, "categories"),
+        ("soil_type", {}, "categories"),
+        ("a", {"long_name": "Mean wave direction", "units": "degrees"}, "directions"),
+        ("a", {"flag_values": np.arange(2), "flag_meanings": "sea land"}, None),
+        ("a", {"long_name": "direction", "units": "1"}, None),
+        ("angle", {"units": "degrees"}, None),
+    ],
+)
+def test_no_means_are_made_of_what_has_none(tmp_path, name, attributes, told):
+    content = archive(TIMES).rename(land_sea_mask=name)
+    content[name].attrs = attributes
+    content.to_netcdf(tmp_path / "a.nc")
+    static = {"ground": {"name": name}}
+    made = cf_source(tmp_path, ("z",), static=static)
+    whole = made.open()["ground"]
+    regrid = parse_selection(None, None, None, 0, "6x16")
+    if told is None:
+        assert made.open(regrid)["ground"].mean() == pytest.approx(float(whole.mean()), abs=0.1)
+    else:
+        refused(lambda: made.open(regrid), f"{name}", f"holds {told}", "leave it out")
