@@ -10,6 +10,7 @@ from torch import nn
 
 from vgbdm.errors import InputError
 from vgbdm.training.checkpoint import find_whole, put_weights, read_state, read_weights
+from vgbdm.training.state import describe_difference
 
 
 def start_from(
@@ -38,8 +39,12 @@ def start_from(
         weights = {**field.state_dict(), **weights}
     for name, value in facts.items():
         if held.get(name) != value:
+            before = held.get(name)
+            if name == "model" and lacking and before is not None:  # these alone would do
+                before = before | {k: value[k] for k, v in lacking.items() if before.get(k) == v}
+            told = describe_difference(name, before, value)
             raise InputError(
-                f"init={init}: its {name} is another one; start from a run with the same data and "
-                "model options"
+                f"init={init}: its {name} is another one ({told}); start from a run with "
+                "the same data and model options"
             )
     put_weights(field, weights, folder)

@@ -28,7 +28,12 @@ from vgbdm.training.plan import Plan
 from vgbdm.training.records import Records
 from vgbdm.training.saving import Saver
 from vgbdm.training.schedules import Schedule, check_rates
-from vgbdm.training.state import allowed_changes, course_of, describe_changes
+from vgbdm.training.state import (
+    allowed_changes,
+    course_of,
+    describe_changes,
+    describe_difference,
+)
 from vgbdm.training.status import Status
 from vgbdm.training.stopwatch import Stopwatch
 from vgbdm.training.transfer import Arrived, Feed
@@ -125,9 +130,9 @@ class Trainer(Generic[Field, Batch]):
         course = course_of(state, changes, self.plan, folder)
         for name, value in self.identity["must_match"].items():
             if state["must_match"].get(name) != value:
+                told = describe_difference(name, state["must_match"].get(name), value)
                 raise InputError(
-                    f"{folder}: {name} is {state['must_match'].get(name)}, this run has {value}; "
-                    "resume with the data and options it was started with"
+                    f"{folder}: {told}; resume with the data and options it was started with"
                 )
         weights = checkpoint.read_tensors(folder, "model")
         checkpoint.put_weights(self.field, weights, folder)
@@ -216,7 +221,7 @@ class Trainer(Generic[Field, Batch]):
             stack.enter_context(self.saver)
             records = None
             if self.backend.rank == 0:
-                records = stack.enter_context(Records(self.run_dir, self.step))
+                records = stack.enter_context(Records(self.run_dir, self.step, self.looked))
             if self.is_due() and self.looked != self.step:
                 self.look(records)
             stream = stack.enter_context(self.open_stream(self.step * self.global_batch))

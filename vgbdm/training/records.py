@@ -25,13 +25,13 @@ class Table:
 
     Args:
         path: of the file.
-        step: rows with a later step are dropped (0: start anew).
+        step: rows with a later step are dropped.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         rows: list[dict[str, str]] = []
-        if step and path.exists():
+        if path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         self.columns = list(rows[0]) if rows else ["step"]
@@ -72,14 +72,15 @@ class Records:
     Args:
         run_dir: of the run; ``log.csv``, ``validation.csv`` and ``tensorboard/`` go there.
         step: where the run goes on.
+        looked: the last step of which a validation is known; -1: none, also not that of step 0.
     """
 
-    def __init__(self, run_dir: Path, step: int) -> None:
+    def __init__(self, run_dir: Path, step: int, looked: int) -> None:
         need("tensorboard", "training")
         from torch.utils.tensorboard import SummaryWriter
 
         self.training = Table(run_dir / "log.csv", step)
-        self.validation = Table(run_dir / "validation.csv", step)
+        self.validation = Table(run_dir / "validation.csv", looked)
         self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
         if (config := run_dir / "config.json").exists():  # as the run has just written it
             told = config.read_text().replace("\n", "\n    ")

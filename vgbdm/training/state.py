@@ -181,6 +181,13 @@ def describe_changes(changes: Changes) -> str:
     return ", ".join(texts + more)
 
 
+def describe_difference(name: str, before: Any, now: Any) -> str:
+    """How a fact of a run differs from that of another: of configs only what differs, in words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return describe_changes(config_differences(before, now, name))
+    return f"{name} is {before}, this run has {now}"
+
+
 def course_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path) -> Course:
     """How far a run that goes on is, and where it ends.
 

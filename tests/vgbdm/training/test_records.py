@@ -1,6 +1,7 @@
 """The log: one row a step, also after a resume."""
 
 import pandas as pd
+import pytest
 
 from vgbdm.training.records import Records, Table
 
@@ -36,7 +37,7 @@ def test_losses_keep_nine_digits(tmp_path):
 
 
 def test_a_run_leaves_rows_and_curves_of_steps_and_validations(tmp_path, capfd):
-    with Records(tmp_path, 2) as records:
+    with Records(tmp_path, 2, -1) as records:
         records.step(3, {"loss": 0.5}, {"samples_per_second": 8.0, "train_seconds": 1.5}, 10)
         records.validate(3, {"score": 0.25, "rmse": 4.0}, True, 1.5)
         records.validate(4, {"score": 0.5, "rmse": 3.0}, False, 2.0)
@@ -54,6 +55,17 @@ def test_a_run_leaves_rows_and_curves_of_steps_and_validations(tmp_path, capfd):
     assert "step 3: validation score 0.2500 (best so far)" in said
     assert "step 4: validation score 0.5000" in said and "a word" in said
     assert any((tmp_path / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(("looked", "kept"), [(-1, []), (0, [0]), (2, [0, 2])])
+def test_validations_are_kept_up_to_the_last_that_a_checkpoint_knows(tmp_path, looked, kept):
+    table = Table(tmp_path / "validation.csv", -1)
+    for step in (0, 2, 4):
+        table.add({"step": step, "score": 1.0})
+    table.close()
+    with Records(tmp_path, max(looked, 0), looked):
+        pass
+    assert pd.read_csv(tmp_path / "validation.csv")["step"].tolist() == kept
 
 
 def test_a_log_begun_anew_forgets_the_old_one_and_a_resumed_one_keeps_its_columns(tmp_path):

@@ -25,6 +25,7 @@ from vgbdm.training.state import (
     config_differences,
     course_of,
     describe_changes,
+    describe_difference,
 )
 
 RATE = {"rate": {"peak": 0.05}, "seed": 0}
@@ -133,6 +134,9 @@ def test_differences_are_those_of_plain_values():
     assert "init" not in allowed_changes({"init": "x"}, {}, (), None)
     many = {f"n{k}": (0, "v" * 100) for k in range(20)}
     assert describe_changes(many).endswith("and 14 more") and len(describe_changes(many)) < 400
+    told = describe_difference("model", {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
+    assert told == "model.b.c 2 → 3"
+    assert describe_difference("mask", "none", "sst") == "mask is none, this run has sst"
 
 
 TIMING = {"step": 7, "total_steps": None, "train_seconds": 30.0}
