@@ -17,6 +17,8 @@ NARROW, WIDE = 1.3, 0.75
 """Share of the two outer ranks over the even one, from which an ensemble is said to be so."""
 TILT = 0.06
 """Distance of the mean rank from the middle, in ranges of ranks, from which it is so."""
+UNEVEN = 0.1
+"""Share that would have to change its fifth of the ranks, from which there is a word for it."""
 
 
 def named(row: object) -> str:
@@ -139,7 +141,15 @@ def rank_word(shares: np.ndarray) -> str:
         words.append("too wide")
     if abs(tilt) >= TILT:
         words.append("too low" if tilt > 0 else "too high")
+    if not words and np.abs(_fifths(share) - 0.2).sum() / 2 >= UNEVEN:
+        words.append("uneven")
     return ", ".join(words) or EVEN
+
+
+def _fifths(share: np.ndarray) -> np.ndarray:
+    """What lies in each fifth of the ranks: single ones differ by chance."""
+    ends = np.linspace(0, len(share), 6)
+    return np.diff(np.interp(ends, np.arange(len(share) + 1), np.append(0.0, share.cumsum())))
 
 
 EVEN = "about even"
@@ -147,7 +157,7 @@ RANKS = (
     "Each bar is the share of truths that had so many members below them, over the even share (the "
     "line). No word: about even, as where truth and members are drawn alike. Too narrow: truths "
     "lie outside of all members too often (a U). Too wide: too seldom (a dome). Too low, too high: "
-    "the members are, of the truth (a slope)."
+    "the members are, of the truth (a slope). Uneven: none of these, as with two humps."
 )
 SPECTRA = (
     "Power by zonal wavenumber, weighted by latitude. A line below the truth's at high wavenumbers "

@@ -76,6 +76,7 @@ def test_a_card_without_rows_to_beat_has_no_headline():
         ([1, 1, 1, 1], "about even"), ([3, 1, 1, 3], "too narrow"), ([1, 3, 3, 1], "too wide"),
         ([1, 1, 2, 3], "too low"), ([3, 2, 1, 1], "too high"), ([0, 0, 0], "–"), ([1], "–"),
         ([1, 1], "about even"), ([4, 1, 1, 2], "too narrow, too high"),
+        ([4, 7, 4, 7, 4], "uneven"), ([6, 5, 4, 5, 6], "about even"),
     ],
 )  # fmt: skip
 def test_ranks_have_a_word(shares, word):
