@@ -8,9 +8,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 from parity_worker import Batch, Objective, Toy
+from refusals import refused
 
 from vgbdm.errors import InputError
 from vgbdm.networks import Blocks
+from vgbdm.options.backends import check_backend
 from vgbdm.randomness import checksum
 from vgbdm.training.backends.base import COLLECTIVE_TIMEOUT
 from vgbdm.training.backends.choice import backend_class
@@ -62,6 +64,32 @@ def test_zero_is_told_where_state_lives():
 def test_what_zero_cannot_do_is_refused(place):
     with pytest.raises(InputError, match="backend"):
         zero_config(9, *place)
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        {}, {"accumulation": 3}, {"stage": 0}, {"stage": 1, "offload": "cpu"}, {"stage": 3},
+        {"stage": 3, "offload": "cpu", "nvme_path": None},
+        {"stage": 3, "offload": "nvme", "nvme_path": "/fast"},
+    ],
+)  # fmt: skip
+def test_options_that_go_together_are_taken(backend):
+    check_backend(backend, batch=6)
+
+
+@pytest.mark.parametrize(
+    ("backend", "words"),
+    [
+        ({"accumulation": 4}, "accumulation=4: want a divisor of batch=6"),
+        ({"offload": "cpu"}, "offload=cpu: needs backend.stage=1"),
+        ({"stage": 2, "offload": "nvme", "nvme_path": "/fast"}, "needs backend.stage=3"),
+        ({"stage": 3, "offload": "nvme"}, "needs backend.nvme_path"),
+        ({"stage": 3, "offload": "cpu", "nvme_path": "/fast"}, "does nothing without"),
+    ],
+)
+def test_options_that_do_not_are_refused_before_data_are_opened(backend, words):
+    refused(lambda: check_backend(backend, batch=6), words)
 
 
 @pytest.mark.parametrize(
