@@ -163,6 +163,13 @@ def test_a_mask_stays_where_it_stands_and_all_missing_stays_so():
 BOX_LAT, BOX_LON = np.arange(20.0, 71.0), np.arange(-30.0, 41.0)
 
 
+def test_cells_that_a_source_all_but_holds_have_means_of_what_it_holds():
+    """A spacing that was rounded leaves a gap of half a per cent of the last column."""
+    ends = np.linspace(-90.0, 90.0, 33), np.linspace(-2.8125, 357.1375, 65)
+    means = regridding(*ends, parse_grid("16x32"), "regrid=16x32")
+    assert np.abs(means(np.full((32, 64), 7.0)) - 7.0).max() < 1e-6
+
+
 def test_a_box_is_regridded_to_the_cells_that_it_holds_wholly():
     change = regridding(*edges(BOX_LAT, BOX_LON), parse_grid(2.5), "x")
     assert change.lat.tolist() == np.arange(22.5, 68.0, 2.5).tolist()
