@@ -89,7 +89,7 @@ def warm(options: list[str]) -> tuple[Any, Any]:
         cfg, store = planned(compose_check([grid, *options[1:]]))
         learning = learning_of(cfg, store)
         if grid != options[0]:
-            one_pass(learning, some_batch(learning, 1), lambda: None)
+            one_pass(learning, some_batch(learning, 1))
             with torch.no_grad():
                 one_lead(learning, 1, CPU)
     return cfg, learning
@@ -107,7 +107,7 @@ def measure(options: list[str]) -> dict[str, float]:
     optimizer = torch.optim.AdamW(learning.field.parameters(), 1e-6, fused=True)
 
     def step() -> None:
-        one_pass(learning, batch, lambda: None)
+        one_pass(learning, batch)
         optimizer.step()
         optimizer.zero_grad()
 

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from torch import nn
 
 from climate.models.weather_model import WeatherModel
-from climate.planning.work import Work, WorkCounter
+from climate.planning.work import NOTHING, Work, WorkCounter
 from climate.store.layout import TrainingStore
 from climate.stream.batches import WeatherBatch
 from climate.training.likelihood import Prepared
@@ -33,6 +33,10 @@ DAY = 86400
 CPU = torch.device("cpu")
 MANY_SUBSTEPS = 4
 """From which on they are not all counted."""
+COUNTED, SWITCHED = ("phase", "horizon"), ("crps",)
+"""Schedules that make a step cost more: by their whole numbers, and by being more than 0."""
+PLACES, TOGETHER = 32, 4
+"""Of a run, at which steps are looked at, so many one after the other."""
 
 
 class Costs(NamedTuple):
@@ -55,14 +59,20 @@ class Learning(NamedTuple):
     Attributes:
         field: the model.
         learner: it and its objective.
-        values: of the schedules at the last step, where rollouts are longest.
+        kinds: of steps, each by the values of its schedules, the last step's last; and what share
+            of the steps is so.
         frames: F of a window.
     """
 
     field: WeatherModel
     learner: Learner
-    values: Mapping[str, float]
+    kinds: tuple[tuple[Mapping[str, float], float], ...]
     frames: int
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        """Of the schedules at the last step."""
+        return self.kinds[-1][0]
 
 
 def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
@@ -88,10 +98,30 @@ def learning_of(cfg: DictConfig, store: TrainingStore) -> Learning:
     for module in field.modules():
         if isinstance(module, Blocks):
             module.recompute = cfg.backend.recompute
-    last = max(1, int(cfg.trainer.total_steps)) - 1, int(cfg.trainer.total_steps)
-    values = {name: build(schedule)(*last) for name, schedule in stage.schedules.items()}
+    schedules = {name: build(schedule) for name, schedule in stage.schedules.items()}
+    kinds = kinds_of_steps(schedules, max(1, int(cfg.trainer.total_steps)))
     learner = Learner(field, objective, cfg.backend.precision)
-    return Learning(field, learner, values, cfg.history + 1 + objective.ahead)
+    return Learning(field, learner, kinds, cfg.history + 1 + objective.ahead)
+
+
+def kinds_of_steps(
+    schedules: Mapping[str, Callable[[int, float | None], float]], total: int
+) -> tuple[tuple[Mapping[str, float], float], ...]:
+    """Steps that cost alike, the last one's kind last: the values of one of them, and their share.
+
+    Some are looked at, `TOGETHER` in a row, as a schedule may be one of every fourth step.
+    """
+    starts = {round(k * max(0, total - TOGETHER) / PLACES) for k in range(PLACES + 1)}
+    steps = sorted({min(start + k, total - 1) for start in starts for k in range(TOGETHER)})
+    found: dict[tuple[int, ...], Mapping[str, float]] = {}
+    seen = []
+    for step in steps:
+        values = {name: schedule(step, total) for name, schedule in schedules.items()}
+        counted = [round(values[name]) for name in COUNTED if name in values]
+        seen.append((*counted, *(values[name] > 0 for name in SWITCHED if name in values)))
+        found.pop(seen[-1], None)
+        found[seen[-1]] = values
+    return tuple((values, seen.count(kind) / len(seen)) for kind, values in found.items())
 
 
 def some_batch(learning: Learning, samples: int) -> WeatherBatch:
@@ -102,15 +132,21 @@ def some_batch(learning: Learning, samples: int) -> WeatherBatch:
     return WeatherBatch(states, times, torch.arange(samples), torch.ones(samples))
 
 
-def one_pass(learning: Learning, batch: WeatherBatch, kept: Callable[[], None]) -> None:
+def one_pass(
+    learning: Learning,
+    batch: WeatherBatch,
+    kept: Callable[[], None] = lambda: None,
+    values: Mapping[str, float] | None = None,
+) -> None:
     """Forward and backward.
 
     Args:
         learning: what learns.
         batch: its samples.
         kept: called between the two.
+        values: of the schedules; None: at the last step.
     """
-    loss = learning.learner(batch, learning.values)["loss"]
+    loss = learning.learner(batch, learning.values if values is None else values)["loss"]
     kept()
     (loss * batch.weights).sum().backward()
 
@@ -125,12 +161,20 @@ def one_lead(learning: Learning, samples: int, device: torch.device) -> torch.Te
 
 
 def training_costs(learning: Learning, samples: int) -> Costs:
-    """Of a pass over so many samples."""
+    """Of a pass over so many samples: memory of the dearest kind, work of the usual mixture."""
     for parameter in trained(learning.field).values():
         parameter.grad = torch.zeros_like(parameter)
-    batch, held = some_batch(learning, samples), []
+    batch = some_batch(learning, samples)
+    each = [(pass_costs(learning, batch, values), share) for values, share in learning.kinds]
+    work = sum((cost.work.scaled(share) for cost, share in each), NOTHING)
+    return Costs(max(cost.kept for cost, _ in each), max(cost.peak for cost, _ in each), work)
+
+
+def pass_costs(learning: Learning, batch: WeatherBatch, values: Mapping[str, float]) -> Costs:
+    """Of one pass, by these values of the schedules."""
+    held: list[int] = []
     with WorkCounter() as counter, Footprint() as footprint:
-        one_pass(learning, batch, lambda: held.append(footprint.held))
+        one_pass(learning, batch, lambda: held.append(footprint.held), values)
     return Costs(held[0], footprint.peak, counter.work)
 
 

@@ -53,7 +53,7 @@ def measure_pace(cfg: DictConfig, store: TrainingStore, device: torch.device) ->
     learning = learning_of(cfg, coarse)
     field: Any = learning.field.to(device)
     batch = some_batch(learning, SAMPLES).to(device)
-    training = measured_rates(lambda: one_pass(learning, batch, lambda: None), device, ROUNDS)
+    training = measured_rates(lambda: one_pass(learning, batch), device, ROUNDS)
     field.zero_grad()
     if isinstance(field.solver, SplitSolver):  # one substep shows what all of them do
         field.solver = replace(field.solver, substeps=1)

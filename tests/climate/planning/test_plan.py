@@ -15,6 +15,7 @@ from climate.planning import costs
 from climate.planning import plan as planning
 from climate.planning.costs import (
     forecast_costs,
+    kinds_of_steps,
     learning_of,
     some_batch,
     training_costs,
@@ -24,6 +25,7 @@ from climate.planning.work import Work
 from climate.store.planned import channels_of, planned_store, wind_pairs
 from vgbdm.errors import InputError
 from vgbdm.training.memory import saved_bytes
+from vgbdm.training.schedules import Constant, Every, Growing, Linear, Phases
 
 RATES = Work(1e-11, 1e-11, 1e-10, 1e-5)
 TINY = ("size=tiny", "batch=2", "stream.lanes=2", "stream.pool_blocks=2")
@@ -43,10 +45,39 @@ def test_what_is_counted_without_numbers_is_what_real_tensors_keep(model):
     cfg, store = planning.planned(config("check.grid=16x32", f"model={model}"))
     real = learning_of(cfg, store)
     batch = some_batch(real, 2)
-    truth = saved_bytes(real.field, lambda: real.learner(batch, real.values))
+    truth = max(saved_bytes(real.field, lambda v=v: real.learner(batch, v)) for v, _ in real.kinds)
     with FakeTensorMode():
         counted = training_costs(learning_of(cfg, store), 2)
     assert truth <= counted.peak and counted.kept == pytest.approx(truth, rel=0.05)
+
+
+def test_steps_of_every_kind_are_counted_by_their_share():
+    """Of VGB-DM each fourth step has a CRPS, the last one has none."""
+    cfg, store = planning.planned(config("check.grid=16x32", "model=vgbdm"))
+    with FakeTensorMode():
+        learning = learning_of(cfg, store)
+        every = training_costs(learning, 1)
+        each = {share: training_costs(learning._replace(kinds=((values, 1.0),)), 1)
+                for values, share in learning.kinds}  # fmt: skip
+    assert sorted(each) == pytest.approx([0.25, 0.75], abs=0.02) and sum(each) == 1.0
+    dear, usual = each[min(each)], each[max(each)]
+    assert every.peak == dear.peak > usual.peak
+    assert every.work == pytest.approx(
+        dear.work.scaled(min(each)) + usual.work.scaled(max(each)), rel=1e-9
+    )
+
+
+def test_kinds_of_steps_are_those_that_cost_unlike():
+    schedules = {"phase": Phases([0.5, 0.7, 1.0]), "horizon": Growing(1, 3), "noise": Constant(1.0),
+                 "crps": Every(2.0, 2), "prior": Linear(0.0, 1.0)}  # fmt: skip
+    found = kinds_of_steps(schedules, 1000)
+    assert sum(share for _, share in found) == pytest.approx(1.0)
+    phases = [sum(share for values, share in found if values["phase"] == k) for k in range(3)]
+    assert phases == pytest.approx([0.5, 0.2, 0.3], abs=0.04)
+    assert found[-1][0] == {name: schedule(999, 1000) for name, schedule in schedules.items()}
+    assert {values["horizon"] for values, _ in found} == {1.0, 2.0, 3.0}
+    assert len(kinds_of_steps(schedules, 1)) == 1
+    assert len(kinds_of_steps({"noise": Linear(0.0, 1.0)}, 1000)) == 1
 
 
 @pytest.mark.parametrize("model", ["gbdm", "vgbdm"])
@@ -137,6 +168,6 @@ def test_memory_at_a_degree_and_a_half_is_what_a_step_takes():
         counted = training_costs(learning_of(cfg, store), 2)
     real = learning_of(cfg, store)
     batch = some_batch(real, 2)
-    truth = saved_bytes(real.field, lambda: real.learner(batch, real.values))
+    truth = max(saved_bytes(real.field, lambda v=v: real.learner(batch, v)) for v, _ in real.kinds)
     assert counted.kept == pytest.approx(truth, rel=0.2)
     assert torch.isfinite(real.learner(batch, real.values)["loss"]).all()
