@@ -25,6 +25,8 @@ HALF = 0.5 - 1e-6
 """Of a cell: below it what has values is too little for a mean."""
 COVERED = 0.99
 """Of a cell: below it the source, a box, does not hold it."""
+WHOLE = 1 - 1e-6
+"""Of a cell: from it on a value is that of one cell of the source."""
 FINER = 0.9
 """Of a source's cell: narrower ones would repeat it."""
 BLOCK_BYTES = 16 * 2**20
@@ -59,6 +61,12 @@ class Regridding:
                 rows = kron(eye_array(len(block)), self.rows, format="csr")
             means[at : at + count] = self._means(block.astype(np.float64), rows)
         return means.reshape(*field.shape[:-2], *means.shape[1:])
+
+    @property
+    def only_picks(self) -> bool:
+        """Whether each cell is one of the source's, as where a source is on the grid already."""
+        most = [shares.max(axis=1).toarray() for shares in (self.rows, self.columns)]
+        return all(bool((share > WHOLE).all()) for share in most)
 
     def _means(self, maps: np.ndarray, rows: csr_array) -> np.ndarray:
         """Of (N, H, W) as (N, h, w), rows being those of N maps."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from omegaconf import DictConfig
 from torch import nn
@@ -35,8 +36,8 @@ MANY_SUBSTEPS = 4
 """From which on they are not all counted."""
 COUNTED, SWITCHED = ("phase", "horizon"), ("crps",)
 """Schedules that make a step cost more: by their whole numbers, and by being more than 0."""
-PLACES, TOGETHER = 32, 4
-"""Of a run, at which steps are looked at, so many one after the other."""
+LOOKED_AT = 4096
+"""Steps of a run at most whose schedules are asked."""
 
 
 class Costs(NamedTuple):
@@ -109,13 +110,16 @@ def kinds_of_steps(
 ) -> tuple[tuple[Mapping[str, float], float], ...]:
     """Steps that cost alike, the last one's kind last: the values of one of them, and their share.
 
-    Some are looked at, `TOGETHER` in a row, as a schedule may be one of every fourth step.
+    Of long runs some are looked at, one in each of many stretches, at a place in it that no period
+    of a schedule goes along with.
     """
-    starts = {round(k * max(0, total - TOGETHER) / PLACES) for k in range(PLACES + 1)}
-    steps = sorted({min(start + k, total - 1) for start in starts for k in range(TOGETHER)})
+    count = min(total, LOOKED_AT)
+    drawn = np.random.default_rng(0).random(count)
+    steps = ((np.arange(count) + drawn) * total / count).astype(int)
+    steps[-1] = total - 1
     found: dict[tuple[int, ...], Mapping[str, float]] = {}
     seen = []
-    for step in steps:
+    for step in map(int, steps):
         values = {name: schedule(step, total) for name, schedule in schedules.items()}
         counted = [round(values[name]) for name in COUNTED if name in values]
         seen.append((*counted, *(values[name] > 0 for name in SWITCHED if name in values)))

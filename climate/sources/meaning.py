@@ -6,7 +6,9 @@ Shapes: none; what is read to find a missing unit is one map.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,11 +23,17 @@ log = logging.getLogger(__name__)
 
 SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
 """m and hPa: a level p lies about H ln(p₀/p) high."""
+NAMES = ("standard_name", "long_name", "short_name", "GRIB_shortName", "GRIB_name")
 CATEGORIES = {
-    "slt", "tvh", "tvl", "ptype", "soil_type", "type_of_high_vegetation", "type_of_low_vegetation",
-    "precipitation_type",
+    "slt", "tvh", "tvl", "ptype", "sotyp", "vgtyp", "soil_type", "vegetation", "vegetation_type",
+    "type_of_high_vegetation", "type_of_low_vegetation", "precipitation_type",
 }  # fmt: skip
-"""Names of ECMWF's fields that are numbers of classes, and say so only by their code tables."""
+"""Names of fields that are numbers of classes, and say so only by the code tables of GRIB."""
+DIRECTIONS = {"anor", "angle_of_sub_gridscale_orography"}
+ANGLES = {
+    "deg", "degree", "degrees", "°", "deg_true", "degree_true", "degrees_true", "rad", "radian",
+    "radians",
+}  # fmt: skip
 
 
 def check_levels(channel: str, parts: Sequence[Part]) -> None:
@@ -114,21 +122,31 @@ def check_means(part: Part) -> None:
     Raises:
         InputError: naming the variable.
     """
-    attributes = part.variable.attrs
-    flags = max(np.size(attributes.get("flag_values", ())),
-                len(str(attributes.get("flag_meanings", "")).split()))  # fmt: skip
-    name = {part.name.lower(), str(attributes.get("short_name", attributes.get("GRIB_shortName")))}
-    if flags > 2 or "flag_masks" in attributes or name & CATEGORIES:
+    attributes = {str(k): v for k, v in part.variable.attrs.items()}
+    names = {part.name, *(attributes.get(key, "") for key in NAMES)}
+    known = {re.sub(r"[\s_-]+", "_", str(name).lower()) for name in names}
+    if known & CATEGORIES or _flags(attributes) > 2:
         raise InputError(
             f"{part.what} holds categories, of which regridding would make means; leave it out, or "
-            "regrid it first, e.g. with cdo remaplaf"
+            "bring it to the same grid first, e.g. with cdo remaplaf"
         )
-    told = " ".join(str(attributes.get(key, "")) for key in ("standard_name", "long_name"))
-    if "direction" in told.lower() and (part.units or "").lower().startswith(("deg", "°")):
+    angle = (part.units or "").lower().replace(" ", "_") in ANGLES
+    words = {word for name in known for word in name.split("_")}
+    if known & DIRECTIONS or (angle and "direction" in words):
         raise InputError(
             f"{part.what} holds directions, and the mean of 359° and 1° is no 180°; leave it out, "
             "or give their sine and cosine instead"
         )
+
+
+def _flags(attributes: Mapping[str, Any]) -> int:
+    """How many categories the attributes name (CF §3.5), at least."""
+    for key in ("flag_values", "flag_masks", "flag_meanings"):
+        held = attributes.get(key)
+        if held is not None:
+            count = len(held.replace(",", " ").split()) if isinstance(held, str) else np.size(held)
+            return 2 * count if key == "flag_masks" else count
+    return 0
 
 
 def _say(

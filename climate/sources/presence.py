@@ -17,11 +17,12 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-from vgbdm.storage.door import CHUNK
-
 SENTINEL = 900.0
 """A fill value of Zarr v2 at least as large, such as -999, -9999, 1e20, stands for a missing
 number; a smaller one, such as the usual 0, may be a value."""
+
+CHUNK = re.compile(r"(/c)?(/\d+)*/\d+(\.\d+)*$")
+"""The end of a chunk's key, after its array's path."""
 
 
 class WatchedStore(WrapperStore[Store]):

@@ -121,9 +121,10 @@ class Selection:
             return Frame(
                 grid.lat[cut.rows], cut.lon, held.rows[cut.rows], held.columns[cut.columns]
             )
-        check_means(part)
         held = arrange(part.lat, part.lon, part.where)
         means = self.regrid.regridding(*cell_edges(part, held), part.where)
+        if not means.only_picks:
+            check_means(part)
         if self.region is not None:
             cut = self.region.cut(means.lat, means.lon)
             means = means.part(cut.rows, cut.columns, cut.lon)

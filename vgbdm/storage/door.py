@@ -22,7 +22,9 @@ from zarr.storage import LocalStore, WrapperStore
 
 from vgbdm.errors import InputError
 from vgbdm.storage.confine import parse_json, resolve
-from vgbdm.storage.remote import METADATA, open_remote
+from vgbdm.storage.network import CutShortError
+from vgbdm.storage.remote import open_remote
+from vgbdm.storage.whole import METADATA, Lengths, is_metadata
 
 OWN = frozenset({"bytes", "sharding_indexed", "crc32c", "blosc", "zstd", "vlen-utf8"})
 """Codecs that this project writes with."""
@@ -43,11 +45,6 @@ LINE_LENGTH = 2**24
 """Of an array of one dimension: coordinates are read whole when a store is opened."""
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 """What a frame begins with."""
-BLOSC = ("blosc", "numcodecs.blosc")
-BLOSC_HEADER = 16
-"""Bytes, of which the last four say how long the chunk is."""
-CHUNK = re.compile(r"(/c)?(/\d+)*/\d+(\.\d+)*$")
-"""The end of a chunk's key, after its array's path."""
 MOST_AXES = 32
 ITEM_BYTES = 16
 FOREIGN_REMEDY = (
@@ -93,11 +90,6 @@ def _nodes(facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
         held |= facts["metadata"]
     found = [("", facts), *((str(name), node) for name, node in held.items())]
     return [(name, node) for name, node in found if "shape" in node]
-
-
-def _parts(name: str) -> list[str]:
-    """Of the path of an array in consolidated metadata, which version 2 names by its file."""
-    return [part for part in name.split("/") if part and part not in METADATA]
 
 
 def _check_array(node: Mapping[str, Any], where: str, allowed: frozenset[str]) -> None:
@@ -186,31 +178,25 @@ def check_packed(raw: bytes, where: str, remedy: str) -> None:
         raise InputError(f"{where}: would unpack to {many} bytes; {remedy}")
 
 
-def _packed_last(node: Mapping[str, Any]) -> str:
-    """The name of the codec that a chunk of an array was packed by last; empty for none."""
-    last = node["compressor"] if node.get("zarr_format") == 2 else node["codecs"][-1]
-    return str(last.get("id", last.get("name"))) if isinstance(last, Mapping) else str(last or "")
-
-
 class Guarded(WrapperStore[Store]):
     """A store of others: its metadata pass the door, and a local one is read from files only.
 
-    A chunk that blosc could not make smaller has neither a checksum nor an end that its decoder
-    looks for: of one that is cut off it gives what lies behind it in memory.
+    What a local one gives is all of it, as far as its headers say; one behind a URL sees to that by
+    itself, and asks again.
 
     Args:
         store: to read from.
         where: its name, for messages.
-        blosc: to note arrays in whose chunks blosc packed last.
+        lengths: what its metadata say of chunks; shared by its copies.
     """
 
-    def __init__(self, store: Store, where: str, blosc: set[str] | None = None) -> None:
+    def __init__(self, store: Store, where: str, lengths: Lengths | None = None) -> None:
         super().__init__(store)
         self.where = where
-        self.blosc: set[str] = set() if blosc is None else blosc
+        self.lengths = Lengths() if lengths is None else lengths
 
     def _with_store(self, store: Store) -> Guarded:
-        return type(self)(store, self.where, self.blosc)
+        return type(self)(store, self.where, self.lengths)
 
     async def get(
         self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
@@ -221,30 +207,23 @@ class Guarded(WrapperStore[Store]):
             InputError: for metadata that may not be decoded, what is no regular file, or a chunk
                 that is cut off.
         """
+        local = isinstance(self._store, LocalStore)
         if isinstance(self._store, LocalStore):
             self._check_file(Path(self._store.root) / key)
         found = await self._store.get(key, prototype, byte_range)
-        if found is not None and key.rsplit("/", 1)[-1] in METADATA:
-            where = f"{self.where.rstrip('/')}/{key}"
+        if found is None:
+            return None
+        where = f"{self.where.rstrip('/')}/{key}"
+        if is_metadata(key):
             facts = parse_json(found.to_bytes(), where, FOREIGN_REMEDY)
             check_metadata(facts, where, FOREIGN_REMEDY)
-            for name, node in _nodes(facts):
-                if _packed_last(node) in BLOSC:
-                    self.blosc.add("/".join([*key.split("/")[:-1], *_parts(name)]))
-        elif found is not None and byte_range is None and CHUNK.sub("", key) in self.blosc:
-            self._check_length(key, found)
-        return found
-
-    def _check_length(self, key: str, chunk: Buffer) -> None:
-        """Refuse what is shorter than its header says."""
-        wanted = BLOSC_HEADER
-        if len(chunk) >= BLOSC_HEADER:
-            wanted = int.from_bytes(chunk[BLOSC_HEADER - 4 : BLOSC_HEADER].to_bytes(), "little")
-        if len(chunk) < wanted:
-            raise InputError(
-                f"{self.where.rstrip('/')}/{key}: is cut off, {len(chunk)} of {wanted} bytes are "
-                "there; fetch it again"
-            )
+            self.lengths.note(key, found.to_bytes())
+        if not local:
+            return found
+        try:
+            return self.lengths.whole(key, found, byte_range)
+        except CutShortError as error:
+            raise InputError(f"{where}: is cut off, {error} are there; fetch it again") from None
 
     def _check_file(self, path: Path) -> None:
         """Refuse what would wait for a writer, such as a pipe."""

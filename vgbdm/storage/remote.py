@@ -10,21 +10,20 @@ surely is not there. All else is one line.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
-from zarr.abc.store import ByteRequest, RangeByteRequest, Store, SuffixByteRequest
+from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.storage import FsspecStore, WrapperStore
 
 from vgbdm.errors import InputError
 from vgbdm.storage.network import AbsentError, CutShortError, DeniedError, Server, reach
+from vgbdm.storage.whole import Lengths, is_metadata, nodes
 
-METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
 ANCHORS = (".zmetadata", "zarr.json", ".zgroup", ".zarray")
 """One of them is in every store; the first two may name all others."""
 SURELY_ABSENT = "no-such-key-1c9f4e"
-BLOSC_HEADER = 16
 NO_LISTING = (
     "has no consolidated metadata, and its server does not list what it holds; consolidate them "
     "where it was written (zarr.consolidate_metadata), or name another"
@@ -58,7 +57,7 @@ class RemoteStore(WrapperStore[Store]):
     def __init__(self, store: Store, server: Server, seen: dict[str, Any] | None = None) -> None:
         super().__init__(store)
         self.server = server
-        self.seen: dict[str, Any] = {"blosc": set()} if seen is None else seen
+        self.seen: dict[str, Any] = {"lengths": Lengths()} if seen is None else seen
 
     def _with_store(self, store: Store) -> RemoteStore:
         return type(self)(store, self.server, self.seen)
@@ -77,7 +76,7 @@ class RemoteStore(WrapperStore[Store]):
             denied = isinstance(error, DeniedError)
         anchor, names = await self._metadata()
         where = self._url(key)
-        if _is_metadata(key) and names is not None:
+        if is_metadata(key) and names is not None:
             if key not in names:
                 return None
             said = "forbidden" if denied else "absent"
@@ -157,40 +156,14 @@ class RemoteStore(WrapperStore[Store]):
             found = await self._store.get(key, prototype, part)
             if found is None:
                 raise AbsentError
-            return self._whole(key, found, part)
+            if part is None and is_metadata(key):
+                _check_json(found.to_bytes())
+            return self.seen["lengths"].whole(key, found, part)
 
         found = await self.server.ask(request, self._url(key))
-        if _is_metadata(key):
-            self._note(key, found.to_bytes())
+        if is_metadata(key):
+            self.seen["lengths"].note(key, found.to_bytes())
         return found
-
-    def _whole(self, key: str, found: Buffer, part: ByteRequest | None) -> Buffer:
-        """What was asked for, of what a server gives that may have given all or too little."""
-        if isinstance(part, RangeByteRequest):
-            want = part.end - part.start
-            found = found[part.start : part.end] if len(found) > want else found
-        elif isinstance(part, SuffixByteRequest):
-            want = part.suffix
-            found = found[len(found) - want :] if len(found) > want else found
-        elif part is None and self._is_blosc(key):
-            want = _blosc_bytes(found)
-        else:
-            if _is_metadata(key):
-                _check_json(found.to_bytes())
-            return found
-        if len(found) != want:
-            raise CutShortError(f"{len(found)} bytes of {want}")
-        return found
-
-    def _is_blosc(self, key: str) -> bool:
-        return not _is_metadata(key) and any(key.startswith(f"{a}/") for a in self.seen["blosc"])
-
-    def _note(self, key: str, content: bytes) -> None:
-        """Which arrays have chunks whose first bytes say how many there are."""
-        for name, node in _nodes(key, content):
-            codecs = node.get("codecs") or [{"name": (node.get("compressor") or {}).get("id")}]
-            if isinstance(codecs[-1], dict) and codecs[-1].get("name") == "blosc":
-                self.seen["blosc"].add(name.rpartition("/")[0])
 
     def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """As of the store.
@@ -217,10 +190,6 @@ class RemoteStore(WrapperStore[Store]):
         return f"{self.server.url}/{key}".rstrip("/")
 
 
-def _is_metadata(key: str) -> bool:
-    return key.rsplit("/", 1)[-1] in METADATA
-
-
 def _check_json(content: bytes) -> None:
     try:
         json.loads(content)
@@ -232,24 +201,5 @@ def _check_json(content: bytes) -> None:
 
 def _names(key: str, content: bytes) -> frozenset[str] | None:
     """Keys of all metadata of a store, where its consolidated ones are in a file of metadata."""
-    names = frozenset(name for name, _ in _nodes(key, content))
+    names = frozenset(name for name, _ in nodes(key, content))
     return names | {key} if names - {key} else None
-
-
-def _nodes(key: str, content: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Keys of metadata, and what stands there, of all that a file of metadata holds."""
-    try:
-        facts = json.loads(content)
-        inline = facts.get("consolidated_metadata") or {}
-        held = facts["metadata"] if key == ".zmetadata" else inline.get("metadata", {})
-        for name, node in held.items():
-            yield (name if key == ".zmetadata" else f"{name}/zarr.json"), dict(node)
-        yield key, facts
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        return  # `vgbdm.storage.door` says what is wrong with them
-
-
-def _blosc_bytes(chunk: Buffer) -> int:
-    """How many bytes a chunk has by its header; decoding one that is cut short gives garbage."""
-    head = chunk[:BLOSC_HEADER].to_bytes()
-    return int.from_bytes(head[12:], "little") if len(head) == BLOSC_HEADER else BLOSC_HEADER

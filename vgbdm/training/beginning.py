@@ -40,8 +40,10 @@ def start_from(
     for name, value in facts.items():
         if held.get(name) != value:
             before = held.get(name)
-            if name == "model" and lacking and before is not None:  # these alone would do
-                before = before | {k: value[k] for k, v in lacking.items() if before.get(k) == v}
+            if name == "model" and lacking and isinstance(before, dict):  # these alone would do
+                before = before | {
+                    k: value[k] for k, v in lacking.items() if k in before and before[k] == v
+                }
             told = describe_difference(name, before, value)
             raise InputError(
                 f"init={init}: its {name} is another one ({told}); start from a run with "

@@ -25,13 +25,13 @@ class Table:
 
     Args:
         path: of the file.
-        step: rows with a later step are dropped.
+        step: rows with a later step are dropped; -1: all, whatever they are.
     """
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
         rows: list[dict[str, str]] = []
-        if path.exists():
+        if step >= 0 and path.exists():
             with path.open(newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         self.columns = list(rows[0]) if rows else ["step"]
@@ -79,7 +79,7 @@ class Records:
         need("tensorboard", "training")
         from torch.utils.tensorboard import SummaryWriter
 
-        self.training = Table(run_dir / "log.csv", step)
+        self.training = Table(run_dir / "log.csv", step or -1)
         self.validation = Table(run_dir / "validation.csv", looked)
         self.curves = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
         if (config := run_dir / "config.json").exists():  # as the run has just written it

@@ -112,8 +112,21 @@ def check_kinds(state: Mapping[str, Any], path: Path, needed: Sequence[str] = ()
             )
 
 
+def _short_pair(before: Any, now: Any) -> str:
+    """Two values that differ, so short that it is seen where they do."""
+    first, second = repr(before), repr(now)
+    pairs = enumerate(zip(first, second, strict=False))
+    alike = next((k for k, (a, b) in pairs if a != b), min(len(first), len(second)))
+    cut = alike - 10 if alike >= 30 else 0
+    mark = "…" if cut else ""
+    return f"{mark}{_cut(first[cut:])} → {mark}{_cut(second[cut:])}"
+
+
 def _short(value: Any) -> str:
-    text = repr(value)
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
@@ -174,18 +187,16 @@ def allowed_changes(
 
 def describe_changes(changes: Changes) -> str:
     """The first few in words."""
-    texts = [
-        f"{n} {_short(a)} → {_short(b)}" for n, (a, b) in list(changes.items())[:SHOWN_CHANGES]
-    ]
+    texts = [f"{name} {_short_pair(*pair)}" for name, pair in list(changes.items())[:SHOWN_CHANGES]]
     more = [f"and {len(changes) - SHOWN_CHANGES} more"] if len(changes) > SHOWN_CHANGES else []
     return ", ".join(texts + more)
 
 
 def describe_difference(name: str, before: Any, now: Any) -> str:
     """How a fact of a run differs from that of another: of configs only what differs, in words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return describe_changes(config_differences(before, now, name))
-    return f"{name} is {before}, this run has {now}"
+    both = isinstance(before, dict) and isinstance(now, dict)
+    told = describe_changes(config_differences(before, now, name)) if both else ""
+    return told or f"{name} is {before}, this run has {now}"
 
 
 def course_of(state: Mapping[str, Any], changes: Changes, plan: Any, folder: Path) -> Course:

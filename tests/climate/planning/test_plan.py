@@ -77,6 +77,10 @@ def test_kinds_of_steps_are_those_that_cost_unlike():
     assert found[-1][0] == {name: schedule(999, 1000) for name, schedule in schedules.items()}
     assert {values["horizon"] for values, _ in found} == {1.0, 2.0, 3.0}
     assert len(kinds_of_steps(schedules, 1)) == 1
+    for total, period in ((260, 8), (10000, 8), (32004, 5), (32004, 100)):
+        shares = [share for values, share in kinds_of_steps({"crps": Every(1.0, period)}, total)
+                  if values["crps"]]  # fmt: skip
+        assert sum(shares) == pytest.approx(1 / period, rel=0.15)
     assert len(kinds_of_steps({"noise": Linear(0.0, 1.0)}, 1000)) == 1
 
 

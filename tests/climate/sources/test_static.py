@@ -108,13 +108,20 @@ def test_a_static_field_whose_chunk_is_absent(tmp_path):
     ("name", "attributes", "told"),
     [
         ("a", {"flag_values": np.arange(3)}, "categories"),
+        ("a", {"flag_values": "0, 1, 2"}, "categories"),
         ("a", {"flag_meanings": "sea land ice"}, "categories"),
         ("a", {"flag_masks": np.array([1, 2])}, "categories"),
-        ("a", {"short_name": "tvh", "units": "~"}, "categories"),
+        ("a", {"short_name": "a", "GRIB_shortName": "tvh", "units": "~"}, "categories"),
         ("soil_type", {}, "categories"),
+        ("SOTYP", {"long_name": "Soil Type"}, "categories"),
         ("a", {"long_name": "Mean wave direction", "units": "degrees"}, "directions"),
-        ("a", {"flag_values": np.arange(2), "flag_meanings": "sea land"}, None),
+        ("a", {"standard_name": "wind_from_direction", "units": "Degree true"}, "directions"),
+        ("anor", {"units": "radians"}, "directions"),
+        ("a", {"flag_values": np.arange(2), "flag_meanings": "0: sea, 1: land"}, None),
+        ("a", {"flag_masks": 1, "flag_meanings": "land"}, None),
         ("a", {"long_name": "direction", "units": "1"}, None),
+        ("a", {"long_name": "gradient in x direction", "units": "degC km-1"}, None),
+        ("a", {"standard_name": "sea_surface_wave_directional_spread", "units": "degree"}, None),
         ("angle", {"units": "degrees"}, None),
     ],
 )
@@ -130,3 +137,5 @@ def test_no_means_are_made_of_what_has_none(tmp_path, name, attributes, told):
         assert made.open(regrid)["ground"].mean() == pytest.approx(float(whole.mean()), abs=0.1)
     else:
         refused(lambda: made.open(regrid), f"{name}", f"holds {told}", "leave it out")
+        same = parse_selection(None, None, None, 0, "8x16")
+        assert np.array_equal(made.open(same)["ground"], whole)

@@ -10,6 +10,7 @@ import zarr
 from gadgets import PICKLED, edit_3, ran, runs, write_2  # noqa: F401
 from refusals import refused
 
+from vgbdm.errors import InputError
 from vgbdm.storage.datasets import open_group, open_netcdf
 from vgbdm.storage.door import check_metadata, open_array, open_foreign
 
@@ -124,33 +125,50 @@ def test_a_group_of_others_is_read(tmp_path):
     assert open_foreign(str(path))[1:] == ("", 3)
 
 
+NOISE = np.random.default_rng(0).integers(0, 2**32, (8, 8, 100), "u4")
+OLD = {"zarr_format": 2, "compressors": [numcodecs.Blosc("lz4")]}
+NEW = {"zarr_format": 3, "compressors": [zarr.codecs.BloscCodec(cname="lz4")]}
+DOTS = {"name": "default", "separator": "."}
+FIRST = {"shape": (8, 8, 100), "index_location": "start"}
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("consolidated", [True, False])
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_chunk_of_blosc_that_is_cut_off_is_no_numbers_from_memory(
-    tmp_path, version, consolidated
+@pytest.mark.parametrize(
+    ("name", "options", "chunk"),
+    [
+        ("a", OLD, "0.0.0"), ("a", NEW, "c/0/0/0"), ("0", OLD, "0.0.0"), ("b/c", OLD, "0.0.0"),
+        ("a", NEW | {"chunk_key_encoding": DOTS}, "c.0.0.0"),
+        ("a", NEW | {"shards": FIRST}, "c/0/0/0"), ("a", NEW | {"shards": (8, 8, 100)}, "c/0/0/0"),
+        ("a", OLD | {"filters": [numcodecs.Delta("<u4")]}, "0.0.0"),
+    ],
+)  # fmt: skip
+def test_a_chunk_that_is_cut_off_is_no_numbers_from_memory(
+    tmp_path, name, options, chunk, consolidated
 ):
     """Where blosc cannot make it smaller its decoder copies, also from behind its end."""
-    noise = np.random.default_rng(0).integers(0, 2**32, (1, 8, 100), "u4")
-    blosc = numcodecs.Blosc("lz4") if version == 2 else zarr.codecs.BloscCodec(cname="lz4")
-    xr.Dataset({"a": (("time", "y", "x"), noise)}).to_zarr(
-        tmp_path / "s",
-        zarr_format=version,
-        consolidated=consolidated,
-        encoding={"a": {"compressors": [blosc]}},
-    )
-    chunk = tmp_path / "s" / "a" / ("0.0.0" if version == 2 else "c/0/0/0")
-    whole = chunk.read_bytes()
-    assert len(whole) > noise.nbytes
+    path = tmp_path / "s"
+    settings = {"shape": NOISE.shape, "dtype": "u4", "chunks": (4, 8, 100)}
+    settings |= {key: value for key, value in options.items() if key != "zarr_format"}
+    group = zarr.open_group(path, mode="w", zarr_format=options["zarr_format"])
+    group.create_array(name, **settings)[:] = NOISE
+    if consolidated:
+        zarr.consolidate_metadata(path)
+    file = path / name / chunk
+    whole = file.read_bytes()
 
-    def read():
-        store, _, _ = open_foreign(str(tmp_path / "s"))
-        return zarr.open_group(store, mode="r", use_consolidated=consolidated)["a"][:]
+    def read(rows=slice(None)):
+        store, _, _ = open_foreign(str(path))
+        return zarr.open_group(store, mode="r", use_consolidated=consolidated)[name][rows]
 
-    assert np.array_equal(read(), noise)
+    assert np.array_equal(read(), NOISE) and np.array_equal(read(slice(1)), NOISE[:1])
     for length in (len(whole) - 1, len(whole) // 2, 12):
-        chunk.write_bytes(whole[:length])
-        refused(read, chunk.name, f"is cut off, {length} of", "fetch it again")
+        file.write_bytes(whole[:length])
+        for rows in (slice(None), slice(0, 8, 7)):
+            with pytest.raises((InputError, ValueError)) as error:
+                read(rows)
+            guarded = "shards" in options and options["shards"] != FIRST  # by its index's checksum
+            assert guarded or "fetch it again" in str(error.value)
 
 
 def test_an_array_that_is_being_written_passes_the_door_too(tmp_path, ran):  # noqa: F811

@@ -136,6 +136,9 @@ def test_differences_are_those_of_plain_values():
     assert describe_changes(many).endswith("and 14 more") and len(describe_changes(many)) < 400
     told = describe_difference("model", {"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3}})
     assert told == "model.b.c 2 → 3"
+    assert describe_difference("model", {"a": 1}, {"a": 1, "b": []}).startswith("model is {'a'")
+    long = [0.0] * 50
+    assert describe_difference("s", {"m": [*long, 1.5]}, {"m": [*long, 2.5]}).endswith("2.5]")
     assert describe_difference("mask", "none", "sst") == "mask is none, this run has sst"
 
 
