@@ -52,7 +52,7 @@ def error(table: pd.DataFrame) -> Figure:
                     axis.plot(x, y, color=COLOURS[row], linewidth=1, label=None if k else row)
         axis.set(title=system, xlabel="seconds of steps", yscale="log")
     figure.axes[0].set_ylabel("relative MSE, validation")
-    figure.axes[0].legend(frameon=False, fontsize=6)
+    figure.axes[-1].legend(frameon=False, fontsize=6, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
 
 
@@ -102,7 +102,7 @@ def calibration(table: pd.DataFrame) -> Figure:
 def ablations(table: pd.DataFrame) -> Figure:
     """MSE of VGB-DM, with preset inputs, and less its parts, a point a seed."""
     systems = [s for s in ABLATED if s in set(table["system"])] or ["nothing"]
-    rows = [name for name, row in TRAINED.items() if row.like]
+    rows = [n for n, row in TRAINED.items() if row.like and n in set(table["row"])]
     shown = [(REFERENCE, PRESET), (REFERENCE, STATE), *((row, STATE) for row in rows)]
     names = [
         f"{row.replace('_', ' ')}{', preset inputs' if i == PRESET else ''}" for row, i in shown

@@ -86,7 +86,7 @@ class Jobs:
         said = log.read_bytes()[before:].decode(errors="replace") if log.exists() else ""
         lines = said.strip().splitlines()[-5:]
         for line in lines:
-            if FORGIVEN in line:
+            if line.startswith("error: ") and FORGIVEN in line:  # not one of a step that is skipped
                 return line
         last = lines[-1] if lines else ""
         raise JobError(f"{' '.join(told)}\n  exit code {process.exitcode}, see {log}: {last:.300}")

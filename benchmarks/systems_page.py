@@ -204,6 +204,16 @@ def guesses(table: pd.DataFrame) -> Iterator[str]:
                     )
 
 
+def cut_short(table: pd.DataFrame) -> Iterator[str]:
+    """Runs whose training diverged before its time was over, and were scored as they had been."""
+    for _, line in table[table["chosen"] & table["ended"].notna()].iterrows():
+        yield (
+            f"- {line['system']}, {line['inputs']}: the training of {line['row']} from seed "
+            f"{line['seed']:.0f} diverged after {line['train_seconds']:.3g} s; scored is its best "
+            "validation until then."
+        )
+
+
 def about(results: Results) -> str:
     """How the table was made."""
     table, trials = results
@@ -241,7 +251,7 @@ def grid(trials: pd.DataFrame) -> str:
 def markdown(table: pd.DataFrame, trials: pd.DataFrame) -> str:
     """All of it."""
     results = Results(table, trials)
-    parts = [about(results), "\n".join((*summary(table), *guesses(table)))]
+    parts = [about(results), "\n".join((*summary(table), *cut_short(table), *guesses(table)))]
     for system in table["system"].unique():
         for inputs in OF_INPUTS:
             own = table[(table["system"] == system) & (table["inputs"] == inputs)]

@@ -52,7 +52,10 @@ def test_how_a_job_ends_is_told(jobs, tmp_path):
     log = tmp_path / "logs" / "one.log"
     assert jobs("script", log, "says=fine", "code=0") == ""
     assert log.read_text() == "fine\n"
-    assert jobs("script", log, "says=loss is not finite", "code=1") == "loss is not finite"
+    told = "error: step 7: loss is not finite"
+    assert jobs("script", log, f"says={told}", "code=1") == told
+    with pytest.raises(systems_jobs.JobError):  # a step that was skipped is not why it failed
+        jobs("script", log, "says=step 7: loss is not finite; skipped", "code=1")
     with pytest.raises(systems_jobs.JobError, match=r"exit code 3, see .*one\.log: no room"):
         jobs("script", log, "says=no room", "code=3")
     assert "RANK" not in os.environ and os.environ["OMP_NUM_THREADS"] == "1"

@@ -216,6 +216,17 @@ def test_a_page_is_made_with_its_figures_and_not_of_an_unfair_table(tmp_path):
         systems_page.write(tmp_path / "table.csv", page)
 
 
+def test_a_training_that_diverged_is_named():
+    lines = with_errors("aphynity", [[1.0], [1.0]])
+    lines[-1] |= {"ended": "error: step 7: loss is not finite", "train_seconds": 5.86}
+    lines[0]["ended"] = None
+    (said,) = systems_page.cut_short(systems_table.decide(lines))
+    assert said == (
+        f"- rlc, state: the training of aphynity from seed {lines[-1]['seed']} diverged after 5.86 "
+        "s; scored is its best validation until then."
+    )
+
+
 def test_a_theta_worse_than_a_guess_is_said():
     lines = with_errors("vgbdm", [[1.0], [1.0]])
     for line in lines:
