@@ -69,7 +69,7 @@ def test_a_group_shows_its_choices_and_the_options_of_the_chosen_one(capsys):
     assert "size.width=48" in helped("train_era5", "size", capsys=capsys)
     everywhere = helped("train_system", "objective", "objective=node", capsys=capsys)
     assert "objective.ahead=" in everywhere and "  batch=" in everywhere
-    assert "trainer." not in everywhere
+    assert "trainer.nonfinite=skip" in everywhere and "trainer.total_steps" not in everywhere
 
 
 def test_a_group_that_changes_no_single_key_shows_its_files_keys(capsys):

@@ -149,11 +149,11 @@ def test_a_run_weighs_by_pressure_and_goes_on_with_the_same_weights_alone(levels
     assert "weights of the loss: u500 v500 0.741, u850 v850 1.26" in caplog.text
     held = checkpoint.read_state(checkpoint.find(tmp_path / "run", "last"))["must_match"]
     assert held["weights"]["u850"] == pytest.approx(850 / 675)
-    for other in ("weights=null", "weights={u500: 0}"):
-        with pytest.raises(InputError, match=r"weights is .*resume with the data and options"):
+    for other, told in (("weights=null", "weights is .* has None"), ("weights={u500: 0}", "→ 0.0")):
+        with pytest.raises(InputError, match=f"{told}.*resume with the data and options"):
             run(levels, tmp_path / "run", "resume=true", other)
     alike = "weights={u500: 1.0, v500: 1.0, u850: 1.7, v850: 1.7}"
-    with pytest.raises(InputError, match="weights is"):  # rounded otherwise: other weights
+    with pytest.raises(InputError, match=r"weights\.u850 1\.259"):  # rounded otherwise
         run(levels, tmp_path / "run", "resume=true", "trainer.total_steps=3", alike)
     run(levels, tmp_path / "run", "resume=true", "trainer.total_steps=3")
 
