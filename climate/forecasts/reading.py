@@ -150,11 +150,10 @@ class Forecast:
             InputError: if it is damaged, or a value that should be finite is not.
         """
         part = self.dataset[channel].isel(time=starts, lead_time=leads)
-        if MEMBER not in part.dims:
-            part = part.expand_dims(MEMBER)
-        part = part.transpose("time", MEMBER, "lead_time", "lat", "lon")
         try:
-            values = part.values
+            if MEMBER not in part.dims:
+                part = part.expand_dims(MEMBER)  # which may read it
+            values = part.transpose("time", MEMBER, "lead_time", "lat", "lon").values
         except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(

@@ -1,12 +1,15 @@
 """Forecasts are read in as large parts as are stored together, or as memory may hold."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import xarray as xr
+from refusals import refused
 from uneven_forecasts import forecast
 
+from climate.forecasts.access import MEMBER
 from climate.forecasts.pieces import Piece
 from climate.forecasts.reading import _together
 
@@ -42,6 +45,20 @@ def test_a_part_has_the_values_of_the_whole_in_single_precision(made):
     whole = made.read(slice(0, 8), slice(0, 5), "u10")
     assert whole.shape == (8, 2, 5, 8, 16) and whole.dtype == np.float32
     assert np.array_equal(made.read(slice(2, 4), slice(1, 3), "u10"), whole[2:4, :, 1:3])
+
+
+def test_chunks_that_are_of_another_shape_than_told_are_one_line(made, tmp_path):
+    """Of a forecast without members already their axis is what reads it."""
+    field = made.dataset["u10"].isel({MEMBER: 0}, drop=True).load()
+    field.encoding = {}
+    field.to_dataset().to_zarr(tmp_path / "f", zarr_format=3, consolidated=False)
+    told = tmp_path / "f" / "u10" / "zarr.json"
+    facts = json.loads(told.read_text())
+    facts["chunk_grid"]["configuration"]["chunk_shape"][0] = 1
+    told.write_text(json.dumps(facts))
+    held = xr.open_zarr(tmp_path / "f", chunks=None, consolidated=False)
+    damaged = replace(made, dataset=held)
+    refused(lambda: damaged.read(slice(0, 8), slice(0, 5), "u10"), "u10: cannot be read")
 
 
 def test_a_file_is_read_whole_where_it_is_not_too_much(monkeypatch):
