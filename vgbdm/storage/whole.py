@@ -19,6 +19,7 @@ from zarr.core.buffer import Buffer
 from vgbdm.storage.network import CutShortError
 
 METADATA = ("zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata")
+ARRAYS = ("zarr.json", ".zarray")
 BLOSC = ("blosc", "numcodecs.blosc")
 BLOSC_HEADER = 16
 """Bytes, of which the last four say how long the chunk is."""
@@ -62,9 +63,9 @@ class Lengths:
     def note(self, key: str, content: bytes) -> None:
         """Metadata, as they came; later ones of an array count."""
         for name, node in nodes(key, content):
-            if not is_metadata(name) or "shape" not in node:
+            path, _, file = name.rpartition("/")
+            if file not in ARRAYS:
                 continue
-            path = name.rpartition("/")[0]
             self.blosc.discard(path)
             self.shards.pop(path, None)
             try:
@@ -85,6 +86,7 @@ class Lengths:
         want, exact = len(found), True
         if isinstance(part, RangeByteRequest):
             want = part.end - part.start
+            found = found[part.start : part.end] if len(found) > want else found
         elif isinstance(part, SuffixByteRequest):
             want = part.suffix
             found = found[len(found) - want :] if len(found) > want else found
@@ -129,7 +131,8 @@ def _indexed_first(path: str, node: dict[str, Any], codec: dict[str, Any]) -> di
     One at the end has a checksum that fails where a shard is cut.
     """
     about = codec.get("configuration", {})
-    if about.get("index_location") != "start":
+    packed = (about.get("index_codecs") or [{}])[0].get("configuration", {})
+    if about.get("index_location") != "start" or packed.get("endian") != "little":
         return {}
     outer = node["chunk_grid"]["configuration"]["chunk_shape"]
     return {path: math.prod(a // b for a, b in zip(outer, about["chunk_shape"], strict=True))}
