@@ -45,6 +45,8 @@ LINE_LENGTH = 2**24
 """Of an array of one dimension: coordinates are read whole when a store is opened."""
 ZSTANDARD = b"\x28\xb5\x2f\xfd"
 """What a frame begins with."""
+ATTRIBUTES = ".zattrs"
+"""Of version 2, in which nothing says how to decode, whatever an attribute is called."""
 MOST_AXES = 32
 ITEM_BYTES = 16
 FOREIGN_REMEDY = (
@@ -87,7 +89,8 @@ def _nodes(facts: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     inline = facts.get("consolidated_metadata")
     held = dict((inline or {}).get("metadata", {}))
     if "zarr_consolidated_format" in facts:
-        held |= facts["metadata"]
+        old = facts["metadata"]
+        held |= {k: v for k, v in old.items() if str(k).rsplit("/", 1)[-1] != ATTRIBUTES}
     found = [("", facts), *((str(name), node) for name, node in held.items())]
     return [(name, node) for name, node in found if "shape" in node]
 
@@ -216,7 +219,8 @@ class Guarded(WrapperStore[Store]):
         where = f"{self.where.rstrip('/')}/{key}"
         if is_metadata(key):
             facts = parse_json(found.to_bytes(), where, FOREIGN_REMEDY)
-            check_metadata(facts, where, FOREIGN_REMEDY)
+            if key.rsplit("/", 1)[-1] != ATTRIBUTES:
+                check_metadata(facts, where, FOREIGN_REMEDY)
             self.lengths.note(key, found.to_bytes())
         if not local:
             return found

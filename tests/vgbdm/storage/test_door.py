@@ -125,6 +125,26 @@ def test_a_group_of_others_is_read(tmp_path):
     assert open_foreign(str(path))[1:] == ("", 3)
 
 
+@pytest.mark.parametrize("consolidated", [True, False])
+@pytest.mark.filterwarnings("ignore")
+def test_an_attribute_may_be_called_shape(tmp_path, consolidated):
+    path = write_group(tmp_path / "s", zarr_format=2, consolidated=False)
+    held = zarr.open_group(path)
+    held["x"].attrs["shape"] = "square"
+    held.attrs["shape"] = [1, 2]
+    if consolidated:
+        zarr.consolidate_metadata(path)
+    with open_group(path, "forecast", "") as dataset:
+        assert float(dataset["x"].sum()) == 24 and dataset["x"].attrs["shape"] == "square"
+
+
+def test_an_array_called_as_attributes_are_is_held_against_the_list(tmp_path):
+    facts, _ = metadata(tmp_path, 3)
+    facts["codecs"] = [{"name": "pickle"}]
+    group = {"consolidated_metadata": {"metadata": {"a/.zattrs": facts, ".zattrs": facts}}}
+    refused(lambda: check_metadata(group, "s", "no"), "'pickle' is not on the list")
+
+
 NOISE = np.random.default_rng(0).integers(0, 2**32, (8, 8, 100), "u4")
 OLD = {"zarr_format": 2, "compressors": [numcodecs.Blosc("lz4")]}
 NEW = {"zarr_format": 3, "compressors": [zarr.codecs.BloscCodec(cname="lz4")]}
