@@ -24,7 +24,7 @@ import systems_table  # noqa: E402
 from systems_rows import BASELINES, OF_INPUTS, PRESET, REFERENCE, STATE, TRAINED, TRIVIAL  # noqa: E402
 from tables import write_between_marks  # noqa: E402
 
-from physics_systems.evaluation.comparison import interval, verdict  # noqa: E402
+from physics_systems.evaluation.comparison import compare_runs  # noqa: E402
 from vgbdm.errors import InputError  # noqa: E402
 
 RESULTS, PAGE = REPO / "benchmarks/results/systems.csv", REPO / "docs/benchmarks.md"
@@ -89,23 +89,16 @@ def errors_of(lines: pd.DataFrame) -> dict[int | None, np.ndarray]:
     return found
 
 
-def compare(own: pd.DataFrame, reference: pd.DataFrame) -> str:
-    """What may be said of a row against VGB-DM, by the strict rule.
+def compare(own: pd.DataFrame, reference: pd.DataFrame) -> tuple[str, str]:
+    """What may be said of a row against VGB-DM by the strict rule, and the interval beside it.
 
-    Better or worse: the 95 % interval of the difference over seeds and trajectories leaves out 0,
-    and every seed agrees.
+    Better or worse: the 95 % interval of the ratio of errors over seeds and trajectories leaves out
+    1, and every seed agrees.
     """
-    a, b = errors_of(own), errors_of(reference)
-    seeds = [seed for seed in b if seed in a or None in a]
-    if not seeds:
-        return "–"
-    ours = np.stack([a.get(seed, a.get(None)) for seed in seeds])  # type: ignore[misc]
-    theirs = np.stack([b[seed] for seed in seeds])
-    if not np.isfinite(ours).all() or not np.isfinite(theirs).all():
-        lost = not np.isfinite(ours).all(), not np.isfinite(theirs).all()
-        return {(True, True): "both failed", (True, False): "failed"}.get(lost, "reference failed")
-    differences = ours - theirs
-    return verdict(differences, *interval(differences))
+    told = compare_runs(errors_of(own), errors_of(reference))
+    low, high = float(told["low"]), float(told["high"])
+    beside = "" if math.isnan(low) else f" ({told['ratio']:.2g}: {low:.2g} to {high:.2g})"
+    return str(told["verdict"]), beside
 
 
 def lines_of(table: pd.DataFrame, system: str, inputs: str, row: str) -> pd.DataFrame:
@@ -153,7 +146,9 @@ def one_table(table: pd.DataFrame, system: str, inputs: str) -> str:
         cells = [mean_of(other, "mse") if name == "other" else mean_of(chosen, name)
                  for name in SHOWN]  # fmt: skip
         refined = " (refined)" if chosen["refined"].any() else ""
-        said = "" if row == REFERENCE else compare(lines, reference) if len(reference) else "–"
+        said = "" if row == REFERENCE else "–"
+        if row != REFERENCE and len(reference):
+            said = "".join(compare(lines, reference))
         name = row.replace("_", " ")
         found.append([name + refined, str(len(chosen)), f"{chosen['n'].iloc[0]:.0f}", *cells, said])
     return "\n".join(f"| {' | '.join(line)} |" for line in found)
@@ -170,7 +165,11 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
                 for row in BASELINES
                 if len(reference) and len(lines_of(table, system, inputs, row))
             }
-            others = [f"{row}: {said}" for row, said in told.items() if said not in WORSE]
+            others = [
+                f"{row}: {said}{beside}"
+                for row, (said, beside) in told.items()
+                if said not in WORSE
+            ]
             if len(told) < len(BASELINES):
                 others.append("rows are missing")
             (not_better if others else better).append(

@@ -16,7 +16,7 @@ from physics_systems.evaluation.rows import Row
 REFERENCE = "vgbdm"
 DRAWS = 2000
 COLUMNS = (
-    "objective", "variant", "reference", "difference", "low", "high", "difference_median", "seeds",
+    "objective", "variant", "reference", "ratio", "low", "high", "ratio_median", "seeds",
     "trajectories", "n_failed", "verdict",
 )  # fmt: skip
 
@@ -25,22 +25,23 @@ Runs = dict[object, np.ndarray]
 
 
 def compare_rows(rows: Sequence[Row]) -> pd.DataFrame:
-    """Every row less every variant of VGB-DM: differences of error over the same trajectories.
+    """Every row beside every variant of VGB-DM: ratios of error over the same trajectories.
 
-    Runs of one seed are a pair; a row without seeds is paired with each. ``low`` and ``high`` are
-    those of `interval`, ``difference_median`` is the median over seeds and trajectories, and
-    ``n_failed`` counts pairs of which one forecast failed, or both: these two are finite where the
-    mean is not. The verdict is of the row:
+    ``ratio`` is that of the mean errors, each a geometric mean over seeds, ``low`` and ``high`` are
+    those of `interval`, ``ratio_median`` is that of medians over seeds and trajectories, and
+    ``n_failed`` counts forecasts of either that failed: these two tell something where a mean is
+    infinite. ``seeds`` are the row's. The verdict is of the row:
 
-    * ``better``, ``worse``: the interval leaves out 0, and every seed agrees;
+    * ``better``, ``worse``: the interval leaves out 1, and so does each of its seeds beside each of
+      VGB-DM's;
     * ``undecided``: otherwise;
-    * ``one seed``: no statement about training can be made;
+    * ``one seed``: of a row that is trained, or of VGB-DM: nothing can be said about training;
     * ``failed``, ``reference failed``, ``both failed``: some forecast was not finite, and there is
       no interval.
 
     Args:
         rows: of one test set; those that are not chosen are passed over, and those without a seed
-            are no runs.
+            are not trained.
     """
     groups: dict[tuple[str, str], Runs] = {}
     for row in rows:
@@ -51,55 +52,74 @@ def compare_rows(rows: Sequence[Row]) -> pd.DataFrame:
     for reference in (name for name in groups if name[0] == REFERENCE):
         for name in groups:
             if name != reference:
-                found.append((*name, reference[1], *_compare(groups[name], groups[reference])))
+                told = compare_runs(groups[name], groups[reference])
+                found.append((*name, reference[1], *told.values()))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-def _compare(own: Runs, reference: Runs) -> tuple[float | int | str, ...]:
-    """Columns from ``difference`` on."""
-    seeds = [seed for seed in reference if seed in own or None in own]
-    if not seeds:
-        return (*[np.nan] * 4, 0, 0, 0, "no seed in common")
-    a = np.stack([own.get(seed, own.get(None)) for seed in seeds])  # type: ignore[misc]
-    b = np.stack([reference[seed] for seed in seeds])
-    lost = ~(np.isfinite(a) & np.isfinite(b))
-    counts = len(seeds), a.shape[1], int(lost.sum())
-    # of two failures neither is better
-    differences = np.subtract(a, b, out=np.zeros(a.shape), where=np.isfinite(a) | np.isfinite(b))
-    median = float(np.median(differences))
-    if lost.any():
-        whole = (np.isfinite(a).all(), np.isfinite(b).all())
+def compare_runs(own: Runs, reference: Runs) -> dict[str, float | int | str]:
+    """What `compare_rows` tells of two rows, from ``ratio`` on."""
+    a, b = np.stack(list(own.values())), np.stack(list(reference.values()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        median = float(np.median(_positive(a)) / np.median(_positive(b)))
+    rest = median, len(a), a.shape[1], int((~np.isfinite(a)).sum() + (~np.isfinite(b)).sum())
+    whole = bool(np.isfinite(a).all()), bool(np.isfinite(b).all())
+    if not all(whole):
         said = "both failed" if not any(whole) else "failed" if whole[1] else "reference failed"
-        return _failed_difference(*whole), np.nan, np.nan, median, *counts, said
-    low, high = interval(differences)
-    said = verdict(differences, low, high)
-    return float(differences.mean()), low, high, median, *counts, said
+        ratio = {(True, False): 0.0, (False, True): np.inf}.get(whole, np.nan)
+        numbers = (ratio, np.nan, np.nan, *rest, said)
+    else:
+        low, high = interval(a, b)
+        trained = [runs for runs in (own, reference) if None not in runs]
+        said = "one seed" if any(len(runs) < 2 for runs in trained) else verdict(a, b, low, high)
+        ratio = np.exp(_log_of_means(a).mean() - _log_of_means(b).mean())
+        numbers = (float(ratio), low, high, *rest, said)
+    return dict(zip(COLUMNS[3:], numbers, strict=True))
 
 
-def _failed_difference(own: bool, reference: bool) -> float:
-    """Of means of which one is infinite, or both."""
-    return np.nan if own == reference else np.inf if reference else -np.inf
+def interval(own: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the ratio of mean errors, over seeds and trajectories together.
 
+    Of a ratio and not of a difference, since errors of seeds differ by factors, and over the seeds
+    of each by themselves, since two networks have nothing in common for having the same seed:
+    `docs/method.md` says how often it holds the truth, and how often it finds a row that is worse.
 
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the mean of (S, N) over seeds and trajectories together.
+    The hull of two: the central 95 % of ratios with seeds and trajectories drawn again, and Welch's
+    interval of the logarithms of seeds. The first alone is too narrow for a few seeds, whose spread
+    a bootstrap takes for (S - 1)/S of itself and for a normal's; the second alone knows nothing of
+    trajectories, which all seeds share. A row of one run adds no spread of seeds.
 
-    The hull of two: the central 95 % of means with both drawn again, and Student's interval of the
-    means of seeds. The first alone is too narrow for a few seeds, whose spread a bootstrap takes
-    for (S - 1)/S of itself and for a normal's; the second alone knows nothing of trajectories,
-    which all seeds share. Of one seed the first is all there is, over trajectories.
+    Args:
+        own: (S, N) errors.
+        reference: (R, N) errors on the same trajectories.
     """
-    seeds, count = differences.shape
     generator = np.random.default_rng(0)
-    rows = _shares(generator.integers(0, seeds, (DRAWS, seeds)), seeds)
+    count = own.shape[1]
     columns = _shares(generator.integers(0, count, (DRAWS, count)), count)
-    means = ((rows @ differences) * columns).sum(1)
-    low, high = np.quantile(means, [0.025, 0.975])
-    if seeds > 1:
-        by_seed = differences.mean(1)
-        reach = stats.t.ppf(0.975, seeds - 1) * by_seed.std(ddof=1) / np.sqrt(seeds)
-        low, high = min(low, by_seed.mean() - reach), max(high, by_seed.mean() + reach)
-    return float(low), float(high)
+    drawn, middle, spread, freedom = np.zeros(DRAWS), 0.0, 0.0, 0.0
+    for sign, errors in ((1, own), (-1, reference)):
+        runs = len(errors)
+        rows = _shares(generator.integers(0, runs, (DRAWS, runs)), runs)
+        drawn += sign * (_log_of_means(errors, columns) * rows).sum(1)
+        by_seed = _log_of_means(errors)
+        middle += sign * by_seed.mean()
+        if runs > 1:
+            spread += (part := by_seed.var(ddof=1) / runs)
+            freedom += part**2 / (runs - 1)
+    reach = stats.t.ppf(0.975, spread**2 / freedom) * np.sqrt(spread) if freedom else 0.0
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    with np.errstate(over="ignore"):
+        return float(np.exp(min(low, middle - reach))), float(np.exp(max(high, middle + reach)))
+
+
+def _log_of_means(errors: np.ndarray, shares: np.ndarray | None = None) -> np.ndarray:
+    """Of (S, N) over trajectories: (S,), or (K, S) with (K, N) ``shares`` of each."""
+    return np.log(_positive(errors.mean(1) if shares is None else shares @ errors.T))
+
+
+def _positive(errors: np.ndarray) -> np.ndarray:
+    """An error of 0 is the smallest there is, so that a ratio and its logarithm exist."""
+    return np.maximum(errors, np.finfo(float).tiny)
 
 
 def _shares(drawn: np.ndarray, size: int) -> np.ndarray:
@@ -109,13 +129,9 @@ def _shares(drawn: np.ndarray, size: int) -> np.ndarray:
     return counts.reshape(-1, size) / drawn.shape[1]
 
 
-def verdict(differences: np.ndarray, low: float, high: float) -> str:
-    """What may be said of a row, whose errors less the reference's are (S, N)."""
-    by_seed = differences.mean(1)
-    if high < 0 and (by_seed < 0).all():
-        said = "better"
-    elif low > 0 and (by_seed > 0).all():
-        said = "worse"
-    else:
-        return "undecided"
-    return said if len(differences) > 1 else "one seed"
+def verdict(own: np.ndarray, reference: np.ndarray, low: float, high: float) -> str:
+    """What may be said of a row with errors (S, N) beside one with (R, N) and their interval."""
+    a, b = own.mean(1), reference.mean(1)
+    if high < 1 and a.max() < b.min():
+        return "better"
+    return "worse" if low > 1 and a.min() > b.max() else "undecided"

@@ -148,12 +148,12 @@ def write_report(
     names = [label(row, summary) for _, row in summary.iterrows()]
     paired: Part = Text("No run of VGB-DM among these.", "quiet")
     if len(differences):
-        paired = table_of(differences, "MSE of the row less that of VGB-DM")
+        paired = table_of(differences, "MSE of the row ÷ that of VGB-DM")
     curves = figures.error_against_time(seen, window, same, first.std[: first.size].flatten())
     sections = [
         Section("Scores", [table(summary), Text(NOTES, "quiet"), meanings(summary)]),
         Section("All rows beside each other", [_bars(summary, names)]),
-        Section("Differences to VGB-DM", [paired, Text(VERDICTS, "quiet")]),
+        Section("Beside VGB-DM", [paired, Text(VERDICTS, "quiet")]),
         Section("θ by parameter", parameters(summary, frames["limits"], names)),
         Section("Coverage", _coverage(models, test)),
         Section("Calibration of θ", calibration(models, test, frames["calibration"])),
@@ -237,10 +237,10 @@ NOTES = (
     "forecast, inference included; seconds of a forecast are per trajectory, all forecast together."
 )
 VERDICTS = (
-    "Mean squared error of the row less that of VGB-DM of the same seed, over the same "
-    "trajectories; 95 % interval over seeds and trajectories together (the hull of a bootstrap and "
-    "Student's t on means of seeds). A row is called better or worse only where the interval "
-    "leaves out 0 and every seed agrees."
+    "Mean squared error of the row ÷ that of VGB-DM of the same seed, over the same trajectories, "
+    "as the geometric mean over seeds; 95 % interval over seeds and trajectories together (the "
+    "hull of a bootstrap and Student's t on the logarithms of seeds). A row is called better or "
+    "worse only where the interval leaves out 1 and every seed agrees."
 )
 
 

@@ -40,7 +40,7 @@ def headline(summary: pd.DataFrame, names: Sequence[str], paired: pd.DataFrame) 
     Args:
         summary: of all rows.
         names: of them, as they are shown.
-        paired: differences to VGB-DM.
+        paired: comparisons with VGB-DM.
     """
     errors = [float(error) for error in summary["forecast_mse"].fillna(np.inf)]
     models = [k for k, own in enumerate(summary["objective"]) if own not in SANITY]
@@ -74,9 +74,9 @@ def _best(name: str, own: pd.Series, count: int, errors: Mapping[str, float]) ->
 
 
 def _certainty(paired: pd.DataFrame) -> str:
-    """How many differences to VGB-DM are certain."""
+    """How many comparisons with VGB-DM are certain."""
     if "verdict" not in paired or paired.empty:
-        return "No interval of a difference: no run of VGB-DM among these."
+        return "No comparison with VGB-DM: no run of it among these."
     counts = paired["verdict"].value_counts()
     told = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
     has = paired["low"].notna().any()

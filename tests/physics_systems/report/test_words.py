@@ -44,7 +44,7 @@ def test_the_headline_is_of_the_best_model_beside_rows_without_training():
 def test_no_interval_is_said():
     said = headline(summary(), NAMES, paired("one seed", low=np.nan))[1]
     assert said == "Of 1 comparisons with VGB-DM: 1 one seed (no interval)."
-    assert headline(summary(), NAMES, pd.DataFrame())[1].startswith("No interval")
+    assert headline(summary(), NAMES, pd.DataFrame())[1].startswith("No comparison")
 
 
 def test_models_that_failed_are_not_called_good():
