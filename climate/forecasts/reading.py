@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from climate.conventions.calendar import as_step
-from climate.conventions.units import Conversion, conversions
+from climate.conventions.units import Conversion, conversions, unit_of
 from climate.conventions.wording import date, period
 from climate.forecasts.access import (
     GIVEN,
@@ -27,6 +27,7 @@ from climate.forecasts.access import (
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
+from climate.sources.validity import validity_of
 from climate.store.layout import TrainingStore
 from climate.store.mask import area_lines, in_one_line, not_finite
 from climate.store.reader import EVERY
@@ -49,6 +50,8 @@ class Forecast:
         conversions: by channel, to the store's units.
         masks: by channel, the points (H, W) of the area that the store masks.
         given: channels of the store that it was given ahead, and does not forecast.
+        usual: by channel, mean and standard deviation over the area in training; of a forecast of
+            others, whose numbers are held against them.
     """
 
     path: Path
@@ -60,6 +63,7 @@ class Forecast:
     conversions: Mapping[str, Conversion] = field(default_factory=dict)
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     given: tuple[str, ...] = ()
+    usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     @property
     def leads(self) -> int:
@@ -147,7 +151,8 @@ class Forecast:
         """One channel of some of the forecasts, (N, M, S, H, W) float32, in the store's unit.
 
         Raises:
-            InputError: if it is damaged, or a value that should be finite is not.
+            InputError: if it is damaged, a value that should be finite is not, or the first map is
+                nowhere near what the store has.
         """
         part = self.dataset[channel].isel(time=starts, lead_time=leads)
         try:
@@ -160,8 +165,14 @@ class Forecast:
                 f"forecast={self.path}: {channel}: cannot be read ({reason})"
             ) from None
         mask, what = self.masks.get(channel), f"forecast={self.path}: {channel}"
+        if channel in self.usual:
+            values = validity_of(part.variable, what)(values)
         check_finite(values, mask, what, part["time"].values)
-        return self.conversions.get(channel, Conversion())(values).astype(np.float32, copy=False)
+        values = self.conversions.get(channel, Conversion())(values).astype(np.float32, copy=False)
+        if channel in self.usual and starts.start == leads.start == 0:
+            unit = unit_of(self.dataset[channel].attrs) or "no unit"
+            check_usual(values[0, 0, 0], self.usual[channel], f"{what} (in {unit})")
+        return values
 
 
 def check_finite(values: np.ndarray, mask: np.ndarray | None, what: str, times: np.ndarray) -> None:
@@ -182,6 +193,30 @@ def check_finite(values: np.ndarray, mask: np.ndarray | None, what: str, times: 
             f"{what}: the forecast from {date(times[bad][0].astype('M8[s]'))} has values that are "
             "not finite; make it again, or leave that start out"
         )
+
+
+def check_usual(values: np.ndarray, usual: tuple[float, float], what: str) -> None:
+    """Refuse a map that is nowhere near the store's: its unit is another than is said.
+
+    Args:
+        values: (H, W), NaN where masked.
+        usual: mean and standard deviation of such maps.
+        what: whose they are, for the message.
+
+    Raises:
+        InputError: if its mean is more than `STRANGE` standard deviations away.
+    """
+    mean, (wanted, spread) = float(np.nanmean(values)), usual
+    if abs(mean - wanted) > STRANGE * spread:
+        raise InputError(
+            f"{what}: the first map has the mean {mean:.4g}, where the store has {wanted:.4g} ± "
+            f"{spread:.2g}; is it in another unit? Write its attribute units, or leave the channel "
+            "out of the store"
+        )
+
+
+STRANGE = 8.0
+"""Standard deviations of training: Celsius for Kelvin are about 13 of the globe's at 2 m."""
 
 
 def open_forecast(forecast: str | Path | xr.Dataset, store: TrainingStore) -> Forecast:
@@ -270,9 +305,22 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     cut = () if store.mask is None else area.cut(store.mask)
     masks = {name: mask for name, mask in zip(store.channels, cut, strict=False) if mask.any()}
     together = _together(dataset[names[0]])
-    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks, given)
+    own = "statistics_hash" in dataset.attrs
+    usual = {} if own else _usual(store, area, names)
+    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks, given, usual)
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
+
+
+def _usual(
+    store: TrainingStore, area: Area, names: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """By channel: mean over the area and spread of the store's training."""
+    held, found = store.statistics, {}
+    for name in names:
+        c = store.channels.index(name)
+        found[name] = (float(np.nanmean(area.cut(held.mean_map[c]))), float(held.std[c]))
+    return {name: usual for name, usual in found.items() if np.isfinite(usual).all() and usual[1]}
 
 
 def _check_training(

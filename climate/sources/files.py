@@ -9,9 +9,9 @@ import netCDF4
 import xarray as xr
 
 from climate.sources import grib, zipped
-from climate.sources.formats import AGAIN, ENDINGS, Kind, kind_of
 from vgbdm.errors import InputError
 from vgbdm.storage.datasets import open_netcdf
+from vgbdm.storage.formats import AGAIN, ENDINGS, Kind, kind_of
 
 
 def find_files(root: Path, pattern: str | None) -> list[Path]:

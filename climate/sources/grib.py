@@ -18,9 +18,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from climate.conventions.wording import date
-from climate.sources.formats import AGAIN
 from vgbdm.errors import InputError
 from vgbdm.extras import need
+from vgbdm.storage.formats import AGAIN
 
 TIME, GRID = "valid_time", "md5GridSection"
 LEADS = ("dataDate", "dataTime", "endStep")

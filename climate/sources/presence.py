@@ -17,12 +17,7 @@ from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
-SENTINEL = 900.0
-"""A fill value of Zarr v2 at least as large, such as -999, -9999, 1e20, stands for a missing
-number; a smaller one, such as the usual 0, may be a value."""
-
-CHUNK = re.compile(r"(/c)?(/\d+)*/\d+(\.\d+)*$")
-"""The end of a chunk's key, after its array's path."""
+from vgbdm.storage.absent import CHUNK
 
 
 class WatchedStore(WrapperStore[Store]):
@@ -111,15 +106,3 @@ def presence_of(array: zarr.Array[Any], store: WatchedStore) -> Presence:
     return Presence(
         store.absent, array.path, tuple(chunks), array.fill_value, received=store.received
     )
-
-
-def sentinel_of(array: zarr.Array[Any]) -> float | None:
-    """The fill value of a Zarr v2 array where it stands for missing numbers; None where not.
-
-    Version 2 has one field for what absent chunks read as and for what xarray declares missing.
-    """
-    fill = array.fill_value
-    if array.metadata.zarr_format != 2 or fill is None or array.dtype.kind not in "iuf":
-        return None
-    missing = fill != 0 if array.dtype.kind in "iu" else abs(float(fill)) >= SENTINEL
-    return float(fill) if missing else None

@@ -22,12 +22,13 @@ from xarray.backends import ZarrStore
 from climate.conventions.calendar import Period, parse_period
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
-from climate.sources.presence import WatchedStore, presence_of, sentinel_of
+from climate.sources.presence import WatchedStore, presence_of
 from climate.sources.select import Selection
 from vgbdm.errors import InputError
 from vgbdm.extras import how_to_install
 from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable
+from vgbdm.storage.absent import sentinel_of
 from vgbdm.storage.door import open_foreign
 from vgbdm.storage.network import transfer
 

@@ -15,8 +15,8 @@ import zlib
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from climate.sources.formats import AGAIN, ENDINGS
 from vgbdm.errors import InputError
+from vgbdm.storage.formats import AGAIN, ENDINGS
 
 MEMBERS = 10_000
 """Of an archive, at most."""

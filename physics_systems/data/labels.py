@@ -54,33 +54,54 @@ def labels_of(field: xr.DataArray, axis: str) -> list[str] | None:
     held = field.coords[axis].to_numpy()
     if held.dtype.kind in "iuf" and np.array_equal(held, np.arange(len(held)) + held[0]):
         return None
+    return _texts(held)
+
+
+def _texts(held: np.ndarray) -> list[str]:
     texts = [label.decode() if isinstance(label, bytes) else str(label) for label in held]
     return [text.strip() for text in texts]
 
 
-def order_by(field: xr.DataArray, axis: str, names: Sequence[str], where: str) -> xr.DataArray:
+def order_by(
+    field: xr.DataArray, axes: Sequence[str], axis: str, names: Sequence[str], where: str
+) -> xr.DataArray:
     """A variable with what lies along an axis in the order of ``names``, by the labels there.
 
+    The labels are those of the dimension, whatever it is called, or another coordinate along it
+    that holds just these names.
+
     Args:
-        field: the variable.
-        axis: of the labels; where there are none, the order is believed; another number of them
-            is left to who checks the shape.
+        field: the variable, as `arrange` gives it.
+        axes: names of the dimensions in their order.
+        axis: of them, that of the labels; where there are none, the order is believed; another
+            number of them is left to who checks the shape.
         names: wanted.
         where: the file, for messages.
 
     Raises:
         InputError: if the labels are not these names.
     """
-    labels = labels_of(field, axis) if axis in field.dims else None
-    if labels is None or len(labels) != len(names):
+    place = list(axes).index(axis)
+    held = [dim for dim in field.dims if dim not in axes and field.dims.index(dim) == place]
+    dim = axis if axis in field.dims else str(held[0]) if held else None
+    if dim is None or field.sizes[dim] != len(names):
         return field
-    folded, wanted = ([text.casefold() for text in texts] for texts in (labels, names))
+    wanted = [name.casefold() for name in names]
+    others = [coord for name, coord in field.coords.items() if name != dim and coord.dims == (dim,)]
+    for labels in (_texts(coord.to_numpy()) for coord in others):
+        folded = [text.casefold() for text in labels]
+        if sorted(folded) == sorted(wanted):
+            return field.isel({dim: [folded.index(name) for name in wanted]})
+    own = labels_of(field, dim)
+    if own is None:
+        return field
+    folded = [text.casefold() for text in own]
     if sorted(folded) != sorted(wanted):
         raise InputError(
-            f"{where}: {field.name} is of the {axis}s {', '.join(labels)}, wanted are "
-            f"{', '.join(names)}; name them so, or drop the coordinate {axis}"
+            f"{where}: {field.name} is of the {dim}s {', '.join(own)}, wanted are "
+            f"{', '.join(names)}; name them so, or drop the coordinate {dim}"
         )
-    return field.isel({axis: [folded.index(name) for name in wanted]})
+    return field.isel({dim: [folded.index(name) for name in wanted]})
 
 
 def clock_of(field: xr.DataArray, where: str) -> np.ndarray:

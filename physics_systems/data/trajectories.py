@@ -25,7 +25,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from physics_systems.data.labels import AXES, arrange, clock_of, labels_of, order_by
+from physics_systems.data.labels import AXES, arrange, clock_of, order_by
 from physics_systems.systems.system import System
 from vgbdm.errors import InputError
 from vgbdm.storage.datasets import open_group, open_netcdf
@@ -114,6 +114,8 @@ def write(dataset: xr.Dataset, out: str | Path) -> None:
         seal_folder(aside, TRAJECTORIES_KIND, {})
 
 
+PARAM_AXES = ("trajectory", "param")
+
 Source = str | Path | xr.Dataset
 """Where trajectories are: a Zarr store, a NetCDF file, or a dataset in memory."""
 
@@ -182,7 +184,7 @@ def load_trajectories(source: Source, system: System, at_least: int) -> Trajecto
         if named != system.name:
             raise InputError(f"{path}: trajectories of {named}, not of {system.name}")
         states = arrange(dataset["x"], AXES, str(path))
-        x = _values(order_by(states, "component", system.components, str(path)), path)
+        x = _values(order_by(states, AXES, "component", system.components, str(path)), path)
         t = clock_of(times.copy(data=_values(times, path)), str(path))
         held = f"x is {x.shape} and t is {t.shape}"
         if times.dims == ("time",):  # one clock for all
@@ -278,7 +280,7 @@ def read_truth(source: Source, system: System) -> Tensor | None:
         if "truth" not in dataset:
             return None
         states = arrange(dataset["truth"], AXES, str(path))
-        truth = _values(order_by(states, "component", system.components, str(path)), path)
+        truth = _values(order_by(states, AXES, "component", system.components, str(path)), path)
     if truth.shape[2:] == () and system.shape == (1,):
         truth = truth[..., None]
     if truth.shape[2:] != system.shape or not np.isfinite(truth).all():
@@ -299,15 +301,14 @@ def read_parameters(source: Source, system: System) -> dict[str, Tensor] | None:
     with open_dataset(source) as dataset:
         if "params" not in dataset:
             return None
-        held = arrange(dataset["params"], ("trajectory", "param"), str(path))
-        params = _values(held, path)
-        given = labels_of(held, "param") or list(system.parameters)
-    if params.shape[1:] != (len(system.parameters),) or set(given) != set(system.parameters):
+        held = arrange(dataset["params"], PARAM_AXES, str(path))
+        params = _values(order_by(held, PARAM_AXES, "param", system.parameters, str(path)), path)
+    if params.shape[1:] != (len(system.parameters),):
         raise InputError(
-            f"{path}: params {given} of shape {params.shape}; {system.name} has "
+            f"{path}: params of shape {params.shape}; {system.name} has "
             f"{', '.join(system.parameters)}"
         )
     if not np.isfinite(params).all():
         raise InputError(f"{path}: params has values that are not finite; remove params")
     columns = torch.from_numpy(params.astype(float)).unbind(1)
-    return dict(zip(given, columns, strict=True))
+    return dict(zip(system.parameters, columns, strict=True))

@@ -11,7 +11,7 @@ from uneven_forecasts import forecast
 
 from climate.forecasts.access import MEMBER
 from climate.forecasts.pieces import Piece
-from climate.forecasts.reading import _together
+from climate.forecasts.reading import _together, open_forecast
 
 ALL = Piece(slice(2, 8), slice(1, 5), slice(0, 3))
 
@@ -73,3 +73,35 @@ def test_a_file_is_read_whole_where_it_is_not_too_much(monkeypatch):
     assert _together(field) == (4, 5)
     monkeypatch.setattr("climate.forecasts.reading.READ_BYTES", 4 * 4 * 3 * 5 * 4 * 6 - 1)
     assert _together(field) == (1, 2)
+
+
+def of_others(store, tmp_path, change, **attrs):
+    """A forecast as somebody else's NetCDF file, its geopotential changed."""
+    made = forecast(store, np.array([288, 300]), leads=2, members=1)[0].dataset
+    made = made.isel({MEMBER: 0}, drop=True).astype("float32")
+    made["z"] = change(made["z"]).assign_attrs(attrs)
+    path = tmp_path / f"{len([*tmp_path.iterdir()])}.nc"
+    made.to_netcdf(path)
+    return open_forecast(path, store)
+
+
+FIRST = slice(0, 2), slice(0, 1), "z"
+
+
+@pytest.mark.parametrize("attrs", [{}, {"units": "m2 s-2"}])
+def test_a_unit_that_is_not_said_is_refused(store, tmp_path, attrs):
+    """It was scored: of degrees for Kelvin an error of 272 K, without a word."""
+    read = of_others(store, tmp_path, lambda z: z - 273.15, **attrs)
+    said = f"in {attrs.get('units', 'no unit')}"
+    refused(lambda: read.read(*FIRST), said, "is it in another unit?")
+    assert abs(of_others(store, tmp_path, lambda z: z, **attrs).read(*FIRST).mean()) < 20
+
+
+def test_what_was_never_written_is_no_value(store, tmp_path):
+    """NetCDF's own fill gave an error of 1e36; a bound that the file declares was passed over."""
+    fill = np.array([0, 1]).reshape(-1, 1, 1)
+    read = of_others(store, tmp_path, lambda z: z.where(fill == 0, 9.969209968386869e36))
+    assert np.isfinite(read.read(*FIRST)).all()
+    refused(lambda: read.read(slice(0, 2), slice(1, 2), "z"), "values that are not finite")
+    read = of_others(store, tmp_path, lambda z: z, valid_max=np.float32(-1))
+    refused(lambda: read.read(*FIRST), "values that are not finite")

@@ -34,6 +34,27 @@ def test_components_are_ordered_by_their_labels(tmp_path, kind):
     assert same(load_trajectories(tmp_path / "some.nc", LORENZ, 5), want)
 
 
+@pytest.mark.parametrize("name", ["variable", "state"])
+def test_labels_count_whatever_their_dimension_is_called(tmp_path, name):
+    """Such as `to_array` makes; the order was believed, and x taken for z."""
+    want = dataset("lorenz")
+    mixed = want.isel(component=[2, 0, 1], param=[2, 1, 0])
+    made = mixed.rename(component=name, param="parameter")
+    assert same(loaded(made, tmp_path), want)
+    found = read_parameters(tmp_path / "some.nc", LORENZ)
+    for k, parameter in enumerate(LORENZ.parameters):
+        assert np.array_equal(found[parameter].numpy(), want["params"].values[:, k])
+
+
+def test_labels_that_are_no_index_count_too(tmp_path):
+    want = dataset("lorenz")
+    mixed = want.isel(component=[2, 0, 1])
+    names = ("component", [str(label) for label in mixed["component"].values])
+    units = ("component", ["m", "m", "s"])
+    made = mixed.drop_vars("component").assign_coords(name=names, unit=units)
+    assert same(loaded(made, tmp_path), want)
+
+
 def test_labels_in_small_letters_and_padded(tmp_path):
     want = dataset("lorenz")
     mixed = want.isel(component=[1, 2, 0]).assign_coords(component=["y ", "z ", "x "])

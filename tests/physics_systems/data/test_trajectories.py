@@ -96,7 +96,7 @@ def test_what_is_no_store_is_refused(tmp_path):
     with pytest.raises(InputError, match="is not there"):
         load_trajectories(tmp_path / "none", LORENZ, 5)
     (tmp_path / "text.nc").write_text("no netcdf")
-    with pytest.raises(InputError, match="not a readable NetCDF file"):
+    with pytest.raises(InputError, match="is a text"):
         load_trajectories(tmp_path / "text.nc", LORENZ, 5)
 
 
