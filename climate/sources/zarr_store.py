@@ -20,6 +20,7 @@ import zarr
 from xarray.backends import ZarrStore
 
 from climate.conventions.calendar import Period, parse_period
+from climate.sources.absence import check_axes
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of, sentinel_of
@@ -112,6 +113,7 @@ class ZarrStoreSource:
                 "presence": presence_of(array, watched),
                 "sentinel": sentinel_of(array),
             }
+        check_axes(dataset, (name for name in arrays if name in dataset.coords), self.root)
         return dataset
 
     def _used(self, dataset: xr.Dataset) -> list[str]:

@@ -82,6 +82,52 @@ def test_calm_that_zarr_did_not_write(tmp_path):
     assert np.array_equal(found, values.swapaxes(1, 2))
 
 
+def with_axis(root, name, chunk, version, units=None):
+    """A store one of whose coordinates has chunks of its own, of fill value 0, by zarr-python."""
+    content = archive(TIMES)
+    content["time"].encoding = {"units": units or "hours since 1900-01-01", "dtype": "int64"}
+    write_zarr(content, root, zarr_format=version, consolidated=False)
+    group = zarr.open_group(root, mode="r+", use_consolidated=False)
+    values, about = group[name][...], dict(group[name].attrs)
+    del group[name]
+    named = {"dimension_names": [name]} if version == 3 else {}
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=(chunk,),
+                               attributes=about, fill_value=0, **named)  # fmt: skip
+    array[...] = values
+    return root / name / ("c" if version == 3 else ".")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "chunk", "lost", "read"),
+    [
+        ("time", 1, 20, "1900-01-01"),
+        ("time", 1, 0, "1900-01-01"),
+        ("time", 10, 2, "1900-01-01"),
+        ("time", 48, 0, "1900-01-01"),
+        ("latitude", 8, 0, "0.0"),
+        ("longitude", 4, 3, "0.0"),
+        ("level", 1, 1, "0"),
+    ],
+)
+def test_a_lost_chunk_of_an_axis_is_named(tmp_path, version, name, chunk, lost, read):
+    place = with_axis(tmp_path / "a.zarr", name, chunk, version)
+    zarr_source(tmp_path / "a.zarr").open()
+    (place / str(lost)).unlink()
+    key = f"{name}/c/{lost}" if version == 3 else f"{name}/{lost}"
+    words = f"a.zarr: {name}: its chunk {key} is absent and would read as {read};"
+    refused(zarr_source(tmp_path / "a.zarr").open, words, "fetch it again")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", ["time", "longitude"])
+def test_a_first_coordinate_of_zero_need_not_be_written(tmp_path, version, name):
+    place = with_axis(tmp_path / "a.zarr", name, 1, version, "hours since 2016-01-01")
+    assert not (place / "0").exists() and (place / "1").exists()
+    dataset = zarr_source(tmp_path / "a.zarr").open()
+    assert dataset["time"][0] == TIMES[0] and dataset["lon"][0] == 0.0
+
+
 def test_no_request_but_those_of_reading(tmp_path, monkeypatch):
     root = write_zarr(archive(TIMES), tmp_path / "a.zarr", encoding=CHUNKS)
     dataset = zarr_source(root).open()
