@@ -16,7 +16,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,12 @@ class Series:
     method: str | None = None
 
 
+def _suspected(series: Series) -> Series:
+    """A series whose files may hold undeclared fills."""
+    suspects = (replace(p, validity=replace(p.validity, suspected=p.what)) for p in series.parts)
+    return replace(series, parts=tuple(suspects))
+
+
 class SeriesArray:
     """A series as an array (T, L, H, W) float32 that reads what is asked of it.
 
@@ -85,6 +91,8 @@ class SeriesArray:
     def __init__(
         self, series: Series, selection: Selection, valid: Period | None, over: bool
     ) -> None:
+        stranger = known_channel(series.channels[0]) is None  # the atmosphere has no masks
+        series = _suspected(series) if stranger else series
         self.series, self.over, self.joins = series, over, 1
         self.method = find_method(series.channels[0], series.parts, series.method)
         self.where = series.parts[0].where
@@ -106,7 +114,7 @@ class SeriesArray:
         ]
         self.gaps: dict[int, StandingGaps] = {}
         self.times, self.part, self.position = self._index(selection, valid)
-        if known_channel(series.channels[0]) is None:  # the atmosphere has no masks
+        if stranger:
             ends = {k: self.position[self.part == k][[0, -1]] for k in np.unique(self.part)}
             self.gaps = {int(k): StandingGaps(series.parts[k], held) for k, held in ends.items()}
 
