@@ -108,10 +108,8 @@ def _refuse_empty(path: Path, where: str) -> None:
     """
     groups = _groups(path)
     if groups:
-        raise InputError(
-            f"{where}: holds its variables in the groups {', '.join(group.path for group in groups)}"
-            f"; {groups[0].remedy}"
-        )
+        names = ", ".join(group.path for group in groups)
+        raise InputError(f"{where}: holds its variables in the groups {names}; {groups[0].remedy}")
     raise InputError(f"{where}: holds no variables; {AGAIN}, or move it away")
 
 
