@@ -97,6 +97,7 @@ class Part:
         rounded: seconds by which the times are, as stored.
         bounds: (T, 2) when the intervals that the times stand for begin and end; None: not said.
         cells: lazy bounds of the rows (H, 2) and the columns (W, 2); None: not said.
+        initial: of the forecast whose leads the times are; None: of none.
     """
 
     variable: xr.Variable
@@ -112,6 +113,7 @@ class Part:
     rounded: float = 0.0
     bounds: np.ndarray | None = None
     cells: tuple[xr.Variable | None, xr.Variable | None] = (None, None)
+    initial: np.datetime64 | None = None
 
     @property
     def units(self) -> str | None:
@@ -148,7 +150,11 @@ class Part:
                 )
             return 0
         if self.levels is None:
-            raise InputError(f"{self.what} has no levels, {level:g} is asked for")
+            say = setting("source.fields.NAME.level", "null")
+            raise InputError(
+                f"{self.what} has no levels, {level:g} is asked for; if it is of that level, or is "
+                f"to be on none, say so by {say}"
+            )
         if self.level_unit is None and held.max() > HIGHEST_PRESSURE:
             say = setting("source.fields.NAME.level_units", "Pa")
             raise InputError(
@@ -184,7 +190,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
     initial = None if found is None else found[1]
-    times, rounded, bounds = None, 0.0, None
+    times, rounded, bounds, start = None, 0.0, None, None
     if found is not None and found[0] in variable.dims:
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
@@ -201,7 +207,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             if times is None:
                 raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
             axes = {d: axis for d, axis in axes.items() if axis != "time"} | {dim: "time"}
-            rounded, bounds = 0.0, None
+            rounded, bounds, start = 0.0, None, decode_times(initial, where).reshape(-1)[0]
     indexers = {dim: 0 for dim in variable.dims if dim not in axes}
     presence = variable.encoding.get("presence")
     if presence is not None:
@@ -211,7 +217,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
         variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded,
-        bounds, cells,
+        bounds, cells, start,
     )  # fmt: skip
 
 

@@ -177,10 +177,7 @@ class SeriesArray:
             alike = self.conversions[int(part_of[k])] == self.conversions[int(part_of[k - 1])]
             rounding = 0.0 if alike else 1e-5  # of float32, where only one was converted
             if not np.allclose(once, twice, rtol=rounding, atol=rounding, equal_nan=True):
-                raise InputError(
-                    f"{parts[int(part_of[k])].where}: {date(times[k])} comes "
-                    "twice with different values; remove the wrong file"
-                )
+                raise _twice(times[k], *(parts[int(part_of[i])] for i in (k - 1, k)))
         kept = np.setdiff1d(np.arange(len(times)), again)
         if self.over and selection.step is not None:
             ends = self._ends(times[kept], part_of[kept], position[kept])
@@ -301,6 +298,20 @@ class SeriesArray:
                 "chunk will be read %d times; rechunk it first",
                 self.where, self.series.parts[0].name, along, steps, -(-along // steps),
             )  # fmt: skip
+
+
+def _twice(time: np.datetime64, first: Part, second: Part) -> InputError:
+    """Two values of one time: of two forecasts, or in two files of which one is wrong."""
+    starts = first.initial, second.initial
+    if starts[0] is not None and starts[1] is not None and starts[0] != starts[1]:
+        return InputError(
+            f"{second.where}: {date(time)} comes of the forecasts from {date(min(starts))} and from "
+            f"{date(max(starts))}, which are no series of states; keep one of each time, e.g. the "
+            f"leads before {duration(max(starts) - min(starts))} of each"
+        )
+    return InputError(
+        f"{second.where}: {date(time)} comes twice with different values; remove the wrong file"
+    )
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,24 @@ def test_forecasts_of_many_initial_times_are_named(tmp_path):
     refused(lambda: opened(tmp_path), *words)
 
 
+def test_forecasts_that_overlap_in_files_of_their_own_are_named(tmp_path):
+    for k, start in enumerate(TIMES[[0, 4]]):
+        data = archive(start + np.arange(8) * np.timedelta64(6, "h"))
+        data["2m_temperature"] = (data["2m_temperature"] + k).assign_attrs(units="K")
+        step = ("step", 6 * np.arange(8), {"units": "hours"})
+        data = data.rename(time="step").assign_coords(step=step, time=start)
+        data.to_netcdf(tmp_path / f"{k}.nc")
+        data.isel(step=slice(4)).to_netcdf(tmp_path / f"{k}.cut")
+    said = refused(
+        lambda: opened(tmp_path, "t2m"), "1.nc: 2016-01-02 comes of the forecasts from 2016-01-01 "
+        "and from 2016-01-02", "no series of states", "keep one of each time",
+    )  # fmt: skip
+    assert "wrong file" not in said and "leads before 24 h of each" in said
+    for k in range(2):
+        (tmp_path / f"{k}.cut").rename(tmp_path / f"{k}.nc")
+    assert len(opened(tmp_path, "t2m")["time"]) == 8
+
+
 @pytest.mark.parametrize("versions", [[1, 5], [5, 1], ["0001", "0005"], [1.0, 5.0]])
 def test_preliminary_values_stand_where_there_are_no_final_ones(tmp_path, versions):
     data = archive(TIMES)
