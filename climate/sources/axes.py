@@ -199,6 +199,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     found = _find(dataset, variable, "level")
     if found is not None:
         levels, level_unit = _levels(found[1], level_unit)
+        _check_once(levels, level_unit, f"{where}: {name}")
         if found[1].ndim:
             axes[found[0]] = "level"
     for dim in variable.dims:
@@ -211,7 +212,8 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     indexers = {dim: 0 for dim in variable.dims if dim not in axes}
     presence = variable.encoding.get("presence")
     if presence is not None:
-        presence = replace(presence, axes=tuple(axes.get(dim) for dim in variable.dims))
+        stored = dataset[name].dims  # a dimension of versions among them
+        presence = replace(presence, axes=tuple(axes.get(dim) for dim in stored))
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
@@ -275,6 +277,15 @@ def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str 
     unit = unit or unit_of(coordinate.attrs)
     to_pressure = find_conversion(unit, PRESSURE) if unit else None
     return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
+
+
+def _check_once(levels: np.ndarray, unit: str | None, what: str) -> None:
+    """Refuse levels of which one comes twice: the values of either could be meant."""
+    ordered = np.sort(levels)
+    again = np.flatnonzero(np.isclose(ordered[1:], ordered[:-1], rtol=1e-7, atol=0.0))
+    if len(again):
+        level = f"{ordered[again[0]]:g} {unit or ''}".strip()
+        raise InputError(f"{what}: level {level} comes twice; drop one first")
 
 
 def _horizontal(

@@ -302,12 +302,12 @@ class SeriesArray:
 
 def _twice(time: np.datetime64, first: Part, second: Part) -> InputError:
     """Two values of one time: of two forecasts, or in two files of which one is wrong."""
-    starts = first.initial, second.initial
-    if starts[0] is not None and starts[1] is not None and starts[0] != starts[1]:
+    starts = sorted({part.initial for part in (first, second) if part.initial is not None})
+    if len(starts) == 2:
         return InputError(
-            f"{second.where}: {date(time)} comes of the forecasts from {date(min(starts))} and from "
-            f"{date(max(starts))}, which are no series of states; keep one of each time, e.g. the "
-            f"leads before {duration(max(starts) - min(starts))} of each"
+            f"{second.where}: {date(time)} comes of the forecasts from {date(starts[0])} and from "
+            f"{date(starts[1])}, which are no series of states; keep one of each time, e.g. the "
+            f"leads before {duration(starts[1] - starts[0])} of each"
         )
     return InputError(
         f"{second.where}: {date(time)} comes twice with different values; remove the wrong file"
