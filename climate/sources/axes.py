@@ -97,6 +97,7 @@ class Part:
         rounded: seconds by which the times are, as stored.
         bounds: (T, 2) when the intervals that the times stand for begin and end; None: not said.
         cells: lazy bounds of the rows (H, 2) and the columns (W, 2); None: not said.
+        initial: of the forecast whose leads the times are; None: of none.
     """
 
     variable: xr.Variable
@@ -112,6 +113,7 @@ class Part:
     rounded: float = 0.0
     bounds: np.ndarray | None = None
     cells: tuple[xr.Variable | None, xr.Variable | None] = (None, None)
+    initial: np.datetime64 | None = None
 
     @property
     def units(self) -> str | None:
@@ -148,7 +150,11 @@ class Part:
                 )
             return 0
         if self.levels is None:
-            raise InputError(f"{self.what} has no levels, {level:g} is asked for")
+            say = setting("source.fields.NAME.level", "null")
+            raise InputError(
+                f"{self.what} has no levels, {level:g} is asked for; if it is of that level, or is "
+                f"to be on none, say so by {say}"
+            )
         if self.level_unit is None and held.max() > HIGHEST_PRESSURE:
             say = setting("source.fields.NAME.level_units", "Pa")
             raise InputError(
@@ -184,7 +190,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     axes = {lat_axis: "lat", lon_axis: "lon"}
     found = _find(dataset, variable, "time")
     initial = None if found is None else found[1]
-    times, rounded, bounds = None, 0.0, None
+    times, rounded, bounds, start = None, 0.0, None, None
     if found is not None and found[0] in variable.dims:
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
@@ -193,6 +199,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     found = _find(dataset, variable, "level")
     if found is not None:
         levels, level_unit = _levels(found[1], level_unit)
+        _check_once(levels, level_unit, f"{where}: {name}")
         if found[1].ndim:
             axes[found[0]] = "level"
     for dim in variable.dims:
@@ -201,17 +208,18 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             if times is None:
                 raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
             axes = {d: axis for d, axis in axes.items() if axis != "time"} | {dim: "time"}
-            rounded, bounds = 0.0, None
+            rounded, bounds, start = 0.0, None, decode_times(initial, where).reshape(-1)[0]
     indexers = {dim: 0 for dim in variable.dims if dim not in axes}
     presence = variable.encoding.get("presence")
     if presence is not None:
-        presence = replace(presence, axes=tuple(axes.get(dim) for dim in variable.dims))
+        stored = dataset[name].dims  # a dimension of versions among them
+        presence = replace(presence, axes=tuple(axes.get(dim) for dim in stored))
     variable = variable.isel(indexers) if indexers else variable.copy(deep=False)
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
         variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded,
-        bounds, cells,
+        bounds, cells, start,
     )  # fmt: skip
 
 
@@ -269,6 +277,15 @@ def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str 
     unit = unit or unit_of(coordinate.attrs)
     to_pressure = find_conversion(unit, PRESSURE) if unit else None
     return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
+
+
+def _check_once(levels: np.ndarray, unit: str | None, what: str) -> None:
+    """Refuse levels of which one comes twice: the values of either could be meant."""
+    ordered = np.sort(levels)
+    again = np.flatnonzero(np.isclose(ordered[1:], ordered[:-1], rtol=1e-7, atol=0.0))
+    if len(again):
+        level = f"{ordered[again[0]]:g} {unit or ''}".strip()
+        raise InputError(f"{what}: level {level} comes twice; drop one first")
 
 
 def _horizontal(

@@ -10,6 +10,7 @@ import xarray as xr
 from climate.conventions.calendar import parse_period
 from climate.conventions.variables import channel_unit
 from climate.sources.axes import Part, open_part
+from climate.sources.files import say_groups
 from climate.sources.series import Series
 from climate.sources.static import StaticField, choose_parts
 from vgbdm.errors import InputError
@@ -159,7 +160,9 @@ def _open(name: str, level_unit: str | None, held: Held) -> list[Part]:
     if not parts:
         names = sorted({str(n) for _, dataset in held for n in dataset.data_vars})
         shown = ", ".join(names[:12]) + (" …" if len(names) > 12 else "")
-        raise InputError(f"{held[0][0]}: no variable {name} there; it holds {shown}")
+        raise InputError(
+            f"{held[0][0]}: no variable {name} there; it holds {shown}" + say_groups(name, held)
+        )
     return parts
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import netCDF4
@@ -105,16 +106,72 @@ def _refuse_empty(path: Path, where: str) -> None:
     Raises:
         InputError: in any case.
     """
-    groups: list[str] = []
+    groups = _groups(path)
+    if groups:
+        names = ", ".join(group.path for group in groups)
+        raise InputError(f"{where}: holds its variables in the groups {names}; {groups[0].remedy}")
+    raise InputError(f"{where}: holds no variables; {AGAIN}, or move it away")
+
+
+def say_groups(name: str, held: Iterable[tuple[str, xr.Dataset]]) -> str:
+    """Where a variable is that no file has at its top, and what to do; empty where it is nowhere.
+
+    Args:
+        name: of the variable.
+        held: datasets that were opened; a file in an archive is passed over.
+    """
+    for where, _ in held:
+        for group in _groups(Path(where)) if Path(where).is_file() else ():
+            if name in group.variables:
+                return f"; {where} has it in the group {group.path}: {group.remedy}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A group of a NetCDF file that holds variables.
+
+    Attributes:
+        path: of it in the file.
+        variables: names of those in it.
+        whole: whether it has coordinates of its own, or takes those of the groups it is in.
+    """
+
+    path: str
+    variables: frozenset[str]
+    whole: bool
+
+    @property
+    def remedy(self) -> str:
+        """How to bring it to the top; a tree gives a group the coordinates of those it is in."""
+        by = (
+            f"xr.open_dataset(OLD, group='{self.path}')"
+            if self.whole
+            else f"xr.open_datatree(OLD)['{self.path}'].to_dataset()"
+        )
+        return (
+            f"bring them to the top, e.g. by ncks -G : OLD NEW, or by xarray: {by}.to_netcdf(NEW)"
+        )
+
+
+def _groups(path: Path) -> list[_Group]:
+    """The groups of a file that hold variables, however deep; those of nothing but axes if all are.
+
+    A file of another kind, such as a classic one, has none.
+    """
+    found: list[tuple[bool, _Group]] = []
     try:
         with netCDF4.Dataset(path) as file:
-            groups = list(file.groups)
-    except OSError:  # of another kind, such as the classic one
+            waiting = list(file.groups.values())
+            while waiting:
+                group = waiting.pop(0)
+                waiting += group.groups.values()
+                held = frozenset(map(str, group.variables))
+                dims = {dim for variable in group.variables.values() for dim in variable.dimensions}
+                if held:
+                    one = _Group(group.path.strip("/"), held, dims <= held)
+                    found.append((held <= dims, one))
+    except OSError:
         pass
-    if groups:
-        raise InputError(
-            f"{where}: holds its variables in the groups {', '.join(groups)}; bring them to the "
-            "top, e.g. by ncks -G : OLD NEW, or by xarray: "
-            f"xr.open_dataset(OLD, group='{groups[0]}').to_netcdf(NEW)"
-        )
-    raise InputError(f"{where}: holds no variables; {AGAIN}, or move it away")
+    fields = [group for axes, group in found if not axes]
+    return fields or [group for _, group in found]

@@ -64,8 +64,6 @@ def _is_lead(dataset: xr.Dataset, dim: Hashable) -> bool:
 
 def merge_versions(dataset: xr.Dataset, variable: xr.Variable) -> xr.Variable:
     """The variable without a dimension of ERA5 and ERA5T; itself where it has none."""
-    if "presence" in variable.encoding:  # of a Zarr store, whose chunks are watched as stored
-        return variable
     for dim in variable.dims:
         held = dataset.variables.get(dim)
         if str(dim) == "expver" and held is not None:

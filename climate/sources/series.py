@@ -16,7 +16,7 @@ import math
 import threading
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,12 @@ class Series:
     method: str | None = None
 
 
+def _suspected(series: Series) -> Series:
+    """A series whose files may hold undeclared fills."""
+    suspects = (replace(p, validity=replace(p.validity, suspected=p.what)) for p in series.parts)
+    return replace(series, parts=tuple(suspects))
+
+
 class SeriesArray:
     """A series as an array (T, L, H, W) float32 that reads what is asked of it.
 
@@ -85,6 +91,8 @@ class SeriesArray:
     def __init__(
         self, series: Series, selection: Selection, valid: Period | None, over: bool
     ) -> None:
+        stranger = known_channel(series.channels[0]) is None  # the atmosphere has no masks
+        series = _suspected(series) if stranger else series
         self.series, self.over, self.joins = series, over, 1
         self.method = find_method(series.channels[0], series.parts, series.method)
         self.where = series.parts[0].where
@@ -106,7 +114,7 @@ class SeriesArray:
         ]
         self.gaps: dict[int, StandingGaps] = {}
         self.times, self.part, self.position = self._index(selection, valid)
-        if known_channel(series.channels[0]) is None:  # the atmosphere has no masks
+        if stranger:
             ends = {k: self.position[self.part == k][[0, -1]] for k in np.unique(self.part)}
             self.gaps = {int(k): StandingGaps(series.parts[k], held) for k, held in ends.items()}
 
@@ -169,10 +177,7 @@ class SeriesArray:
             alike = self.conversions[int(part_of[k])] == self.conversions[int(part_of[k - 1])]
             rounding = 0.0 if alike else 1e-5  # of float32, where only one was converted
             if not np.allclose(once, twice, rtol=rounding, atol=rounding, equal_nan=True):
-                raise InputError(
-                    f"{parts[int(part_of[k])].where}: {date(times[k])} comes "
-                    "twice with different values; remove the wrong file"
-                )
+                raise _twice(times[k], *(parts[int(part_of[i])] for i in (k - 1, k)))
         kept = np.setdiff1d(np.arange(len(times)), again)
         if self.over and selection.step is not None:
             ends = self._ends(times[kept], part_of[kept], position[kept])
@@ -293,6 +298,20 @@ class SeriesArray:
                 "chunk will be read %d times; rechunk it first",
                 self.where, self.series.parts[0].name, along, steps, -(-along // steps),
             )  # fmt: skip
+
+
+def _twice(time: np.datetime64, first: Part, second: Part) -> InputError:
+    """Two values of one time: of two forecasts, or in two files of which one is wrong."""
+    starts = sorted({part.initial for part in (first, second) if part.initial is not None})
+    if len(starts) == 2:
+        return InputError(
+            f"{second.where}: {date(time)} comes of the forecasts from {date(starts[0])} and from "
+            f"{date(starts[1])}, which are no series of states; keep one of each time, e.g. the "
+            f"leads before {duration(starts[1] - starts[0])} of each"
+        )
+    return InputError(
+        f"{second.where}: {date(time)} comes twice with different values; remove the wrong file"
+    )
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,11 @@ def _maps(
     """What a part holds (H, W) in the field's unit: of one time, or of the first and the last."""
     frame = selection.frame(part)
     if not (same(frame.lat, dataset["lat"].values) and same(frame.lon, dataset["lon"].values)):
-        raise InputError(f"{part.where}: {name} is on another grid than the variables")
+        leave = f"leave it out by ++{field.key}.name=none" if field.key else "move its file away"
+        raise InputError(
+            f"{part.where}: {name} is on another grid than the variables; bring both to one by "
+            f"regrid=, or {leave}"
+        )
     chosen: dict[str, Any] = {}
     if "level" in part.variable.dims:
         chosen["level"] = as_slice(np.array([part.level_index(field.level)]))

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from climate.sources.sentinels import find_sentinels, say
 from vgbdm.errors import InputError
 
 FLOAT_FILL = 9.969209968386869e36
 """NetCDF's default fill of floating-point variables: no quantity has it, declared or not."""
+DECLARED = "_FillValue", "missing_value"
 INTEGER_FILLS = {
     "i2": -32767, "u2": 65535, "i4": -2147483647, "u4": 4294967295,
     "i8": -9223372036854775806, "u8": 18446744073709551614,
@@ -32,15 +34,26 @@ class Validity:
         high: greatest.
         fills: numbers that stand for missing ones.
         slack: half the spacing of packed numbers: below it two are one.
+        suspected: what may hold undeclared numbers that stand for missing ones, file and variable;
+            empty where it may not.
     """
 
     low: float = -math.inf
     high: float = math.inf
     fills: tuple[float, ...] = ()
     slack: float = 0.0
+    suspected: str = ""
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Values of any shape with NaN for what is missing; the given ones where nothing is."""
+        values = self._declared(values)
+        if not self.suspected or values.dtype.kind not in "iuf":
+            return values
+        bad, found = find_sentinels(values)
+        say(self.suspected, found)
+        return np.where(bad, np.nan, values).astype(np.float32) if found else values
+
+    def _declared(self, values: np.ndarray) -> np.ndarray:
         if not values.size:
             return values
         low, high = float(values.min()), float(values.max())
@@ -125,11 +138,17 @@ def _bounds(variable: xr.Variable, what: str) -> tuple[np.generic | float, np.ge
 
 
 def _undeclared(encoding: dict[Any, Any], stored: np.dtype[Any]) -> list[float]:
-    """Fills, as stored, that xarray does not know: NetCDF's defaults, and Zarr v2's own."""
+    """Fills, as stored, that xarray does not know: NetCDF's defaults, and Zarr v2's own.
+
+    Declared ones of floats are among them: a double 1e20 is no number of float32.
+    """
     own = [] if encoding.get("sentinel") is None else [float(encoding["sentinel"])]
+    told = [encoding[key] for key in DECLARED if encoding.get(key) is not None]
     if stored.kind == "f":
-        return [FLOAT_FILL, *own]
-    declared = any(encoding.get(key) is not None for key in ("_FillValue", "missing_value"))
+        numbers = [np.ravel(fill) for fill in told if np.asarray(fill).dtype.kind in "iuf"]
+        finite = [float(fill) for fills in numbers for fill in fills if np.isfinite(fill)]
+        return [FLOAT_FILL, *own, *finite]
+    declared = bool(told)
     fill = INTEGER_FILLS.get(f"{stored.kind}{stored.itemsize}")
     zarr = "chunks" in encoding  # has no defaults
     return own if declared or fill is None or zarr else [float(fill)]

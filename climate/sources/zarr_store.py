@@ -10,9 +10,10 @@ say which do.
 
 from __future__ import annotations
 
+import json
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -20,6 +21,7 @@ import zarr
 from xarray.backends import ZarrStore
 
 from climate.conventions.calendar import Period, parse_period
+from climate.sources.absence import check_axes
 from climate.sources.catalogue import Catalogue
 from climate.sources.dataset import make_dataset
 from climate.sources.presence import WatchedStore, presence_of
@@ -33,6 +35,8 @@ from vgbdm.storage.door import open_foreign
 from vgbdm.storage.network import transfer
 
 log = logging.getLogger(__name__)
+Told = Mapping[str, Any]
+"""Consolidated metadata of arrays, by their names."""
 
 
 @buildable
@@ -92,33 +96,47 @@ class ZarrStoreSource:
             ) from None
 
     def _read_metadata(self) -> xr.Dataset:
-        """The dataset by its consolidated metadata, unless its arrays have grown since."""
+        """The dataset by its consolidated metadata, unless its arrays have changed since."""
         store, group, version = open_foreign(self.root, self.storage_options)
         watched = WatchedStore(store)
-        dataset = _open(watched, group, None)
+        dataset, told = _open(watched, group, None)
         if not dataset.data_vars:
             _refuse_groups(watched, group, self.root)
-        used = self._used(dataset)
-        arrays = {name: _array(watched, group, name, version) for name in used}
-        stale = [n for n, array in arrays.items() if array.shape != dataset[n].shape]
+
+        def own(names: Iterable[str]) -> dict[str, zarr.Array[Any]]:
+            return {name: _array(watched, group, name, version) for name in names}
+
+        arrays = own(self._used(dataset))
+        stale = _differing(told, arrays) or self._added(told, watched, group, version)
         if stale:
             log.warning(
-                "%s: its consolidated metadata are older than its arrays (%s has the shape %s "
-                "there, %s stored); they are not used",
-                self.root, stale[0], dataset[stale[0]].shape, arrays[stale[0]].shape,
+                "%s: its consolidated metadata are older than its arrays (%s); they are not used",
+                self.root, stale,
             )  # fmt: skip
-            dataset = _open(watched, group, False)
+            dataset, _ = _open(watched, group, False)
+            arrays = own(self._used(dataset))
         for name, array in arrays.items():
             dataset[name].encoding |= {
                 "presence": presence_of(array, watched),
                 "sentinel": sentinel_of(array),
             }
+        check_axes(dataset, (name for name in arrays if name in dataset.coords), self.root)
         return dataset
+
+    def _added(self, told: Told, store: WatchedStore, group: str, version: Any) -> str:
+        """A wanted array that is stored, and that consolidated metadata do not know."""
+        for entry in self._entries() if told else ():
+            name = str(entry.get("name"))
+            if name not in told and _is_array(store, group, name, version):
+                return f"{name} is not in them"
+        return ""
+
+    def _entries(self) -> list[Mapping[str, Any]]:
+        return [self.catalogue.fields.get(name, {}) for name in self.variables]
 
     def _used(self, dataset: xr.Dataset) -> list[str]:
         """Names of the arrays that are read, with their coordinates."""
-        entries = [self.catalogue.fields.get(name, {}) for name in self.variables]
-        entries += self.catalogue.static.values()
+        entries = [*self._entries(), *self.catalogue.static.values()]
         data = {str(entry.get("name")) for entry in entries} & set(map(str, dataset.data_vars))
         along = {str(dim) for name in data for dim in dataset[name].dims if dim in dataset.coords}
         return sorted(data | along)
@@ -133,15 +151,45 @@ def _line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _open(store: WatchedStore, path: str, consolidated: bool | None) -> xr.Dataset:
-    """As xarray opens it; what is missing is said by `climate.sources.validity`."""
+def _open(store: WatchedStore, path: str, consolidated: bool | None) -> tuple[xr.Dataset, Told]:
+    """As xarray opens it, and what consolidated metadata say of its arrays, if they are used.
+
+    What is missing is said by `climate.sources.validity`.
+    """
     with warnings.catch_warnings():  # consolidated metadata is faster, not needed
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
         held = ZarrStore.open_group(
             store, mode="r", group=path or None, consolidated=consolidated,
             use_zarr_fill_value_as_mask=False,  # which xr.open_dataset does not hand on
         )  # fmt: skip
-        return xr.open_dataset(held, chunks=None, cache=False, decode_timedelta=False)
+        inline = held.zarr_group.metadata.consolidated_metadata
+        told = {} if inline is None else dict(inline.metadata)
+        return xr.open_dataset(held, chunks=None, cache=False, decode_timedelta=False), told
+
+
+def _differing(told: Told, arrays: Mapping[str, zarr.Array[Any]]) -> str:
+    """What consolidated metadata say of an array that its own do not; nothing where all agree."""
+    for name, array in arrays.items():
+        then, now = (_facts(m) for m in (told.get(name, array.metadata), array.metadata))
+        for key in sorted({*then, *now}, key=lambda key: (key != "shape", key)):
+            if then.get(key) != now.get(key):
+                return f"{name}: {key} is {then.get(key)} there, {now.get(key)} stored"
+    return ""
+
+
+def _facts(metadata: Any) -> dict[str, str]:
+    """Of an array, as text: numbers that are NaN are alike."""
+    held = metadata.to_dict()
+    about = {f"its {key}": value for key, value in held.pop("attributes", {}).items()}
+    return {key: json.dumps(value, default=str)[:200] for key, value in (held | about).items()}
+
+
+def _is_array(store: WatchedStore, group: str, name: str, version: Any) -> bool:
+    try:
+        _array(store, group, name, version)
+    except (FileNotFoundError, ValueError):  # is not there, or is a group
+        return False
+    return True
 
 
 def _refuse_groups(store: WatchedStore, path: str, root: str) -> None:

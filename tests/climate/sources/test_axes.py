@@ -56,7 +56,9 @@ def test_a_level_is_found_where_it_is_stored():
     assert part([1000.0, 1100.0]).level_index(1100.0) == 1
     assert part(None).level_index(None) == part([500.0]).level_index(None) == 0
     refused(lambda: part([300.0, 500.0]).level_index(None), "300, 500", "give one by")
-    refused(lambda: part(None).level_index(500.0), "has no levels, 500 is asked for")
+    refused(
+        lambda: part(None).level_index(500.0), "has no levels, 500 is asked for", "NAME.level=null"
+    )
     refused(lambda: part([300.0, 500.0], "hPa").level_index(700.0), "300, 500 hPa, not 700")
     refused(lambda: part([300.0, 500.1]).level_index(500.0), "not 500")
     refused(lambda: part([300.0, 1101.0]).level_index(300.0), "without a unit", "level_units=Pa")

@@ -232,6 +232,29 @@ def test_nc_groups(case, tmp_path):
     check(opened(tmp_path / "mended"), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("at_top", "group"),
+    [([], "data/instant"), (["time", "latitude", "longitude", "level"], "forecast"),
+     (["time", "latitude", "longitude", "level"], "data/forecast"), (["land_sea_mask"], "instant")],
+)  # fmt: skip
+def test_the_remedy_of_groups_works_however_deep_they_are(tmp_path, at_top, group):
+    content = archive(TIMES)
+    if at_top:
+        content[at_top].to_netcdf(tmp_path / "a.nc")
+    own = at_top == ["land_sea_mask"]
+    rest = content if own else content.drop_vars(at_top)
+    rest.to_netcdf(tmp_path / "a.nc", group=group, mode="a" if at_top else "w")
+    said = refused(lambda: cf_source(tmp_path).open(), "a.nc", f" {group}", "ncks -G : OLD NEW")
+    statement = said.partition("by xarray: ")[2].replace("OLD", "old").replace("NEW", "new")
+    (tmp_path / "new").mkdir()
+    names = {"xr": xr, "old": tmp_path / "a.nc", "new": tmp_path / "new/all.nc"}
+    exec(statement, names)
+    mended = cf_source(tmp_path / "new").open()
+    assert np.array_equal(mended["t2m"].values, warm(TIMES, 3))
+    if own:
+        assert "no variable geopotential there; it holds land_sea_mask; " in said
+
+
 def test_several_groups(tmp_path):
     for name in ("surface", "levels"):
         archive(TIMES).to_netcdf(tmp_path / "a.nc", group=name, mode="a")

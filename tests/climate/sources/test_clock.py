@@ -101,6 +101,33 @@ def test_a_step_of_only_one_part_is_refused(tmp_path):
     refused(lambda: opened(tmp_path, "3h"), "step=3h: not a multiple of the source's step, 6 h")
 
 
+SEASONS = np.arange(np.datetime64("2000-01"), np.datetime64("2010-01"), 3)
+MIDDLES = SEASONS.astype("M8[h]") + ((SEASONS + 3).astype("M8[h]") - SEASONS.astype("M8[h]")) // 2
+MEANS = {
+    "seasons": (SEASONS, MIDDLES),
+    "years": (np.arange("1970", "2010", dtype="M8[Y]"),
+              np.arange("1970", "2010", dtype="M8[Y]").astype("M8[D]") + 182),
+    "ten days": ((np.arange("2009-01", "2010-01", dtype="M8[M]").astype("M8[D]")[:, None]
+                  + np.array([0, 10, 20])).ravel(),),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", MEANS)
+def test_means_of_no_regular_step_are_named(kind):
+    for times in MEANS[kind]:
+        said = refused(
+            lambda times=times: check_calendar(times.astype("M8[s]"), "a.nc"),
+            "a.nc: the s", f"; means of {kind} are no regular steps: convert data of a regular",
+        )  # fmt: skip
+        assert "period=" not in said and "step=" not in said
+
+
+def test_no_period_of_a_handful_of_times_is_a_remedy():
+    times = np.datetime64("2016-01-01", "h") + np.cumsum([0, 5, 7, 5, 11, 5, 13, 5, 7, 5, 11])
+    said = refused(lambda: check_calendar(times.astype("M8[s]"), "a.nc"), "no part of them is")
+    assert "period=" not in said
+
+
 def test_times_of_gregorian_calendars_and_of_zones_are_read():
     wanted = hours("2016-02-28", 3, 12).astype("M8[s]")
     zone = dt.timezone(dt.timedelta(hours=-3))

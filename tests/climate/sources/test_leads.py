@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray as xr
-from archives import archive, cf_source
+from archives import archive, cf_source, write_zarr, zarr_source
 from builders import hours, warm, waves
 from refusals import refused
 
@@ -73,6 +73,24 @@ def test_forecasts_of_many_initial_times_are_named(tmp_path):
     refused(lambda: opened(tmp_path), *words)
 
 
+def test_forecasts_that_overlap_in_files_of_their_own_are_named(tmp_path):
+    for k, start in enumerate(TIMES[[0, 4]]):
+        data = archive(start + np.arange(8) * np.timedelta64(6, "h"))
+        data["2m_temperature"] = (data["2m_temperature"] + k).assign_attrs(units="K")
+        step = ("step", 6 * np.arange(8), {"units": "hours"})
+        data = data.rename(time="step").assign_coords(step=step, time=start)
+        data.to_netcdf(tmp_path / f"{k}.nc")
+        data.isel(step=slice(4)).to_netcdf(tmp_path / f"{k}.cut")
+    said = refused(
+        lambda: opened(tmp_path, "t2m"), "1.nc: 2016-01-02 comes of the forecasts from 2016-01-01 "
+        "and from 2016-01-02", "no series of states", "keep one of each time",
+    )  # fmt: skip
+    assert "wrong file" not in said and "leads before 24 h of each" in said
+    for k in range(2):
+        (tmp_path / f"{k}.cut").rename(tmp_path / f"{k}.nc")
+    assert len(opened(tmp_path, "t2m")["time"]) == 8
+
+
 @pytest.mark.parametrize("versions", [[1, 5], [5, 1], ["0001", "0005"], [1.0, 5.0]])
 def test_preliminary_values_stand_where_there_are_no_final_ones(tmp_path, versions):
     data = archive(TIMES)
@@ -94,6 +112,25 @@ def test_preliminary_values_stand_where_there_are_no_final_ones(tmp_path, versio
     wanted = warm(TIMES, 3)
     wanted[20, 4, 3] = np.nan
     assert np.allclose(dataset["t2m"].values, wanted, atol=6e-3, equal_nan=True)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_versions_in_a_zarr_store_are_merged_and_a_lost_chunk_is_named(tmp_path, version):
+    data = archive(TIMES)[["2m_temperature"]]
+    late = xr.DataArray(np.arange(24) >= 18, dims="time")
+    both = xr.concat([data.where(~late), data.where(late)], xr.Variable("expver", [1, 5]))
+    both = both.transpose("time", "expver", ...)
+    both["2m_temperature"].attrs["units"] = "K"
+    coding = {"2m_temperature": {"chunks": (6, 1, 16, 8)}}
+    root = write_zarr(both, tmp_path / "a.zarr", encoding=coding, zarr_format=version)
+    fields = {"t2m": {"name": "2m_temperature", "absent": "fill"}}  # chunks of NaN are not there
+    assert np.array_equal(
+        zarr_source(root, ("t2m",), fields=fields).open()["t2m"].values, warm(TIMES, 3)
+    )
+    refused(
+        zarr_source(root, ("t2m",)).open()["t2m"].load, "2016-01-01T00:00 … 2016-01-02T06:00",
+        "would read as nan", "t2m.absent=fill",
+    )  # fmt: skip
 
 
 def test_other_versions_are_to_be_chosen(tmp_path):

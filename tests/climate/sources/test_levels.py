@@ -132,3 +132,12 @@ def test_the_reported_levels_in_one_folder(case):
     given = ["store=s", f"source.root={case('mixed_levels_in_folder')}", "variables=[z]"]
     cfg = compose_config("convert_era5", given)
     refused(lambda: open_source(cfg), "geopotential_500_1_5.625deg.nc", "850 hPa")
+
+
+def test_a_level_that_comes_twice_is_refused(tmp_path):
+    content = archive(TIMES).assign_coords(level=("level", [500, 500, 850], {"units": "hPa"}))
+    content.to_netcdf(tmp_path / "a.nc")
+    refused(
+        lambda: cf_source(tmp_path).open(), "a.nc: geopotential: level 500 hPa comes twice",
+        "drop one first",
+    )  # fmt: skip

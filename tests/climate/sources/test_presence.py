@@ -82,6 +82,52 @@ def test_calm_that_zarr_did_not_write(tmp_path):
     assert np.array_equal(found, values.swapaxes(1, 2))
 
 
+def with_axis(root, name, chunk, version, units=None):
+    """A store one of whose coordinates has chunks of its own, of fill value 0, by zarr-python."""
+    content = archive(TIMES)
+    content["time"].encoding = {"units": units or "hours since 1900-01-01", "dtype": "int64"}
+    write_zarr(content, root, zarr_format=version, consolidated=False)
+    group = zarr.open_group(root, mode="r+", use_consolidated=False)
+    values, about = group[name][...], dict(group[name].attrs)
+    del group[name]
+    named = {"dimension_names": [name]} if version == 3 else {}
+    array = group.create_array(name, shape=values.shape, dtype=values.dtype, chunks=(chunk,),
+                               attributes=about, fill_value=0, **named)  # fmt: skip
+    array[...] = values
+    return root / name / ("c" if version == 3 else ".")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("name", "chunk", "lost", "read"),
+    [
+        ("time", 1, 20, "1900-01-01"),
+        ("time", 1, 0, "1900-01-01"),
+        ("time", 10, 2, "1900-01-01"),
+        ("time", 48, 0, "1900-01-01"),
+        ("latitude", 8, 0, "0.0"),
+        ("longitude", 4, 3, "0.0"),
+        ("level", 1, 1, "0"),
+    ],
+)
+def test_a_lost_chunk_of_an_axis_is_named(tmp_path, version, name, chunk, lost, read):
+    place = with_axis(tmp_path / "a.zarr", name, chunk, version)
+    zarr_source(tmp_path / "a.zarr").open()
+    (place / str(lost)).unlink()
+    key = f"{name}/c/{lost}" if version == 3 else f"{name}/{lost}"
+    words = f"a.zarr: {name}: its chunk {key} is absent and would read as {read};"
+    refused(zarr_source(tmp_path / "a.zarr").open, words, "fetch it again")
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("name", ["time", "longitude"])
+def test_a_first_coordinate_of_zero_need_not_be_written(tmp_path, version, name):
+    place = with_axis(tmp_path / "a.zarr", name, 1, version, "hours since 2016-01-01")
+    assert not (place / "0").exists() and (place / "1").exists()
+    dataset = zarr_source(tmp_path / "a.zarr").open()
+    assert dataset["time"][0] == TIMES[0] and dataset["lon"][0] == 0.0
+
+
 def test_no_request_but_those_of_reading(tmp_path, monkeypatch):
     root = write_zarr(archive(TIMES), tmp_path / "a.zarr", encoding=CHUNKS)
     dataset = zarr_source(root).open()
@@ -147,3 +193,86 @@ def test_stale_consolidated_of_version_3(tmp_path, caplog):
     dataset = zarr_source(place).open()
     assert "older" in caplog.text and dataset.sizes["time"] == 48
     assert np.array_equal(dataset["z"].values, builders.waves(TIMES, 1))
+
+
+def changed(root, version, change):
+    """A store that is changed by ``change(group, content)`` without its consolidated metadata."""
+    content = archive(TIMES)
+    content["time"].encoding = {"units": "hours since 2016-01-01", "dtype": "int64"}
+    packing = {"dtype": "int16", "scale_factor": 0.01, "add_offset": 280.0, "_FillValue": -32768}
+    coding = {"2m_temperature": packing | {"chunks": (12, 16, 8)}}
+    write_zarr(content, root, zarr_format=version, consolidated=True, encoding=coding)
+    kept = root / (".zmetadata" if version == 2 else "zarr.json")
+    told = kept.read_bytes()
+    change(zarr.open_group(root, mode="r+", use_consolidated=False), content)
+    kept.write_bytes(told)
+    return zarr_source(root, ("t2m",)).open()
+
+
+def relabel(group, _):
+    group["time"].attrs["units"] = "hours since 2016-02-01"
+
+
+def repack(group, content):
+    array = group["2m_temperature"]
+    array[...] = np.rint((content["2m_temperature"].values - 270.0) / 0.02).astype("i2")
+    array.attrs.update({"scale_factor": 0.02, "add_offset": 270.0})
+
+
+def retype(group, content):
+    values, array = content["2m_temperature"].values, group["2m_temperature"]
+    about = {k: v for k, v in array.attrs.items() if k not in ("scale_factor", "add_offset")}
+    named = (
+        {"dimension_names": content["2m_temperature"].dims}
+        if group.metadata.zarr_format == 3
+        else {}
+    )
+    del group["2m_temperature"]
+    made = group.create_array("2m_temperature", shape=values.shape, dtype="f4", chunks=(6, 16, 8),
+                              fill_value=np.nan, attributes=about | {"_FillValue": "AAAAAAAA+H8="},
+                              **named)  # fmt: skip
+    made[...] = values
+
+
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize(
+    ("change", "words", "start"),
+    [
+        (relabel, 'time: its units is "hours since 2016-01-01" there', "2016-02-01"),
+        (repack, "2m_temperature: its add_offset is 280.0 there, 270.0 stored", "2016-01-01"),
+        (retype, "2m_temperature: ", "2016-01-01"),
+    ],
+)
+def test_whatever_has_changed_since_consolidation_is_seen(
+    tmp_path, caplog, version, change, words, start
+):
+    dataset = changed(tmp_path / "a.zarr", version, change)
+    assert "consolidated metadata are older" in caplog.text and words in caplog.text
+    assert dataset["time"][0] == np.datetime64(start)
+    assert np.abs(dataset["t2m"].values - builders.warm(TIMES, 3)).max() < 0.011
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_variable_added_after_consolidation_is_found(tmp_path, caplog, version):
+    root, content = tmp_path / "a.zarr", archive(TIMES)
+    write_zarr(content[["geopotential"]], root, zarr_format=version, consolidated=True)
+    kept = root / (".zmetadata" if version == 2 else "zarr.json")
+    told = kept.read_bytes()
+    assert "2m_temperature" not in told.decode()
+    content[["2m_temperature"]].to_zarr(
+        str(root), mode="a", zarr_format=version, consolidated=False
+    )
+    kept.write_bytes(told)
+    dataset = zarr_source(root).open()
+    assert "2m_temperature is not in them" in caplog.text
+    assert np.array_equal(dataset["t2m"].values, builders.warm(TIMES, 3))
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_consolidated_metadata_that_are_right_are_used(tmp_path, caplog, version):
+    content = archive(TIMES)
+    content["2m_temperature"].attrs["odd"] = np.nan
+    root = write_zarr(content, tmp_path / "a.zarr", zarr_format=version, consolidated=True)
+    refused(zarr_source(root, ("q",), fields={"q": {"name": "q"}}).open, "no variable q there")
+    zarr_source(root).open()
+    assert not caplog.text

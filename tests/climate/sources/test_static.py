@@ -104,6 +104,17 @@ def test_a_static_field_whose_chunk_is_absent(tmp_path):
     refused(zarr_source(root, ("z",)).open, name, "++source.static.lsm.absent=fill")
 
 
+def test_a_field_on_another_grid_can_be_left_out_or_brought_to_it(tmp_path):
+    archive(TIMES)[["geopotential"]].to_netcdf(tmp_path / "z.nc")
+    fine = archive(TIMES, lat=np.arange(-84.375, 90, 11.25), lon=np.arange(0.0, 360.0, 11.25))
+    fine[[GROUND]].to_netcdf(tmp_path / "g.nc")
+    said = refused(lambda: with_static(tmp_path), "g.nc: orography is on another grid", "regrid=")
+    entry = told(said)
+    assert entry == {"name": "none"} and "orography" not in with_static(tmp_path, **entry)
+    source = cf_source(tmp_path, ("z",), fields={"z": FIELDS["z"]})
+    assert source.open(parse_selection(None, None, None, 0, "6x16"))["orography"].shape == (6, 16)
+
+
 @pytest.mark.parametrize(
     ("name", "attributes", "told"),
     [

@@ -15,6 +15,7 @@ from refusals import refused
 from climate.conversion.convert import convert
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
+from climate.sources.sentinels import find_sentinels
 from climate.sources.validity import Validity, validity_of
 from climate.sources.weatherbench import WeatherBenchSource
 from vgbdm.errors import InputError
@@ -216,3 +217,55 @@ def test_packed_numbers_are_fills_and_bounds_within_half_their_spacing():
     assert np.isnan(Validity(fills=(-9.0,), slack=0.5)(alone)).tolist() == [True, False]
     whole = np.array([-5.5, 5.5], np.float32)
     assert validity(whole) is whole
+
+
+SEA = {"sst": {"name": "sst"}}
+
+
+def sea(root, land, stored="f4", **declared):
+    """Temperatures of a sea with land (4 rows, 5 columns) that is so many."""
+    values = WARM.astype(stored)
+    values[:, 2:6, 3:8] = land
+    content = archive(TIMES)[["2m_temperature"]].rename({"2m_temperature": "sst"})
+    content["sst"] = (("time", "latitude", "longitude"), values, {"units": "K"})
+    coding = {"sst": {"_FillValue": None}}
+    content.to_netcdf(root / "a.nc", encoding=coding)
+    with netCDF4.Dataset(root / "a.nc", "a") as file:
+        file["sst"].setncatts(declared)
+    return cf_source(root, ("sst",), fields=SEA).open()["sst"].values
+
+
+@pytest.mark.parametrize("fill", [-999.0, -9999.0, 1e20, -32767.0, 3.4028235e38, 1e15])
+def test_undeclared_fills_of_channels_nobody_knows_are_missing_and_said(tmp_path, caplog, fill):
+    values = sea(tmp_path, fill)
+    assert np.isnan(values[:, 2:6, 3:8]).all() and np.isnan(values).sum() == 20 * len(TIMES)
+    assert f"a.nc: sst holds {fill:.6g}, far from all its other numbers" in caplog.text
+    assert caplog.text.count("far from") == 1
+
+
+@pytest.mark.parametrize("fill", [1e20, -9.99e8, 1.1e5])
+@pytest.mark.parametrize("stored", ["f4", "f8"])
+def test_declared_fills_of_another_precision_are_missing(tmp_path, caplog, fill, stored):
+    values = sea(tmp_path, np.float32(fill), stored, missing_value=np.float64(fill))
+    assert np.isnan(values).sum() == 20 * len(TIMES)
+    assert "far from" not in caplog.text
+
+
+def test_sentinels_among_values_are_values():
+    near = np.linspace(-1500, 3000, 4501)
+    for values in (near, near[near >= -999], np.array([-999.0, 0.0, 2000.0]), np.zeros(0)):
+        bad, found = find_sentinels(values)
+        assert not found and not bad.any()
+    for values in ([-999.0, 1.0, 2.0], [-999.0, -999.0, 0.0, 2000.0], [-9999.0] * 3):
+        assert find_sentinels(np.array(values, np.float32))[1] == [values[0]]
+    both = np.array([1e20, np.nan, 3.0, -999.0, np.inf, 4.0], np.float32)
+    bad, found = find_sentinels(both)
+    assert bad.tolist() == [True, False, False, True, False, False] and len(found) == 2
+
+
+def test_undeclared_fills_of_a_zarr_store_are_missing(tmp_path, caplog):
+    content = archive(TIMES).rename({"2m_temperature": "sst"})
+    content["sst"][:, 3:8, 2:6] = -9999.0
+    root = write_zarr(content, tmp_path / "a.zarr", encoding={"sst": {"chunks": (12, 16, 8)}})
+    values = zarr_source(root, ("sst",), fields=SEA).open()["sst"].values
+    assert np.isnan(values).sum() == 20 * len(TIMES) and "a.zarr: sst holds -9999" in caplog.text
