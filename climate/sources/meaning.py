@@ -12,17 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from climate.conventions.earth import GRAVITY
 from climate.conventions.units import Conversion, conversion, readable, setting, spelled
 from climate.conventions.variables import channel_unit, is_geopotential
 from climate.sources.axes import Part
-from climate.sources.plausibility import fitting
+from climate.sources.plausibility import fitting, geopotentials
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
-"""m and hPa: a level p lies about H ln(p₀/p) high."""
 NAMES = ("standard_name", "long_name", "short_name", "GRIB_shortName", "GRIB_name")
 CATEGORIES = {
     "slt", "tvh", "tvl", "ptype", "sotyp", "vgtyp", "soil_type", "vegetation", "vegetation_type",
@@ -192,7 +189,4 @@ def _fitting(low: float, high: float, target: str | None, level: float | None) -
     """As `fitting`; the channel's level, hPa, says how high a geopotential is."""
     if target != "m2 s-2" or not level:
         return fitting(low, high, target)
-    height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)
-    return fitting(
-        low, high, target, (GRAVITY * (0.75 * height - 1000), GRAVITY * (1.25 * height + 1000))
-    )
+    return fitting(low, high, target, geopotentials(level, 1000.0))
