@@ -8,6 +8,7 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climate.conventions.units import find_conversion, setting, unit_of
+from climate.conventions.units import find_conversion, readable, setting, unit_of
 from climate.conventions.wording import date
 from climate.sources.clock import decode_times, read_bounds, rounding
 from climate.sources.leads import merge_versions, refuse_dimension, valid_times
@@ -54,6 +55,10 @@ PRESSURE = "hPa"
 """Levels of pressure are in it, whatever a file has them in."""
 HIGHEST_PRESSURE = 1100.0
 """hPa; levels without a unit that are above it are none in hPa."""
+NO_PRESSURE = re.compile(r"height|depth|altitude|hybrid|sigma|model.?level|theta|\beta\b")
+"""In the name or standard name of a vertical axis that is none of pressure."""
+COUNTED = re.compile(r"level|layer|hybrid|sigma")
+"""In what such an axis says for a unit."""
 CYCLIC = 1e-4
 """Degrees below which two longitudes are one."""
 
@@ -92,6 +97,8 @@ class Part:
         where: file or store, for messages.
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
+        along: the axis of the levels where it says that they are no pressures, and the config does
+            not say their unit.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
         rounded: seconds by which the times are, as stored.
@@ -107,6 +114,7 @@ class Part:
     where: str
     name: str
     level_unit: str | None = None
+    along: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
     rounded: float = 0.0
@@ -189,9 +197,10 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
-    levels = None
+    levels, along = None, None
     found = _find(dataset, variable, "level")
     if found is not None:
+        along = None if level_unit else _along(found[1], str(found[0]))
         levels, level_unit = _levels(found[1], level_unit)
         if found[1].ndim:
             axes[found[0]] = "level"
@@ -210,7 +219,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded,
+        variable, times, levels, lat, lon, where, name, level_unit, along, valid, presence, rounded,
         bounds, cells,
     )  # fmt: skip
 
@@ -263,10 +272,23 @@ def _is_pressure(unit: str | None) -> bool:
     return unit is not None and find_conversion(unit, PRESSURE) is not None
 
 
+def _along(coordinate: xr.Variable, name: str) -> str | None:
+    """The name of a vertical axis that says it is none of pressure; else None."""
+    unit = unit_of(coordinate.attrs)
+    said = [str(coordinate.attrs.get("standard_name", "")).lower()]
+    other = False
+    if not _is_pressure(unit):
+        said += [name.lower(), str(coordinate.attrs.get("long_name", "")).lower()]
+        counted = unit is not None and COUNTED.search(unit.lower()) is not None
+        plain = unit is None or not readable(unit) or find_conversion(unit, "1") is not None
+        other = counted or not plain
+    return name if other or any(NO_PRESSURE.search(text) for text in said) else None
+
+
 def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str | None]:
     """The levels (L,), in hPa where they are pressures, and their unit."""
     values = np.atleast_1d(coordinate.values.astype(np.float64))
-    unit = unit or unit_of(coordinate.attrs)
+    unit = str(unit) if unit else unit_of(coordinate.attrs)  # the config may say 1
     to_pressure = find_conversion(unit, PRESSURE) if unit else None
     return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
 

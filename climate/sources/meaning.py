@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from climate.conventions.units import Conversion, conversion, readable, setting, spelled
-from climate.conventions.variables import channel_unit, is_geopotential
+from climate.conventions.variables import channel_unit, is_geopotential, known_channel, level_of
 from climate.sources.axes import Part
 from climate.sources.plausibility import fitting, geopotentials
 from vgbdm.errors import InputError
@@ -50,6 +50,30 @@ def check_levels(channel: str, parts: Sequence[Part]) -> None:
             f"{single[0].levels_text}; {channel} wants one: give it by "
             f"source.fields.{channel}.level, or move the other files away"
         )
+
+
+def check_pressures(
+    channels: Sequence[str], levels: Sequence[float | None], parts: Sequence[Part]
+) -> None:
+    """Refuse heights or numbers of levels for the pressure that a known channel's level is.
+
+    Channels nobody knows may have a level of any kind, in the unit of the files.
+
+    Raises:
+        InputError: naming the first file whose vertical axis is none of pressure.
+    """
+    for channel, level in zip(channels, levels, strict=True):
+        if level is None or not (known_channel(channel) or level_of(channel)):
+            continue
+        for part in parts:
+            if part.along is not None:
+                unit = part.level_unit or "1"
+                say = setting(f"source.fields.{channel}.level_units", unit)
+                raise InputError(
+                    f"{part.what} has the levels {part.levels_text} along {part.along}, which are "
+                    f"no pressures, {channel} is of {level:g} hPa; interpolate it to levels of "
+                    f"pressure first, or, if {level:g} is meant of those, say so by {say}"
+                )
 
 
 def find_units(

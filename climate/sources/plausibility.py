@@ -122,9 +122,9 @@ def check_heights(
         key = f"source.fields.{channel}.units"
         raise InputError(
             f"{part.what} at {level:g} hPa is {mean:.4g} {units} on average, no "
-            f"{QUANTITY['m2 s-2']} there ({low:.4g} … {high:.4g} {units} are); the values would fit "
-            f"{fits[0]}: if they are, say so by {setting(key, fits[0])}; else mend the file, leave "
-            f"{channel} out of variables=, or confirm its unit by {setting(key, units)}"
+            f"{QUANTITY['m2 s-2']} there ({low:.4g} … {high:.4g} {units} are); the values would "
+            f"fit {fits[0]}: if they are, say so by {setting(key, fits[0])}; else mend the file, "
+            f"leave {channel} out of variables=, or confirm its unit by {setting(key, units)}"
         )
 
 

@@ -36,7 +36,7 @@ from climate.sources.intervals import (
     join_intervals,
     joined,
 )
-from climate.sources.meaning import check_levels, find_units, is_difference
+from climate.sources.meaning import check_levels, check_pressures, find_units, is_difference
 from climate.sources.plausibility import check_heights, check_possible, limits_of
 from climate.sources.select import Frame, Selection
 from vgbdm.errors import InputError
@@ -91,6 +91,7 @@ class SeriesArray:
         self.levels = [
             [part.level_index(level) for level in series.levels] for part in series.parts
         ]
+        check_pressures(series.channels, series.levels, series.parts)
         check_levels(series.channels[0], series.parts)
         self.frames = [selection.frame(part) for part in series.parts]
         for part, frame in zip(series.parts, self.frames, strict=True):
