@@ -51,6 +51,11 @@ AXIS_UNITS = {
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
     "level": set(),  # whatever is a pressure, see `_is_vertical`
 }
+MIRRORED = {
+    "lat": {"degrees_south", "degree_south", "degrees_s", "degree_s"},
+    "lon": {"degrees_west", "degree_west", "degrees_w", "degree_w"},
+}
+"""Units of axes that count southwards or westwards."""
 PRESSURE = "hPa"
 """Levels of pressure are in it, whatever a file has them in."""
 HIGHEST_PRESSURE = 1100.0
@@ -258,7 +263,7 @@ def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
     return (
         name.lower() in AXIS_NAMES[axis]
         or attributes.get("standard_name") == STANDARD_NAMES[axis]
-        or attributes.get("units") in AXIS_UNITS[axis]
+        or attributes.get("units") in AXIS_UNITS[axis] | MIRRORED.get(axis, set())
     ) and (axis == "time" or candidate.dtype.kind in "fiu")
 
 
@@ -310,7 +315,7 @@ def _horizontal(
         )
     if found[1].ndim > 1:
         raise InputError(f"{where}: a curvilinear grid ({axis} has two dimensions); {REGRID}")
-    degrees = found[1].values.astype(np.float64)
+    degrees = _to_degrees(found[1], axis) * found[1].values.astype(np.float64)
     if not degrees.size or not np.isfinite(degrees).all():
         wrong = "missing numbers" if degrees.size else "no points"
         raise InputError(f"{where}: its {STANDARD_NAMES[axis]} has {wrong}; choose other points")
@@ -322,7 +327,20 @@ def _cell_bounds(dataset: xr.Dataset, variable: xr.Variable, axis: str) -> xr.Va
     found = _find(dataset, variable, axis)
     assert found is not None
     about = found[1].encoding | found[1].attrs
-    return dataset.variables.get(about.get("bounds", f"{axis}_bnds"))
+    held = dataset.variables.get(about.get("bounds", f"{axis}_bnds"))
+    factor = _to_degrees(found[1], axis)
+    if held is None or factor == 1.0 or held.dtype.kind not in "fiu":
+        return held
+    return held.copy(data=factor * held.values.astype(np.float64))
+
+
+def _to_degrees(coordinate: xr.Variable, axis: str) -> float:
+    """What makes degrees north or east of an axis; 1 where it says no unit of an angle."""
+    unit = (unit_of(coordinate.attrs) or "").lower()
+    if unit in MIRRORED[axis]:
+        return -1.0
+    found = find_conversion(unit, "degrees") if unit else None
+    return 1.0 if found is None else found.factor
 
 
 def as_slice(indices: np.ndarray) -> slice | np.ndarray:
