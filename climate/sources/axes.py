@@ -51,6 +51,8 @@ AXIS_UNITS = {
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
     "level": set(),  # whatever is a pressure, see `_is_vertical`
 }
+MEMBERS = {"number", "realization", "member", "member_id", "ensemble", "ensemble_member"}
+"""Names of the coordinate that says which member of an ensemble is held."""
 MIRRORED = {
     "lat": {"degrees_south", "degree_south", "degrees_s", "degree_s"},
     "lon": {"degrees_west", "degree_west", "degrees_w", "degree_w"},
@@ -104,6 +106,7 @@ class Part:
         level_unit: of the levels; None where the file does not say.
         along: the axis of the levels where it says that they are no pressures, and the config does
             not say their unit.
+        member: which of an ensemble, by its coordinate; None where that is not said.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
         rounded: seconds by which the times are, as stored.
@@ -120,6 +123,7 @@ class Part:
     name: str
     level_unit: str | None = None
     along: str | None = None
+    member: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
     rounded: float = 0.0
@@ -202,6 +206,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
+    member = _member(dataset, variable, where)
     levels, along = None, None
     found = _find(dataset, variable, "level")
     if found is not None:
@@ -224,9 +229,19 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, along, valid, presence, rounded,
-        bounds, cells,
+        variable, times, levels, lat, lon, where, name, level_unit, along, member, valid, presence,
+        rounded, bounds, cells,
     )  # fmt: skip
+
+
+def _member(dataset: xr.Dataset, variable: xr.Variable, where: str) -> str | None:
+    """The only member of an ensemble that a variable is of, such as ``number 5``."""
+    for name, held in dataset.coords.items():
+        named = str(name).lower() in MEMBERS or held.attrs.get("standard_name") == "realization"
+        if named and held.size == 1 and set(held.dims) <= set(variable.dims):
+            value = read_from(where, f"{where}: {name}", held.variable).item()
+            return f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
+    return None
 
 
 def _find(

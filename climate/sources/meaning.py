@@ -76,6 +76,24 @@ def check_pressures(
                 )
 
 
+def check_members(parts: Sequence[Part]) -> None:
+    """Refuse files of several members of an ensemble: joined they are no series of states.
+
+    Raises:
+        InputError: naming the first file of another member than one before it.
+    """
+    first: dict[str, Part] = {}
+    for part in parts:
+        if part.member is not None:
+            before = first.setdefault(part.member.rpartition(" ")[0], part)
+            if part.member != before.member:
+                raise InputError(
+                    f"{part.what} is of {part.member}, {before.what} of {before.member}: members "
+                    "of an ensemble, not one series; leave the files of one, by source.pattern or "
+                    "in a folder of their own"
+                )
+
+
 def find_units(
     channel: str, parts: Sequence[Part], said: str | None, read: Callable[[int], np.ndarray],
     level: float | None = None,
