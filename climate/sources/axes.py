@@ -8,6 +8,7 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climate.conventions.units import find_conversion, setting, unit_of
+from climate.conventions.units import find_conversion, readable, setting, unit_of
 from climate.conventions.wording import date
 from climate.sources.clock import decode_times, read_bounds, rounding
 from climate.sources.leads import merge_versions, refuse_dimension, valid_times
@@ -50,10 +51,21 @@ AXIS_UNITS = {
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
     "level": set(),  # whatever is a pressure, see `_is_vertical`
 }
+MEMBERS = {"number", "realization", "member", "member_id", "ensemble", "ensemble_member"}
+"""Names of the coordinate that says which member of an ensemble is held."""
+MIRRORED = {
+    "lat": {"degrees_south", "degree_south", "degrees_s", "degree_s"},
+    "lon": {"degrees_west", "degree_west", "degrees_w", "degree_w"},
+}
+"""Units of axes that count southwards or westwards."""
 PRESSURE = "hPa"
 """Levels of pressure are in it, whatever a file has them in."""
 HIGHEST_PRESSURE = 1100.0
 """hPa; levels without a unit that are above it are none in hPa."""
+NO_PRESSURE = re.compile(r"height|depth|altitude|hybrid|sigma|model.?level|theta|\beta\b")
+"""In the name or standard name of a vertical axis that is none of pressure."""
+COUNTED = re.compile(r"level|layer|hybrid|sigma")
+"""In what such an axis says for a unit."""
 CYCLIC = 1e-4
 """Degrees below which two longitudes are one."""
 
@@ -92,6 +104,9 @@ class Part:
         where: file or store, for messages.
         name: of the variable there.
         level_unit: of the levels; None where the file does not say.
+        along: the axis of the levels where it says that they are no pressures, and the config does
+            not say their unit.
+        member: which of an ensemble, by its coordinate; None where that is not said.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
         rounded: seconds by which the times are, as stored.
@@ -108,6 +123,8 @@ class Part:
     where: str
     name: str
     level_unit: str | None = None
+    along: str | None = None
+    member: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
     rounded: float = 0.0
@@ -195,9 +212,11 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
-    levels = None
+    member = _member(dataset, variable, where)
+    levels, along = None, None
     found = _find(dataset, variable, "level")
     if found is not None:
+        along = None if level_unit else _along(found[1], str(found[0]))
         levels, level_unit = _levels(found[1], level_unit)
         _check_once(levels, level_unit, f"{where}: {name}")
         if found[1].ndim:
@@ -218,9 +237,19 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, valid, presence, rounded,
-        bounds, cells, start,
+        variable, times, levels, lat, lon, where, name, level_unit, along, member, valid, presence,
+        rounded, bounds, cells, start,
     )  # fmt: skip
+
+
+def _member(dataset: xr.Dataset, variable: xr.Variable, where: str) -> str | None:
+    """The only member of an ensemble that a variable is of, such as ``number 5``."""
+    for name, held in dataset.coords.items():
+        named = str(name).lower() in MEMBERS or held.attrs.get("standard_name") == "realization"
+        if named and held.size == 1 and set(held.dims) <= set(variable.dims):
+            value = read_from(where, f"{where}: {name}", held.variable).item()
+            return f"{name} {value:g}" if isinstance(value, int | float) else f"{name} {value}"
+    return None
 
 
 def _find(
@@ -257,7 +286,7 @@ def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
     return (
         name.lower() in AXIS_NAMES[axis]
         or attributes.get("standard_name") == STANDARD_NAMES[axis]
-        or attributes.get("units") in AXIS_UNITS[axis]
+        or attributes.get("units") in AXIS_UNITS[axis] | MIRRORED.get(axis, set())
     ) and (axis == "time" or candidate.dtype.kind in "fiu")
 
 
@@ -271,10 +300,23 @@ def _is_pressure(unit: str | None) -> bool:
     return unit is not None and find_conversion(unit, PRESSURE) is not None
 
 
+def _along(coordinate: xr.Variable, name: str) -> str | None:
+    """The name of a vertical axis that says it is none of pressure; else None."""
+    unit = unit_of(coordinate.attrs)
+    said = [str(coordinate.attrs.get("standard_name", "")).lower()]
+    other = False
+    if not _is_pressure(unit):
+        said += [name.lower(), str(coordinate.attrs.get("long_name", "")).lower()]
+        counted = unit is not None and COUNTED.search(unit.lower()) is not None
+        plain = unit is None or not readable(unit) or find_conversion(unit, "1") is not None
+        other = counted or not plain
+    return name if other or any(NO_PRESSURE.search(text) for text in said) else None
+
+
 def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str | None]:
     """The levels (L,), in hPa where they are pressures, and their unit."""
     values = np.atleast_1d(coordinate.values.astype(np.float64))
-    unit = unit or unit_of(coordinate.attrs)
+    unit = str(unit) if unit else unit_of(coordinate.attrs)  # the config may say 1
     to_pressure = find_conversion(unit, PRESSURE) if unit else None
     return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
 
@@ -305,7 +347,7 @@ def _horizontal(
         )
     if found[1].ndim > 1:
         raise InputError(f"{where}: a curvilinear grid ({axis} has two dimensions); {REGRID}")
-    degrees = found[1].values.astype(np.float64)
+    degrees = _to_degrees(found[1], axis) * found[1].values.astype(np.float64)
     if not degrees.size or not np.isfinite(degrees).all():
         wrong = "missing numbers" if degrees.size else "no points"
         raise InputError(f"{where}: its {STANDARD_NAMES[axis]} has {wrong}; choose other points")
@@ -317,7 +359,20 @@ def _cell_bounds(dataset: xr.Dataset, variable: xr.Variable, axis: str) -> xr.Va
     found = _find(dataset, variable, axis)
     assert found is not None
     about = found[1].encoding | found[1].attrs
-    return dataset.variables.get(about.get("bounds", f"{axis}_bnds"))
+    held = dataset.variables.get(about.get("bounds", f"{axis}_bnds"))
+    factor = _to_degrees(found[1], axis)
+    if held is None or factor == 1.0 or held.dtype.kind not in "fiu":
+        return held
+    return held.copy(data=factor * held.values.astype(np.float64))
+
+
+def _to_degrees(coordinate: xr.Variable, axis: str) -> float:
+    """What makes degrees north or east of an axis; 1 where it says no unit of an angle."""
+    unit = (unit_of(coordinate.attrs) or "").lower()
+    if unit in MIRRORED[axis]:
+        return -1.0
+    found = find_conversion(unit, "degrees") if unit else None
+    return 1.0 if found is None else found.factor
 
 
 def as_slice(indices: np.ndarray) -> slice | np.ndarray:

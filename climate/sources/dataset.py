@@ -17,6 +17,7 @@ from climate.conventions.calendar import Period
 from climate.conventions.variables import channel_attributes
 from climate.sources.axes import same, shown
 from climate.sources.intervals import needs_joining
+from climate.sources.meaning import check_members
 from climate.sources.select import Selection
 from climate.sources.series import Series, SeriesArray
 from climate.sources.static import StaticField, read_static
@@ -45,6 +46,7 @@ def make_dataset(
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
+    check_members([part for one in series for part in one.parts])
     step = selection.step
     over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
     blocks = [SeriesArray(one, selection, valid, over) for one in series]

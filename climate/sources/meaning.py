@@ -12,17 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from climate.conventions.earth import GRAVITY
 from climate.conventions.units import Conversion, conversion, readable, setting, spelled
-from climate.conventions.variables import channel_unit, is_geopotential
+from climate.conventions.variables import channel_unit, is_geopotential, known_channel, level_of
 from climate.sources.axes import Part
-from climate.sources.plausibility import fitting
+from climate.sources.plausibility import fitting, geopotentials
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
 
-SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
-"""m and hPa: a level p lies about H ln(p₀/p) high."""
 NAMES = ("standard_name", "long_name", "short_name", "GRIB_shortName", "GRIB_name")
 CATEGORIES = {
     "slt", "tvh", "tvl", "ptype", "sotyp", "vgtyp", "soil_type", "vegetation", "vegetation_type",
@@ -53,6 +50,48 @@ def check_levels(channel: str, parts: Sequence[Part]) -> None:
             f"{single[0].levels_text}; {channel} wants one: give it by "
             f"source.fields.{channel}.level, or move the other files away"
         )
+
+
+def check_pressures(
+    channels: Sequence[str], levels: Sequence[float | None], parts: Sequence[Part]
+) -> None:
+    """Refuse heights or numbers of levels for the pressure that a known channel's level is.
+
+    Channels nobody knows may have a level of any kind, in the unit of the files.
+
+    Raises:
+        InputError: naming the first file whose vertical axis is none of pressure.
+    """
+    for channel, level in zip(channels, levels, strict=True):
+        if level is None or not (known_channel(channel) or level_of(channel)):
+            continue
+        for part in parts:
+            if part.along is not None:
+                unit = part.level_unit or "1"
+                say = setting(f"source.fields.{channel}.level_units", unit)
+                raise InputError(
+                    f"{part.what} has the levels {part.levels_text} along {part.along}, which are "
+                    f"no pressures, {channel} is of {level:g} hPa; interpolate it to levels of "
+                    f"pressure first, or, if {level:g} is meant of those, say so by {say}"
+                )
+
+
+def check_members(parts: Sequence[Part]) -> None:
+    """Refuse files of several members of an ensemble: joined they are no series of states.
+
+    Raises:
+        InputError: naming the first file of another member than one before it.
+    """
+    first: dict[str, Part] = {}
+    for part in parts:
+        if part.member is not None:
+            before = first.setdefault(part.member.rpartition(" ")[0], part)
+            if part.member != before.member:
+                raise InputError(
+                    f"{part.what} is of {part.member}, {before.what} of {before.member}: members "
+                    "of an ensemble, not one series; leave the files of one, by source.pattern or "
+                    "in a folder of their own"
+                )
 
 
 def find_units(
@@ -192,7 +231,4 @@ def _fitting(low: float, high: float, target: str | None, level: float | None) -
     """As `fitting`; the channel's level, hPa, says how high a geopotential is."""
     if target != "m2 s-2" or not level:
         return fitting(low, high, target)
-    height = SCALE_HEIGHT * np.log(SEA_LEVEL / level)
-    return fitting(
-        low, high, target, (GRAVITY * (0.75 * height - 1000), GRAVITY * (1.25 * height + 1000))
-    )
+    return fitting(low, high, target, geopotentials(level, 1000.0))

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from climate.conventions.earth import GRAVITY
 from climate.conventions.units import Conversion, find_conversion, setting
 from climate.conventions.variables import channel_unit
 from climate.sources.axes import Part
@@ -17,6 +18,8 @@ from vgbdm.errors import InputError
 
 USUAL = {"K": (150.0, 350.0), "m s-1": (-150.0, 150.0), "m2 s-2": (-1e4, 6e5)}
 """Between which values of the atmosphere lie, in a known channel's unit."""
+SCALE_HEIGHT, SEA_LEVEL = 7400.0, 1013.0
+"""m and hPa: a level p lies about H ln(p₀/p) high."""
 QUANTITY = {"K": "temperature of the air", "m s-1": "wind", "m2 s-2": "geopotential"}
 
 
@@ -81,6 +84,59 @@ def check_possible(
         f"{part.what}{at} is {value:.4g} {units}, no {QUANTITY[target]} ({low:g} … {high:g} "
         f"{units} are); {remedy}"
     )
+
+
+def check_heights(
+    values: np.ndarray,
+    part: Part,
+    channels: Sequence[str],
+    levels: Sequence[float | None],
+    change: Conversion,
+    units: str,
+) -> None:
+    """Refuse a geopotential labelled as a height, or a height as a geopotential.
+
+    The mean of a map says it where the level is one that only the other unit puts at a height that
+    it can have; a map that has neither, as of an anomaly, passes.
+
+    Args:
+        values: (L, H, W) of one time in the file's unit.
+        part: they are from.
+        channels: (L,) short names.
+        levels: (L,) of them, hPa; None where it is not known.
+        change: of the file's values to the channel's unit.
+        units: that the file says.
+
+    Raises:
+        InputError: naming file, level, value and the unit that fits.
+    """
+    for channel, level, field in zip(channels, levels, values, strict=True):
+        held = field[np.isfinite(field)]
+        if channel_unit(channel) != "m2 s-2" or not level or not held.size:
+            continue
+        mean, bounds = float(held.mean(dtype=np.float64)), geopotentials(level, 400.0)
+        fits = fitting(mean, mean, "m2 s-2", bounds)
+        if not fits or bounds[0] <= change.factor * mean + change.offset <= bounds[1]:
+            continue
+        low, high = (bound / change.factor for bound in bounds)
+        key = f"source.fields.{channel}.units"
+        raise InputError(
+            f"{part.what} at {level:g} hPa is {mean:.4g} {units} on average, no "
+            f"{QUANTITY['m2 s-2']} there ({low:.4g} … {high:.4g} {units} are); the values would "
+            f"fit {fits[0]}: if they are, say so by {setting(key, fits[0])}; else mend the file, "
+            f"leave {channel} out of variables=, or confirm its unit by {setting(key, units)}"
+        )
+
+
+def geopotentials(level: float, margin: float) -> tuple[float, float]:
+    """Between which numbers geopotential on a level lies, m² s⁻².
+
+    Args:
+        level: hPa.
+        margin: m, beside a quarter of the height.
+    """
+    height = SCALE_HEIGHT * math.log(SEA_LEVEL / level)
+    return GRAVITY * (0.75 * height - margin), GRAVITY * (1.25 * height + margin)
 
 
 def _fine(low: float, high: float, limits: tuple[float, float]) -> bool:

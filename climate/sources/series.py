@@ -26,7 +26,7 @@ from climate.conventions.calendar import Period, is_monthly
 from climate.conventions.variables import known_channel
 from climate.conventions.wording import date, duration
 from climate.sources.absence import StandingGaps, check_present
-from climate.sources.axes import Part, as_slice, same
+from climate.sources.axes import PRESSURE, Part, as_slice, same
 from climate.sources.clock import check_calendar
 from climate.sources.intervals import (
     ROWS_AT_ONCE,
@@ -36,8 +36,8 @@ from climate.sources.intervals import (
     join_intervals,
     joined,
 )
-from climate.sources.meaning import check_levels, find_units, is_difference
-from climate.sources.plausibility import check_possible, limits_of
+from climate.sources.meaning import check_levels, check_pressures, find_units, is_difference
+from climate.sources.plausibility import check_heights, check_possible, limits_of
 from climate.sources.select import Frame, Selection
 from vgbdm.errors import InputError
 
@@ -99,6 +99,7 @@ class SeriesArray:
         self.levels = [
             [part.level_index(level) for level in series.levels] for part in series.parts
         ]
+        check_pressures(series.channels, series.levels, series.parts)
         check_levels(series.channels[0], series.parts)
         self.frames = [selection.frame(part) for part in series.parts]
         for part, frame in zip(series.parts, self.frames, strict=True):
@@ -276,8 +277,18 @@ class SeriesArray:
                 key = f"source.fields.{self.series.channels[0]}.absent"
                 check_present(part, wanted, key, self.gaps.get(index))
             check_possible(values, limits, part, positions, self.series.channels, units)
+            if self.series.units is None and len(values) and not is_difference(part):
+                levels = self.pressures(index)
+                change = self.conversions[index]
+                check_heights(values[0], part, self.series.channels, levels, change, units)
 
         return self.conversions[index](self._stored(index, positions, check))
+
+    def pressures(self, index: int) -> tuple[float | None, ...]:
+        """The channels' levels in hPa; None where those of a part are no pressures."""
+        unit = self.series.parts[index].level_unit
+        levels = self.series.levels
+        return levels if unit in (PRESSURE, None) else (None,) * len(levels)
 
     def _stored(
         self, index: int, positions: np.ndarray, check: Callable[[np.ndarray], None] | None

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from archives import archive
-from builders import LAT, hours
+from archives import archive, cf_source
+from builders import LAT, hours, warm
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusals import refused
@@ -143,3 +143,47 @@ def test_rows_along_an_axis_go_before_a_place_of_the_same_kind():
     found = open_part(content, "2m_temperature", "file")
     assert found.variable.dims == ("time", "lon", "lat")
     assert np.array_equal(found.lat, content["latitude"])
+
+
+ANGLES = [
+    ("latitude", "radians", np.pi / 180),
+    ("longitude", "radian", np.pi / 180),
+    ("latitude", "degrees_south", -1.0),
+    ("longitude", "degrees_west", -1.0),
+    ("longitude", "degree_W", -1.0),
+    ("latitude", "arcmin", 60.0),
+    ("latitude", "degrees", 1.0),
+    ("longitude", "degrees_E", 1.0),
+    ("latitude", "of the model", 1.0),
+]
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+@pytest.mark.parametrize(("name", "unit", "factor"), ANGLES)
+def test_rows_and_columns_are_degrees_north_and_east_whatever_their_unit(
+    name, unit, factor, bounded
+):
+    content = archive(HOURS)
+    degrees = content[name].values
+    content = content.assign_coords({name: (name, factor * degrees, {"units": unit})})
+    edges = np.stack([degrees - 11.25, degrees + 11.25], 1)
+    if bounded:
+        content[name].attrs["bounds"] = "edges"
+        content["edges"] = ((name, "two"), factor * edges)
+    found = open_part(content, "2m_temperature", "file")
+    k = ("latitude", "longitude").index(name)
+    assert (found.lat, found.lon)[k] == pytest.approx(degrees)
+    if bounded:
+        assert found.cells[k].values == pytest.approx(edges)
+
+
+def test_axes_that_count_southwards_and_westwards_are_found_by_their_units(tmp_path):
+    content = archive(HOURS).rename(latitude="j", longitude="i")
+    content = content.assign_coords(
+        j=("j", -content["j"].values, {"units": "degrees_south"}),
+        i=("i", (360 - content["i"].values) % 360, {"units": "degrees_west"}),
+    )
+    content[["2m_temperature"]].to_netcdf(tmp_path / "a.nc")
+    dataset = cf_source(tmp_path, ("t2m",)).open()
+    assert np.array_equal(dataset["t2m"].values, warm(HOURS, 3))
+    assert np.allclose(dataset["lon"], 22.5 * np.arange(16))

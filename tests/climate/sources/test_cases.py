@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from archives import archive, cf_source
-from builders import CASE_SPLITS, hours, warm, waves
+from builders import CASE_SPLITS, hours, source, warm, waves, write_variable
 from entry import compose_config
 from refusals import refused
 
@@ -81,6 +81,39 @@ def test_members_are_chosen_first(tmp_path):
     (tmp_path / "one").mkdir()
     content.isel(number=1).to_netcdf(tmp_path / "one/a.nc")
     assert np.array_equal(cf_source(tmp_path / "one").open()["t2m"].values, warm(TIMES, 3))
+
+
+@pytest.mark.parametrize("name", ["number", "realization", "member", "ensemble", "r"])
+@pytest.mark.parametrize("other", [0, 5])
+def test_files_of_several_members_are_no_series(tmp_path, name, other):
+    for file, value, part in (("a", 0, slice(40)), ("b", other, slice(40, None))):
+        content = archive(TIMES).isel(time=part).assign_coords({name: value})
+        content[name].attrs = {"standard_name": "realization"} if name == "r" else {}
+        content.to_netcdf(tmp_path / f"{file}.nc")
+    if not other:
+        assert cf_source(tmp_path).open().sizes["time"] == 72
+        return
+    words = f"b.nc: geopotential is of {name} 5", f"a.nc: geopotential of {name} 0", "pattern"
+    refused(lambda: cf_source(tmp_path).open(), *words)
+    assert cf_source(tmp_path, pattern="b*.nc").open().sizes["time"] == 32
+
+
+def test_a_variable_of_another_member_and_one_that_does_not_say(tmp_path):
+    content, files = archive(TIMES), ("geopotential", "2m_temperature")
+    for held, number in zip(files, (0, 1), strict=True):
+        one = content[[held]].expand_dims(number=[number]) if number else content[[held]]
+        one.to_netcdf(tmp_path / f"{held}.nc")
+    assert cf_source(tmp_path).open().sizes["time"] == 72
+    content[[files[0]]].assign_coords(number=0).to_netcdf(tmp_path / f"{files[0]}.nc")
+    refused(lambda: cf_source(tmp_path).open(), "2m_temperature.nc: 2m_temperature is of number 1")
+
+
+def test_a_weatherbench_folder_of_several_members(tmp_path):
+    for k in range(2):
+        path = write_variable(tmp_path, "z", TIMES[36 * k : 36 * k + 36], file=f"{k}")
+        content = xr.load_dataset(path).assign_coords(number=3 * k)
+        content.to_netcdf(path)
+    refused(lambda: source(tmp_path, ("z",)).open(), "_1_5.625deg.nc: z is of number 3", "number 0")
 
 
 def test_packed_differently(case, tmp_path):

@@ -1,5 +1,7 @@
 """Levels by the unit of their coordinate; all files of a channel are of one."""
 
+import shlex
+
 import builders
 import numpy as np
 import pytest
@@ -65,10 +67,60 @@ def test_pressures_without_a_unit_that_cannot_be_hpa(tmp_path):
 
 def test_heights_and_depths_are_in_their_own_unit(tmp_path):
     up = with_levels([10.0, 50.0, 100.0], "height", units="m", positive="up")
-    fields = {"z": {"name": "geopotential", "level": 100}}
-    dataset = zarr_source(write_zarr(up, tmp_path / "a.zarr"), ("z",), fields=fields).open()
-    assert np.array_equal(dataset["z"].values, builders.waves(TIMES, 2))
+    root = write_zarr(up, tmp_path / "a.zarr")
+    stranger = {"wind": {"name": "geopotential", "level": 100}}
+    dataset = zarr_source(root, ("wind",), fields=stranger).open()
+    assert np.array_equal(dataset["wind"].values, builders.waves(TIMES, 2))
+    said = {"z": {"name": "geopotential", "level": 100, "level_units": "m"}}
+    assert np.array_equal(zarr_source(root, ("z",), fields=said).open()["z"], dataset["wind"])
     refused(zarr_source(tmp_path / "a.zarr", ("z",)).open, "10, 50, 100 m, not 500")
+
+
+NO_PRESSURES = [
+    ("height", {"units": "m", "positive": "up"}),
+    ("height", {}),
+    ("level", {"units": "km"}),
+    ("level", {"units": "K"}),
+    ("lev", {"units": "level", "positive": "down"}),
+    ("lev", {"units": "hybrid level"}),
+    ("hybrid", {"units": "1", "positive": "down"}),
+    ("hybrid", {"units": "level", "positive": "down"}),
+    ("level", {"standard_name": "atmosphere_hybrid_sigma_pressure_coordinate"}),
+    ("lev", {"units": "hPa", "standard_name": "atmosphere_hybrid_sigma_pressure_coordinate"}),
+    ("level", {"long_name": "model level number"}),
+]
+
+
+@pytest.mark.parametrize(("name", "attributes"), NO_PRESSURES)
+def test_heights_and_numbers_of_levels_are_no_pressures_of_known_channels(
+    tmp_path, name, attributes
+):
+    with_levels(HPA, name, **attributes).to_netcdf(tmp_path / "a.nc")
+    told = ["store=s", "source=cf_files", f"source.root={tmp_path}", "variables=[z]"]
+    told.append("source.fields.z.name=geopotential")
+    with pytest.raises(InputError) as caught:
+        open_source(compose_config("convert_era5", told))
+    message = str(caught.value)
+    assert "no pressures, z is of 500 hPa" in message and f"along {name}" in message
+    [say] = [word for word in shlex.split(message) if word.startswith("++")]
+    field = open_source(compose_config("convert_era5", [*told, say]))[0]["z"]
+    assert np.array_equal(field.values, builders.waves(TIMES, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("level", {"units": "1"}),
+        ("lev", {"standard_name": "air_pressure", "positive": "down"}),
+        ("plev", {"units": "millibars", "long_name": "pressure level"}),
+        ("pressure_level", {"long_name": "pressure", "units": "hPa", "stored_direction": "up"}),
+        ("isobaricInhPa", {"units": "hPa", "standard_name": "air_pressure"}),
+    ],
+)
+def test_levels_that_may_be_pressures_are(tmp_path, name, attributes):
+    with_levels(HPA, name, **attributes).to_netcdf(tmp_path / "a.nc")
+    field = cf_source(tmp_path, ("z",)).open()["z"]
+    assert np.array_equal(field.values, builders.waves(TIMES, 1))
 
 
 def test_a_file_in_pa_and_one_in_hpa_are_of_one_level(tmp_path):

@@ -217,3 +217,38 @@ def test_a_channel_nobody_knows_in_no_unit_is_refused():
     part = SimpleNamespace(what="a.nc: q")
     refused(lambda: meaning._own("q", part, "a lot"), "a.nc: q is in 'a lot', which is no unit")
     assert meaning._own("q", part, "kg kg**-1") == "kg kg**-1"
+
+
+@pytest.mark.parametrize(
+    ("label", "fits", "factor", "level", "height"),
+    [
+        ("m**2 s**-2", "m", 1.0, 850, 1457.0),
+        ("m**2 s**-2", "m", 1.0, 500, 5574.0),
+        ("m**2 s**-2", "m", 1.0, 10, 31055.0),
+        ("gpm", "m2 s-2", 9.80665, 850, 1457.0),
+        ("gpm", "m2 s-2", 9.80665, 500, 5574.0),
+    ],
+)
+def test_a_height_labelled_as_geopotential_and_the_reverse(
+    tmp_path, label, fits, factor, level, height
+):
+    """Heights of the standard atmosphere."""
+    values = np.float32(factor * height) + builders.waves(TIMES, 0)
+    write_variable(tmp_path, "z", TIMES, values=values, units=label)
+    told = ["store=s", f"source.root={tmp_path}", "variables=[z]", f"source.fields.z.level={level}"]
+
+    def read(*more):
+        return open_source(compose_config("convert_era5", [*told, *more]))[0]["z"].values
+
+    message = refused(read, f"z at {level} hPa is", f"would fit {fits}:")
+    words = shlex.split(message)
+    says, confirms = [word.rstrip(";,") for word in words if word.startswith("++")]
+    assert np.allclose(read(says), values * (9.80665 if fits == "m" else 1.0), rtol=1e-6)
+    assert read(confirms).shape == values.shape
+
+
+def test_geopotential_that_no_other_unit_explains_passes(tmp_path):
+    for name, values, level in (("right", 1300.0, 1000), ("anomaly", 0.0, 500), ("low", 2e3, 925)):
+        write_variable(tmp_path / name, "z", TIMES, values=values + builders.waves(TIMES, 0))
+        dataset = opened(tmp_path / name, "z", z={"level": level})
+        assert np.isfinite(dataset["z"].values).all()
