@@ -106,6 +106,7 @@ class Part:
         level_unit: of the levels; None where the file does not say.
         along: the axis of the levels where it says that they are no pressures, and the config does
             not say their unit.
+        stamp: holds the only time as ``time``, with its bounds, where it is no dimension.
         member: which of an ensemble, by its coordinate; None where that is not said.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
@@ -123,6 +124,7 @@ class Part:
     name: str
     level_unit: str | None = None
     along: str | None = None
+    stamp: xr.Dataset | None = None
     member: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
@@ -206,6 +208,7 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
+    stamp = None if initial is None or initial.ndim else _stamp(dataset, initial)
     member = _member(dataset, variable, where)
     levels, along = None, None
     found = _find(dataset, variable, "level")
@@ -229,9 +232,15 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, along, member, valid, presence,
-        rounded, bounds, cells,
+        variable, times, levels, lat, lon, where, name, level_unit, along, stamp, member, valid,
+        presence, rounded, bounds, cells,
     )  # fmt: skip
+
+
+def _stamp(dataset: xr.Dataset, time: xr.Variable) -> xr.Dataset:
+    bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
+    held = {bounds: dataset.variables[bounds]} if bounds in dataset.variables else {}
+    return xr.Dataset({**held, "time": time})
 
 
 def _member(dataset: xr.Dataset, variable: xr.Variable, where: str) -> str | None:
@@ -263,6 +272,7 @@ def _find(
         key=lambda pair: (
             pair[1].dims != (pair[0],),
             axis == "level" and not _is_pressure(unit_of(pair[1].attrs)),
+            axis == "time" and not pair[1].ndim and pair[0] != "valid_time",
             abs(pair[1].ndim - 1),
             str(pair[0]),
         )

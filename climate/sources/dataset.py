@@ -6,6 +6,7 @@ Shapes: ``T`` times, ``H`` latitudes, ``W`` longitudes of the dataset.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from climate.sources.axes import same, shown
 from climate.sources.intervals import needs_joining
 from climate.sources.meaning import check_members
 from climate.sources.select import Selection
-from climate.sources.series import Series, SeriesArray
+from climate.sources.series import Series, SeriesArray, timed
 from climate.sources.static import StaticField, read_static
 from climate.store.layout import chunk_shape
 from vgbdm.errors import InputError
@@ -46,6 +47,7 @@ def make_dataset(
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
+    series = [replace(one, parts=tuple(map(timed, one.parts))) for one in series]
     check_members([part for one in series for part in one.parts])
     step = selection.step
     over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)

@@ -9,6 +9,7 @@ import xarray as xr
 from archives import archive, cf_source
 from builders import hours
 
+from climate.sources.select import parse_selection
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-02-28", 72)
@@ -133,9 +134,44 @@ def test_files_are_found_by_their_endings_or_named_alone(tmp_path):
 
 def test_no_times(tmp_path):
     write(archive(TIMES).isel(time=0), tmp_path / "a.nc")
-    refused(cf_source(tmp_path), "has no time")
+    refused(cf_source(tmp_path), "holds 1 time; at least 2 are needed")
+    (tmp_path / "a.nc").unlink()
+    write(archive(TIMES).isel(time=0).drop_vars("time"), tmp_path / "a.nc")
+    refused(cf_source(tmp_path), "has no time", "the coordinate time")
     write(archive(TIMES).assign_coords(time=np.arange(72)), tmp_path / "b/a.nc")
     refused(cf_source(tmp_path / "b"), "times cannot be read")
+
+
+@pytest.mark.parametrize("names", [("time",), ("valid_time",), ("valid_time", "time")])
+def test_one_time_to_a_file_that_is_no_dimension(tmp_path, names):
+    content = archive(TIMES)
+    for k in range(8):
+        one = content.isel(time=k)
+        stamped = dict.fromkeys(names[:1], one["time"].variable)
+        if len(names) > 1:  # of a forecast, valid_time is what its values are of
+            stamped["time"] = one["time"].variable - np.timedelta64(6, "h")
+        write(one.drop_vars("time").assign_coords(stamped), tmp_path / f"{7 - k}.nc")
+    dataset = cf_source(tmp_path).open()
+    check(dataset, TIMES[:8])
+    assert {"orography", "lsm"} <= set(dataset.data_vars)
+    assert np.array_equal(dataset["t2m"][5:2:-2], builders.warm(TIMES, 3)[5:2:-2])
+
+
+def test_one_time_to_a_file_with_the_bounds_of_its_interval(tmp_path):
+    content = archive(TIMES)[["2m_temperature"]]
+    content["2m_temperature"].attrs["cell_methods"] = "time: mean"
+    ends = np.stack([TIMES, TIMES + np.timedelta64(1, "h")], 1)
+    content["time"].attrs["bounds"] = "time_bnds"
+    content = content.assign_coords(time_bnds=(("time", "two"), ends))
+    write(content, tmp_path / "whole/a.nc")
+    for k in range(24):
+        write(content.isel(time=k), tmp_path / f"single/{k}.nc")
+    six = parse_selection(None, "6h", None, 0, None)
+    whole, single = (
+        cf_source(tmp_path / name, ("t2m",)).open(six)["t2m"] for name in ("whole", "single")
+    )
+    assert np.array_equal(single["time"], whole["time"][: single.sizes["time"]])
+    assert single.sizes["time"] == 4 and np.array_equal(single, whole[:4])
 
 
 def test_settings_that_nothing_would_read_are_refused(tmp_path):
