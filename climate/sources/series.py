@@ -62,6 +62,7 @@ class Series:
         units: of all files' values by the config; None: as each file says.
         sparse: whether absent chunks of a Zarr store mean its fill value.
         method: what they are over time by the config; None: as the files say.
+        left: parts of the same variable that have none of these levels.
     """
 
     channels: tuple[str, ...]
@@ -70,6 +71,7 @@ class Series:
     units: str | None = None
     sparse: bool = False
     method: str | None = None
+    left: tuple[Part, ...] = ()
 
 
 def timed(part: Part) -> Part:

@@ -111,6 +111,41 @@ def test_variables_of_other_times(tmp_path):
     refused(cf_source(tmp_path), "t.nc", "its calendar (time: 70 values")
 
 
+def test_a_variable_that_only_some_files_have_is_named_with_the_file(tmp_path):
+    content = archive(TIMES)
+    write(content.isel(time=slice(40)), tmp_path / "a.nc")
+    write(content[["geopotential"]].isel(time=slice(40, None)), tmp_path / "b.nc")
+    words = "a.nc: 2m_temperature: its calendar", "b.nc: geopotential has 2016-02-29 16:00 and t2m"
+    refused(cf_source(tmp_path), *words)
+
+
+@pytest.mark.parametrize("other", [None, 850])
+def test_times_that_are_lost_with_files_of_no_or_another_level_are_said(tmp_path, caplog, other):
+    level = archive(TIMES)[["geopotential"]].sel(level=500)
+    rest = level.drop_vars("level") if other is None else level.assign_coords(level=other)
+    write(level.isel(time=slice(40)), tmp_path / "a.nc")
+    write(rest.isel(time=slice(40, None)), tmp_path / "b.nc")
+    if other is None:
+        words = "b.nc: geopotential names no level", "32 times from 2016-02-29 16:00", "pattern"
+        refused(cf_source(tmp_path, ("z",)), *words)
+        assert cf_source(tmp_path, ("z",), pattern="a.nc").open().sizes["time"] == 40
+        inside = parse_selection(["2016-02-28", "2016-02-28"], None, None, 0, None)
+        assert cf_source(tmp_path, ("z",)).open(inside).sizes["time"] == 24
+    else:
+        assert cf_source(tmp_path, ("z",)).open().sizes["time"] == 40
+        assert "b.nc: geopotential: left out" in caplog.text and "32 of its times" in caplog.text
+
+
+def test_nothing_is_said_of_files_of_other_levels_at_the_same_times(tmp_path, caplog):
+    content = archive(TIMES)[["geopotential"]]
+    for level in (500, 850):
+        write(content.sel(level=level), tmp_path / f"{level}.nc")
+    ground = content.sel(level=300, drop=True).isel(time=[0])
+    write(ground.assign_coords(time=[np.datetime64("1979-01-01", "ns")]), tmp_path / "ground.nc")
+    assert cf_source(tmp_path, ("z",)).open().sizes["time"] == 72
+    assert not caplog.text
+
+
 def test_what_is_not_there(tmp_path):
     refused(cf_source(tmp_path / "none"), "no such folder")
     refused(cf_source(tmp_path), "no file **/*.nc")
