@@ -37,11 +37,12 @@ from climate.forecasts.starts import (
 )
 from climate.grids.area import Area
 from climate.models.domain import Domain
-from climate.sources.axes import AXIS_NAMES, PRESSURE, Part, open_part, same
+from climate.sources.axes import AXIS_NAMES, Part, open_part, same
 from climate.sources.meaning import is_difference
 from climate.sources.orientation import orient
 from climate.sources.plausibility import QUANTITY, fitting, limits_of
 from climate.sources.select import Frame
+from climate.sources.vertical import PRESSURE
 from climate.store.mask import not_finite
 from vgbdm.errors import InputError
 

@@ -8,7 +8,6 @@ Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,12 +15,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climate.conventions.units import find_conversion, readable, setting, unit_of
+from climate.conventions.units import find_conversion, setting, unit_of
 from climate.conventions.wording import date
 from climate.sources.clock import decode_times, read_bounds, rounding
 from climate.sources.leads import merge_versions, refuse_dimension, valid_times
 from climate.sources.presence import Presence
 from climate.sources.validity import ALL, Validity, validity_of
+from climate.sources.vertical import (
+    HIGHEST_PRESSURE,
+    check_once,
+    is_pressure,
+    is_vertical,
+    levels_of,
+    strange_axis,
+)
 from vgbdm.errors import InputError
 from vgbdm.storage.network import transfer
 
@@ -49,7 +56,7 @@ AXIS_UNITS = {
     "time": set(),
     "lat": {"degrees_north", "degree_north", "degrees_n", "degree_n"},
     "lon": {"degrees_east", "degree_east", "degrees_e", "degree_e"},
-    "level": set(),  # whatever is a pressure, see `_is_vertical`
+    "level": set(),  # whatever is a pressure, see `climate.sources.vertical`
 }
 MEMBERS = {"number", "realization", "member", "member_id", "ensemble", "ensemble_member"}
 """Names of the coordinate that says which member of an ensemble is held."""
@@ -58,14 +65,6 @@ MIRRORED = {
     "lon": {"degrees_west", "degree_west", "degrees_w", "degree_w"},
 }
 """Units of axes that count southwards or westwards."""
-PRESSURE = "hPa"
-"""Levels of pressure are in it, whatever a file has them in."""
-HIGHEST_PRESSURE = 1100.0
-"""hPa; levels without a unit that are above it are none in hPa."""
-NO_PRESSURE = re.compile(r"height|depth|altitude|hybrid|sigma|model.?level|theta|\beta\b")
-"""In the name or standard name of a vertical axis that is none of pressure."""
-COUNTED = re.compile(r"level|layer|hybrid|sigma")
-"""In what such an axis says for a unit."""
 CYCLIC = 1e-4
 """Degrees below which two longitudes are one."""
 
@@ -106,6 +105,7 @@ class Part:
         level_unit: of the levels; None where the file does not say.
         along: the axis of the levels where it says that they are no pressures, and the config does
             not say their unit.
+        stamp: holds the only time as ``time``, with its bounds, where it is no dimension.
         member: which of an ensemble, by its coordinate; None where that is not said.
         validity: which of the numbers are values.
         presence: which stored chunks are there; None where they always are.
@@ -124,6 +124,7 @@ class Part:
     name: str
     level_unit: str | None = None
     along: str | None = None
+    stamp: xr.Dataset | None = None
     member: str | None = None
     validity: Validity = ALL
     presence: Presence | None = None
@@ -212,19 +213,20 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
+    stamp = None if initial is None or initial.ndim else _stamp(dataset, initial)
     member = _member(dataset, variable, where)
     levels, along = None, None
     found = _find(dataset, variable, "level")
     if found is not None:
-        along = None if level_unit else _along(found[1], str(found[0]))
-        levels, level_unit = _levels(found[1], level_unit)
-        _check_once(levels, level_unit, f"{where}: {name}")
+        along = None if level_unit else strange_axis(found[1], str(found[0]))
+        levels, level_unit = levels_of(found[1], level_unit)
+        check_once(levels, level_unit, f"{where}: {name}")
         if found[1].ndim:
             axes[found[0]] = "level"
     for dim in variable.dims:
         if dim not in axes and variable.sizes[dim] > 1:
             times = valid_times(dataset, dim, initial, where)
-            if times is None:
+            if times is None or initial is None:
                 raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
             axes = {d: axis for d, axis in axes.items() if axis != "time"} | {dim: "time"}
             rounded, bounds, start = 0.0, None, decode_times(initial, where).reshape(-1)[0]
@@ -237,9 +239,15 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     variable.dims = tuple(axes[dim] for dim in variable.dims)
     valid = validity_of(variable, f"{where}: {name}")
     return Part(
-        variable, times, levels, lat, lon, where, name, level_unit, along, member, valid, presence,
-        rounded, bounds, cells, start,
+        variable, times, levels, lat, lon, where, name, level_unit, along, stamp, member, valid,
+        presence, rounded, bounds, cells, start,
     )  # fmt: skip
+
+
+def _stamp(dataset: xr.Dataset, time: xr.Variable) -> xr.Dataset:
+    bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
+    held = {bounds: dataset.variables[bounds]} if bounds in dataset.variables else {}
+    return xr.Dataset({**held, "time": time})
 
 
 def _member(dataset: xr.Dataset, variable: xr.Variable, where: str) -> str | None:
@@ -263,14 +271,15 @@ def _find(
         and set(candidate.dims) <= set(variable.dims)
         and (
             _names(axis, str(name), candidate)
-            or (axis == "level" and name in dataset.coords and _is_vertical(candidate))
+            or (axis == "level" and name in dataset.coords and is_vertical(candidate))
         )
         and (axis in ("lat", "lon") or candidate.dims in ((), (name,)))
     ]
     near.sort(
         key=lambda pair: (
             pair[1].dims != (pair[0],),
-            axis == "level" and not _is_pressure(unit_of(pair[1].attrs)),
+            axis == "level" and not is_pressure(unit_of(pair[1].attrs)),
+            axis == "time" and not pair[1].ndim and pair[0] != "valid_time",
             abs(pair[1].ndim - 1),
             str(pair[0]),
         )
@@ -288,46 +297,6 @@ def _names(axis: str, name: str, candidate: xr.Variable) -> bool:
         or attributes.get("standard_name") == STANDARD_NAMES[axis]
         or attributes.get("units") in AXIS_UNITS[axis] | MIRRORED.get(axis, set())
     ) and (axis == "time" or candidate.dtype.kind in "fiu")
-
-
-def _is_vertical(candidate: xr.Variable) -> bool:
-    """By a unit of pressure, or by ``positive``, up or down (CF §4.3)."""
-    along = str(candidate.attrs.get("positive", "")).lower() in ("up", "down")
-    return candidate.dtype.kind in "fiu" and (along or _is_pressure(unit_of(candidate.attrs)))
-
-
-def _is_pressure(unit: str | None) -> bool:
-    return unit is not None and find_conversion(unit, PRESSURE) is not None
-
-
-def _along(coordinate: xr.Variable, name: str) -> str | None:
-    """The name of a vertical axis that says it is none of pressure; else None."""
-    unit = unit_of(coordinate.attrs)
-    said = [str(coordinate.attrs.get("standard_name", "")).lower()]
-    other = False
-    if not _is_pressure(unit):
-        said += [name.lower(), str(coordinate.attrs.get("long_name", "")).lower()]
-        counted = unit is not None and COUNTED.search(unit.lower()) is not None
-        plain = unit is None or not readable(unit) or find_conversion(unit, "1") is not None
-        other = counted or not plain
-    return name if other or any(NO_PRESSURE.search(text) for text in said) else None
-
-
-def _levels(coordinate: xr.Variable, unit: str | None) -> tuple[np.ndarray, str | None]:
-    """The levels (L,), in hPa where they are pressures, and their unit."""
-    values = np.atleast_1d(coordinate.values.astype(np.float64))
-    unit = str(unit) if unit else unit_of(coordinate.attrs)  # the config may say 1
-    to_pressure = find_conversion(unit, PRESSURE) if unit else None
-    return (values, unit) if to_pressure is None else (to_pressure.factor * values, PRESSURE)
-
-
-def _check_once(levels: np.ndarray, unit: str | None, what: str) -> None:
-    """Refuse levels of which one comes twice: the values of either could be meant."""
-    ordered = np.sort(levels)
-    again = np.flatnonzero(np.isclose(ordered[1:], ordered[:-1], rtol=1e-7, atol=0.0))
-    if len(again):
-        level = f"{ordered[again[0]]:g} {unit or ''}".strip()
-        raise InputError(f"{what}: level {level} comes twice; drop one first")
 
 
 def _horizontal(

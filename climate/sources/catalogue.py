@@ -102,6 +102,7 @@ class Catalogue:
                 units,
                 sparse,
                 method,
+                tuple(part for k, part in enumerate(opened[key]) if k not in places),
             )
             for (key, places, units, _, sparse, method), members in grouped.items()
         ]

@@ -103,6 +103,8 @@ def read_bounds(dataset: xr.Dataset, coordinate: xr.Variable, where: str) -> np.
     if name is None or name not in dataset.variables:
         return None
     held = dataset.variables[name]
+    if coordinate.ndim == 0 and held.shape == (2,):  # one time that is no dimension
+        held = xr.Variable(("once", "end"), held.values[None], held.attrs, held.encoding)
     if held.ndim != 2 or held.shape != (coordinate.size, 2):
         raise InputError(
             f"{where}: {name}, the bounds of its times, is {' × '.join(map(str, held.shape))} "

@@ -5,7 +5,9 @@ Shapes: ``T`` times, ``H`` latitudes, ``W`` longitudes of the dataset.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,16 +15,18 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from climate.conventions.calendar import Period
+from climate.conventions.calendar import Period, inside
 from climate.conventions.variables import channel_attributes
 from climate.sources.axes import same, shown
 from climate.sources.intervals import needs_joining
 from climate.sources.meaning import check_members
 from climate.sources.select import Selection
-from climate.sources.series import Series, SeriesArray
+from climate.sources.series import Series, SeriesArray, timed
 from climate.sources.static import StaticField, read_static
 from climate.store.layout import chunk_shape
 from vgbdm.errors import InputError
+
+log = logging.getLogger(__name__)
 
 
 def make_dataset(
@@ -46,6 +50,12 @@ def make_dataset(
     Raises:
         InputError: one line, for whatever cannot be taken as it is.
     """
+    series = [
+        replace(one, parts=tuple(map(timed, one.parts)), left=tuple(map(timed, one.left)))
+        for one in series
+    ]
+    for one in series:
+        _check_left(one, selection.period)
     check_members([part for one in series for part in one.parts])
     step = selection.step
     over = any(needs_joining(s.channels[0], s.parts, s.method, step) for s in series)
@@ -82,6 +92,38 @@ def make_dataset(
     return dataset
 
 
+def _check_left(series: Series, period: Period | None) -> None:
+    """Refuse, or tell, that times are lost with files that have none of the levels asked for.
+
+    Raises:
+        InputError: if files that name no level have times that those of the level have not.
+    """
+    held = [part.times for part in series.parts if part.times is not None]
+    channel, nameless = series.channels[0], []
+    for part in series.left:
+        if not held or part.times is None:
+            continue
+        lost = np.setdiff1d(part.times, np.concatenate(held))
+        lost = lost if period is None else lost[inside(lost, period)]
+        if part.levels is None:
+            nameless += [(part, time) for time in lost]
+        elif len(lost):
+            log.warning(
+                "%s: left out, for it has the levels %s and %s is of %g; %d of its times from %s "
+                "are in no file of that level",
+                part.what, part.levels_text, channel, series.levels[0] or 0, len(lost),
+                shown(lost[0]),
+            )  # fmt: skip
+    if len(nameless) > 1:  # one is a field of the ground
+        part, time = nameless[0]
+        raise InputError(
+            f"{part.what} names no level, {series.parts[0].where} has {channel} at "
+            f"{series.levels[0]:g}, and {len(nameless)} times from {shown(time)} are only where no "
+            f"level is named; give those files their level as the coordinate level, or leave them "
+            "out by source.pattern"
+        )
+
+
 def _trim(blocks: Sequence[SeriesArray]) -> None:
     """Leave out the first or last time of those that have one more than others there.
 
@@ -101,11 +143,21 @@ def _check_alike(first: SeriesArray, other: SeriesArray) -> None:
         ("time", "calendar", first.times, other.times),
     ):
         if not same(a, b):
+            odd = _odd_time(first, other) if axis == "time" else ""
             raise InputError(
-                f"{other.where}: its {what} ({axis}: {len(b)} values from {shown(b[0])}) is not "
-                f"that of {first.series.channels[0]} ({len(a)} from {shown(a[0])}); convert alike "
-                "variables only"
+                f"{other.series.parts[0].what}: its {what} ({axis}: {len(b)} values from "
+                f"{shown(b[0])}) is not that of {first.series.channels[0]} ({len(a)} from "
+                f"{shown(a[0])}){odd}; convert alike variables only"
             )
+
+
+def _odd_time(first: SeriesArray, other: SeriesArray) -> str:
+    """The first time that one of two has alone, and the file that it is in."""
+    odd = np.setxor1d(first.times, other.times)
+    if not len(odd):
+        return ""
+    has, lacks = (first, other) if odd[0] in first.times else (other, first)
+    return f", {has.file_at(odd[0])} has {shown(odd[0])} and {lacks.series.channels[0]} has not"
 
 
 class _Channel(BackendArray):

@@ -26,8 +26,8 @@ from climate.conventions.calendar import Period, is_monthly
 from climate.conventions.variables import known_channel
 from climate.conventions.wording import date, duration
 from climate.sources.absence import StandingGaps, check_present
-from climate.sources.axes import PRESSURE, Part, as_slice, same
-from climate.sources.clock import check_calendar
+from climate.sources.axes import Part, as_slice, same
+from climate.sources.clock import check_calendar, decode_times, read_bounds, rounding
 from climate.sources.intervals import (
     ROWS_AT_ONCE,
     check_method,
@@ -39,6 +39,7 @@ from climate.sources.intervals import (
 from climate.sources.meaning import check_levels, check_pressures, find_units, is_difference
 from climate.sources.plausibility import check_heights, check_possible, limits_of
 from climate.sources.select import Frame, Selection
+from climate.sources.vertical import PRESSURE
 from vgbdm.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ class Series:
         units: of all files' values by the config; None: as each file says.
         sparse: whether absent chunks of a Zarr store mean its fill value.
         method: what they are over time by the config; None: as the files say.
+        left: parts of the same variable that have none of these levels.
     """
 
     channels: tuple[str, ...]
@@ -70,6 +72,20 @@ class Series:
     units: str | None = None
     sparse: bool = False
     method: str | None = None
+    left: tuple[Part, ...] = ()
+
+
+def timed(part: Part) -> Part:
+    """A part that holds one time, which is no dimension of it, as one of that time.
+
+    Raises:
+        InputError: if that time cannot be read.
+    """
+    if part.times is not None or part.stamp is None:
+        return part
+    time = part.stamp["time"].variable
+    times, bounds = decode_times(time, part.where), read_bounds(part.stamp, time, part.where)
+    return replace(part, times=times.reshape(1), bounds=bounds, rounded=rounding(time), stamp=None)
 
 
 def _suspected(series: Series) -> Series:
@@ -164,7 +180,10 @@ class SeriesArray:
         parts = self.series.parts
         for part in parts:
             if part.times is None:
-                raise InputError(f"{part.where}: {part.name} has no time; leave it out")
+                raise InputError(
+                    f"{part.where}: {part.name} has no time; leave it out, or give it its time as "
+                    "the coordinate time"
+                )
         stored = [part.times for part in parts if part.times is not None]
         times = np.concatenate(stored)
         part_of = np.repeat(np.arange(len(parts)), [len(t) for t in stored])
@@ -295,7 +314,9 @@ class SeriesArray:
     ) -> np.ndarray:
         """The same in the file's own unit."""
         part, frame = self.series.parts[index], self.frames[index]
-        chosen: dict[str, Any] = {"time": as_slice(positions)}
+        chosen: dict[str, Any] = {}
+        if "time" in part.variable.dims:
+            chosen["time"] = as_slice(positions)
         if "level" in part.variable.dims:
             chosen["level"] = as_slice(np.array(self.levels[index]))
         return frame.read(part, chosen, check)
@@ -350,4 +371,4 @@ def _stored_chunk(variable: xr.Variable) -> tuple[int, int]:
         along = {**sizes, "time": 1}
     else:
         along = dict(zip(variable.sizes, map(int, chunks), strict=True))
-    return along["time"], variable.dtype.itemsize * math.prod(along.values())
+    return along.get("time", 1), variable.dtype.itemsize * math.prod(along.values())

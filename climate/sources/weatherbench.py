@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climate.sources.axes import PRESSURE, Part, open_part
+from climate.sources.axes import Part, open_part
 from climate.sources.catalogue import check_settings, check_variables
 from climate.sources.dataset import make_dataset
 from climate.sources.files import open_files
 from climate.sources.select import Selection
 from climate.sources.series import Series
 from climate.sources.static import StaticField
+from climate.sources.vertical import PRESSURE
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import Text
 from vgbdm.registry.marks import buildable

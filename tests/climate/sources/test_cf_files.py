@@ -9,6 +9,7 @@ import xarray as xr
 from archives import archive, cf_source
 from builders import hours
 
+from climate.sources.select import parse_selection
 from vgbdm.errors import InputError
 
 TIMES = hours("2016-02-28", 72)
@@ -110,6 +111,41 @@ def test_variables_of_other_times(tmp_path):
     refused(cf_source(tmp_path), "t.nc", "its calendar (time: 70 values")
 
 
+def test_a_variable_that_only_some_files_have_is_named_with_the_file(tmp_path):
+    content = archive(TIMES)
+    write(content.isel(time=slice(40)), tmp_path / "a.nc")
+    write(content[["geopotential"]].isel(time=slice(40, None)), tmp_path / "b.nc")
+    words = "a.nc: 2m_temperature: its calendar", "b.nc: geopotential has 2016-02-29 16:00 and t2m"
+    refused(cf_source(tmp_path), *words)
+
+
+@pytest.mark.parametrize("other", [None, 850])
+def test_times_that_are_lost_with_files_of_no_or_another_level_are_said(tmp_path, caplog, other):
+    level = archive(TIMES)[["geopotential"]].sel(level=500)
+    rest = level.drop_vars("level") if other is None else level.assign_coords(level=other)
+    write(level.isel(time=slice(40)), tmp_path / "a.nc")
+    write(rest.isel(time=slice(40, None)), tmp_path / "b.nc")
+    if other is None:
+        words = "b.nc: geopotential names no level", "32 times from 2016-02-29 16:00", "pattern"
+        refused(cf_source(tmp_path, ("z",)), *words)
+        assert cf_source(tmp_path, ("z",), pattern="a.nc").open().sizes["time"] == 40
+        inside = parse_selection(["2016-02-28", "2016-02-28"], None, None, 0, None)
+        assert cf_source(tmp_path, ("z",)).open(inside).sizes["time"] == 24
+    else:
+        assert cf_source(tmp_path, ("z",)).open().sizes["time"] == 40
+        assert "b.nc: geopotential: left out" in caplog.text and "32 of its times" in caplog.text
+
+
+def test_nothing_is_said_of_files_of_other_levels_at_the_same_times(tmp_path, caplog):
+    content = archive(TIMES)[["geopotential"]]
+    for level in (500, 850):
+        write(content.sel(level=level), tmp_path / f"{level}.nc")
+    ground = content.sel(level=300, drop=True).isel(time=[0])
+    write(ground.assign_coords(time=[np.datetime64("1979-01-01", "ns")]), tmp_path / "ground.nc")
+    assert cf_source(tmp_path, ("z",)).open().sizes["time"] == 72
+    assert not caplog.text
+
+
 def test_what_is_not_there(tmp_path):
     refused(cf_source(tmp_path / "none"), "no such folder")
     refused(cf_source(tmp_path), "no file **/*.nc")
@@ -133,9 +169,44 @@ def test_files_are_found_by_their_endings_or_named_alone(tmp_path):
 
 def test_no_times(tmp_path):
     write(archive(TIMES).isel(time=0), tmp_path / "a.nc")
-    refused(cf_source(tmp_path), "has no time")
+    refused(cf_source(tmp_path), "holds 1 time; at least 2 are needed")
+    (tmp_path / "a.nc").unlink()
+    write(archive(TIMES).isel(time=0).drop_vars("time"), tmp_path / "a.nc")
+    refused(cf_source(tmp_path), "has no time", "the coordinate time")
     write(archive(TIMES).assign_coords(time=np.arange(72)), tmp_path / "b/a.nc")
     refused(cf_source(tmp_path / "b"), "times cannot be read")
+
+
+@pytest.mark.parametrize("names", [("time",), ("valid_time",), ("valid_time", "time")])
+def test_one_time_to_a_file_that_is_no_dimension(tmp_path, names):
+    content = archive(TIMES)
+    for k in range(8):
+        one = content.isel(time=k)
+        stamped = dict.fromkeys(names[:1], one["time"].variable)
+        if len(names) > 1:  # of a forecast, valid_time is what its values are of
+            stamped["time"] = one["time"].variable - np.timedelta64(6, "h")
+        write(one.drop_vars("time").assign_coords(stamped), tmp_path / f"{7 - k}.nc")
+    dataset = cf_source(tmp_path).open()
+    check(dataset, TIMES[:8])
+    assert {"orography", "lsm"} <= set(dataset.data_vars)
+    assert np.array_equal(dataset["t2m"][5:2:-2], builders.warm(TIMES, 3)[5:2:-2])
+
+
+def test_one_time_to_a_file_with_the_bounds_of_its_interval(tmp_path):
+    content = archive(TIMES)[["2m_temperature"]]
+    content["2m_temperature"].attrs["cell_methods"] = "time: mean"
+    ends = np.stack([TIMES, TIMES + np.timedelta64(1, "h")], 1)
+    content["time"].attrs["bounds"] = "time_bnds"
+    content = content.assign_coords(time_bnds=(("time", "two"), ends))
+    write(content, tmp_path / "whole/a.nc")
+    for k in range(24):
+        write(content.isel(time=k), tmp_path / f"single/{k}.nc")
+    six = parse_selection(None, "6h", None, 0, None)
+    whole, single = (
+        cf_source(tmp_path / name, ("t2m",)).open(six)["t2m"] for name in ("whole", "single")
+    )
+    assert np.array_equal(single["time"], whole["time"][: single.sizes["time"]])
+    assert single.sizes["time"] == 4 and np.array_equal(single, whole[:4])
 
 
 def test_settings_that_nothing_would_read_are_refused(tmp_path):
