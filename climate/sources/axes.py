@@ -229,7 +229,8 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
             if times is None or initial is None:
                 raise refuse_dimension(dataset, variable, dim, f"{where}: {name}", initial)
             axes = {d: axis for d, axis in axes.items() if axis != "time"} | {dim: "time"}
-            rounded, bounds, start = 0.0, None, decode_times(initial, where).reshape(-1)[0]
+            rounded, bounds = 0.0, None
+            start = None if initial is None else decode_times(initial, where).reshape(-1)[0]
     indexers = {dim: 0 for dim in variable.dims if dim not in axes}
     presence = variable.encoding.get("presence")
     if presence is not None:

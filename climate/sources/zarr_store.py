@@ -35,6 +35,8 @@ from vgbdm.storage.door import open_foreign
 from vgbdm.storage.network import transfer
 
 log = logging.getLogger(__name__)
+PROSE = {"comment", "description", "history", "institution", "long_name", "references", "title"}
+"""Attributes by which nothing is decoded."""
 Told = Mapping[str, Any]
 """Consolidated metadata of arrays, by their names."""
 
@@ -180,7 +182,8 @@ def _differing(told: Told, arrays: Mapping[str, zarr.Array[Any]]) -> str:
 def _facts(metadata: Any) -> dict[str, str]:
     """Of an array, as text: numbers that are NaN are alike."""
     held = metadata.to_dict()
-    about = {f"its {key}": value for key, value in held.pop("attributes", {}).items()}
+    told = held.pop("attributes", {}).items()
+    about = {f"its {key}": value for key, value in told if key not in PROSE}
     return {key: json.dumps(value, default=str)[:200] for key, value in (held | about).items()}
 
 

@@ -25,8 +25,8 @@ ANCHORS = (".zmetadata", "zarr.json", ".zgroup", ".zarray")
 """One of them is in every store; the first two may name all others."""
 SURELY_ABSENT = "no-such-key-1c9f4e"
 NO_LISTING = (
-    "has no consolidated metadata, and its server does not list what it holds; consolidate them "
-    "where it was written (zarr.consolidate_metadata), or name another"
+    "has no consolidated metadata that can be used, and its server does not list what it holds; "
+    "consolidate them where it was written (zarr.consolidate_metadata), or name another"
 )
 GONE = (
     "see whether the address is right (source.root, source.storage_options) and its server up, and "

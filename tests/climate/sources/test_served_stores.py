@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import zarr
 from archives import FIELDS, STATIC, weatherbench_2, write_zarr, zarr_source
 from builders import FINE_LAT, FINE_LON, contents, hours, warm
 from refusals import refused
@@ -65,6 +66,24 @@ def test_only_what_is_asked_for_is_asked_for(folder, absent):
         assert np.array_equal(values, warm(TIMES, 3)[40:48])
         asked = {path for path in set(web.asked) - before if path[-1].isdigit()}
         assert asked == {"/era5.zarr/2m_temperature/2.0.0"}
+
+
+@pytest.mark.parametrize(("key", "decodes"), [("units", True), ("history", False)])
+def test_metadata_that_are_older_where_nothing_is_listed(tmp_path, caplog, key, decodes):
+    """Prose that differs is no reason; the remedy of another unit works."""
+    root = tmp_path / "era5.zarr"
+    write_zarr(weatherbench_2(TIMES[:8]), root, zarr_format=2, consolidated=True)
+    told = (root / ".zmetadata").read_bytes()
+    group = zarr.open_group(root, mode="r+", use_consolidated=False)
+    group["2m_temperature"].attrs[key] = "degC"
+    (root / ".zmetadata").write_bytes(told)
+    with serving(tmp_path) as web:
+        if decodes:
+            words = "no consolidated metadata that can be used", "zarr.consolidate_metadata"
+            refused(source(web.url).open, *words)
+            assert 'older than its arrays (2m_temperature: its units is "K"' in caplog.text
+            zarr.consolidate_metadata(root, zarr_format=2)
+        assert source(web.url).open()["t2m"].attrs["source_units"] == ("degC" if decodes else "K")
 
 
 @pytest.mark.parametrize(("absent", "seed"), [(403, 1), (404, 2)])
