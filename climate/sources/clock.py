@@ -104,7 +104,7 @@ def read_bounds(dataset: xr.Dataset, coordinate: xr.Variable, where: str) -> np.
         return None
     held = dataset.variables[name]
     if coordinate.ndim == 0 and held.shape == (2,):  # one time that is no dimension
-        held = held.copy(data=held.values).expand_dims("once")
+        held = xr.Variable(("once", *held.dims), held.values[None], held.attrs, held.encoding)
     if held.ndim != 2 or held.shape != (coordinate.size, 2):
         raise InputError(
             f"{where}: {name}, the bounds of its times, is {' × '.join(map(str, held.shape))} "
