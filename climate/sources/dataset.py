@@ -17,7 +17,7 @@ from xarray.core import indexing
 
 from climate.conventions.calendar import Period, inside
 from climate.conventions.variables import channel_attributes
-from climate.sources.axes import same, shown
+from climate.sources.axes import Part, same, shown
 from climate.sources.intervals import needs_joining
 from climate.sources.meaning import check_members
 from climate.sources.select import Selection
@@ -51,7 +51,7 @@ def make_dataset(
         InputError: one line, for whatever cannot be taken as it is.
     """
     series = [
-        replace(one, parts=tuple(map(timed, one.parts)), left=tuple(map(timed, one.left)))
+        replace(one, parts=tuple(map(timed, one.parts)), left=tuple(map(_left, one.left)))
         for one in series
     ]
     for one in series:
@@ -90,6 +90,14 @@ def make_dataset(
     )
     dataset.encoding["series"] = blocks
     return dataset
+
+
+def _left(part: Part) -> Part:
+    """As `timed`; what is not taken need not have a time that can be read."""
+    try:
+        return timed(part)
+    except InputError:
+        return part
 
 
 def _check_left(series: Series, period: Period | None) -> None:
