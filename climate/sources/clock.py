@@ -265,6 +265,22 @@ def _changing(times: np.ndarray, parts: list[Spacing], where: str) -> InputError
     )
 
 
+def _means(times: np.ndarray) -> str:
+    """What times look like means of, by their distances in days; empty where like none."""
+    days = np.diff(times.astype("datetime64[s]")) / np.timedelta64(86400, "s")
+    spans = {
+        "ten days": (8, 11),
+        "seasons": (89, 93),
+        "half years": (181, 184),
+        "years": (365, 366),
+    }
+    near = {
+        name: float(((low <= days) & (days <= high)).mean()) for name, (low, high) in spans.items()
+    }
+    best = max(near, key=lambda name: near[name])
+    return best if near[best] >= MOST and len(np.unique(days)) > 1 else ""
+
+
 def _remedy(times: np.ndarray, parts: list[Spacing]) -> str:
     """A step at which all parts have times, or the period of the longest of one spacing."""
     common = math.lcm(*(int(part.length.astype(np.int64)) for part in parts))
@@ -282,6 +298,10 @@ def _remedy(times: np.ndarray, parts: list[Spacing]) -> str:
     if text is not None and everywhere and len(hit) > 1:
         return f"give step={text}, at which all of it has times"
     longest = max(parts, key=lambda part: part.count)
+    means = _means(times)
+    if means or longest.count < ANYWHERE:
+        of = f"means of {means} are no regular steps" if means else "no part of them is regular"
+        return f"{of}: convert data of a regular step, such as hours or days, or monthly means"
     ends = times[longest.first], times[longest.first + longest.count]
     period = ",".join(np.datetime_as_string(end.astype("datetime64[s]")) for end in ends)
     return f"give period=[{period}], where they are regular, or regular times"
