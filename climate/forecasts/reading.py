@@ -27,11 +27,11 @@ from climate.forecasts.access import (
 from climate.forecasts.compatibility import PERIOD, check_unseen
 from climate.forecasts.pieces import JOINED_BYTES, READ_BYTES, Piece, Truth
 from climate.grids.area import Area
-from climate.sources.validity import validity_of
 from climate.store.layout import TrainingStore
 from climate.store.mask import area_lines, in_one_line, not_finite
 from climate.store.reader import EVERY
 from vgbdm.errors import InputError
+from vgbdm.storage.validity import validity_of
 
 log = logging.getLogger(__name__)
 

@@ -20,7 +20,6 @@ from climate.conventions.wording import date
 from climate.sources.clock import decode_times, read_bounds, rounding
 from climate.sources.leads import merge_versions, refuse_dimension, valid_times
 from climate.sources.presence import Presence
-from climate.sources.validity import ALL, Validity, validity_of
 from climate.sources.vertical import (
     HIGHEST_PRESSURE,
     check_once,
@@ -31,6 +30,7 @@ from climate.sources.vertical import (
 )
 from vgbdm.errors import InputError
 from vgbdm.storage.network import transfer
+from vgbdm.storage.validity import ALL, Validity, validity_of
 
 REGRID = (
     "regrid it to a regular latitude–longitude grid first, e.g. with xESMF, earthkit-regrid or "

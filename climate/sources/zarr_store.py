@@ -156,7 +156,7 @@ def _line(error: Exception) -> str:
 def _open(store: WatchedStore, path: str, consolidated: bool | None) -> tuple[xr.Dataset, Told]:
     """As xarray opens it, and what consolidated metadata say of its arrays, if they are used.
 
-    What is missing is said by `climate.sources.validity`.
+    What is missing is said by `vgbdm.storage.validity`.
     """
     with warnings.catch_warnings():  # consolidated metadata is faster, not needed
         warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")

@@ -32,6 +32,7 @@ from vgbdm.storage.datasets import open_group, open_netcdf
 from vgbdm.storage.outputs import appearing, check_free
 from vgbdm.storage.sealed import WHOLE_BYTES
 from vgbdm.storage.sealing import seal_folder
+from vgbdm.storage.validity import validity_of
 
 TRAJECTORIES_KIND = "trajectories"
 
@@ -145,7 +146,7 @@ def open_dataset(source: Source) -> xr.Dataset:
 
 
 def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
-    """The numbers of an array, of which memory can hold all.
+    """The numbers of an array, of which memory can hold all; NaN for what is missing.
 
     Raises:
         InputError: if they are none, too many, or damaged.
@@ -156,7 +157,7 @@ def _values(array: xr.DataArray, path: str | Path) -> np.ndarray:
             f"{WHOLE_BYTES} bytes of them"
         )
     try:
-        return array.to_numpy()
+        return validity_of(array.variable, f"{path}: {array.name}")(array.to_numpy())
     except InputError:
         raise
     except (OSError, ValueError, RuntimeError) as error:

@@ -15,10 +15,10 @@ from refusals import refused
 from climate.conversion.convert import convert
 from climate.sources.opening import open_source
 from climate.sources.select import parse_selection
-from climate.sources.sentinels import find_sentinels
-from climate.sources.validity import Validity, validity_of
 from climate.sources.weatherbench import WeatherBenchSource
 from vgbdm.errors import InputError
+from vgbdm.storage.sentinels import find_sentinels
+from vgbdm.storage.validity import Validity, validity_of
 
 TIMES = hours("2016-01-01", 48)
 WARM = builders.warm(TIMES, 1)

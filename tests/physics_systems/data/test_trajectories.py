@@ -100,6 +100,15 @@ def test_what_is_no_store_is_refused(tmp_path):
         load_trajectories(tmp_path / "text.nc", LORENZ, 5)
 
 
+def test_frames_that_were_never_written_are_refused(tmp_path):
+    """NetCDF's fill was trained on, until a loss was not finite."""
+    made = dataset("lorenz")[["x", "t"]].drop_vars("component").astype("f8")
+    made["x"][2, -1] = 9.969209968386869e36
+    made.to_netcdf(tmp_path / "some.nc")
+    with pytest.raises(InputError, match=r"trajectory 2 has values that are not finite \(1 such\)"):
+        load_trajectories(tmp_path / "some.nc", LORENZ, 5)
+
+
 def test_wrong_parameters_are_refused(tmp_path):
     made = dataset("lorenz").isel(param=[0, 1])
     with pytest.raises(InputError, match="params"):

@@ -1,4 +1,4 @@
-"""Which stored numbers are values: what files declare missing, and what no atmosphere holds.
+"""Which stored numbers are values: what files declare missing, and what they never wrote.
 
 Shapes: ``T`` times, ``L`` levels, ``H`` latitudes, ``W`` longitudes.
 """
@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from climate.sources.sentinels import find_sentinels, say
 from vgbdm.errors import InputError
+from vgbdm.storage.sentinels import find_sentinels, say
 
 FLOAT_FILL = 9.969209968386869e36
 """NetCDF's default fill of floating-point variables: no quantity has it, declared or not."""
