@@ -292,11 +292,11 @@ def _level(part: Part, channel: str, level: float) -> int:
     """Where a level, hPa, lies."""
     held = np.zeros(0) if part.levels is None else part.levels
     near = np.flatnonzero(np.isclose(held, level, rtol=1e-5))
-    if part.level_unit not in (PRESSURE, None) or len(near) != 1:
+    if part.level_unit not in (PRESSURE, None) or not len(near):
         levels = f"the levels {part.levels_text}" if len(held) else "no levels"
         raise InputError(
-            f"{part.what} has {levels}, the model wants {level:g} hPa; give {channel} without "
-            "levels, or that level once"
+            f"{part.what} has {levels}, the model wants {level:g} hPa; give {channel} of "
+            "that level, or without levels"
         )
     return int(near[0])
 
