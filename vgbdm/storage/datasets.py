@@ -57,11 +57,11 @@ def open_group(path: Path, kind: str, remedy: str, **options: Any) -> xr.Dataset
 
 def _open_foreign(path: Path, **options: Any) -> xr.Dataset:
     """A Zarr group of others."""
-    store, group, version = open_foreign(str(path))
-    arrays = dict(zarr.open_group(store, path=group, mode="r", use_consolidated=False).arrays())
+    store, _, version = open_foreign(str(path))  # at the root of its folder
+    arrays = dict(zarr.open_group(store, mode="r", use_consolidated=False).arrays())
     held = ZarrStore.open_group(
-        Complete(store, str(path), numeric_fills(arrays)), mode="r", group=group or None,
-        zarr_format=version, consolidated=False,
+        Complete(store, str(path), numeric_fills(arrays)), mode="r", zarr_format=version,
+        consolidated=False,
         use_zarr_fill_value_as_mask=False,  # which xr.open_dataset does not hand on
     )  # fmt: skip
     plain = xr.open_dataset(held, chunks=None, cache=False, decode_cf=False)
