@@ -18,7 +18,7 @@ import xarray as xr
 from climate.conventions.units import find_conversion, setting, unit_of
 from climate.conventions.wording import date
 from climate.sources.clock import decode_times, read_bounds, rounding
-from climate.sources.leads import merge_versions, refuse_dimension, valid_times
+from climate.sources.leads import merge_versions, only_lead, refuse_dimension, valid_times
 from climate.sources.presence import Presence
 from climate.sources.vertical import (
     HIGHEST_PRESSURE,
@@ -213,7 +213,9 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
         times, rounded = decode_times(found[1], where), rounding(found[1])
         bounds = read_bounds(dataset, found[1], where)
         axes[found[0]] = "time"
-    stamp = None if initial is None or initial.ndim else _stamp(dataset, initial)
+    lead = None if found is None else _lead(dataset, *found, where)
+    times = times if times is None or lead is None else times + lead
+    stamp = None if initial is None or initial.ndim else _stamp(dataset, initial, lead, where)
     member = _member(dataset, variable, where)
     levels, along = None, None
     found = _find(dataset, variable, "level")
@@ -245,7 +247,24 @@ def open_part(dataset: xr.Dataset, name: str, where: str, level_unit: str | None
     )  # fmt: skip
 
 
-def _stamp(dataset: xr.Dataset, time: xr.Variable) -> xr.Dataset:
+def _lead(
+    dataset: xr.Dataset, name: Hashable, time: xr.Variable, where: str
+) -> np.timedelta64 | None:
+    """What its times lie before the states: a file's only lead, unless they are valid times."""
+    valid = dataset.variables.get("valid_time")
+    lead = None if name == "valid_time" else only_lead(dataset, where)
+    if lead and valid is not None and valid.shape == time.shape:
+        same_times = np.array_equal(decode_times(valid, where), decode_times(time, where))
+        return None if same_times else lead
+    return lead
+
+
+def _stamp(
+    dataset: xr.Dataset, time: xr.Variable, lead: np.timedelta64 | None, where: str
+) -> xr.Dataset:
+    """The only time of a file as ``time``, with its bounds."""
+    if lead:
+        return xr.Dataset({"time": xr.Variable((), decode_times(time, where).reshape(()) + lead)})
     bounds = time.attrs.get("bounds", time.encoding.get("bounds"))
     held = {bounds: dataset.variables[bounds]} if bounds in dataset.variables else {}
     return xr.Dataset({**held, "time": time})

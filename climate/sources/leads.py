@@ -56,6 +56,30 @@ def valid_times(
     return np.asarray(start + seconds.astype("timedelta64[s]"))
 
 
+def only_lead(dataset: xr.Dataset, where: str) -> np.timedelta64 | None:
+    """The lead that is no dimension, to be added to initial times; None where there is none.
+
+    Raises:
+        InputError: if it is not 0, and in no unit of time.
+    """
+    for name in dataset.coords:
+        lead = dataset.variables[name]
+        if lead.ndim or not _is_lead(dataset, name) or lead.dtype.kind not in "iufm":
+            continue
+        if lead.dtype.kind == "m":
+            return np.timedelta64(int(lead.values.astype("timedelta64[s]").astype(np.int64)), "s")
+        value, unit = float(lead.values), unit_of(lead.attrs)
+        to_seconds = find_conversion(unit, "s") if unit else None
+        if value and to_seconds is None:
+            raise InputError(
+                f"{where}: its times are initial ones, {name} {value:g} before what it holds, and "
+                f"{name} has no unit of time; give it one, such as hours, as its attribute units"
+            )
+        factor = 0.0 if to_seconds is None else to_seconds.factor
+        return np.timedelta64(round(value * factor), "s")
+    return None
+
+
 def _is_lead(dataset: xr.Dataset, dim: Hashable) -> bool:
     leads = dataset.variables.get(dim)
     standard = None if leads is None else leads.attrs.get("standard_name")

@@ -41,6 +41,28 @@ def test_valid_times_that_are_stored_are_taken(case):
     assert np.array_equal(dataset["time"], hours("2010-01-01", 61, 6))
 
 
+@pytest.mark.parametrize("kind", ["times", "one"])
+@pytest.mark.parametrize("step", [6, 0])
+def test_the_only_lead_of_a_file_is_added_to_its_initial_times(tmp_path, kind, step):
+    """As cfgrib gives forecasts of one step; a scalar coordinate was passed over."""
+    data = archive(TIMES).assign_coords(step=((), step, {"units": "hours"}))
+    if kind == "times":
+        data.to_netcdf(tmp_path / "a.nc")
+    else:
+        for k in range(len(TIMES)):
+            data.isel(time=k).to_netcdf(tmp_path / f"{k:02}.nc")
+    assert np.array_equal(opened(tmp_path)["time"], TIMES + np.timedelta64(step, "h"))
+
+
+def test_the_only_lead_of_valid_times_is_not_added(tmp_path):
+    data = archive(TIMES).assign_coords(step=((), 6, {"units": "hours"}))
+    data.assign_coords(valid_time=("time", TIMES)).to_netcdf(tmp_path / "a.nc")
+    assert np.array_equal(opened(tmp_path)["time"], TIMES)
+    del data["step"].attrs["units"]
+    data.to_netcdf(tmp_path / "a.nc")
+    refused(lambda: opened(tmp_path), "step 6 before what it holds", "no unit of time")
+
+
 def test_leads_are_known_by_their_standard_name(tmp_path):
     data = one_forecast(dim="hence", standard_name="forecast_period")
     data.to_netcdf(tmp_path / "a.nc")
