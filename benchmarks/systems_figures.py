@@ -120,5 +120,5 @@ def ablations(table: pd.DataFrame) -> Figure:
                 axis.plot(errors, [place] * len(errors), ".", color="#0b6e99", markersize=4)
         axis.set(title=system, xlabel="forecast MSE", xscale="log")
         axis.set_yticks(range(len(names)), names if axis is figure.axes[0] else [""] * len(names))
-        axis.invert_yaxis()
+        axis.set_ylim(len(names) - 0.5, -0.5)
     return figure
