@@ -23,6 +23,7 @@ from climate.sources.clock import decode_times
 from vgbdm.errors import InputError
 
 LEADS = {"step", "lead_time", "leadtime", "prediction_timedelta"}
+REFERENCE = "forecast_reference_time"
 VERSIONS = ("1", "5")
 """Of ERA5 and of ERA5T, by their ``expver``."""
 
@@ -59,12 +60,17 @@ def valid_times(
 def only_lead(dataset: xr.Dataset, where: str) -> np.timedelta64 | None:
     """The lead that is no dimension, to be added to initial times; None where there is none.
 
+    By its name alone: beside CF's ``forecast_period``, as Iris writes it, and beside a
+    ``forecast_reference_time`` times are valid ones.
+
     Raises:
         InputError: if it is not 0, and in no unit of time.
     """
+    if any(REFERENCE in (name, v.attrs.get("standard_name")) for name, v in dataset.coords.items()):
+        return None
     for name in dataset.coords:
         lead = dataset.variables[name]
-        if lead.ndim or not _is_lead(dataset, name) or lead.dtype.kind not in "iufm":
+        if lead.ndim or str(name).lower() not in LEADS or lead.dtype.kind not in "iufm":
             continue
         if lead.dtype.kind == "m":
             return np.timedelta64(int(lead.values.astype("timedelta64[s]").astype(np.int64)), "s")

@@ -63,6 +63,17 @@ def test_the_only_lead_of_valid_times_is_not_added(tmp_path):
     refused(lambda: opened(tmp_path), "step 6 before what it holds", "no unit of time")
 
 
+@pytest.mark.parametrize("name", ["forecast_period", "step"])
+def test_times_beside_a_reference_time_or_a_period_of_cf_are_valid(tmp_path, name):
+    """As Iris writes forecasts: time is when they are valid, whatever lies beside it."""
+    about = {"units": "hours", "standard_name": "forecast_period"}
+    data = archive(TIMES).assign_coords({name: ((), 6, about)})
+    if name == "step":
+        data = data.assign_coords(forecast_reference_time=("time", TIMES - np.timedelta64(6, "h")))
+    data.to_netcdf(tmp_path / "a.nc")
+    assert np.array_equal(opened(tmp_path)["time"], TIMES)
+
+
 def test_leads_are_known_by_their_standard_name(tmp_path):
     data = one_forecast(dim="hence", standard_name="forecast_period")
     data.to_netcdf(tmp_path / "a.nc")
