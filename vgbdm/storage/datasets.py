@@ -69,6 +69,8 @@ def _open_foreign(path: Path, **options: Any) -> xr.Dataset:
         sentinel = sentinel_of(array)
         if name in plain.variables and sentinel is not None:
             plain[name].attrs.setdefault("_FillValue", sentinel)
+    for variable in plain.variables.values():  # or a lead's own attribute of this name has no place
+        variable.encoding.pop("dtype", None)
     return xr.decode_cf(plain, **options)
 
 

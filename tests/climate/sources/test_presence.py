@@ -2,6 +2,7 @@
 
 import collections
 import logging
+from pathlib import Path
 
 import builders
 import numpy as np
@@ -271,8 +272,10 @@ def test_a_variable_added_after_consolidation_is_found(tmp_path, caplog, version
 @pytest.mark.parametrize("version", [2, 3])
 def test_consolidated_metadata_that_are_right_are_used(tmp_path, caplog, version):
     content = archive(TIMES)
-    content["2m_temperature"].attrs["odd"] = np.nan
+    content["2m_temperature"].attrs["odd"] = 8421.5  # then NaN, which not every Zarr writes
     root = write_zarr(content, tmp_path / "a.zarr", zarr_format=version, consolidated=True)
+    for document in [*Path(root).rglob("zarr.json"), *Path(root).rglob(".z*")]:
+        document.write_text(document.read_text().replace("8421.5", "NaN"))
     refused(zarr_source(root, ("q",), fields={"q": {"name": "q"}}).open, "no variable q there")
     zarr_source(root).open()
     assert not caplog.text
