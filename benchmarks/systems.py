@@ -2,15 +2,17 @@
 
 python benchmarks/systems.py preset=smoke|short|laptop|full out=DIR [systems=[…]] [rows=[…]]
 python benchmarks/systems.py preset=laptop out=DIR resume=true page=docs/benchmarks.md
+python benchmarks/systems.py preset=laptop out=DIR resume=true rescore=true
 
 Simulates stores; tries every trained row with each options of its grid for half of a run's seconds
 of optimiser steps, on one seed, and takes what is best on validation; then makes the test stores,
 trains every row from each seed, and scores it with refinement and without. ``DIR/table.csv`` grows
 by every finished run; what is finished is kept, also where nothing but a copy of an earlier
 ``table.csv`` and ``trials.csv`` lies in DIR, so that a long table can be made in several sittings.
-Two runs at a time have a core each and one thread; seconds of steps are those that the thread has
-computed, which other work on the machine hardly changes. Ends 1 where a job failed or the table is
-unfair, and says why.
+``rescore=true`` scores those runs again whose folders are in DIR, with widths of the posteriors
+that this commit sets: that changes no weights and no forecast of means. Two runs at a time have a
+core each and one thread; seconds of steps are those that the thread has computed, which other work
+on the machine hardly changes. Ends 1 where a job failed or the table is unfair, and says why.
 """
 
 from __future__ import annotations
@@ -254,7 +256,7 @@ class Table:
                 systems_training.run_options(self.preset, own, run, options), here,
                 None if trial is None else self.preset.planned(),
             )  # fmt: skip
-            scored = self.score(run, folder, folder.with_suffix(".scores.json"), sanity=False)
+            scored = self.score(run, folder, folder.with_suffix(".scores.json"))
             about = {
                 **{k: v for k, v in said.items() if k != "score"}, **run._asdict(),
                 "ended": said["ended"] or None,
@@ -267,7 +269,31 @@ class Table:
             write_json(kept, {"lines": [{**line, **about} for line in scored]})
         return lambda: self.add(read_json(kept)["lines"])
 
-    def score(self, run: Run, folder: Path, out: Path, sanity: bool) -> list[dict[str, Any]]:
+    def score_again(self) -> None:
+        """Every run that is done and whose folder is there, its widths set anew."""
+        runs = [run for run in runs_of(self.kinds, self.preset.seeds) if self.done(run)]
+        kept = [run for run in runs if (self.out / "runs" / run.place / "best.json").exists()]
+        used = {run.system for run in kept}
+        self.each([(self.simulate, s, store) for s in sorted(used) for store in STORES])
+        if not self.failed:
+            self.each([(self.score_one, run) for run in kept])
+
+    def score_one(self, run: Run) -> Callable[[], None]:
+        """One of them; what is returned puts its lines in the place of earlier ones."""
+        folder, now = self.out / "runs" / run.place, systems_table.here()["commit"]
+        kept = folder.with_suffix(".lines.json")
+        scored = self.score(run, folder, folder.with_suffix(".scores.json"), anew=True)
+        lines = []
+        for line in scored:
+            earlier = self.lines[(*run[:3], str(run.seed), str(line["refined"]))]
+            trained = str(earlier["commit"]).split(" ")[0]
+            lines.append({**earlier, **line, "commit": f"{trained} (scored by {now})"})
+        write_json(kept, {"lines": lines})
+        return lambda: self.add(lines)
+
+    def score(
+        self, run: Run, folder: Path, out: Path, sanity: bool = False, anew: bool = False
+    ) -> list[dict[str, Any]]:
         """Lines of a run; of one that diverged before its first validation, failures."""
         sizes = self.preset.field_sizes if systems()[run.system].grid else self.preset.sizes
         if not sanity and not (folder / "best.json").exists():
@@ -279,6 +305,7 @@ class Table:
             "systems_scores", folder.with_suffix(".log"), f"run={folder}", *places.values(),
             f"out={out}", f"members={self.preset.members}", f"val_n={sizes.val}",
             f"test_n={sizes.test}", f"sanity={'true' if sanity else 'false'}",
+            f"anew={'true' if anew else 'false'}",
         )  # fmt: skip
         lines: list[dict[str, Any]] = read_json(out)["lines"]
         return lines
@@ -326,6 +353,8 @@ def main(cfg: DictConfig) -> None:
         table = Table(out, preset, chosen, cfg.rows, jobs)
         print(table.plan(), flush=True)
         table.make()
+        if cfg.rescore and not table.failed:
+            table.score_again()
         finish(table, cfg.page)
 
 

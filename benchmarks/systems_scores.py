@@ -1,10 +1,11 @@
 """One run of the systems' table scored on validation and test; or a system's sanity rows.
 
 python benchmarks/systems_scores.py run=RUN val=STORE test=STORE train=STORE prior=STORE \
-    out=FILE.json members=19 val_n=100 test_n=100 sanity=false
+    out=FILE.json members=19 val_n=100 test_n=100 sanity=false anew=false
 
 Both ways: with refinement and without it. Which of them counts is decided by validation scores of
-all seeds of a row, not here.
+all seeds of a row, not here. With ``anew=true`` the widths of the posterior are set again on
+validation data, as training with this code would have left them, and not the checkpoint's.
 
 Shapes: ``N`` trajectories, ``M`` members, ``P`` parameters.
 """
@@ -30,6 +31,7 @@ from physics_systems.evaluation.sets import first, read_set
 from physics_systems.systems.system import System
 from vgbdm import scores
 from vgbdm.fields.latent_field import LatentField
+from vgbdm.inference.calibration import calibrate
 from vgbdm.inference.refinement import posterior_of
 from vgbdm.latents.members import Members
 from vgbdm.loading import load
@@ -77,8 +79,10 @@ def score_run(told: Mapping[str, str]) -> list[dict[str, Any]]:
     val = first(load_trajectories(told["val"], system, needed), int(told["val_n"]))
     test = read_set(told["test"], system, needed, int(told["test_n"]))
     own = given(read_state(find_whole(run, "best"))["config"])
+    if told["anew"] == "true":
+        calibrate(field, val.x, val.t, seed=0)
     lines = []
-    for row in scoring.score_run(run, test, val, int(told["members"]), seed=0):
+    for row in scoring.score_run(run, test, val, int(told["members"]), seed=0, field=field):
         line = {**numbers_of(row), **own}
         if row.field is not None and field.grey and test.parameters is not None:
             line |= thetas(field, row, test.parameters)

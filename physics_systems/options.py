@@ -299,6 +299,7 @@ class BenchmarkSystems(Options):
         systems: names of configs; null: those of the preset.
         rows: of the table; null: all.
         resume: go on from what is finished in out.
+        rescore: score kept runs again, the widths of their posteriors set anew by this commit.
         plugins: packages of others whose systems may be used.
         page: put the tables between their marks in this file, figures beside it; null: nowhere.
     """
@@ -308,5 +309,6 @@ class BenchmarkSystems(Options):
     systems: Names | None
     rows: Names | None
     resume: bool
+    rescore: bool = False
     plugins: list[Text] = []  # noqa: RUF012
     page: Text | None

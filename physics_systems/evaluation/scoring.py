@@ -147,7 +147,12 @@ def _of_ensemble(members: Tensor, target: Tensor, lost: Tensor) -> dict[str, flo
 
 
 def score_run(
-    run: Path, test: EvaluationSet, validation: Trajectories | None, members: int, seed: int
+    run: Path,
+    test: EvaluationSet,
+    validation: Trajectories | None,
+    members: int,
+    seed: int,
+    field: LatentField | None = None,
 ) -> list[Row]:
     """Forecast with a run's best checkpoint, with and without refinement, and score.
 
@@ -157,13 +162,14 @@ def score_run(
         validation: what refinement is decided on, see `choose`; None: nothing is there.
         members: of ensembles.
         seed: of their draws.
+        field: the run's model as it is scored; None: as its checkpoint has it.
     """
     about, rows = {"row": run.name, **about_run(run)}, []
-    for field in ways(load(run, kind=LatentField), validation):
-        row = score_field(field, test, members, seed)
+    for one in ways(field or load(run, kind=LatentField), validation):
+        row = score_field(one, test, members, seed)
         row.numbers |= about
         if validation is not None:
-            row.numbers["validation_mse"] = validation_error(field, validation)
+            row.numbers["validation_mse"] = validation_error(one, validation)
         rows.append(row)
     return rows
 

@@ -4,6 +4,7 @@ Launchers are stood in for: what they would write, without any training.
 """
 
 import csv
+import json
 import shutil
 import sys
 import threading
@@ -173,6 +174,40 @@ def test_a_copy_of_an_earlier_table_is_what_was_done(tmp_path):
     third.mkdir()
     shutil.copy(second / "table.csv", third / "table.csv")
     assert done and made(third) == []
+
+
+def test_kept_runs_are_scored_again_with_widths_of_this_commit(tmp_path, monkeypatch):
+    class Scoring(Launcher):
+        def systems_scores(self, told):
+            super().systems_scores(told)
+            place = Path(told["out"])
+            held = json.loads(place.read_text())
+            for line in held["lines"]:
+                line["coverage_90"] = 0.9 if told["anew"] == "true" else 0.5
+            place.write_text(json.dumps(held))
+
+    launch = Scoring()
+    table_in(tmp_path, launch).make()
+    before = pd.read_csv(tmp_path / "table.csv")
+    shutil.rmtree(tmp_path / "runs/rlc/state/blackbox/2")  # its lines stay as they are
+    monkeypatch.setattr(
+        systems_table, "here", lambda: {"commit": "def", "machine": "other", "load": 3.0}
+    )
+    trained = sum(name == "train_system" for name, _ in launch.calls)
+    table = table_in(tmp_path, launch)
+    table.make()
+    table.score_again()
+    after = pd.read_csv(tmp_path / "table.csv")
+    assert sum(name == "train_system" for name, _ in launch.calls) == trained
+    runs = before["seed"].notna() & ~((before["row"] == "blackbox") & (before["seed"] == 2))
+    assert set(before.loc[runs, "coverage_90"]) == {0.5} and runs.sum() == 18
+    assert set(after.loc[runs, "coverage_90"]) == {0.9}
+    assert set(after.loc[runs, "commit"]) == {"abc (scored by def)"}
+    changed = ["coverage_90", "commit"]
+    pd.testing.assert_frame_equal(after.drop(columns=changed), before.drop(columns=changed))
+    pd.testing.assert_frame_equal(after[~runs], before[~runs])
+    table.score_again()
+    assert set(pd.read_csv(tmp_path / "table.csv").loc[runs, "commit"]) == {"abc (scored by def)"}
 
 
 def test_a_folder_in_which_something_is_is_refused(tmp_path):

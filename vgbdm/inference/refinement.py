@@ -16,7 +16,7 @@ P unknowns, ``R`` residuals of a window, ``...`` axes of a grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -104,21 +104,55 @@ def posterior_of(
     return found.calibrated(factor, field.zeta_factor)
 
 
-@torch.no_grad()
+class Explained(NamedTuple):
+    """Windows at the means of their unknowns.
+
+    Attributes:
+        found: what they say of the unknowns before factors and priors.
+        residuals: (B, R).
+        jacobian: (B, R, U).
+    """
+
+    found: Laplace
+    residuals: Tensor
+    jacobian: Tensor
+
+
 def laplace_of(
     field: LatentField, frames: Tensor, times: Tensor, refined: bool | None = None
 ) -> Laplace:
     """What windows say of the unknowns before factors and priors; arguments of `posterior_of`."""
-    found = []
-    for residuals, means in _parts(field, frames, times, refined):
-        values = residuals(means)
-        linear = laplace(jacobian_of(residuals, means), values, means, field.latents)
-        found.append(bent(linear, residuals, values))
-    means, precision, variance = (
-        torch.cat(part)
-        for part in zip(*((f.means, f.precision, f.variance) for f in found), strict=True)
+    return _joined([part.found for part in _explained(field, frames, times, refined)])
+
+
+def explain(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None = None
+) -> Explained:
+    """The same with residuals and Jacobian, of windows without a grid: those of one are large."""
+    parts = list(_explained(field, frames, times, refined))
+    return Explained(
+        _joined([part.found for part in parts]),
+        torch.cat([part.residuals for part in parts]),
+        torch.cat([part.jacobian for part in parts]),
     )
-    return Laplace(means, precision, field.latents, variance)
+
+
+@torch.no_grad()
+def _explained(
+    field: LatentField, frames: Tensor, times: Tensor, refined: bool | None
+) -> Iterator[Explained]:
+    for residuals, means in _parts(field, frames, times, refined):
+        values, jacobian = residuals(means), jacobian_of(residuals, means)
+        linear = laplace(jacobian, values, means, field.latents)
+        yield Explained(bent(linear, residuals, values), values, jacobian)
+
+
+def _joined(parts: Sequence[Laplace]) -> Laplace:
+    means, precision, variance = (
+        torch.cat(own)
+        for own in zip(*((f.means, f.precision, f.variance) for f in parts), strict=True)
+    )
+    return Laplace(means, precision, parts[0].latents, variance)
 
 
 @torch.no_grad()

@@ -15,9 +15,11 @@ from vgbdm.inference.calibration import (
     calibrated,
     describe,
     factor_of_pairs,
+    with_misfit,
 )
 from vgbdm.inference.laplace import Laplace
-from vgbdm.inference.refinement import laplace_of, posterior_of
+from vgbdm.inference.refinement import Explained, laplace_of, posterior_of
+from vgbdm.inference.sandwich import sandwich_factor
 from vgbdm.latents.latents import Latents
 from vgbdm.randomness import keyed_normal
 
@@ -115,7 +117,8 @@ def test_windows_that_are_not_finite_do_not_count(monkeypatch):
         return states
 
     field.simulate = partly
-    assert calibrate_theta(field, data.x[:, :10], data.t[:, :10], seed=5) == 8
+    found = calibrate_theta(field, data.x[:, :10], data.t[:, :10], seed=5)
+    assert found.usable == 8 and found.variance == 1
     factor = 1 / ((1.6448536 / 0.3) ** 2 - 1) ** 0.5 / 0.5
     assert field.theta_factor.tolist() == pytest.approx([factor] * 2, rel=1e-4)
 
@@ -129,8 +132,8 @@ def test_few_trajectories_set_widths_all_the_same_and_that_is_said():
     assert few.calibrated_on.tolist() == [42, 3]
     assert (few.theta_factor != 1).all() and (few.zeta_factor != 1).all()
     assert describe(few) == (
-        "widths of the posterior: θ by 42 windows of its own making and pairs of held-out ones, ζ "
-        "by forecasts of 3 held-out trajectories; fewer than 20: take them for rough"
+        "widths of the posterior: θ by 42 windows of its own making and by held-out ones, ζ by "
+        "forecasts of 3 held-out trajectories; fewer than 20: take them for rough"
     )
     many = make_field("rlc", shake=0.05)
     calibrate(many, data.x, data.t, seed=0)
@@ -185,6 +188,55 @@ def test_where_windows_agree_simulations_set_the_factor():
     calibrate(field, frames, times, seed=0)
     assert (field.theta_factor >= alone).all()
     assert (field.theta_factor < 2 * alone).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_simulations_tell_of_as_much_of_the_misfit_as_they_have(share):
+    generator = torch.Generator().manual_seed(0)
+    residuals = torch.randn((50, 12), generator=generator)
+    jacobian = torch.randn((50, 12, 3), generator=generator)
+    variance = residuals.double().square().mean(1)
+    found = Laplace(torch.zeros(50, 3), torch.eye(3).double().repeat(50, 1, 1), 1, variance)
+    own = sandwich_factor(jacobian, residuals, 1)
+    made = with_misfit(
+        torch.tensor([3.0, 0.2]), share * variance.median(), Explained(found, residuals, jacobian)
+    )
+    want = (share * torch.tensor([9.0, 0.04]) + (1 - share) * own.square()).sqrt()
+    assert made.tolist() == pytest.approx(want.tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("variance", [torch.nan, 1e9])
+def test_without_simulations_held_out_windows_tell_and_the_other_way_round(variance):
+    """None finite: the sandwich alone; a misfit as large as theirs: simulations alone."""
+    residuals, jacobian = torch.ones(50, 12), torch.eye(12)[:, :2].repeat(50, 1, 1)
+    found = Laplace(torch.zeros(50, 2), torch.eye(2).double().repeat(50, 1, 1), 0, torch.ones(50))
+    held_out = Explained(found, residuals, jacobian)
+    made = with_misfit(torch.tensor([3.0, 0.2]), torch.tensor(variance), held_out)
+    own = sandwich_factor(jacobian, residuals, 0).tolist()
+    assert made.tolist() == pytest.approx(own if np.isnan(variance) else [3.0, 0.2], rel=1e-5)
+    few = Explained(found, residuals[:, :2], jacobian[:, :2])  # no more residuals than unknowns
+    assert with_misfit(torch.tensor([3.0, 0.2]), torch.tensor(variance), few).tolist() == [
+        pytest.approx(3.0), pytest.approx(0.2)
+    ]  # fmt: skip
+
+
+def test_windows_whose_misfit_is_not_the_paths_are_not_told_by_it():
+    """Noise that differs by frame: by simulations alone, which have none, widths are too large."""
+    field = make_field("rlc", shake=0.05)
+    frames, times, y = erring_by_window(field, 0.0)
+    generator = torch.Generator().manual_seed(0)
+    frames = frames + 0.01 * field.std * torch.randn(frames.shape, generator=generator)
+    context, clock = frames[:, : field.window], times[:, : field.window]
+
+    def covered():
+        q = posterior_of(field, context, clock).theta
+        return ((y - q.mean).abs() < 1.6449 * q.log_std.exp()).float().mean(0)
+
+    calibrate_theta(field, context, clock, seed=0)
+    alone = field.theta_factor.clone()
+    calibrate(field, frames, times, seed=0)
+    assert field.theta_factor[0] < 0.7 * alone[0]
+    assert ((covered() > 0.8) & (covered() < 0.95)).all(), covered()
 
 
 def test_the_factor_of_pairs_is_the_quantile_of_differences_in_widths_of_both():
