@@ -5,7 +5,8 @@ python benchmarks/weather.py store=STORE out=DIR minutes=M seeds=3
 Trains every model for the same minutes of optimiser steps on the same threads, one run at a time,
 forecasts every start of the test period, scores all alike, and compares GB-DM with each other row
 on paired starts. DIR/table.csv and DIR/report.html are the result; finished runs are kept, so that
-an interrupted matrix goes on. `page=docs/benchmarks.md` puts the table between its marks there.
+an interrupted matrix goes on. `results=benchmarks/results/weather-real.csv` keeps the means, of
+which `python benchmarks/weather_page.py` makes the table of the documentation.
 
 A line of table.csv is of a variable, row, seed and lead. rmse: root of the mean over starts, of the
 mean of an ensemble. crps: fair, of 16 members; those of a row …_dressed, and of climatology, are
@@ -26,8 +27,9 @@ REPO = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPO / "launch"))
 
 from entry import launch as start  # noqa: E402
+from marks import remember  # noqa: E402
 from omegaconf import DictConfig  # noqa: E402
-from tables import write_between_marks  # noqa: E402
+from weather_page import save  # noqa: E402
 
 
 def run(name: str, threads: int, *options: str) -> None:
@@ -96,8 +98,9 @@ def main(cfg: DictConfig) -> None:
     command += f" threads={cfg.threads} leads={cfg.leads} 'options={json.dumps(list(cfg.options))}'"
     text = markdown(table, tuple(cfg.shown_hours))
     print(text)
-    if cfg.page is not None:
-        write_between_marks(Path(cfg.page), f"weather {cfg.title}", f"`{command}`\n\n{text}")
+    if cfg.results is not None:
+        save(table, Path(cfg.results))
+        remember(Path(cfg.results), sys.argv[1:])
     page = write_table_report(table, store, out, command)
     print(f"table: {out / 'table.csv'}\nreport: {page}")
 

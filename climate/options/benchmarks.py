@@ -91,8 +91,7 @@ class BenchmarkWeather(Options):
         shown_hours: leads in the Markdown table.
         options: further options of every training.
         row_options: row → further options of its training.
-        page: put the table between the marks of this file; null: nowhere.
-        title: of those marks.
+        results: a file for the means over seeds, of which a page is made; null: none.
     """
 
     store: Text
@@ -105,5 +104,4 @@ class BenchmarkWeather(Options):
     shown_hours: Hours
     options: list[Text]
     row_options: dict[str, list[Text]]
-    page: Text | None
-    title: Text
+    results: Text | None
