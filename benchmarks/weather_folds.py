@@ -31,6 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marks import remember
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "launch"))
 
@@ -177,6 +178,7 @@ def main() -> None:
                         shown = ["" if x is None else f"{x:.4g}" for x in figures]
                         row = (*key, steps, f"{seconds:.3g}", variable, lead, *shown)
                         csv.writer(file).writerow(row)
+    remember(path, sys.argv[1:])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Tables of weather models on pages, written whole from their files of results.
 
-python benchmarks/weather_page.py          after benchmarks/weather.py results=… has written one
+python benchmarks/weather_page.py          after a benchmark has written its file
 
-A file holds a line for each row, variable and lead: means over seeds with their standard deviations
-(``…_std``), and the paired difference of its RMSE from the first row's with how many seeds have an
-interval below or above 0. How it was made stands in ``about.csv`` beside it.
+``weather-real.csv`` (``benchmarks/weather.py results=…``) holds a line for each row, variable and
+lead: means over seeds with their standard deviations (``…_std``), and the paired difference of its
+RMSE from the first row's with how many seeds have an interval below or above 0.
+``weather-folds.csv`` is that of ``benchmarks/weather_folds.py``. How a file was made stands in
+``about.csv`` beside it.
 """
 
 from __future__ import annotations
@@ -23,9 +25,11 @@ from climate.verification.table import KEY_COLUMNS, ScoreTable, markdown  # noqa
 from vgbdm.report.tables import write_csv  # noqa: E402
 
 PAGE = REPO / "docs" / "benchmarks.md"
-TABLES: dict[str, tuple[str, tuple[int, ...]]] = {}
-"""Marks of a page → file of results, and leads in hours that are shown."""
+TABLES = {"weather real": "weather-real.csv", "weather folds": "weather-folds.csv"}
+"""Marks of the page → file of results."""
+HOURS = (6, 12, 24, 42)
 COMPARED = ("difference", "low", "high", "first_better", "first_worse", "seeds")
+PLACE = ["fold", "seed", "variable", "lead_hours"]
 
 
 def save(table: ScoreTable, path: Path) -> None:
@@ -43,17 +47,44 @@ def read(path: Path) -> ScoreTable:
     return ScoreTable(scores, differences.rename(columns=names), rows, {}, pd.DataFrame())
 
 
+def folds(path: Path) -> str:
+    """Recipes against the first one: ratios of scores, averaged over folds, seeds and variables.
+
+    A mean is of those trainings that both have.
+    """
+    table = pd.read_csv(path)
+    recipes = list(table["recipe"].unique())
+    first = table[table["recipe"] == recipes[0]].set_index(PLACE)
+    hours = sorted(table["lead_hours"].unique())
+    head = ["recipe", "steps", "CPU s", "trainings"]
+    head += [f"{what}, {hour} h" for hour in hours for what in ("RMSE", "CRPS", "spread/skill")]
+    lines = [head, ["---"] * len(head)]
+    for name in recipes:
+        own = table[table["recipe"] == name].set_index(PLACE)
+        both = own.index.intersection(first.index)
+        ratios = own.loc[both, ["rmse", "crps"]] / first.loc[both, ["rmse", "crps"]]
+        cells = [name, f"{own['steps'].iloc[0]}", f"{own['cpu_s'].mean():.0f}"]
+        cells.append(f"{len(both.droplevel(['variable', 'lead_hours']).unique())}")
+        for hour in hours:
+            there = ratios.xs(hour, level="lead_hours").mean()
+            spread = own.loc[both, "spread_skill"].xs(hour, level="lead_hours").mean()
+            cells += [f"{there['rmse']:.3f}", f"{there['crps']:.3f}"]
+            cells.append("" if pd.isna(spread) else f"{spread:.2f}")
+        lines.append(cells)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def text_of(title: str, results: Path = RESULTS) -> str:
-    """What stands between the marks of a page."""
-    name, hours = TABLES[title]
-    return f"{origin(results, name)}\n\n{markdown(read(results / name), hours)}"
+    """What stands between the marks of the page."""
+    path = results / TABLES[title]
+    text = folds(path) if title == "weather folds" else markdown(read(path), HOURS)
+    return f"{origin(results, path.name)}\n\n{text}"
 
 
 def main() -> None:
-    """Write all tables of which there is a file."""
-    for title, (name, _) in TABLES.items():
-        if (RESULTS / name).exists():
-            write_between_marks(PAGE, title, text_of(title))
+    """Write all tables."""
+    for title in TABLES:
+        write_between_marks(PAGE, title, text_of(title))
 
 
 if __name__ == "__main__":

@@ -33,10 +33,10 @@ STATE_BYTES = 256 * 2**20
 class RolloutValidation:
     """Latitude-weighted RMSE of forecasts over the validation period, masked points left out.
 
-    ``score`` is the mean over channels and leads of RMSE ÷ rms change per step: one rule for every
-    model. Channels that a model is given ahead are in no score. A stochastic one is scored by the
-    forecast of its latents' prior mean; the CRPS and spread/skill of a few members are logged
-    beside it.
+    ``score`` is the mean over channels and leads of RMSE ÷ rms change per step, of a stochastic
+    model that of the fair CRPS of a few members: by the forecast of its latents' prior mean alone,
+    that which was trained before anything was drawn would be the best. RMSE of that forecast and
+    spread/skill are logged beside it. Channels that a model is given ahead are in no score.
 
     Args:
         store: of the data.
@@ -124,17 +124,16 @@ class RolloutValidation:
         )
         rmse = square.sqrt()
         judged = self._judged(field)
-        score = float((rmse / unit)[:, judged].mean())
-        scores = {"score": score} | self._named("rmse", rmse, judged)
+        judging, scores = rmse, self._named("rmse", rmse, judged)
         if drawn:
             (crps, variance, square), _ = self._means(
                 self.few, lambda *start: self._ensemble(field, *start), units, bar
             )
-            spread = (variance * (self.members + 1) / self.members).sqrt()
+            judging, spread = crps, (variance * (self.members + 1) / self.members).sqrt()
             scores |= self._named("crps", crps, judged) | self._named(
                 "spread_skill", spread / square.sqrt(), judged
             )
-        return scores
+        return {"score": float((judging / unit)[:, judged].mean())} | scores
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Forecast, truth and error of each channel at the longest lead of one start."""
