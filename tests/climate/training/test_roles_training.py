@@ -138,7 +138,10 @@ def test_validation_gives_what_is_known_and_does_not_score_it(store, kind):
     )
     scores = validation(field)
     assert not any("sst" in name for name in scores)
-    own = [scores[f"rmse_{name}_{h}h"] for h in (6, 12) for name in ("u10", "v10", "t2m", "tp")]
+    judging = "crps" if kind == "vgbdm" else "rmse"
+    own = [
+        scores[f"{judging}_{name}_{h}h"] for h in (6, 12) for name in ("u10", "v10", "t2m", "tp")
+    ]
     unit = (field.change * field.scale).flatten()[[0, 1, 3, 4]].tolist() * 2
     assert scores["score"] == pytest.approx(np.mean(np.divide(own, unit)), rel=1e-5)
     assert ("crps_tp_6h" in scores) == (kind == "vgbdm")
