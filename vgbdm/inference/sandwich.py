@@ -8,7 +8,7 @@ are those that linear models have: a fit of U unknowns leaves R - U of R parts o
 of a window's own residuals nothing is left along J, so that B windows are B - 1.
 
 A fit takes away from residuals what lies along its own J. Where all windows have errors like J, as
-where both are slow, the widths are told too small by it, up to a third in the test; and what all
+where both are slow, the widths are told too small by it, up to two fifths in the test; and what all
 have wrong alike along J is not seen at all.
 """
 
