@@ -12,7 +12,7 @@ are the last ones of the period. Trainings run one after the other, and what is 
 not done again. A row is of one recipe, fold, seed, variable and lead:
 
 cpu_s: CPU seconds of the whole training; on a busy machine read ratios of neighbours.
-rmse: of the mean of 16 members, root of the mean over starts, weighted by area.
+rmse: of the mean of 16 members in pairs, root of the mean over starts, weighted by area.
 crps: fair, of these members. A deterministic recipe is dressed with normal errors of the size of
     its own ones in the block, which flatters it.
 spread_skill: see `vgbdm.scores.spread_skill`; empty without members.
@@ -89,7 +89,8 @@ def scores(model: Any, store: Any) -> list[tuple[str, int, float, float, float |
     import torch
 
     from climate.stream.batches import read_windows
-    from vgbdm.scores import crps
+    from vgbdm.latents.members import in_pairs
+    from vgbdm.scores import crps, expected_square
 
     at, steps = store.anchors("test", SIX, model.history, max(LEADS)), max(LEADS)
     states = torch.from_numpy(
@@ -98,7 +99,7 @@ def scores(model: Any, store: Any) -> list[tuple[str, int, float, float, float |
     past, truth = states.tensor_split([model.history + 1], 1)
     times = torch.from_numpy(store.times[at].astype(np.int64))
     made = [
-        model.forecast_ensemble(*some, steps, MEMBERS, 0)
+        torch.stack([*model.forecast_steps(*some, steps, in_pairs(range(MEMBERS)), 0)], 2)
         if model.stochastic
         else model.forecast(*some, steps)[:, None]
         for some in zip(past.split(AT_A_TIME), times.split(AT_A_TIME), strict=True)
@@ -112,11 +113,11 @@ def scores(model: Any, store: Any) -> list[tuple[str, int, float, float, float |
 
     rmse, ratio = averaged((members.mean(0) - truth).square()).sqrt(), None
     if model.stochastic:
-        ratio = ((MEMBERS + 1) / MEMBERS * averaged(members.var(0))).sqrt() / rmse
+        ratio = averaged(expected_square(members, pairs=True)).sqrt() / rmse
     else:
         noise = torch.randn((MEMBERS, *truth.shape), generator=torch.Generator().manual_seed(0))
         members = members + rmse[None, None, :, :, None, None] * noise
-    score = averaged(crps(members, truth))
+    score = averaged(crps(members, truth, pairs=model.stochastic))
     return [
         (name, 6 * lead, float(rmse[lead - 1, c]), float(score[lead - 1, c]),
          None if ratio is None else float(ratio[lead - 1, c]))

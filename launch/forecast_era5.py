@@ -46,6 +46,7 @@ def main(cfg: DictConfig) -> None:
         forcing=cfg.forcing,
         members=cfg.members,
         seed=cfg.seed,
+        pairs=cfg.pairs,
         batch=cfg.batch,
         device=device,
         precision=cfg.precision,

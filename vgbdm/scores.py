@@ -26,26 +26,54 @@ def relative_mean_square_error(forecast: Tensor, truth: Tensor) -> float:
 
 
 @in_full
-def crps(members: Tensor, truth: Tensor) -> Tensor:
+def crps(members: Tensor, truth: Tensor, *, pairs: bool = False) -> Tensor:
     """Fair continuous ranked probability score: E|X - y| - ½ E|X - X'|, X ≠ X' (Ferro 2014).
 
     Args:
         members: (M, ...), M ≥ 2.
         truth: (...).
+        pairs: see `half_distance`.
 
     Returns:
         (...) in the unit of the values.
     """
-    return (members - truth).abs().mean(0) - half_distance(members)
+    return (members - truth).abs().mean(0) - half_distance(members, pairs=pairs)
 
 
 @in_full
-def half_distance(members: Tensor) -> Tensor:
-    """½ E|X - X'| (...), X ≠ X', of members (M, ...), M ≥ 2."""
+def half_distance(members: Tensor, *, pairs: bool = False) -> Tensor:
+    """½ E|X - X'| (...), X ≠ X' independent, of members (M, ...), M ≥ 2.
+
+    Args:
+        members: drawn alike.
+        pairs: members 2k and 2k + 1 depend on each other, and are not held against each other;
+            M is even then, at least 4.
+    """
     count = len(members)
     ordered = members.sort(0).values
     weights = 2 * torch.arange(1, count + 1, dtype=members.dtype, device=members.device) - count - 1
-    return torch.einsum("m,m...->...", weights, ordered) / (count * (count - 1))
+    total = torch.einsum("m,m...->...", weights, ordered)
+    if not pairs:
+        return total / (count * (count - 1))
+    return (total - (members[::2] - members[1::2]).abs().sum(0)) / (count * (count - 2))
+
+
+@in_full
+def expected_square(members: Tensor, *, pairs: bool = False) -> Tensor:
+    """Mean square error (...) that the mean of members (M, ...) has where the truth is one of them.
+
+    (M + 1)/M · variance (Fortin et al. 2014). In pairs m ± d the means m are K = M/2 draws:
+    (K + 1)/K · variance of m + mean of d².
+
+    Args:
+        members: drawn alike, M ≥ 2.
+        pairs: members 2k and 2k + 1 depend on each other; M is even then, at least 4.
+    """
+    if not pairs:
+        return (len(members) + 1) / len(members) * members.var(0)
+    one, other = members[::2], members[1::2]
+    middle, half = (one + other) / 2, (one - other) / 2
+    return expected_square(middle) + half.square().mean(0)
 
 
 def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:
@@ -71,10 +99,8 @@ def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:
 
 def spread_skill(members: Tensor, truth: Tensor) -> float:
     """√((M+1)/M · mean variance) ÷ RMSE of the mean (Fortin et al. 2014); 1 where both agree."""
-    count = len(members)
-    variance = members.var(0, unbiased=True).mean()
     error = (members.mean(0) - truth).square().mean()
-    return float(((count + 1) / count * variance / error).sqrt())
+    return float((expected_square(members).mean() / error).sqrt())
 
 
 def ranks(members: Tensor, truth: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import xarray as xr
 
 from vgbdm.errors import InputError
@@ -15,6 +16,8 @@ GIVEN = "forcing_channels"
 """Attribute of a forecast: the channels that its model was given ahead, which it does not hold."""
 GIVEN_TRUTH = "given_truth"
 """Attribute of a forecast: what of the truth after its starts it was given."""
+MIRRORED = "members_in_pairs"
+"""Attribute of a forecast: 1 where members 2k and 2k + 1 are drawn by opposite numbers."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 
@@ -48,6 +51,29 @@ def open_forecast_dataset(
     if not place.is_dir():
         raise InputError(f"{argument}={place}: no such store; make it with vgbdm forecast-era5")
     return _with_axes(open_group(place, FORECAST_KIND, REMEDY), f"{argument}={place}")
+
+
+def mirrored(dataset: xr.Dataset, name: str) -> bool:
+    """Whether members 2k and 2k + 1 of a forecast, in its order, are drawn by opposite numbers.
+
+    Of a forecast in pairs, members may be selected: whole pairs, or one of each.
+
+    Raises:
+        InputError: if some of both are left.
+    """
+    if not dataset.attrs.get(MIRRORED) or dataset.sizes.get(MEMBER, 1) < 2:
+        return False
+    numbers = np.asarray(dataset[MEMBER].values)
+    halves, counts = np.unique(numbers // 2, return_counts=True)
+    if (counts == 1).all():
+        return False
+    if (counts == 2).all() and len(halves) > 1 and (numbers[::2] // 2 == numbers[1::2] // 2).all():
+        return True
+    raise InputError(
+        f"{name}: its members were drawn in pairs, {MEMBER} 2k and 2k + 1, of which some have lost "
+        f"theirs; select whole pairs, two at least, or one of each, such as {MEMBER}=slice(None, "
+        "None, 2)"
+    )
 
 
 def _with_axes(dataset: xr.Dataset, name: str) -> xr.Dataset:

@@ -18,6 +18,7 @@ import xarray as xr
 
 from climate.conventions.calendar import as_step, count_steps
 from climate.conventions.wording import date
+from climate.forecasts.access import MIRRORED
 from climate.forecasts.ahead_sources import Wanted
 from climate.forecasts.compatibility import about_training, roles_of
 from climate.forecasts.forcing import Given, forcing_ahead
@@ -29,6 +30,7 @@ from climate.forecasts.starts import InitialStates
 from climate.models.forecaster import Forecaster, forcing_of, prognostic_of
 from climate.store.mask import not_finite
 from vgbdm.errors import InputError
+from vgbdm.latents.members import FEWEST_IN_PAIRS, in_pairs
 from vgbdm.origin import software
 from vgbdm.precision import check_precision, computing
 from vgbdm.progress import progress
@@ -94,6 +96,9 @@ class Settings:
         forcing: of a model with forcing channels, a training store or a forecast that holds them at
             the valid times; None: what the initial states are from.
         aside: folder for what is made from a read-only store of these.
+        pairs: whether members 2k and 2k + 1 are drawn by opposite numbers, where members are an
+            even number of at least 4: their mean has less of the draws' chance in it. False: all
+            are independent.
     """
 
     lead: np.timedelta64
@@ -105,6 +110,7 @@ class Settings:
     boundary: Source = SELF
     forcing: Given | None = None
     aside: Path | None = None
+    pairs: bool = True
 
 
 class Forecasting:
@@ -125,6 +131,7 @@ class Forecasting:
         _check_weights(model)
         self.model, self.initial, self.settings = model, initial, settings
         members = count_members(model, settings.members)
+        self.paired = settings.pairs and members % 2 == 0 and members >= FEWEST_IN_PAIRS
         self.step = as_step(model.step_seconds)
         given = forcing_of(model)
         self.places = [c for c, name in enumerate(initial.channels) if name not in given]
@@ -200,6 +207,7 @@ class Forecasting:
             **(initial.region.attributes() if initial.region else {}),
             **told_of(self.known.values()),
             **roles_of(self.model),
+            **({MIRRORED: 1} if self.paired else {}),
             **about,
         }
         members = jobs.members or 1
@@ -248,9 +256,10 @@ class Forecasting:
         given: dict[str, Any] = {
             name: self._steps(known, places, job.members) for name, known in self.known.items()
         }
+        drawn = in_pairs(job.members) if job.members and self.paired else job.members
         with computing(self.settings.precision, self.device):
             made = self.model.forecast_steps(
-                states, times, count, job.members, self.settings.seed, **given
+                states, times, count, drawn, self.settings.seed, **given
             )
             for lead, x in enumerate(made, 1):
                 held.append(self._checked(x.float().cpu().numpy(), places))

@@ -21,6 +21,7 @@ from climate.forecasts.access import (
     GIVEN,
     GIVEN_TRUTH,
     MEMBER,
+    mirrored,
     name_of,
     open_forecast_dataset,
 )
@@ -52,6 +53,7 @@ class Forecast:
         given: channels of the store that it was given ahead, and does not forecast.
         usual: by channel, mean and standard deviation over the area in training; of a forecast of
             others, whose numbers are held against them.
+        mirrored: members 2k and 2k + 1 are drawn by opposite numbers.
     """
 
     path: Path
@@ -64,6 +66,7 @@ class Forecast:
     masks: Mapping[str, np.ndarray] = field(default_factory=dict)
     given: tuple[str, ...] = ()
     usual: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    mirrored: bool = False
 
     @property
     def leads(self) -> int:
@@ -307,7 +310,10 @@ def _check(dataset: xr.Dataset, path: Path, store: TrainingStore) -> Forecast:
     together = _together(dataset[names[0]])
     own = "statistics_hash" in dataset.attrs
     usual = {} if own else _usual(store, area, names)
-    forecast = Forecast(path, dataset, starts, step, area, together, changes, masks, given, usual)
+    forecast = Forecast(
+        path, dataset, starts, step, area, together, changes, masks, given, usual,
+        mirrored(dataset, f"forecast={path}"),
+    )  # fmt: skip
     _check_training(dataset, path, store, store.times[[starts[0], forecast.last(store)[-1]]])
     return forecast
 

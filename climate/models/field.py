@@ -7,7 +7,7 @@ vector pair is one), ``K`` forcing ones, ``S`` steps, ``H`` latitudes, ``W`` lon
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, Protocol
 
 import torch
@@ -349,7 +349,7 @@ class WeatherField(WeatherModel, GreyBoxField[StateWindows]):
         states: Tensor,
         times: Tensor,
         n_steps: int,
-        members: range | None = None,
+        members: Sequence[int] | None = None,
         seed: int = 0,
         boundary: Iterable[Tensor] | None = None,
         forcing: Iterable[Tensor] | None = None,

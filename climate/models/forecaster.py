@@ -6,7 +6,7 @@ Shapes: ``B`` starts, ``F`` frames of history, ``M`` members, ``C`` channels, ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from torch import Tensor
@@ -41,7 +41,7 @@ class Forecaster(Protocol):
         states: Tensor,
         times: Tensor,
         n_steps: int,
-        members: range | None = None,
+        members: Sequence[int] | None = None,
         seed: int = 0,
         boundary: Iterable[Tensor] | None = None,
         forcing: Iterable[Tensor] | None = None,
@@ -53,7 +53,9 @@ class Forecaster(Protocol):
             times: (B,) int64 seconds since 1970 of the initial state.
             n_steps: model steps.
             members: numbers of the members to draw, each of which depends on (seed, initial time,
-                its number) alone; only of a ``stochastic`` model. None: one forecast without draws.
+                its number) alone; only of a ``stochastic`` model. Number -1 - n should be drawn by
+                the opposite of what n is drawn by, and may be independent of it. None: one forecast
+                without draws.
             seed: of the draws.
             boundary: of a model with a ``region``: prognostic channels (B, 1 or M, P, H, W) at each
                 step, physical, of which the halo is taken; None: it evolves by itself.

@@ -126,7 +126,7 @@ class WeatherModel(nn.Module):
         states: Tensor,
         times: Tensor,
         n_steps: int,
-        members: range | None = None,
+        members: Sequence[int] | None = None,
         seed: int = 0,
         boundary: Iterable[Tensor] | None = None,
         forcing: Iterable[Tensor] | None = None,

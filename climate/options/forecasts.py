@@ -40,6 +40,7 @@ class ForecastEra5(Launched):
         forcing: store or forecast with what the model is given ahead, such as sst; null: store.
         members: of an ensemble; 1: one forecast without draws; null: 16 if stochastic, else 1.
         seed: of the members' draws.
+        pairs: draw members 2k and 2k + 1 by opposite numbers, where they are even and at least 4.
         checkpoint: whose weights.
         batch: forecasts at a time, starts × members; fewer where their states take above 1 GiB.
         region: what lies around it, of a regional model.
@@ -62,6 +63,7 @@ class ForecastEra5(Launched):
     forcing: Text | None
     members: Members | None
     seed: Seed
+    pairs: bool
     checkpoint: Literal["best", "last"]
     batch: Count
     region: Around

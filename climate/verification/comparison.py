@@ -110,7 +110,10 @@ def _compare_piece(
                 for pairs in series.pairs(starts, leads):
                     errors = pairs.members - series.states[pairs.valid]
                     anomalies = series.anomalies[pairs.valid]
-                    part.put(row, pairs, pair_statistics(errors, anomalies, series.area))
+                    statistics = pair_statistics(
+                        errors, anomalies, series.area, mirrored=forecast.mirrored
+                    )
+                    part.put(row, pairs, statistics)
                 total = sums.total(row, series.channel)
                 total.add(days[starts], part.rows[row], leads.start)
     return sums

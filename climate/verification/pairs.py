@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from climate.grids.area import Area
-from vgbdm.scores import crps
+from vgbdm.scores import crps, expected_square
 
 STATISTIC_NAMES = (
     "square", "root", "error", "product", "forecast_square", "truth_square", "crps",
@@ -24,19 +24,22 @@ STATISTIC_NAMES = (
 )  # fmt: skip
 
 
-def pair_statistics(errors: np.ndarray, anomalies: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+def pair_statistics(
+    errors: np.ndarray, anomalies: np.ndarray, area: Area, *, mirrored: bool = False
+) -> dict[str, np.ndarray]:
     """Area-weighted means of one variable, each (B,) float64.
 
     Args:
         errors: (M, B, H, W) of the members.
         anomalies: (B, H, W) of the truth, from climatology at the valid times.
         area: of the fields.
+        mirrored: members 2k and 2k + 1 are drawn by opposite numbers.
 
     Returns:
         Of the mean of the members: ``square`` of the error and its ``root``, ``error``,
         ``product`` of both anomalies, and their squares ``forecast_square`` and ``truth_square``.
         Of the distribution: ``crps`` (fair; the absolute error where there is one member) and
-        ``spread_square``, (M + 1)/M times the variance with M - 1; NaN where there is none.
+        ``spread_square`` (`vgbdm.scores.expected_square`); NaN where there is none.
     """
     error = mean_of(errors)
     predicted, square = anomalies + error, area.mean_product(error, error)
@@ -47,7 +50,7 @@ def pair_statistics(errors: np.ndarray, anomalies: np.ndarray, area: Area) -> di
         "product": area.mean_product(predicted, anomalies),
         "forecast_square": area.mean_product(predicted, predicted),
         "truth_square": area.mean_product(anomalies, anomalies),
-        **(_of_one(error, area) if len(errors) == 1 else _of_members(errors, area)),
+        **(_of_one(error, area) if len(errors) == 1 else _of_members(errors, area, mirrored)),
     }
 
 
@@ -60,12 +63,12 @@ def _of_one(error: np.ndarray, area: Area) -> dict[str, np.ndarray]:
     return {"crps": area.mean(np.abs(error)), "spread_square": np.full(len(error), np.nan)}
 
 
-def _of_members(errors: np.ndarray, area: Area) -> dict[str, np.ndarray]:
+def _of_members(errors: np.ndarray, area: Area, mirrored: bool) -> dict[str, np.ndarray]:
     """CRPS and spread of errors are those of the members."""
-    count, held = len(errors), torch.from_numpy(errors)
-    score = crps(held, torch.zeros((), dtype=held.dtype)).numpy()
-    spread = (count + 1) / count * area.mean(errors.var(0, ddof=1))
-    return {"crps": area.mean(score), "spread_square": spread}
+    held = torch.from_numpy(errors)
+    score = crps(held, torch.zeros((), dtype=held.dtype), pairs=mirrored).numpy()
+    spread = expected_square(held, pairs=mirrored).numpy()
+    return {"crps": area.mean(score), "spread_square": area.mean(spread)}
 
 
 def zonal_spectrum(fields: np.ndarray, area: Area) -> np.ndarray:

@@ -55,6 +55,7 @@ def _alike(a: Forecast, b: Forecast, store: TrainingStore) -> dict[str, bool]:
         f"steps ({duration(a.step)}, {duration(b.step)})": a.step == b.step,
         f"leads ({a.leads}, {b.leads})": a.leads == b.leads,
         f"members ({a.members}, {b.members})": a.members == b.members,
+        "members in pairs": a.mirrored == b.mirrored,
         "variables": a.scored(store) == b.scored(store),
         "models": None in models or models[0] == models[1],
     }

@@ -197,7 +197,7 @@ def _rows_of(
     place = pairs.start - series.piece.starts.start
     anomalies, first = series.anomalies[pairs.valid], window.initial[place]
     errors = pairs.members - truth
-    model = pair_statistics(errors, anomalies, area)
+    model = pair_statistics(errors, anomalies, area, mirrored=rows.forecast.mirrored)
     yield "model", model
     if rows.dressing is not None:
         width = rows.dressing[leads, series.c, :, None]

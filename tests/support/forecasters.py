@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -62,9 +64,10 @@ class Calibrated(Oracle):
         return truth + self._noise("centre", times, truth.shape[1:], 0)
 
     def forecast_ensemble(
-        self, states: Tensor, times: Tensor, steps: int, members: range, seed: int
+        self, states: Tensor, times: Tensor, steps: int, members: Sequence[int], seed: int
     ) -> Tensor:
         centre = self.forecast(states, times, steps)
         shape = centre.shape[1:]
-        noise = [self._noise("member", times, shape, seed, m) for m in members]
+        own = [(m, 1) if m >= 0 else (-1 - m, -1) for m in members]
+        noise = [sign * self._noise("member", times, shape, seed, m) for m, sign in own]
         return centre[:, None] + self.width * torch.stack(noise, 1)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vgbdm import scores
+from vgbdm.scores import crps, expected_square, half_distance
 
 
 def test_crps_is_the_fair_estimator():
@@ -35,6 +36,31 @@ def test_coverage_and_spread_skill_of_a_calibrated_ensemble():
     ranks = scores.ranks(members, truth)
     assert ranks.min() >= 0 and ranks.max() <= 64
     assert float(ranks.double().mean()) == pytest.approx(32, abs=0.5)
+
+
+def test_scores_of_pairs_are_those_of_independent_members():
+    """Of a nonlinear function of opposite numbers, whose pairs' means differ too."""
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randn(4, 200_000, generator=generator, dtype=torch.float64)
+    free = torch.randn(8, 200_000, generator=generator, dtype=torch.float64)
+    truth = torch.randn(200_000, generator=generator, dtype=torch.float64)
+    pairs = torch.stack((numbers, -numbers), 1).flatten(0, 1)
+    pairs, free, truth = (x + 0.3 * x.square() for x in (pairs, free, truth))
+    wanted, found = crps(free, truth).mean(), crps(pairs, truth, pairs=True).mean()
+    assert float(found) == pytest.approx(float(wanted), rel=0.005)
+    assert float(crps(pairs, truth).mean()) < 0.99 * float(wanted)
+    square = (pairs.mean(0) - truth).square().mean()
+    assert float(expected_square(pairs, pairs=True).mean() / square) == pytest.approx(1, abs=0.01)
+    assert float(square) < 0.95 * float((free.mean(0) - truth).square().mean())
+    assert float(expected_square(pairs).mean() / square) > 1.1
+    independent = expected_square(free, pairs=True).mean() / expected_square(free).mean()
+    assert float(independent) == pytest.approx(1, abs=0.01)
+
+
+def test_scores_of_two_pairs_by_hand():
+    members = torch.tensor([0.0, 4.0, 1.0, 2.0])
+    assert float(half_distance(members, pairs=True)) == (1 + 2 + 3 + 2) / 8
+    assert float(expected_square(members, pairs=True)) == 1.5 * 0.125 + (4 + 0.25) / 2
 
 
 def test_errors_by_hand():

@@ -10,7 +10,7 @@ Shapes: ``B`` samples, ``N`` points, ``L`` frames, ``T`` frames of a window, ``K
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from torch import Tensor
@@ -236,7 +236,7 @@ class GreyBoxField(Dynamics, Generic[Batch]):
         """-log prior of learned θ up to a constant, a scalar; None where none is learned."""
         return None
 
-    def members(self, seed: int, ids: Tensor, numbers: range) -> Members | None:
+    def members(self, seed: int, ids: Tensor, numbers: Sequence[int]) -> Members | None:
         """The draws of M members for samples (B,); None where nothing is drawn."""
         sizes = self.latent_sizes
         return None if sizes is None else Members(sizes, seed, ids, numbers)

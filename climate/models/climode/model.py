@@ -14,7 +14,7 @@ Shapes: ``B`` samples, ``F`` frames of history, ``S`` model steps, ``C`` channel
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -236,7 +236,7 @@ class ClimODE(WeatherModel):
         states: Tensor,
         times: Tensor,
         n_steps: int,
-        members: range | None = None,
+        members: Sequence[int] | None = None,
         seed: int = 0,
         boundary: Iterable[Tensor] | None = None,
         forcing: Iterable[Tensor] | None = None,

@@ -130,7 +130,8 @@ def test_the_file_says_what_made_it_and_is_the_same_when_made_again(store, forec
 def test_an_ensemble_has_its_members_as_realizations(store, tmp_path):
     model = Calibrated(store)
     for name, batch in (("out", 64), ("again", 20)):
-        write_forecast(model, store, tmp_path / name, lead=2 * SIX, members=4, batch=batch, seed=5)
+        how = {"members": 4, "batch": batch, "seed": 5, "pairs": False}
+        write_forecast(model, store, tmp_path / name, lead=2 * SIX, **how)
     dataset = xr.open_zarr(tmp_path / "out", consolidated=False)
     starts = store.anchors("test", SIX, 3, 2)
     assert dataset["v10"].dims == ("time", "realization", "lead_time", "lat", "lon")

@@ -24,7 +24,7 @@ from climate.operators.sphere import SpectralOperators
 from vgbdm.errors import InputError
 from vgbdm.fields.grey_box import Window
 from vgbdm.latents.distributions import DiagonalGaussian
-from vgbdm.latents.members import Members
+from vgbdm.latents.members import Members, in_pairs
 from vgbdm.paths.linear import LinearPath
 from vgbdm.randomness import keyed_normal, pair_keys
 
@@ -124,6 +124,21 @@ def test_members_are_keyed_by_seed_sample_and_number():
         assert not torch.equal(
             Members(latents, seed, ids, range(number, number + 1)).theta(), whole.theta()
         )
+
+
+def test_members_in_pairs_take_opposite_numbers():
+    latents = make_model(GRIDS["coarse"], latents=make_latents(memory=0.6)).latent_sizes
+    ids = torch.tensor([5, 7])
+    numbers = in_pairs(range(5))
+    assert numbers == [0, -1, 1, -2, 2]
+    paired, plain = Members(latents, 3, ids, numbers), Members(latents, 3, ids, range(3))
+    later = Members(latents, 3, ids, in_pairs(range(2, 4)))
+    for _ in range(3):
+        zeta, own = (each.next_zeta().unflatten(0, (2, -1)) for each in (paired, plain))
+        assert torch.equal(zeta[:, ::2], own)
+        assert torch.equal(zeta[:, 1::2], -own[:, :2])
+        assert torch.equal(later.next_zeta().unflatten(0, (2, -1)), zeta[:, 2:4])
+    assert torch.equal(paired.theta()[1::5], -plain.theta()[::3])
 
 
 def test_theta_of_a_member_is_drawn_once_and_zeta_at_every_step():

@@ -73,7 +73,7 @@ def result(sea, forecast):
 @pytest.fixture(scope="module")
 def ensemble(sea, tmp_path_factory):
     path = tmp_path_factory.mktemp("ensemble") / "out"
-    write_forecast(Off(sea, stochastic=True), sea, path, lead=2 * SIX, members=4)
+    write_forecast(Off(sea, stochastic=True), sea, path, lead=2 * SIX, members=4, pairs=False)
     return open_forecast(path, sea)
 
 

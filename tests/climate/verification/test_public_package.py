@@ -23,7 +23,7 @@ def case(request, store, tmp_path_factory):
     """Ours, the file as xarray opens it, and the truth at its valid times as a dataset."""
     path, members = tmp_path_factory.mktemp("public") / "out", request.param
     model = Oracle(store, 0.5) if members == 1 else Calibrated(store)
-    write_forecast(model, store, path, lead=2 * SIX, members=members)
+    write_forecast(model, store, path, lead=2 * SIX, members=members, pairs=False)
     ours = score(open_forecast(path, store), store).scorecard
     dataset = xr.open_zarr(path, consolidated=False)
     states = xr.open_zarr(store.path, consolidated=False)["state"]
