@@ -11,7 +11,8 @@ which `python benchmarks/weather_page.py` makes the table of the documentation.
 A line of table.csv is of a variable, row, seed and lead. rmse: root of the mean over starts, of the
 mean of an ensemble. crps: fair, of 16 members; those of a row …_dressed, and of climatology, are
 drawn about it (`climate.verification.draws`); of a single forecast its absolute error.
-spread_skill: 1 where the members spread as the mean errs. steps: of training.
+spread_skill: 1 where the members spread as the mean errs. steps: of training; of a row that goes on
+from another model, which takes its share of the minutes, those of both.
 """
 
 from __future__ import annotations
@@ -41,18 +42,31 @@ def run(name: str, threads: int, *options: str) -> None:
         sys.exit(f"{' '.join(command)}\n{done.stderr[-2000:]}")
 
 
+def stages(cfg: DictConfig, row: str, folder: Path) -> list[tuple[Path, str, float, list[str]]]:
+    """The trainings of a row one after the other: run folder, model, minutes, further options."""
+    last, options = folder / "run", cfg.row_options.get(row, [])
+    if row not in cfg.begun:
+        return [(last, row, cfg.minutes, options)]
+    model, first, minutes = cfg.begun[row], folder / "begun", cfg.begun_share * cfg.minutes
+    return [
+        (first, model, minutes, cfg.row_options.get(model, [])),
+        (last, row, cfg.minutes - minutes, [*options, f"init={first}"]),
+    ]
+
+
 def train_and_score(cfg: DictConfig, row: str, seed: int) -> None:
     """One run with its forecasts and scores, unless it is finished."""
     folder = Path(cfg.out) / "runs" / f"{row}-{seed}"
     if (folder / "scores" / "scorecard.csv").exists():
         return
     store, model = f"store={cfg.store}", folder / "run"
-    options = {o.partition("=")[0]: o for o in (*cfg.options, *cfg.row_options.get(row, []))}
-    run(
-        "train_era5", cfg.threads, store, f"run_dir={model}", f"model={row}",
-        f"seed={seed}", f"trainer.max_minutes={cfg.minutes}", "backend=single", "resume=true",
-        *options.values(),
-    )  # fmt: skip
+    for run_dir, name, minutes, more in stages(cfg, row, folder):
+        options = {o.partition("=")[0]: o for o in (*cfg.options, *more)}
+        run(
+            "train_era5", cfg.threads, store, f"run_dir={run_dir}", f"model={name}",
+            f"seed={seed}", f"trainer.max_minutes={minutes:g}", "backend=single", "resume=true",
+            *options.values(),
+        )  # fmt: skip
     for split in ("val", "test"):
         out = folder / split
         if not out.exists():

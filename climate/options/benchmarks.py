@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from annotated_types import Len, MinLen
+from annotated_types import Interval, Len, MinLen
 
 from climate.options.words import DistinctNames, Duration, Hours
 from vgbdm.options.kinds import Budget, Count, Positive, Text, Unit
@@ -91,6 +91,8 @@ class BenchmarkWeather(Options):
         shown_hours: leads in the Markdown table.
         options: further options of every training.
         row_options: row → further options of its training.
+        begun: row → model that is trained first, and that it goes on from.
+        begun_share: of the minutes that such a model is trained for.
         results: a file for the means over seeds, of which a page is made; null: none.
     """
 
@@ -104,4 +106,6 @@ class BenchmarkWeather(Options):
     shown_hours: Hours
     options: list[Text]
     row_options: dict[str, list[Text]]
+    begun: dict[str, Text]
+    begun_share: Annotated[float, Interval(gt=0, lt=1)]
     results: Text | None

@@ -96,15 +96,15 @@ def freeze(field: nn.Module, parts: Sequence[str]) -> None:
     """Let the parameters under some names stand still: a stage does not use them.
 
     Raises:
-        InputError: if these are all, as of a model without what the stage trains.
+        InputError: if these are all.
     """
     for name, parameter in field.named_parameters():
         if name.startswith(tuple(f"{part}." for part in parts)):
             parameter.requires_grad_(False)
     if not any(parameter.requires_grad for parameter in field.parameters()):
         raise InputError(
-            "finetune=…: all of this model's parameters stand still in it; finetune=draws is for "
-            "models with latents, choose model=vgbdm"
+            f"finetune.frozen=[{','.join(parts)}]: these are all of this model's parameters; leave "
+            "out what is to be trained"
         )
 
 

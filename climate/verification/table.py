@@ -49,7 +49,7 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
 
     Args:
         folder: of the runs, each ``<row>-<seed>`` with ``run``, ``scores`` and, but for the first
-            row, ``compared``.
+            row, ``compared``; ``begun`` is what its run went on from.
         rows: models.
         seeds: of every model.
 
@@ -64,7 +64,11 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
         if not card.exists():
             raise InputError(f"{place}: has no scores; run the benchmark again to finish it")
         table = pd.read_csv(card)
-        steps = int(json.loads((place / "run" / "last.json").read_text())["step"])
+        steps = sum(
+            int(json.loads(last.read_text())["step"])
+            for last in (place / "begun" / "last.json", place / "run" / "last.json")
+            if last.exists()
+        )
         parts += list(_rows_of(table, row, seed, steps, alone=bool(parts)))
         if row != rows[0]:
             other = pd.read_csv(place / "compared" / "comparison.csv")

@@ -25,10 +25,7 @@ VARIANTS = [
 READING = {*(f"method={name}" for name in ADAPTIVE), "gradient=adjoint"}
 """Solvers whose host reads the device: torchdiffeq's, which choose their steps by what they see."""
 
-REFUSALS = (
-    "is trained by rollouts already", "its winds are fitted on the globe",
-    "is for models with latents",
-)  # fmt: skip
+REFUSALS = ("is trained by rollouts already", "its winds are fitted on the globe")
 """Why a model and a task, or a model and a fine-tuning, are refused together."""
 
 

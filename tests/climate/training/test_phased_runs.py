@@ -83,14 +83,20 @@ def test_a_run_begins_with_weights_of_gbdm_and_its_first_forecasts_are_gbdm_s(
         run(store, tmp_path / "wider", *more, "size.width=24")
 
 
-def test_an_ensemble_is_tuned_about_a_trained_field_that_stands_still(store, gbdm, tmp_path):
-    tuned = tmp_path / "tuned"
+def test_an_ensemble_is_tuned_from_a_trained_field(store, gbdm, tmp_path):
+    """Of all that forecasts use; with parts of it frozen, as is asked for."""
     options = ["model=vgbdm", *SMALL, *LATENTS, *SHORT, f"init={gbdm}", "finetune=draws"]
-    run(store, tuned, *options)
-    before, after = best_of(gbdm)[0], tensors(tuned, 2)
+    run(store, tmp_path / "tuned", *options)
+    before, after = best_of(gbdm)[0], tensors(tmp_path / "tuned", 2)
     assert before.keys() < after.keys()
-    assert all(np.array_equal(value, after[name]) for name, value in before.items())
+    still = [name for name, value in before.items() if np.array_equal(value, after[name])]
+    assert not [name for name in still if name.startswith(("trunk.", "attention."))]
     assert after["trunk.drawn.conv.weight"].any()
+    run(store, tmp_path / "about", *options, "finetune.frozen=[latents.posterior,trunk.blocks]")
+    about = tensors(tmp_path / "about", 2)
+    blocks = [name for name in before if name.startswith("trunk.blocks.")]
+    assert blocks and all(np.array_equal(before[name], about[name]) for name in blocks)
+    assert about["trunk.drawn.conv.weight"].any()
 
 
 @pytest.mark.slow

@@ -50,8 +50,8 @@ def ensemble(store, tmp_path_factory):
     """A calibrated ensemble of 8, what it comes to dressed, and the dress, of validation."""
     folder = tmp_path_factory.mktemp("ensembles")
     model = Calibrated(store)
-    write_forecast(model, store, folder / "test", lead=2 * SIX, members=8)
-    write_forecast(model, store, folder / "val", lead=3 * SIX, members=8, split="val")
+    write_forecast(model, store, folder / "test", lead=2 * SIX, members=8, pairs=False)
+    write_forecast(model, store, folder / "val", lead=3 * SIX, members=8, split="val", pairs=False)
     forecast, dress = (open_forecast(folder / name, store) for name in ("test", "val"))
     return forecast, score(forecast, store, dress), dress
 
