@@ -5,8 +5,8 @@ python benchmarks/weather_page.py          after a benchmark has written its fil
 ``weather-real.csv`` (``benchmarks/weather.py results=…``) holds a line for each row, variable and
 lead: means over seeds with their standard deviations (``…_std``), and the paired difference of its
 RMSE from the first row's with how many seeds have an interval below or above 0.
-``weather-folds.csv`` is that of ``benchmarks/weather_folds.py``. How a file was made stands in
-``about.csv`` beside it.
+``weather-folds.csv`` is that of ``benchmarks/weather_folds.py``, ``weather-folds-first.csv`` of an
+earlier commit. How a file was made stands in ``about.csv`` beside it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,11 @@ from climate.verification.table import KEY_COLUMNS, ScoreTable, markdown  # noqa
 from vgbdm.report.tables import write_csv  # noqa: E402
 
 PAGE = REPO / "docs" / "benchmarks.md"
-TABLES = {"weather real": "weather-real.csv", "weather folds": "weather-folds.csv"}
+TABLES = {
+    "weather real": "weather-real.csv",
+    "weather folds": "weather-folds.csv",
+    "first weather folds": "weather-folds-first.csv",
+}
 """Marks of the page → file of results."""
 HOURS = (6, 12, 24, 42)
 COMPARED = ("difference", "low", "high", "first_better", "first_worse", "seeds")
@@ -77,7 +81,7 @@ def folds(path: Path) -> str:
 def text_of(title: str, results: Path = RESULTS) -> str:
     """What stands between the marks of the page."""
     path = results / TABLES[title]
-    text = folds(path) if title == "weather folds" else markdown(read(path), HOURS)
+    text = folds(path) if "folds" in title else markdown(read(path), HOURS)
     return f"{origin(results, path.name)}\n\n{text}"
 
 

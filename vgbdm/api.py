@@ -98,7 +98,8 @@ def forecast(
             steps of the model; of systems how many frames, each the model's interval after the
             last, or their times after the last.
         members: of an ensemble; 1: one forecast without draws; None: 16 of a model that has
-            latents, 1 of any other.
+            latents, 1 of any other. Of weather an even number from 4 on comes in pairs of opposite
+            draws (the attribute ``members_in_pairs``).
         t: of systems: times (L,) or (N, L) of x, where its own coordinates do not tell them.
         seed: of the draws.
         batch: forecasts at a time, starts times members; bounds memory.

@@ -149,6 +149,11 @@ def _rules_of_scores(forecast: Forecast, store: TrainingStore, intervals: str) -
         "intervals": intervals,
         "spectra": SPECTRUM_RULE + ("; none of masked variables" if masked else ""),
     }
+    if forecast.mirrored:
+        rules["members"] = (
+            "in pairs of opposite draws, m ± d: the CRPS holds members of a pair against the truth "
+            "and not against each other, and the spread is (K+1)/K · variance of K m + mean of d²"
+        )
     if masked:
         rules["masked"] = masked
     if forecast.boundary:

@@ -61,9 +61,16 @@ def test_a_model_of_a_masked_channel_reads_no_more(fake, tmp_path, model):
     assert facts["forecast_reads"] == 0
 
 
-@pytest.mark.parametrize("finetune", names("finetune"))
+FINETUNED = [("vgbdm", "draws"), *((model, "rollout") for model in MODELS)]
+"""Model and stage: both stages have one objective."""
+
+
+def test_every_stage_is_tried():
+    assert {stage for _, stage in FINETUNED} == {*names("finetune")}
+
+
+@pytest.mark.parametrize(("model", "finetune"), FINETUNED)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("model", MODELS)
 def test_a_model_is_fine_tuned(fake, store_of, model, task, finetune):
     options = [f"model={model}", f"task={task}", f"finetune={finetune}", "init=unused"]
     facts = fake(fake_weather.train, store_of(task), *options)

@@ -31,7 +31,9 @@ def test_a_forecast_in_pairs_scores_like_one_of_independent_members(store, tmp_p
         write_forecast(
             Calibrated(store), store, tmp_path / name, lead=SIX, members=8, pairs=pairs
         )  # fmt: skip
-        card = score(open_forecast(tmp_path / name, store), store).scorecard
+        scored = score(open_forecast(tmp_path / name, store), store)
+        assert ("members" in scored.rules) == pairs
+        card = scored.scorecard
         found[name] = card[card["row"] == "model"].set_index("variable")
     dataset = xr.open_zarr(tmp_path / "pairs", consolidated=False)
     half = open_forecast(dataset.isel(realization=slice(None, None, 2)), store)
