@@ -8,9 +8,10 @@ on paired starts. DIR/table.csv and DIR/report.html are the result; finished run
 an interrupted matrix goes on. `results=benchmarks/results/weather-real.csv` keeps the means, of
 which `python benchmarks/weather_page.py` makes the table of the documentation.
 
-A line of table.csv is of a variable, row, seed and lead. rmse: root of the mean over starts, of the
-mean of an ensemble. crps: fair, of 16 members; those of a row …_dressed, and of climatology, are
-drawn about it (`climate.verification.draws`); of a single forecast its absolute error.
+A line of table.csv is of a variable, row, seed and lead, in hours. rmse: root of the mean over
+starts, of the mean of an ensemble. crps: fair, of 16 members; those of a row …_dressed, and of
+climatology, are drawn about it (`climate.verification.draws`); of a single forecast its absolute
+error.
 spread_skill: 1 where the members spread as the mean errs. steps: of training; of a row that goes on
 from another model, which takes its share of the minutes, those of both.
 """

@@ -18,7 +18,7 @@ from vgbdm.errors import InputError
 REPORTED = ("rmse_root_of_mean", "acc", "crps", "spread_skill")
 TRIVIAL = ("persistence", "damped_persistence", "climatology")
 KEY_COLUMNS = ["row", "variable", "lead_hours"]
-LINE_COLUMNS = ["variable", "row", "seed", "lead_hours", "rmse", "crps", "spread_skill", "steps"]
+LINE_COLUMNS = ["variable", "row", "seed", "lead", "rmse", "crps", "spread_skill", "steps"]
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class ScoreTable:
             interval below 0 (``first_better``), above it (``first_worse``), of ``seeds``.
         rows: models, the first one first.
         runs: folder of each (row, seed).
-        lines: `LINE_COLUMNS` of each variable, row, seed and lead; a row that needs no model has no
-            seed and no steps, and is that of the first run.
+        lines: `LINE_COLUMNS` of each variable, row, seed and lead in hours; a row that needs no
+            model has no seed and no steps, and is that of the first run.
     """
 
     scores: pd.DataFrame
@@ -77,7 +77,7 @@ def collect(folder: Path, rows: Sequence[str], seeds: Sequence[int]) -> ScoreTab
     scores = _mean_over_seeds(lines)
     order = {name: k for k, name in enumerate([*rows, f"{rows[0]}_dressed", *TRIVIAL])}
     scores = scores.sort_values("row", key=lambda r: r.map(order).fillna(len(order)), kind="stable")
-    lines = lines.rename(columns={"rmse_root_of_mean": "rmse"})[LINE_COLUMNS]
+    lines = lines.rename(columns={"rmse_root_of_mean": "rmse", "lead_hours": "lead"})[LINE_COLUMNS]
     lines = lines.astype({"seed": "Int64", "steps": "Int64"})
     return ScoreTable(scores, _differences(compared), tuple(rows), runs, lines)
 
