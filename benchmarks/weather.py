@@ -46,9 +46,10 @@ def run(name: str, threads: int, *options: str) -> None:
 def stages(cfg: DictConfig, row: str, folder: Path) -> list[tuple[Path, str, float, list[str]]]:
     """The trainings of a row one after the other: run folder, model, minutes, further options."""
     last, options = folder / "run", cfg.row_options.get(row, [])
-    if row not in cfg.begun:
+    model = cfg.begun.get(row)
+    if model is None:
         return [(last, row, cfg.minutes, options)]
-    model, first, minutes = cfg.begun[row], folder / "begun", cfg.begun_share * cfg.minutes
+    first, minutes = folder / "begun", cfg.begun_share * cfg.minutes
     return [
         (first, model, minutes, cfg.row_options.get(model, [])),
         (last, row, cfg.minutes - minutes, [*options, f"init={first}"]),

@@ -59,21 +59,32 @@ def half_distance(members: Tensor, *, pairs: bool = False) -> Tensor:
 
 
 @in_full
-def expected_square(members: Tensor, *, pairs: bool = False) -> Tensor:
-    """Mean square error (...) that the mean of members (M, ...) has where the truth is one of them.
-
-    (M + 1)/M · variance (Fortin et al. 2014). In pairs m ± d the means m are K = M/2 draws:
-    (K + 1)/K · variance of m + mean of d².
+def variance(members: Tensor, *, pairs: bool = False) -> Tensor:
+    """Of what members (M, ...) are drawn from, (...); in pairs m ± d that of m + mean of d².
 
     Args:
         members: drawn alike, M ≥ 2.
         pairs: members 2k and 2k + 1 depend on each other; M is even then, at least 4.
     """
     if not pairs:
-        return (len(members) + 1) / len(members) * members.var(0)
+        return members.var(0)
     one, other = members[::2], members[1::2]
-    middle, half = (one + other) / 2, (one - other) / 2
-    return expected_square(middle) + half.square().mean(0)
+    return ((one + other) / 2).var(0) + ((one - other) / 2).square().mean(0)
+
+
+@in_full
+def expected_square(members: Tensor, *, pairs: bool = False) -> Tensor:
+    """Mean square error (...) that the mean of members (M, ...) has where the truth is one of them.
+
+    `variance` and that of the mean of the draws: of M members (M + 1)/M · variance (Fortin et al.
+    2014); in pairs m ± d of K = M/2 means, (K + 1)/K · variance of m + mean of d².
+
+    Args:
+        members: drawn alike, M ≥ 2.
+        pairs: see `variance`.
+    """
+    draws = (members[::2] + members[1::2]) / 2 if pairs else members
+    return variance(members, pairs=pairs) + draws.var(0) / len(draws)
 
 
 def coverage(members: Tensor, truth: Tensor, level: float = 0.9) -> float:

@@ -17,7 +17,8 @@ GIVEN = "forcing_channels"
 GIVEN_TRUTH = "given_truth"
 """Attribute of a forecast: what of the truth after its starts it was given."""
 MIRRORED = "members_in_pairs"
-"""Attribute of a forecast: 1 where members 2k and 2k + 1 are drawn by opposite numbers."""
+"""Attribute of a forecast and of its members' numbers: 1 where 2k and 2k + 1 are drawn by opposite
+numbers."""
 AXES = ("time", "lead_time", "lat", "lon")
 REMEDY = "remove it and make it again with vgbdm forecast-era5"
 
@@ -61,7 +62,8 @@ def mirrored(dataset: xr.Dataset, name: str) -> bool:
     Raises:
         InputError: if some of both are left.
     """
-    if not dataset.attrs.get(MIRRORED) or dataset.sizes.get(MEMBER, 1) < 2:
+    marks = (dataset.attrs, dataset[MEMBER].attrs if MEMBER in dataset.coords else {})
+    if not any(held.get(MIRRORED) for held in marks) or dataset.sizes.get(MEMBER, 1) < 2:
         return False
     numbers = np.asarray(dataset[MEMBER].values)
     halves, counts = np.unique(numbers // 2, return_counts=True)
@@ -71,8 +73,8 @@ def mirrored(dataset: xr.Dataset, name: str) -> bool:
         return True
     raise InputError(
         f"{name}: its members were drawn in pairs, {MEMBER} 2k and 2k + 1, of which some have lost "
-        f"theirs; select whole pairs, two at least, or one of each, such as {MEMBER}=slice(None, "
-        "None, 2)"
+        "theirs or stand there more than once; number them apart, and select whole pairs, two at "
+        f"least, or one of each, such as {MEMBER}=slice(None, None, 2)"
     )
 
 

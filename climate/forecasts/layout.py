@@ -13,6 +13,7 @@ import xarray as xr
 
 from climate.conventions.calendar import in_unit_of, is_monthly, step_seconds
 from climate.conventions.wording import duration
+from climate.forecasts.access import MIRRORED
 from climate.forecasts.starts import InitialStates
 from vgbdm.errors import InputError
 
@@ -55,7 +56,10 @@ def forecast_layout(
         for name in channels
     }
     if members > 1:
-        number = {"standard_name": "realization", "long_name": "ensemble member", "units": "1"}
+        number: dict[str, Any] = {"standard_name": "realization", "units": "1"}
+        number["long_name"] = "ensemble member"
+        if MIRRORED in attributes:
+            number[MIRRORED] = attributes[MIRRORED]
         coords["realization"] = ("realization", np.arange(members, dtype=np.int32), number)
     return xr.Dataset(fields, coords, {"Conventions": "CF-1.11", **attributes})
 

@@ -91,7 +91,7 @@ class BenchmarkWeather(Options):
         shown_hours: leads in the Markdown table.
         options: further options of every training.
         row_options: row → further options of its training.
-        begun: row → model that is trained first, and that it goes on from.
+        begun: row → model that is trained first, and that it goes on from; null: none.
         begun_share: of the minutes that such a model is trained for.
         results: a file for the means over seeds, of which a page is made; null: none.
     """
@@ -106,6 +106,6 @@ class BenchmarkWeather(Options):
     shown_hours: Hours
     options: list[Text]
     row_options: dict[str, list[Text]]
-    begun: dict[str, Text]
+    begun: dict[str, Text | None]
     begun_share: Annotated[float, Interval(gt=0, lt=1)]
     results: Text | None

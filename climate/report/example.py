@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
 from climate.conventions.wording import date, with_unit
@@ -22,6 +23,7 @@ from climate.store.layout import TrainingStore
 from vgbdm.report.legends import legend
 from vgbdm.report.page import draw
 from vgbdm.report.parts import Part, Picture, Text
+from vgbdm.scores import variance
 
 FRAMES, FRAME_ROWS = 24, 128
 """Of an animation at most: leads, and latitudes of each."""
@@ -44,6 +46,7 @@ class Chosen:
         frames: places of the leads of the animation.
         every: each how many-th point it has, for it to be drawn in seconds.
         moving: of the first variable at these leads, forecast and truth, each (H, W), thinned.
+        mirrored: members 2k and 2k + 1 are drawn by opposite numbers.
     """
 
     hours: list[int]
@@ -56,6 +59,7 @@ class Chosen:
     plumes: dict[str, np.ndarray] = field(default_factory=dict)
     line: dict[str, np.ndarray] = field(default_factory=dict)
     moving: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    mirrored: bool = False
 
 
 def one_forecast(forecast: Forecast, store: TrainingStore, units: Mapping[str, str]) -> list[Part]:
@@ -103,6 +107,7 @@ def choose(forecast: Forecast, store: TrainingStore, place: int) -> Chosen:
     frames = np.linspace(0, len(hours) - 1, min(FRAMES, len(hours))).round().astype(int)
     every = -(-len(forecast.area.lat) // FRAME_ROWS)
     chosen = Chosen(hours, lead, nearest(forecast.area), frames.tolist(), every)
+    chosen.mirrored = forecast.mirrored
     scored = forecast.scored(store)
     truths = _truths(forecast, store, place, chosen)
     for c, name in scored.items():
@@ -189,7 +194,8 @@ def _maps(name: str, chosen: Chosen, ground: Ground, when: str) -> list[Part]:
     panels = [Panel(f"{name}, {kind}", mean), Panel("truth", truth)]
     panels.append(Panel(f"error ({kind} - truth)", error, "difference"))
     if count > 1:
-        panels.append(Panel("spread (standard deviation)", members.std(0, ddof=1), "spread"))
+        spread = variance(torch.from_numpy(members), pairs=chosen.mirrored).sqrt().numpy()
+        panels.append(Panel("spread (standard deviation)", spread, "spread"))
     unit = ground.units
     alt = (
         f"Maps of {with_unit(name, unit)}, {when}: the {kind}, from {np.nanmin(mean):.4g} to "

@@ -183,13 +183,14 @@ def rank_histograms(table: pd.DataFrame) -> bytes:
         places = [(variable, lead) for variable in variables for lead in leads]
         for axis, (variable, lead) in zip(axes, places, strict=True):
             chosen = (table["variable"] == variable) & (table["lead_hours"] == lead)
-            title = [f"{variable}, {lead} h"]
+            title, longest = [f"{variable}, {lead} h"], table[chosen].groupby("row").size().max()
             for k, row in enumerate(rows):
                 shares = table[chosen & (table["row"] == row)]
-                place = shares["rank"] + (k - (len(rows) - 1) / 2) * BARS / len(rows)
-                look: dict[str, Any] = {"color": COLOURS[row], "width": BARS / len(rows)}
+                wide = longest / max(len(shares), 1)  # rows of fewer ranks fill the same width
+                place = wide * (shares["rank"] + 0.5 + (k - (len(rows) - 1) / 2) * BARS / len(rows))
+                look: dict[str, Any] = {"color": COLOURS[row], "width": wide * BARS / len(rows)}
                 look["label"] = named(row)
-                axis.bar(place, shares["share"] * len(shares), **look)
+                axis.bar(place - 0.5, shares["share"] * len(shares), **look)
                 word = rank_word(shares["share"].to_numpy())
                 title += [f"{named(row)}: {word}"] if word != EVEN else []
             axis.axhline(1, color=COLOURS["truth"], linewidth=0.8)

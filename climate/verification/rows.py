@@ -177,7 +177,10 @@ def _add_forecasts(rows: Rows, series: Series, starts: slice, leads: slice, sums
     part = PartStatistics(starts, leads)
     for pairs in series.pairs(starts, leads):
         truth = series.states[pairs.valid]
-        sums.shapes.add(series.channel, pairs.leads.start, pairs.members, truth, series.area)
+        sums.shapes.add(
+            series.channel, pairs.leads.start, pairs.members, truth, series.area,
+            rows.forecast.mirrored,
+        )  # fmt: skip
         for row, statistics in _rows_of(rows, series, pairs, truth, sums.shapes):
             part.put(row, pairs, statistics)
     for row, statistics in part.rows.items():

@@ -151,9 +151,11 @@ def _rules_of_scores(forecast: Forecast, store: TrainingStore, intervals: str) -
     }
     if forecast.mirrored:
         rules["members"] = (
-            "in pairs of opposite draws, m ± d: the CRPS holds members of a pair against the truth "
-            "and not against each other, and the spread is (K+1)/K · variance of K m + mean of d²"
+            "in pairs of opposite draws, m ± d, which stand for independent ones: the CRPS holds "
+            "members of a pair against the truth and not against each other, and the spread is "
+            "(K+1)/K · variance of K m + mean of d²"
         )
+        rules["spread_skill"] = "of members in pairs as said there; " + rules["spread_skill"]
     if masked:
         rules["masked"] = masked
     if forecast.boundary:

@@ -24,7 +24,7 @@ ENSEMBLES = ("model", "model_dressed", "climatology")
 """Rows that may have ranks."""
 RANK_RULE = (
     "area-weighted share of truths at each rank among the members, or among the draws of a normal "
-    "row; ties shared evenly"
+    "row; ties shared evenly; of members in pairs the mean of two halves, one of each pair"
 )
 
 
@@ -47,8 +47,9 @@ class Shapes:
         self.starts: dict[str, np.ndarray] = {}
 
     def add(
-        self, variable: str, lead: int, members: np.ndarray, truth: np.ndarray, area: Area
-    ) -> None:
+        self, variable: str, lead: int, members: np.ndarray, truth: np.ndarray, area: Area,
+        mirrored: bool = False,
+    ) -> None:  # fmt: skip
         """Take in forecasts from one start and their truth.
 
         Args:
@@ -57,6 +58,8 @@ class Shapes:
             members: (M, B, H, W), at leads that follow each other.
             truth: (B, H, W).
             area: of the variable; where some of it is masked there are no spectra.
+            mirrored: members 2k and 2k + 1 are drawn by opposite numbers: a truth is between them
+                too often, and is ranked among one of each pair, M/2 members.
         """
         leads = slice(lead, lead + len(truth))
         self._sum(self.starts, variable, leads, np.ones((len(truth), 1)))
@@ -67,7 +70,9 @@ class Shapes:
                 power = zonal_spectrum(mean_of(members), area)
                 self._sum(self.spectra, ("model_mean", variable), leads, power)
         if len(members) > 1:
-            self.add_ranks("model", variable, leads, rank_histogram(members, truth, area))
+            halves = (members[::2], members[1::2]) if mirrored else (members,)
+            shares = mean_of(np.stack([rank_histogram(half, truth, area) for half in halves]))
+            self.add_ranks("model", variable, leads, shares)
 
     def add_ranks(self, row: str, variable: str, leads: slice, shares: np.ndarray) -> None:
         """Take in a row's rank histograms (S, M + 1), of a start or summed over some."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vgbdm import scores
-from vgbdm.scores import crps, expected_square, half_distance
+from vgbdm.scores import crps, expected_square, half_distance, variance
 
 
 def test_crps_is_the_fair_estimator():
@@ -60,6 +60,7 @@ def test_scores_of_pairs_are_those_of_independent_members():
 def test_scores_of_two_pairs_by_hand():
     members = torch.tensor([0.0, 4.0, 1.0, 2.0])
     assert float(half_distance(members, pairs=True)) == (1 + 2 + 3 + 2) / 8
+    assert float(variance(members, pairs=True)) == 0.125 + (4 + 0.25) / 2
     assert float(expected_square(members, pairs=True)) == 1.5 * 0.125 + (4 + 0.25) / 2
 
 

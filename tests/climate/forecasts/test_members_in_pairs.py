@@ -35,6 +35,10 @@ def test_a_forecast_in_pairs_scores_like_one_of_independent_members(store, tmp_p
         assert ("members" in scored.rules) == pairs
         card = scored.scorecard
         found[name] = card[card["row"] == "model"].set_index("variable")
+        ranks = scored.ranks[scored.ranks["row"] == "model"]
+        counted = 5 if pairs else 9  # among one of each pair
+        assert set(ranks["rank"]) == set(range(counted))
+        assert np.allclose(ranks["share"] * counted, 1, atol=0.15)
     dataset = xr.open_zarr(tmp_path / "pairs", consolidated=False)
     half = open_forecast(dataset.isel(realization=slice(None, None, 2)), store)
     card = score(half, store).scorecard
@@ -51,6 +55,8 @@ def test_half_of_some_pairs_is_refused(store, tmp_path):
     dataset = xr.open_zarr(tmp_path / "out", consolidated=False)
     turned = open_forecast(dataset.isel(realization=[1, 0, 3, 2]), store)
     assert turned.mirrored
-    for members in ([0, 1, 2], [0, 1], [0, 2, 1, 3]):
+    alone = xr.Dataset({name: dataset[name] for name in dataset.data_vars})  # without attributes
+    assert open_forecast(alone.assign_attrs(statistics_hash=store.statistics.hash), store).mirrored
+    for members in ([0, 1, 2], [0, 1], [0, 2, 1, 3], [0, 1, 0, 1]):
         part = dataset.isel(realization=members)
         refused(lambda part=part: open_forecast(part, store), "drawn in pairs", "whole pairs")

@@ -38,7 +38,8 @@ def forecast(count=2, together=2):
 
     return SimpleNamespace(
         starts=np.array([5, 9, 20]), hours=[6, 12, 18, 24, 30], leads=5, area=AREA, step="six",
-        members=count, read=of, seen=read, parts=parts, scored=lambda store: dict(enumerate(UNITS)),
+        members=count, mirrored=False, read=of, seen=read, parts=parts,
+        scored=lambda store: dict(enumerate(UNITS)),
         area_of=lambda store, c: SimpleNamespace(kept=None if c == 0 else KEPT),
     )  # fmt: skip
 
