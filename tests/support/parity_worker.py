@@ -34,7 +34,7 @@ from vgbdm.training.plan import Plan
 from vgbdm.training.schedules import WarmupCosine
 from vgbdm.training.shares import Share
 
-STEPS, HALF, BATCH, SEED = 50, 25, 8, 3
+STEPS, HALF, BATCH, SEED = 30, 15, 8, 3
 STARTS = 37
 
 

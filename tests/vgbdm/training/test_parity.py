@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from parity_worker import HALF, STEPS
 from processes import finish_ranks
 
 from vgbdm.training import checkpoint
@@ -14,7 +15,6 @@ from vgbdm.training.parts import stored
 REPO = Path(__file__).resolve().parents[3]
 WORKER = REPO / "tests" / "support" / "parity_worker.py"
 LAYOUTS = ("ddp", "zero0", "zero1", "zero2", "zero3")
-HALF, STEPS = 15, 30
 CLOSE, LOOSE = 1e-6, 5e-4
 """Relative difference of losses in the first 10 steps, and of all."""
 OPTIONS = {
