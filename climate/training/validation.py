@@ -20,7 +20,7 @@ from climate.stream.batches import WeatherBatch, read_windows
 from vgbdm.errors import InputError
 from vgbdm.options.kinds import AtLeastTwo, Count
 from vgbdm.progress import Bar, progress
-from vgbdm.scores import crps
+from vgbdm.scores import crps, expected_square
 from vgbdm.training.backends.base import Backend
 from vgbdm.training.pictures import forecast_and_truth
 from vgbdm.training.transfer import arrive, to_numbers
@@ -126,10 +126,10 @@ class RolloutValidation:
         judged = self._judged(field)
         judging, scores = rmse, self._named("rmse", rmse, judged)
         if drawn:
-            (crps, variance, square), _ = self._means(
+            (crps, expected, square), _ = self._means(
                 self.few, lambda *start: self._ensemble(field, *start), units, bar
             )
-            judging, spread = crps, (variance * (self.members + 1) / self.members).sqrt()
+            judging, spread = crps, expected.sqrt()
             scores |= self._named("crps", crps, judged) | self._named(
                 "spread_skill", spread / square.sqrt(), judged
             )
@@ -191,12 +191,13 @@ class RolloutValidation:
     def _ensemble(
         self, field: TrainedForecaster, past: Tensor, times: Tensor, truth: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Area means (B, S, C) of CRPS, variance, and the mean's square error."""
+        """Area means (B, S, C) of CRPS, the square error that the mean should have, and its own."""
         scores: list[list[Tensor]] = []
         made = self._steps(field, past, times, truth, range(self.members), self.seed)
         for x, true in made:
             drawn, true = self._inside(x).transpose(0, 1), self._inside(true)
-            parts = (crps(drawn, true), drawn.var(0), (drawn.mean(0) - true).square())
+            square = (drawn.mean(0) - true).square()
+            parts = (crps(drawn, true), expected_square(drawn), square)
             scores.append([self._area_mean(part) for part in parts])
         first, second, third = (torch.stack(parts, 1) for parts in zip(*scores, strict=True))
         return first, second, third
